@@ -1,0 +1,3 @@
+from insurance_rag.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,54 @@
+"""Read and check the two inputs of a run: clauses and evaluation questions, one JSON object a line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from insurance_rag.artifacts import parse_jsonl
+from insurance_rag.errors import WrongInput
+from insurance_rag.records import Chunk, Question
+
+SAMPLES = Path(__file__).parents[1] / "samples"
+SAMPLE_CHUNKS = SAMPLES / "chunked_data.jsonl"
+SAMPLE_QUESTIONS = SAMPLES / "questions.jsonl"
+
+R = TypeVar("R", bound=BaseModel)
+
+
+def read_chunks(path: Path | str) -> list[Chunk]:
+    """Read a chunk file; "sample" names the one that ships with the project.
+
+    Raises WrongInput with every bad line: no JSON, a lacking or empty field, a repeated chunk_id, not UTF-8.
+    """
+    path = SAMPLE_CHUNKS if str(path) == "sample" else Path(path)
+    return _read_records(path, Chunk, lambda chunk: chunk.chunk_id, "chunk_id")
+
+
+def read_questions(path: Path | str) -> list[Question]:
+    """Read evaluation questions; "sample" names those that ship with the project. Raises like `read_chunks`."""
+    path = SAMPLE_QUESTIONS if str(path) == "sample" else Path(path)
+    return _read_records(path, Question, lambda question: question.question_id, "question_id")
+
+
+def _read_records(path: Path, model: type[R], identity: Callable[[R], str], name: str) -> list[R]:
+    rows, problems = parse_jsonl(path)
+    records: list[R] = []
+    first_line: dict[str, int] = {}
+    for line, row in rows:
+        try:
+            record = model.model_validate(row)
+        except ValidationError as e:
+            problems += [f"{path}:{line}: {'.'.join(map(str, x['loc'])) or 'row'}: {x['msg']}" for x in e.errors()]
+            continue
+        if (seen := first_line.setdefault(identity(record), line)) != line:
+            problems.append(f"{path}:{line}: {name} {identity(record)!r} stands on line {seen} already; make it unique")
+        records.append(record)
+    if not records and not problems:
+        problems.append(f"{path}: is empty; one JSON object a line is wanted")
+    if problems:
+        raise WrongInput(problems)
+    return records
