@@ -50,6 +50,16 @@ class RunFolder:
     def adapters(self) -> Path:
         return self.root / "adapters"
 
+    def adapter(self, version: str) -> Path:
+        """`adapters/llama-3-ko-insurance-lora` for v1, `...-lora-v2` for v2, and so on."""
+        suffix = "" if version == "v1" else f"-{version}"
+        return self.adapters / f"llama-3-ko-insurance-lora{suffix}"
+
+    @property
+    def config(self) -> Path:
+        """The run's configuration as it was checked; a cleared task reads the same values again."""
+        return self.root / "config.json"
+
     @property
     def evaluation(self) -> Path:
         return self.root / "evaluation"

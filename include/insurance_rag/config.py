@@ -158,3 +158,51 @@ class PretrainConfig(Config):
     """The learning rate reaches zero after this time at the latest, however slow the machine."""
     seed: int = 42
     """Of weights and data."""
+
+
+class RunConfig(Config):
+    """One run of the whole path; the trigger form of `finetune_pipeline` is made from it.
+
+    The defaults are the embedded demo: the sample clauses, a simulator, a small base model trained on the spot.
+    """
+
+    chunks: str = Field(default="sample", title="Clauses")
+    """JSON lines of policy clauses; "sample" takes the fictional policies that ship with the project."""
+    questions: str = Field(default="sample", title="Evaluation questions")
+    """JSON lines of frozen questions; their documents are held out of training. "sample" goes with the sample clauses."""
+    keys: tuple[str, ...] = Field(default=(), title="API keys")
+    """Airflow connections of type `gemini`, one shard each."""
+    base_model: str = Field(default="demo", min_length=1, title="Base model")
+    """Hugging Face name or local folder, e.g. beomi/Llama-3-Open-Ko-8B; "demo" trains a small Llama on the clauses."""
+    versions: tuple[Literal["v1", "v2", "v3"], ...] = Field(default=("v1", "v2"), min_length=1, title="Adapters to train")
+    """v1: plain QA; v2: RAG style, refuses and cites; v3: the merged dataset."""
+    profile: Literal["smoke", "default", "source"] = Field(default="smoke", title="Training profile")
+    """smoke: minutes on a CPU; default: the recipes' fast settings for a GPU; source: the settings of the original system."""
+    question_limit: int | None = Field(default=60, ge=1, title="Questions to ask")
+    """Evaluate on the first n questions; empty asks all. Under 200 a difference of 10 points cannot be told from chance."""
+    redistribute: bool = Field(default=True, title="Redistribute")
+    """Plan again over the healthy keys what a dead key left over."""
+    allow_partial: bool = Field(default=False, title="Allow a partial dataset")
+    """Go on although chunks are missing; the dataset is marked incomplete and its asset is not published."""
+    previous_run: str | None = Field(default=None, title="Earlier run")
+    """Folder of an earlier run: only new and changed clauses are asked for."""
+    generation: GenerationConfig = GenerationConfig()
+    training: dict[str, Any] = {}
+    """Recipe settings over the profile, e.g. {"max_steps": 300}; the recipe checks them."""
+
+
+class RetrievalConfig(Config):
+    """How clauses are found for a question."""
+
+    kind: Literal["bm25", "dense", "hybrid"] = "bm25"
+    """bm25 needs nothing; dense and hybrid need an embedder that reads Korean."""
+    clauses: int = Field(default=3, ge=1, le=20)
+    """Clauses put into the prompt, best first."""
+    use_filters: bool = True
+    """Search only the product a question names in its `filters`."""
+    embedder: str | None = None
+    """sentence-transformers:NAME or openai:MODEL@BASE_URL (key in EMBEDDING_API_KEY)."""
+    dense_weight: float = Field(default=0.5, ge=0, le=1)
+    """Share of the dense ranking in the hybrid; the rest is BM25's."""
+    rrf_constant: float = Field(default=60.0, gt=0)
+    """Of the reciprocal rank fusion: the larger, the less the first ranks outweigh the later ones."""

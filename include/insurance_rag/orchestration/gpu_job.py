@@ -1,0 +1,88 @@
+"""GPU work as a command, run as a local process or in a pod: the same argv, chosen by $GPU_BACKEND (local | kubernetes).
+
+The job writes its result as JSON to $RESULT_JSON. A local job is a process of its own, so that the card is free
+when it ends and a broken CUDA context dies with it.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.types import Context
+
+from insurance_rag.artifacts import read_json
+from insurance_rag.errors import Incomplete, PipelineError, Refused, WrongInput
+from insurance_rag.orchestration.retries import RETRY_POLICY
+
+#: Exit code of the command line -> error, so that the retry table judges a process as it judges a function.
+ERROR_BY_EXIT_CODE = {2: WrongInput, 3: Incomplete, 4: Refused}
+LAST_LINES = 15
+
+
+def gpu_job(task_id: str, jobs: Any, argv: Callable[[dict[str, Any]], list[str]], *, label: str, **kwargs: Any) -> Any:
+    """One mapped task: `argv(job)` is run for every job of `jobs`; `label` is the Jinja name of an instance."""
+    settings = {
+        "task_id": task_id,
+        "pool": "gpu",
+        "map_index_template": label,
+        "retries": 2,
+        "retry_policy": RETRY_POLICY,
+        **kwargs,
+    }
+    if os.environ.get("GPU_BACKEND", "local") == "kubernetes":
+        from insurance_rag.orchestration.pods import pod_operator
+
+        operator = pod_operator(**settings)
+    else:
+        operator = LocalJobOperator.partial(**settings)
+    return operator.expand(arguments=jobs.map(argv))
+
+
+class LocalJobOperator(BaseOperator):
+    """Runs `python -m insurance_rag <arguments>` as a child process, its output streamed into the task's log.
+
+    $GPU_PYTHON names another interpreter, e.g. of an environment with CUDA.
+    """
+
+    template_fields: Sequence[str] = ("arguments",)
+
+    def __init__(self, *, arguments: list[str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.arguments = arguments
+        self._process: subprocess.Popen[str] | None = None
+
+    def execute(self, context: Context) -> Any:
+        command = [os.environ.get("GPU_PYTHON", sys.executable), "-m", "insurance_rag", *self.arguments]
+        self.log.info("The same by hand: %s", shlex.join(command))
+        with tempfile.TemporaryDirectory() as folder:
+            result = Path(folder) / "result.json"
+            exit_code, last_lines = self._run(command, {**os.environ, "RESULT_JSON": str(result)})
+            if exit_code:
+                error = ERROR_BY_EXIT_CODE.get(exit_code, PipelineError)
+                raise error(f"{self.arguments[0]} exited with {exit_code}:\n" + "\n".join(last_lines))
+            return read_json(result)
+
+    def _run(self, command: list[str], env: dict[str, str]) -> tuple[int, list[str]]:
+        last_lines: list[str] = []
+        with subprocess.Popen(
+            command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        ) as self._process:
+            assert self._process.stdout
+            for line in self._process.stdout:
+                self.log.info("%s", line.rstrip())
+                last_lines = [*last_lines[1 - LAST_LINES :], line.rstrip()]
+        return self._process.returncode, last_lines
+
+    def on_kill(self) -> None:
+        """Airflow stops the task: the job gets SIGTERM, on which training saves a checkpoint."""
+        if self._process and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGTERM)

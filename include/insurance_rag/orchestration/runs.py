@@ -1,0 +1,23 @@
+"""Where the artifacts of a DAG run lie: $ARTIFACT_ROOT/<dag id>/<run id>, the same path for tasks, pods and the report tab."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from insurance_rag.artifacts import RunFolder
+
+
+def artifact_root() -> Path:
+    return Path(os.environ.get("ARTIFACT_ROOT") or "artifacts").resolve()
+
+
+def run_folder(dag_id: str, run_id: str) -> RunFolder:
+    """The folder of one DAG run. Ids come from requests too: whatever they hold, the folder stays under the root."""
+    return RunFolder(artifact_root() / _one_folder_name(dag_id) / _one_folder_name(run_id))
+
+
+def _one_folder_name(identifier: str) -> str:
+    """A single path component: no separator, never `.` or `..`."""
+    return re.sub(r"[^\w.+-]", "_", identifier).lstrip(".") or "_"

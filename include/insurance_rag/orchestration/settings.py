@@ -1,0 +1,38 @@
+"""Named bundles of DAG and task arguments, so that the DAG files hold the flow alone."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import Any
+
+import pendulum
+
+from insurance_rag.orchestration.retries import RETRY_POLICY
+
+DAG_DEFAULTS: dict[str, Any] = {
+    "start_date": pendulum.datetime(2026, 1, 1, tz="Asia/Seoul"),
+    "catchup": False,
+    "max_active_runs": 1,
+    "render_template_as_native_obj": True,
+    "default_args": {
+        "owner": "insurance-rag",
+        "retries": 1,
+        "retry_delay": timedelta(seconds=30),
+        "retry_policy": RETRY_POLICY,
+        "execution_timeout": timedelta(hours=12),
+    },
+}
+
+#: One mapped task a shard. Short of three hours each: what is done is kept, the next try resumes.
+GENERATE: dict[str, Any] = {
+    "map_index_template": "{{ task.op_kwargs['shard']['label'] }}",
+    "pool": "gemini",
+    "retries": 3,
+    "execution_timeout": timedelta(hours=3),
+}
+
+
+def default_keys() -> list[str]:
+    """Connection ids of the trigger form's default: $GEMINI_CONNECTIONS, comma separated."""
+    return [name.strip() for name in os.environ.get("GEMINI_CONNECTIONS", "gemini_k1").split(",") if name.strip()]
