@@ -160,37 +160,6 @@ class PretrainConfig(Config):
     """Of weights and data."""
 
 
-class RunConfig(Config):
-    """One run of the whole path; the trigger form of `finetune_pipeline` is made from it.
-
-    The defaults are the embedded demo: the sample clauses, a simulator, a small base model trained on the spot.
-    """
-
-    chunks: str = Field(default="sample", title="Clauses")
-    """JSON lines of policy clauses; "sample" takes the fictional policies that ship with the project."""
-    questions: str = Field(default="sample", title="Evaluation questions")
-    """JSON lines of frozen questions; their documents are held out of training. "sample" goes with the sample clauses."""
-    keys: tuple[str, ...] = Field(default=(), title="API keys")
-    """Airflow connections of type `gemini`, one shard each."""
-    base_model: str = Field(default="demo", min_length=1, title="Base model")
-    """Hugging Face name or local folder, e.g. beomi/Llama-3-Open-Ko-8B; "demo" trains a small Llama on the clauses."""
-    versions: tuple[Literal["v1", "v2", "v3"], ...] = Field(default=("v1", "v2"), min_length=1, title="Adapters to train")
-    """v1: plain QA; v2: RAG style, refuses and cites; v3: the merged dataset."""
-    profile: Literal["smoke", "default", "source"] = Field(default="smoke", title="Training profile")
-    """smoke: minutes on a CPU; default: the recipes' fast settings for a GPU; source: the settings of the original system."""
-    question_limit: int | None = Field(default=60, ge=1, title="Questions to ask")
-    """Evaluate on the first n questions; empty asks all. Under 200 a difference of 10 points cannot be told from chance."""
-    redistribute: bool = Field(default=True, title="Redistribute")
-    """Plan again over the healthy keys what a dead key left over."""
-    allow_partial: bool = Field(default=False, title="Allow a partial dataset")
-    """Go on although chunks are missing; the dataset is marked incomplete and its asset is not published."""
-    previous_run: str | None = Field(default=None, title="Earlier run")
-    """Folder of an earlier run: only new and changed clauses are asked for."""
-    generation: GenerationConfig = GenerationConfig()
-    training: dict[str, Any] = {}
-    """Recipe settings over the profile, e.g. {"max_steps": 300}; the recipe checks them."""
-
-
 class RetrievalConfig(Config):
     """How clauses are found for a question."""
 
@@ -206,3 +175,126 @@ class RetrievalConfig(Config):
     """Share of the dense ranking in the hybrid; the rest is BM25's."""
     rrf_constant: float = Field(default=60.0, gt=0)
     """Of the reciprocal rank fusion: the larger, the less the first ranks outweigh the later ones."""
+
+
+#: The phrases at which the source cut an answer. `이번에` is an ordinary word, so a phrase counts only at the start of
+#: a sentence after the first, and every cut is counted.
+SOURCE_STOP_PHRASES = ("이번에 새로 나온", "Este es", "Ich möchte", "이번엔", "이번에")
+
+
+class DecodingConfig(Config):
+    """How an answer is generated from a prompt, and what is cut off afterwards."""
+
+    temperature: float = Field(default=0.0, ge=0, le=2)
+    """0 is greedy."""
+    top_p: float = Field(default=0.9, gt=0, le=1)
+    """Only when sampling."""
+    repetition_penalty: float = Field(default=1.05, ge=1, le=2)
+    """Divides the logits of tokens that were used already."""
+    penalty_scope: Literal["generated", "prompt"] = "generated"
+    """`prompt` counts the prompt's tokens too, as transformers does: that pushes the model off the clause."""
+    max_new_tokens: int = Field(default=256, ge=1)
+    stop_strings: tuple[str, ...] = ("###", "[보험약관]", "\n질문:")
+    """Generation ends where one of these appears: the start of a prompt the model writes to itself."""
+    stop_loops: bool = True
+    """Generation ends when the answer repeats itself."""
+    stop_phrases: tuple[str, ...] = SOURCE_STOP_PHRASES
+    """The answer is cut where one of these starts a sentence after the first."""
+    trim_foreign_tail: bool = True
+    """Sentences in another language at the end are cut."""
+    seed: int = 0
+    """Of the sampling; each question and model draws its own numbers from it, whatever its place in a batch."""
+
+    @classmethod
+    def preset(cls, name: str) -> DecodingConfig:
+        """`before` and `after` are the source's settings, `default` is ours."""
+        sampled: dict[str, Any] = {"stop_strings": (), "stop_loops": False, "trim_foreign_tail": False}
+        presets = {
+            "before": cls(temperature=0.7, repetition_penalty=1.0, stop_phrases=(), **sampled),
+            "after": cls(temperature=0.1, repetition_penalty=1.2, penalty_scope="prompt", **sampled),
+            "default": cls(),
+        }
+        if name not in presets:
+            raise WrongInput(f"decoding {name!r}: choose " + ", ".join(presets))
+        return presets[name]
+
+
+class EvaluationConfig(Config):
+    """How Base and adapters are asked the same questions and compared."""
+
+    contexts: tuple[Literal["retrieved", "gold"], ...] = Field(default=("retrieved", "gold"), min_length=1)
+    """Clauses shown: those the retriever found, and the right ones; the difference is the retriever's fault."""
+    retrieval: RetrievalConfig = RetrievalConfig()
+    engine: Literal["auto", "static", "generate"] = "auto"
+    """static: own decoding loop (CUDA graphs on a GPU) for plain full-attention models; generate: transformers' own."""
+    precision: Literal["auto", "nf4", "nf4-dequantized", "bf16", "fp32"] = "auto"
+    """Of the base. nf4-dequantized holds the values the adapters were trained on, in 16 bit: same answers, quicker;
+    auto takes it where it fits into memory, else nf4."""
+    batch_tokens: int | None = Field(default=None, ge=64)
+    """Padded tokens (prompt and answer) in one batch; None fits the free memory."""
+    server: str | None = None
+    """Base URL of an OpenAI-compatible server (vLLM with LoRA) that answers instead; models by their served names."""
+    server_concurrency: int = Field(default=32, ge=1)
+    lexical_support: float = Field(default=0.3, ge=0, le=1)
+    """A sentence of which less than this share of content words stands in the context is a finding."""
+    judge: str | None = None
+    """MODEL@BASE_URL of an OpenAI-compatible server that judges each answer (key in JUDGE_API_KEY); None is off."""
+    warn_below: int = Field(default=200, ge=0)
+    """Fewer questions put a warning on the table."""
+    draws: int = Field(default=2000, ge=100)
+    """Of the paired bootstrap."""
+
+
+class PromotionConfig(Config):
+    """When an adapter may replace the champion."""
+
+    champion: str = "Base"
+    """The model a challenger is held against where the registry has none."""
+    context: Literal["retrieved", "gold"] = "retrieved"
+    """Whose answers count."""
+    margin: float = Field(default=0.03, ge=0, lt=1)
+    """A challenger is "no worse" if, with confidence, it hallucinates at most this much more often than the champion."""
+    must_improve: bool = True
+    """Being no worse is not enough: fewer hallucinations, with confidence."""
+    max_false_refusal: float = Field(default=0.10, ge=0, le=1)
+    """Upper end of the interval of refusals where the clause had the answer."""
+    max_missed_refusal: float = Field(default=0.50, ge=0, le=1)
+    """Upper end of the interval of answers where the policy has none."""
+    confidence: float = Field(default=0.95, gt=0.5, lt=1)
+    min_questions: int = Field(default=50, ge=1)
+    """Fewer are never enough to decide."""
+    power: float = Field(default=0.8, gt=0.5, lt=1)
+    """Of the number of further questions that "cannot tell" asks for."""
+
+
+class RunConfig(Config):
+    """One run of the whole path; the trigger form of `finetune_pipeline` is made from it.
+
+    The defaults are the embedded demo: the sample clauses, a simulator, a small base model trained on the spot.
+    """
+
+    chunks: str = Field(default="sample", title="Clauses")
+    """JSON lines of policy clauses; "sample" takes the fictional policies that ship with the project."""
+    questions: str = Field(default="sample", title="Evaluation questions")
+    """JSON lines of frozen questions; their documents are held out of training. "sample" goes with the sample clauses."""
+    keys: tuple[str, ...] = Field(default=(), title="API keys")
+    """Airflow connections of type `gemini`, one shard each."""
+    base_model: str = Field(default="demo", min_length=1, title="Base model")
+    """Hugging Face name or local folder, e.g. beomi/Llama-3-Open-Ko-8B; "demo" trains a small Llama on the clauses."""
+    versions: tuple[Literal["v1", "v2", "v3"], ...] = Field(
+        default=("v1", "v2"), min_length=1, title="Adapters to train"
+    )
+    """v1: plain QA; v2: RAG style, refuses and cites; v3: the merged dataset."""
+    profile: Literal["smoke", "default", "source"] = Field(default="smoke", title="Training profile")
+    """smoke: minutes on a CPU; default: the recipes' fast settings for a GPU; source: the settings of the original system."""
+    question_limit: int | None = Field(default=60, ge=1, title="Questions to ask")
+    """Evaluate on the first n questions; empty asks all. Under 200 a difference of 10 points cannot be told from chance."""
+    redistribute: bool = Field(default=True, title="Redistribute")
+    """Plan again over the healthy keys what a dead key left over."""
+    allow_partial: bool = Field(default=False, title="Allow a partial dataset")
+    """Go on although chunks are missing; the dataset is marked incomplete and its asset is not published."""
+    previous_run: str | None = Field(default=None, title="Earlier run")
+    """Folder of an earlier run: only new and changed clauses are asked for."""
+    generation: GenerationConfig = GenerationConfig()
+    training: dict[str, Any] = {}
+    """Recipe settings over the profile, e.g. {"max_steps": 300}; the recipe checks them."""

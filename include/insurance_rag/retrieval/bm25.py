@@ -1,0 +1,72 @@
+"""BM25 over morphemes and bigrams, with the index kept on disk under the hash of the corpus."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from insurance_rag.artifacts import sha256_text
+from insurance_rag.records import Chunk
+from insurance_rag.retrieval import tokens
+from insurance_rag.retrieval.index import Retriever, Scores, searchable
+
+log = logging.getLogger(__name__)
+
+
+class Bm25Retriever(Retriever):
+    """Lucene's BM25 with its usual k1 and b: tuning them, or the variant, gains nothing on Korean clauses."""
+
+    def __init__(self, chunks: Sequence[Chunk], cache: Path | None = None) -> None:
+        super().__init__(chunks)
+        texts = [searchable(chunk) for chunk in self.chunks]
+        folder = cache / f"bm25-{sha256_text(tokens.VERSION, *texts)[:16]}" if cache else None
+        self._index = _load(folder) or _build(texts, folder)
+
+    def scores(self, query: str) -> Scores:
+        ids = self._index.get_tokens_ids(tokens.terms([query])[0])
+        if not ids:
+            return np.full(len(self.chunks), -np.inf, dtype=np.float32)
+        scores: Scores = self._index.get_scores_from_ids(ids)
+        scores[scores <= 0] = -np.inf
+        return scores
+
+
+def _load(folder: Path | None) -> Any:
+    if folder is None or not folder.is_dir():
+        return None
+    import bm25s
+
+    try:
+        return bm25s.BM25.load(str(folder))
+    except (OSError, ValueError, KeyError) as e:
+        log.warning("%s: the index cannot be read (%s); it is built anew", folder, e)
+        return None
+
+
+def _build(texts: list[str], folder: Path | None) -> Any:
+    import bm25s
+
+    index = bm25s.BM25()
+    index.index(tokens.terms(texts), show_progress=False)
+    if folder is not None:
+        _save(index, folder)
+    return index
+
+
+def _save(index: Any, folder: Path) -> None:
+    """Write beside, then rename: a folder of this name is always whole."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        index.save(str(beside), show_progress=False)
+        shutil.rmtree(folder, ignore_errors=True)  # there only if it could not be read
+        beside.rename(folder)
+    except OSError as e:
+        log.warning("%s: the index is not kept (%s)", folder, e)
+        shutil.rmtree(beside, ignore_errors=True)

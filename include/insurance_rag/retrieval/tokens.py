@@ -1,0 +1,42 @@
+"""Search terms of Korean text: content morphemes and character bigrams in one list.
+
+Morphemes join 지급합니다 and 지급하는, bigrams find compounds that the analyser cuts differently in the
+question and in the clause. Measured on three Korean sets, this pair is the best lexical line; neither half alone reaches it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+#: Part of the key of an index on disk: raise it when the terms of a text change.
+VERSION = "kiwi-bigram-1"
+
+# nouns, numbers, foreign words, verbs and adjectives by their stem, roots, adverbs, affixes that carry meaning
+CONTENT = frozenset(["NNG", "NNP", "NNB", "NR", "SL", "SN", "SH", "VV", "VA", "XR", "MAG", "XPN", "XSN"])
+_WORD = re.compile(r"[가-힣A-Za-z0-9]+")
+
+
+@cache
+def _kiwi() -> Any:
+    from kiwipiepy import Kiwi  # 3 s to load: once a process, and only when something is searched
+
+    return Kiwi()
+
+
+def terms(texts: Sequence[str]) -> list[list[str]]:
+    """The search terms of each text. Policies repeat their lines, so each distinct line is analysed once."""
+    lines = list({line: None for text in texts for line in text.split("\n") if line.strip()})
+    of_line = {line: morphemes + _bigrams(line) for line, morphemes in zip(lines, _morphemes(lines), strict=True)}
+    return [[term for line in text.split("\n") for term in of_line.get(line, ())] for text in texts]
+
+
+def _morphemes(lines: list[str]) -> list[list[str]]:
+    # An irregular stem is tagged VV-I, a regular one VV-R.
+    return [[t.form for t in tokens if t.tag.split("-")[0] in CONTENT] for tokens in _kiwi().tokenize(lines)]
+
+
+def _bigrams(line: str) -> list[str]:
+    return [word[i : i + 2] for word in _WORD.findall(line) for i in range(max(1, len(word) - 1))]
