@@ -1,0 +1,181 @@
+"""Amounts, periods, shares and counts in Korean text: `3천만원`, `3,000만 원` and `삼천만원` are one quantity.
+
+Units: 원 % 일 영업일 개월 시간 시 분 회 세 배 명 건; weeks are days, years are months, 퍼센트 is %.
+A bare number is no quantity.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from insurance_rag.korean.text import fold_width
+
+
+class Quantity(NamedTuple):
+    """`value` in the normalised `unit`, and where it stands."""
+
+    value: float
+    unit: str
+    start: int
+    end: int
+    text: str
+
+    @property
+    def key(self) -> tuple[float, str]:
+        """What two mentions of one quantity share."""
+        return self.value, self.unit
+
+
+#: written unit -> (normalised unit, factor); the longer of two that start alike comes first
+UNITS: dict[str, tuple[str, float]] = {
+    "퍼센트": ("%", 1), "프로": ("%", 1), "%": ("%", 1), "영업일": ("영업일", 1),
+    "개월": ("개월", 1), "달": ("개월", 1), "년": ("개월", 12),
+    "주일": ("일", 7), "주간": ("일", 7), "주": ("일", 7), "일": ("일", 1),
+    "시간": ("시간", 1), "시": ("시", 1), "분": ("분", 1), "원": ("원", 1),
+    "회": ("회", 1), "번": ("회", 1), "차례": ("회", 1), "세": ("세", 1), "살": ("세", 1),
+    "배": ("배", 1), "명": ("명", 1), "인": ("명", 1), "건": ("건", 1),
+}  # fmt: skip
+
+_SINO = {c: i for i, c in enumerate("영일이삼사오육칠팔구")} | {"공": 0, "륙": 6}
+_SMALL = {"십": 10, "백": 100, "천": 1000}
+_LARGE = {"만": 10**4, "억": 10**8, "조": 10**12}
+_TENS = dict(zip("열 스물 서른 마흔 쉰 예순 일흔 여든 아흔".split(), range(10, 100, 10), strict=True)) | {"스무": 20}
+_ONES = dict(zip("하나 두 세 네 다섯 여섯 일곱 여덟 아홉".split(), range(1, 10), strict=True)) | {
+    "한": 1, "석": 3, "서": 3, "넉": 4
+}  # fmt: skip
+_WORDS: dict[str, tuple[float, str]] = {
+    **{word: (i, "일") for i, word in enumerate("하루 이틀 사흘 나흘 닷새 엿새 이레 여드레 아흐레 열흘".split(), 1)},
+    "보름": (15, "일"), "일주일": (7, "일"), "이주일": (14, "일"), "반년": (6, "개월"), "절반": (50, "%"),
+}  # fmt: skip
+
+_NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?"
+_UNIT = "|".join(UNITS)
+_SINO_RUN = "[일이삼사오육칠팔구십백천만억]{2,}?"
+_PATTERN = re.compile(
+    rf"""
+      (?P<of>{_NUMBER})\s*분의\s*(?P<part>{_NUMBER})                                      # 100분의 50
+    | (?<![\d.,])(?P<low>{_NUMBER}\s*[십백천만억]*)(?P<lowunit>{_UNIT})?\s*[~∼～〜]\s*   # 3~5일, 10%~20%
+      (?={_NUMBER}\s*[십백천만억]*\s*(?P<rangeunit>{_UNIT}))
+    | (?<![\d.,])(?P<digits>{_NUMBER}\s*[십백천]*\s*[만억조]?(?:\s*{_NUMBER}\s*[십백천]*[만억조]?)*)
+      \s?(?P<unit1>{_UNIT})                                                              # 1억 2,000만원
+    | (?<![가-힣\d])(?P<sino>{_SINO_RUN}(?:\s{_SINO_RUN})?)\s?(?P<unit2>{_UNIT})          # 삼천만원
+    | (?<![가-힣\d])(?P<one>[일이삼사오육칠팔구십])\s?(?P<unit3>개월|년|영업일|퍼센트)   # 삼 개월
+    | (?<![가-힣\d])(?P<native>(?:{"|".join(_TENS)})(?:{"|".join(_ONES)})?|{"|".join(_ONES)})
+      \s?(?P<unit4>달|번|차례|살|배|명|시간|건)                                          # 열두 달
+    | (?<![가-힣])(?P<word>{"|".join(sorted(_WORDS, key=len, reverse=True))})(?!\s?[가-힣]?날)
+    """,
+    re.VERBOSE,
+)
+# What may follow a unit: nothing Korean, a particle, or another unit's word. `3회사` is no count, `5일반` no day.
+_SCALE = re.compile("[십백천만억]")
+_NOT_A_UNIT = re.compile(r"사(?!이|람|고|유|용)|반(?!복|환|드)|칙|래|장(?!애)|원칙")
+_MAYBE = re.compile(
+    r"[\d일이삼사오육칠팔구십한두세석네넉다섯여섯일곱여덟아홉열스무서른마흔쉰예순흔루틀흘새레보름반분백천억０-９]"
+)
+
+
+def quantities(text: str) -> list[Quantity]:
+    """Every quantity of `text`, in order."""
+    if not _MAYBE.search(text):
+        return []
+    found: list[Quantity] = []
+    for match in _PATTERN.finditer(fold_width(text)):
+        for value, unit in _read(match):
+            found.append(Quantity(value, unit, match.start(), match.end(), text[match.start() : match.end()]))
+    return found
+
+
+def _read(match: re.Match[str]) -> Iterable[tuple[float, str]]:
+    kind = match.lastgroup or ""
+    if kind == "part":
+        whole = parse_number(match["of"])
+        return [(_tidy(100 * parse_number(match["part"]) / whole), "%")] if whole else []
+    if kind == "word":
+        return [_WORDS[match["word"]]]
+    if match["low"]:
+        number, unit = match["low"], match["lowunit"] or match["rangeunit"]
+        # `1~2만원`: the scale of the upper end counts for the lower one too
+        if match["lowunit"] is None and not _SCALE.search(number):
+            number += "".join(_SCALE.findall(match.string[match.end() : match.start("rangeunit")]))
+        return [_normalised(parse_number(number), unit)]
+    unit = match["unit1"] or match["unit2"] or match["unit3"] or match["unit4"]
+    if _NOT_A_UNIT.match(match.string, match.end()) and unit in "회일원세배명":
+        return []
+    if match["native"]:
+        return [_normalised(_native(match["native"]), unit)]
+    return [_normalised(parse_number(match["digits"] or match["sino"] or match["one"]), unit)]
+
+
+def _normalised(value: float, unit: str) -> tuple[float, str]:
+    name, factor = UNITS[unit]
+    return _tidy(value * factor), name
+
+
+def _tidy(value: float) -> float:
+    return round(value, 6)
+
+
+def _native(word: str) -> float:
+    """열두 is 12, 스물 20, 세 3."""
+    for tens, value in _TENS.items():
+        if word.startswith(tens):
+            return value + _ONES.get(word[len(tens) :], 0)
+    return _ONES[word]
+
+
+def parse_number(text: str) -> float:
+    """`1억 2,000만`, `3천`, `삼천오백`, `1.5억` as a number."""
+    total = section = digit = 0.0
+    seen = False
+    for token in re.findall(rf"{_NUMBER}|[영공일이삼사오육륙칠팔구십백천만억조]", text):
+        if token in _LARGE:
+            total += (section + digit or (0.0 if seen else 1.0)) * _LARGE[token]
+            section = digit = 0.0
+        elif token in _SMALL:
+            section += (digit or 1.0) * _SMALL[token]
+            digit = 0.0
+        else:
+            digit = _SINO[token] if token in _SINO else float(token.replace(",", ""))
+        seen = True
+    return total + section + digit
+
+
+def unsupported_quantities(answer: str, *contexts: str) -> list[Quantity]:
+    """The quantities of `answer` that no context states.
+
+    A result whose working stands in the answer is supported: `1,000만원의 50%인 500만원` where the context has the
+    first two. 전액 and 전부 in a context state 100 %.
+    """
+    stated = quantities(answer)
+    if not stated:
+        return []
+    known = {q.key for context in contexts for q in quantities(context)}
+    return unsupported(stated, known | ({(100.0, "%")} if any("전액" in c or "전부" in c for c in contexts) else set()))
+
+
+def unsupported(stated: Iterable[Quantity], known: set[tuple[float, str]]) -> list[Quantity]:
+    """As `unsupported_quantities`, from quantities that were read already."""
+    missing: list[Quantity] = []
+    told: list[tuple[float, str]] = []
+    for quantity in stated:
+        if quantity.key in known or _is_worked_out(quantity.key, told):
+            told.append(quantity.key)
+        else:
+            missing.append(quantity)
+    return missing
+
+
+def _is_worked_out(result: tuple[float, str], told: list[tuple[float, str]]) -> bool:
+    """Sum, difference, product or share of two supported quantities that the answer states before."""
+    value, unit = result
+    for i, (a, unit_a) in enumerate(told):
+        for b, unit_b in told[i + 1 :]:
+            if unit_a == unit_b == unit and value in (_tidy(a + b), _tidy(abs(a - b))):
+                return True
+            if unit in (unit_a, unit_b) and unit_a != unit_b:
+                factor = 100 if "%" in (unit_a, unit_b) else 1
+                if value == _tidy(a * b / factor):
+                    return True
+    return False

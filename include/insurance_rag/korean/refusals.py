@@ -1,0 +1,73 @@
+"""Refusals and evasions: does an answer say that the policy does not say it, and does it say anything else?"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from insurance_rag.korean.sentences import CLOSERS, Span, sentences
+
+Refusal = Literal["none", "partial", "full"]
+
+# Predicates of "it is not stated", only where they end the sentence: `알 수 없는 경우에는 ...` is a clause's condition.
+_POLITE = r"(?:습니다|어요|아요|네요|죠|다|음|는데요|군요|지만)?"
+_NOT_STATED = (
+    r"(?:명시|언급|기재|규정|기술|서술|설명|안내|수록|제시|정의)(?:되어\s?있지|돼\s?있지|되지|하고\s?있지|하지|이\s?되어\s?있지|된\s?바(?:가|는)?)"
+    r"\s?(?:는\s?)?(?:않|없|아니)"
+    r"|(?:나와|나타나|적혀|쓰여|실려)\s?있지\s?(?:는\s?)?않|나오지\s?않"
+    r"|(?:찾|확인|알|파악|답변|답|말씀|판단|제공|안내|설명)[가-힣]{0,4}\s?수(?:가|는)?\s?없"
+    r"|(?:답변|확인|판단|안내|설명|말씀)[가-힣]{0,4}\s?(?:하기|드리기|하기가|드리기가)?\s?(?:어렵|곤란|불가)"
+    r"|(?:내용|정보|규정|조항|언급|설명|명시|기재|근거|문구|자료)(?:은|이|가|는|도|을|를)?\s?(?:따로|별도로)?\s?"
+    r"(?:없|존재하지\s?않|포함(?:되어|돼)\s?있지\s?않|포함되지\s?않|찾지\s?못)"
+    r"|(?:모르겠|잘\s?모르|알지\s?못)"
+    r"|(?:정해져|정하고|다루고|포함하고)\s?있지\s?(?:는\s?)?않(?=.{0,4}$)"
+)
+_NOT_STATED_FINAL = re.compile(rf"(?:{_NOT_STATED})[가-힣]{{0,3}}{_POLITE}[\s.?!。…]*[{re.escape(CLOSERS)}]*[.]?$")
+# The subject must be what the text says, or nothing: `회사는 그 사유를 설명할 수 없습니다` is about the company.
+_ABOUT_THE_TEXT = re.compile(
+    r"약관|조항|문서|본문|지문|자료|내용|정보|규정|조문|명시|언급|기재|자세|구체|정확|제공된|주어진|질문|답변|해당\s|모르|알\s?수|찾을"
+)
+_ABOUT_A_PARTY = re.compile(r"(?:회사|계약자|피보험자|수익자|보험자|가입자|고객|의사|병원)(?:는|은|가|이|께서)\s")
+# Sentences that only accompany a refusal.
+_FILLER = re.compile(
+    r"죄송|양해|문의(?:하|해|바랍|를|드)|확인(?:하시|해\s?주|해\s?보|이\s?필요|하는\s?것이)|상담|고객\s?센터|참고\s?(?:하|해)|도움이\s?필요|"
+    r"(?:보험사|회사|설계사)(?:에|에게|로|와)\s?(?:직접\s?)?(?:연락|상담|확인|문의)|추가(?:적인)?\s?(?:정보|질문|문의)"
+)
+_NOT_ASSERTING = re.compile(r"^(?:네|아니요|안녕하세요|감사합니다)[,.!\s]*$")
+
+
+def refusal_sentences(text: str) -> list[Span]:
+    """The sentences that say the policy does not say it (`약관에 해당 내용이 없습니다` and its kin)."""
+    return [sentence for sentence in sentences(text) if is_refusal_sentence(sentence.text)]
+
+
+def is_refusal_sentence(sentence: str) -> bool:
+    tail = sentence[-60:]
+    if not _NOT_STATED_FINAL.search(tail):
+        return False
+    return bool(_ABOUT_THE_TEXT.search(sentence)) and not _ABOUT_A_PARTY.search(sentence)
+
+
+def refusal(text: str) -> Refusal:
+    """full: nothing but refusals (and phrases of politeness); partial: a refusal beside an answer; none."""
+    if not _MAY_REFUSE.search(text):
+        return "none"
+    refused = answered = False
+    for sentence in sentences(text):
+        if is_refusal_sentence(sentence.text):
+            refused = True
+            answered = answered or _answers_before_refusing(sentence.text)
+        elif not _FILLER.search(sentence.text) and not _NOT_ASSERTING.search(sentence.text):
+            answered = True
+    return "none" if not refused else "partial" if answered else "full"
+
+
+# `... 3,000만원을 지급하지만, 시기는 명시되어 있지 않습니다`: the part before the contrast is an answer.
+_CONTRAST = re.compile(
+    r"(?:지급|보장|보상|납입|해지|적용|인정|부담|가능|말|합|입)[가-힣]{0,6}(?:지만|으나|나|며|고),?\s"
+)
+_MAY_REFUSE = re.compile(r"없|않|어렵|곤란|불가|모르|못")
+
+
+def _answers_before_refusing(sentence: str) -> bool:
+    return _CONTRAST.search(sentence[:-12]) is not None
