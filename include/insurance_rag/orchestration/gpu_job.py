@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import BaseOperator
-from airflow.sdk.types import Context
+
+from airflow.sdk import BaseOperator, Context
 
 from insurance_rag.artifacts import read_json
 from insurance_rag.errors import Incomplete, PipelineError, Refused, WrongInput

@@ -1,4 +1,4 @@
-"""Where the artifacts of a DAG run lie: $ARTIFACT_ROOT/<dag id>/<run id>, the same path for tasks, pods and the report tab."""
+"""Where the artifacts of a DAG run lie: $ARTIFACT_ROOT/<dag id>/<run id>, for tasks, pods and the report tab alike."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ def artifact_root() -> Path:
 
 def run_folder(dag_id: str, run_id: str) -> RunFolder:
     """The folder of one DAG run. Ids come from requests too: whatever they hold, the folder stays under the root."""
-    return RunFolder(artifact_root() / _one_folder_name(dag_id) / _one_folder_name(run_id))
+    return folder_under(artifact_root(), dag_id, run_id)
+
+
+def folder_under(root: Path, dag_id: str, run_id: str) -> RunFolder:
+    return RunFolder(root / _one_folder_name(dag_id) / _one_folder_name(run_id))
 
 
 def _one_folder_name(identifier: str) -> str:

@@ -1,0 +1,44 @@
+# Everything a person needs, from a fresh clone with Python 3.11+ and make. `make` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo up down test lint types bench-generation bench-dataset clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+
+env: $(VENV)/.installed ## Make the environment (a virtual environment in .venv, exact versions)
+
+$(VENV)/.installed: requirements.lock requirements-gpu.txt pyproject.toml tools/install.sh
+	PYTHON="$(PYTHON)" bash tools/install.sh $(VENV)
+	@touch $@
+
+demo: env ## Run the whole path in an embedded Airflow and print the Base / v1 / v2 table
+	@$(BIN)/python -m insurance_rag.orchestration.embedded demo
+
+up: env ## Leave the embedded Airflow running for the browser; prints URL and login
+	@$(BIN)/python -m insurance_rag.orchestration.embedded up
+
+down: ## Stop what `make up` started
+	@$(BIN)/python -m insurance_rag.orchestration.embedded down
+
+test: env lint types ## Lint, types and the whole test suite with coverage
+	bash tools/test.sh $(BIN)
+
+lint: env ## Style, layers and dead ends
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
+
+types: env ## Static types
+	$(BIN)/mypy
+
+bench-generation: env ## Generation against the simulator: seconds, 429s, losses, beside other clients
+	$(BIN)/python bench/generation.py
+
+bench-dataset: env ## Validation at a million rows
+	$(BIN)/python bench/dataset.py
+
+clean: down ## Remove what the embedded Airflow and the runs left (not the environment)
+	rm -rf airflow_home artifacts

@@ -1,0 +1,192 @@
+"""The bodies of the DAG's tasks: plain functions around the stages. Each reads its run folder and returns artifacts.
+
+Everything a task needs lies in the run folder, so that a cleared task does the same work again on the same input.
+XCom carries `{uri, sha256, rows, ...}` alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import get_current_context
+
+from insurance_rag.artifacts import RunFolder, artifact, read_json, write_json
+from insurance_rag.config import RunConfig
+from insurance_rag.errors import Incomplete, WrongInput
+from insurance_rag.orchestration.runs import run_folder
+
+log = logging.getLogger(__name__)
+
+
+def check_input(params: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Check everything that can be checked before it costs: clauses, questions, keys, recipes, base model, folder.
+
+    All problems are listed at once. The checked configuration is kept in the run folder.
+    """
+    from insurance_rag.chunks import read_chunks, read_questions
+    from insurance_rag.orchestration.preflight import problems_of
+
+    config = RunConfig.parse(params or {}, "parameters")
+    dag_run = get_current_context()["dag_run"]
+    run = run_folder(dag_run.dag_id, dag_run.run_id).create()
+    if problems := problems_of(config):
+        raise WrongInput(problems)
+    write_json(run.config, config.model_dump(mode="json"))
+    rows = len(read_chunks(config.chunks))
+    return {**artifact(run.config, rows=rows, questions=len(read_questions(config.questions))), "uri": str(run.root)}
+
+
+def plan(run: dict[str, Any]) -> list[dict[str, Any]]:
+    """Cut the clauses into one shard per API key; proves that each clause is in exactly one shard."""
+    from insurance_rag.chunks import read_chunks
+    from insurance_rag.orchestration.gemini_hook import GeminiHook
+    from insurance_rag.shards import make_plan, write_plan
+
+    folder, config = open_run(run)
+    keys = [GeminiHook(name).get_conn()[0] for name in config.keys]
+    made = make_plan(read_chunks(config.chunks), keys, config.generation)
+    write_plan(made, folder)
+    log_command("plan", "--chunks", config.chunks, "--keys", "keys.json", "--out", str(folder.root))
+    return [_shard_artifact(run, shard) for shard in made.shards]
+
+
+def generate(shard: dict[str, Any], task_state_store: Any = None) -> dict[str, Any]:
+    """Ask the teacher for the pairs of one shard; answers that the journal holds are not asked for again."""
+    from insurance_rag.generation import generate_shard
+    from insurance_rag.orchestration.gemini_hook import GeminiHook
+
+    folder, config = open_run(shard)
+    key, url = GeminiHook(shard["key_id"]).get_conn()
+    log_command("generate", "--run", str(folder.root), "--shard", str(shard["shard"]), "--base-url", url)
+
+    def show(progress: dict[str, Any]) -> None:
+        if task_state_store is not None:
+            task_state_store.set("progress", progress)
+
+    generation = config.generation.model_copy(update={"base_url": config.generation.base_url or url})
+    return generate_shard(folder, shard["shard"], key, generation, on_update=show)
+
+
+def plan_leftover(run: dict[str, Any]) -> list[dict[str, Any]]:
+    """Plan again, over the healthy keys, the clauses that dead keys left over; none: the next step is skipped."""
+    from insurance_rag.orchestration.gemini_hook import GeminiHook
+    from insurance_rag.shards import plan_leftover as plan_leftover_shards
+
+    folder, config = open_run(run)
+    if not config.redistribute:
+        return []
+    keys = [GeminiHook(name).get_conn()[0] for name in config.keys]
+    return [_shard_artifact(run, shard) for shard in plan_leftover_shards(folder, keys)]
+
+
+def validate(run: dict[str, Any]) -> dict[str, Any]:
+    """Check and merge the parts. Judges completeness by plan and journals, never by task states; names what is missing."""
+    from insurance_rag.chunks import read_chunks, read_questions
+    from insurance_rag.generation import missing_chunks
+    from insurance_rag.validation import validate_parts
+
+    folder, config = open_run(run)
+    missing = missing_chunks(folder)
+    if missing and not config.allow_partial:
+        raise Incomplete(_missing_message(missing))
+    log_command("validate", "--run", str(folder.root), "--out", str(folder.dataset))
+    return validate_parts(
+        sorted(folder.parts.glob("dataset_part_*.json")),
+        read_chunks(folder.chunks),
+        folder.dataset,
+        config.validation,
+        questions=read_questions(config.questions),
+    )
+
+
+def _missing_message(missing: dict[str, list[str]]) -> str:
+    """`missing` maps a shard's label to the chunk ids it has no answer for."""
+    lines = [f"{label}: {len(ids)} clauses, e.g. {', '.join(ids[:3])}" for label, ids in missing.items()]
+    return "\n".join(["the dataset is not complete; clear the failed shards to ask for:", *lines])
+
+
+def pretrain_jobs(run: dict[str, Any]) -> list[dict[str, Any]]:
+    """One job where the base model is the demo's own, none otherwise."""
+    folder, config = open_run(run)
+    if config.base_model != "demo":
+        return []
+    return [{"uri": str(folder.base_model), "chunks": config.chunks}]
+
+
+def training_jobs(run: dict[str, Any], dataset: dict[str, Any]) -> list[dict[str, Any]]:
+    """One job per adapter version."""
+    folder, config = open_run(run)
+    settings = [f"profile={config.profile}", *(f"{key}={value}" for key, value in config.training.items())]
+    return [
+        {
+            "recipe": version,
+            "uri": str(folder.adapter(version)),
+            "dataset": dataset["uri"],
+            "base_model": _base_model(folder, config),
+            "settings": settings,
+        }
+        for version in config.versions
+    ]
+
+
+def evaluation_jobs(run: dict[str, Any]) -> list[dict[str, Any]]:
+    """One job that answers every question with Base and each adapter."""
+    folder, config = open_run(run)
+    return [
+        {
+            "uri": str(folder.evaluation),
+            "chunks": str(folder.chunks),
+            "questions": config.questions,
+            "limit": config.question_limit,
+            "base_model": _base_model(folder, config),
+            "adapters": {version: str(folder.adapter(version)) for version in config.versions},
+        }
+    ]
+
+
+def promote(run: dict[str, Any]) -> dict[str, Any]:
+    """Decide by the policy whether an adapter may replace the champion; the decision is a result, not a failure."""
+    from insurance_rag.promotion import decide
+
+    folder, _ = open_run(run)
+    log_command("promote", "--evaluation", str(folder.evaluation))
+    return decide(folder.evaluation)
+
+
+def report(run: dict[str, Any]) -> dict[str, Any]:
+    """Write the run's page from what is in its folder, however far the run got."""
+    from insurance_rag.report import render_report
+
+    folder, _ = open_run(run)
+    log_command("report", "--run", str(folder.root), "--out", str(folder.report))
+    return render_report(folder, folder.report)
+
+
+def open_run(artifact: dict[str, Any]) -> tuple[RunFolder, RunConfig]:
+    """The run folder and the configuration that `check_input` kept in it."""
+    folder = RunFolder(Path(artifact.get("run", artifact["uri"])))
+    return folder, RunConfig.parse(read_json(folder.config), str(folder.config))
+
+
+def log_command(*argv: str) -> None:
+    """Say how to do by hand what this task does."""
+    log.info("The same by hand: %s", shlex.join([sys.executable, "-m", "insurance_rag", *argv]))
+
+
+def _shard_artifact(run: dict[str, Any], shard: Any) -> dict[str, Any]:
+    return {
+        "run": run["uri"],
+        "uri": str(RunFolder(Path(run["uri"])).plan),
+        "label": shard.label,
+        "shard": shard.shard,
+        "key_id": shard.key_id,
+        "rows": len(shard.chunk_ids),
+    }
+
+
+def _base_model(folder: RunFolder, config: RunConfig) -> str:
+    return str(folder.base_model) if config.base_model == "demo" else config.base_model
