@@ -11,12 +11,12 @@ and nothing that was answered is asked twice.
 
 from __future__ import annotations
 
-from airflow.sdk import TriggerRule, dag, task
+from airflow.sdk import TriggerRule, dag
 
 from insurance_rag.config import RunConfig
 from insurance_rag.orchestration import tasks
 from insurance_rag.orchestration.commands import evaluate_argv, pretrain_argv, train_argv
-from insurance_rag.orchestration.flows import make_dataset
+from insurance_rag.orchestration.flows import make_dataset, step
 from insurance_rag.orchestration.form import trigger_form
 from insurance_rag.orchestration.gpu_job import gpu_job
 from insurance_rag.orchestration.settings import DAG_DEFAULTS, default_keys
@@ -30,14 +30,14 @@ from insurance_rag.orchestration.settings import DAG_DEFAULTS, default_keys
     **DAG_DEFAULTS,
 )
 def finetune_pipeline() -> None:
-    run = task(tasks.check_input)()
+    run = step(tasks.check_input)()
     dataset = make_dataset(run)
-    base_model = gpu_job("pretrain", task(tasks.pretrain_jobs)(run), pretrain_argv, label="demo base model")
-    training = task(tasks.training_jobs, trigger_rule=TriggerRule.NONE_FAILED)(run, dataset)
+    base_model = gpu_job("pretrain", step(tasks.pretrain_jobs)(run), pretrain_argv, label="demo base model")
+    training = step(tasks.training_jobs, trigger_rule=TriggerRule.NONE_FAILED)(run, dataset)
     adapters = gpu_job("train", training, train_argv, label="{{ task.arguments[2] }}")
-    evaluation = gpu_job("evaluate", task(tasks.evaluation_jobs)(run), evaluate_argv, label="Base and adapters")
-    decision = task(tasks.promote)(run)
-    report = task(tasks.report)(run)
+    evaluation = gpu_job("evaluate", step(tasks.evaluation_jobs)(run), evaluate_argv, label="Base and adapters")
+    decision = step(tasks.promote)(run)
+    report = step(tasks.report)(run)
 
     base_model >> training
     adapters >> evaluation >> decision >> report

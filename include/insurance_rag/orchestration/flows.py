@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from airflow.sdk import TriggerRule, task
@@ -10,16 +11,21 @@ from insurance_rag.orchestration import tasks
 from insurance_rag.orchestration.settings import GENERATE
 
 
+def step(function: Callable[..., Any], **settings: Any) -> Any:
+    """A plain function as a task: its result is one XCom, its docstring the task's documentation."""
+    return task(multiple_outputs=False, doc_md=function.__doc__, **settings)(function)
+
+
 def make_dataset(run: Any) -> Any:
     """plan -> generate (a mapped task a key) -> what dead keys left over, on the healthy ones -> validate.
 
     A dead key's shard stays red; validate judges by plan and journals, so the run goes on where nothing is missing.
     """
-    shards = task(tasks.plan)(run)
-    parts = task(tasks.generate, **GENERATE).expand(shard=shards)
-    leftover = task(tasks.plan_leftover, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)(run)
-    leftover_parts = task(tasks.generate, task_id="generate_leftover", **GENERATE).expand(shard=leftover)
-    dataset = task(tasks.validate, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)(run)
+    shards = step(tasks.plan)(run)
+    parts = step(tasks.generate, **GENERATE).expand(shard=shards)
+    leftover = step(tasks.plan_leftover, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)(run)
+    leftover_parts = step(tasks.generate, task_id="generate_leftover", **GENERATE).expand(shard=leftover)
+    dataset = step(tasks.validate, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)(run)
     parts >> leftover
     leftover_parts >> dataset
     return dataset

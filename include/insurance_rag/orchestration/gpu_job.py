@@ -1,4 +1,4 @@
-"""GPU work as a command, run as a local process or in a pod: the same argv, chosen by $GPU_BACKEND (local | kubernetes).
+"""GPU work as a command, as a local process or in a pod: the same argv, chosen by $GPU_BACKEND (local | kubernetes).
 
 The job writes its result as JSON to $RESULT_JSON. A local job is a process of its own, so that the card is free
 when it ends and a broken CUDA context dies with it.
@@ -15,7 +15,6 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
 
 from airflow.sdk import BaseOperator, Context
 
@@ -34,6 +33,7 @@ def gpu_job(task_id: str, jobs: Any, argv: Callable[[dict[str, Any]], list[str]]
         "task_id": task_id,
         "pool": "gpu",
         "map_index_template": label,
+        "doc_md": argv.__doc__,
         "retries": 2,
         "retry_policy": RETRY_POLICY,
         **kwargs,

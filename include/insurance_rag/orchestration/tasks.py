@@ -84,7 +84,7 @@ def plan_leftover(run: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def validate(run: dict[str, Any]) -> dict[str, Any]:
-    """Check and merge the parts. Judges completeness by plan and journals, never by task states; names what is missing."""
+    """Check and merge the parts. Completeness is judged by plan and journals, not by task states."""
     from insurance_rag.chunks import read_chunks, read_questions
     from insurance_rag.generation import missing_chunks
     from insurance_rag.validation import validate_parts

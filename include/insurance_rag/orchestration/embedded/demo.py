@@ -89,24 +89,21 @@ def _figures(stage: dict[str, Any]) -> str:
     return "  ".join([eta, *(f"{k} {v}" for k, v in stage.items() if k not in known)]).strip()
 
 
-def _print_news(console: Console, instances: list[dict[str, Any]], stages: list[dict[str, Any]], seen: set[str]) -> None:
+def _print_news(console: Console, tasks: list[dict[str, Any]], stages: list[dict[str, Any]], seen: set[str]) -> None:
     """Without a terminal: one line for each task that started or ended, and each tenth of a stage."""
-    for i in instances:
-        name = i["rendered_map_index"] if i["map_index"] >= 0 else ""
-        _print_once(console, f"{i['state']:>9}  {i['task_id']} {name or ''}", seen, i["state"] not in (None, "scheduled", "queued"))
+    news = {}
+    for i in tasks:
+        if i["state"] not in (None, "scheduled", "queued"):
+            name = i["rendered_map_index"] if i["map_index"] >= 0 else ""
+            text = f"{i['state']:>9}  {i['task_id']} {name or ''}"
+            news[text] = text
     for s in stages:
-        tenth = 10 * s["done"] // max(1, s["total"])
         text = f"{s['done']:>5}/{s['total']} {s['unit']:<9} {s['stage']} {s['label']}  {_figures(s)}"
-        key = f"{s['stage']} {s['label']} {tenth}"
+        news[f"{s['stage']} {s['label']} {10 * s['done'] // max(1, s['total'])}"] = text
+    for key, text in news.items():
         if key not in seen:
             seen.add(key)
-            console.print(text, highlight=False, soft_wrap=True, markup=False)
-
-
-def _print_once(console: Console, text: str, seen: set[str], wanted: bool) -> None:
-    if wanted and text not in seen:
-        seen.add(text)
-        console.print(text, highlight=False, markup=False)
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _comparison_table(summary: dict[str, Any]) -> Table:

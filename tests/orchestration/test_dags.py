@@ -1,0 +1,82 @@
+"""The DAG files as the DAG processor sees them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HEAVY = ["torch", "transformers", "trl", "peft", "bitsandbytes", "datasets", "pandas", "kiwipiepy", "matplotlib"]
+PARSE_LIMIT_S = 2.0
+
+PARSE = """
+import json, sys
+import airflow.sdk
+from airflow.dag_processing.dagbag import DagBag
+from airflow.serialization.serialized_objects import DagSerialization, LazyDeserializedDAG
+bag = DagBag(dag_folder=sys.argv[1])
+shape = {
+    dag.dag_id: {
+        "tasks": {t.task_id: sorted(t.upstream_task_ids) for t in dag.tasks},
+        "undocumented": sorted(t.task_id for t in dag.tasks if not t.doc_md),
+        "tags": sorted(dag.tags), "doc": bool(dag.doc_md), "owner": dag.owner,
+        "roundtrip": DagSerialization.from_dict(DagSerialization.to_dict(dag)).dag_id == dag.dag_id,
+    }
+    for dag in bag.dags.values()
+}
+seconds = {stat.file: stat.duration.total_seconds() for stat in bag.dagbag_stats}
+heavy = [name for name in json.loads(sys.argv[2]) if name in sys.modules]
+print("RESULT " + json.dumps({"errors": bag.import_errors, "dags": shape, "seconds": seconds, "heavy": heavy}, default=str))
+"""
+
+
+@pytest.fixture(scope="module")
+def parsed() -> dict[str, Any]:
+    """One fresh interpreter parses all DAG files, as the DAG processor does."""
+    command = [sys.executable, "-c", PARSE, str(ROOT / "dags"), json.dumps(HEAVY)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ)
+    assert done.returncode == 0, done.stderr[-3000:]
+    line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))
+    return dict(json.loads(line.removeprefix("RESULT ")))
+
+
+def test_every_dag_file_imports(parsed: dict[str, Any]) -> None:
+    assert parsed["errors"] == {}
+    assert set(parsed["dags"]) == {path.stem for path in (ROOT / "dags").glob("*.py")}
+
+
+def test_parsing_is_quick_and_light(parsed: dict[str, Any]) -> None:
+    assert parsed["heavy"] == []
+    assert {file: s for file, s in parsed["seconds"].items() if s > PARSE_LIMIT_S} == {}
+
+
+def test_shape_of_the_main_dag(parsed: dict[str, Any]) -> None:
+    assert parsed["dags"]["finetune_pipeline"]["tasks"] == {
+        "check_input": [],
+        "plan": ["check_input"],
+        "generate": ["plan"],
+        "plan_leftover": ["check_input", "generate"],
+        "generate_leftover": ["plan_leftover"],
+        "validate": ["check_input", "generate_leftover"],
+        "pretrain_jobs": ["check_input"],
+        "pretrain": ["pretrain_jobs"],
+        "training_jobs": ["check_input", "pretrain", "validate"],
+        "train": ["training_jobs"],
+        "evaluation_jobs": ["check_input"],
+        "evaluate": ["evaluation_jobs", "train"],
+        "promote": ["check_input", "evaluate"],
+        "report": ["check_input", "promote"],
+    }
+
+
+def test_every_dag_and_task_is_documented_and_owned(parsed: dict[str, Any]) -> None:
+    for name, dag in parsed["dags"].items():
+        assert dag["undocumented"] == [], f"{name}: tasks without documentation"
+        assert dag["doc"] and dag["tags"] and dag["owner"] == "insurance-rag", name
+        assert dag["roundtrip"], name
