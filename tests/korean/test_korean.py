@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
 
 import pytest
@@ -218,3 +219,26 @@ def test_any_number_text_is_survived(text: str) -> None:
     for quantity in korean.quantities(text):
         assert text[quantity.start : quantity.end] == quantity.text
     korean.articles(text)
+
+
+@pytest.mark.parametrize(
+    "unit", ["1", "1,", "일", "일 ", "a", "a ", ".", "1만 ", "제1조", "①", "가나다라마바 ", "\n", "분의 1", "(", "~1"]
+)
+def test_a_megabyte_takes_no_more_than_a_moment(unit: str) -> None:
+    text = unit * (300_000 // len(unit))
+    started = time.perf_counter()
+    for function in (
+        korean.clean,
+        korean.sentences,
+        korean.quantities,
+        korean.articles,
+        korean.named_levels,
+        korean.refusal,
+        korean.foreign_tail,
+        korean.advertising,
+        korean.prompt_echo,
+        korean.repetition,
+        korean.is_open_ended,
+    ):
+        function(text)
+    assert time.perf_counter() - started < 10

@@ -39,7 +39,7 @@ _PATTERN = re.compile(
 )
 _CIRCLED = {chr(0x2460 + i): i + 1 for i in range(20)}
 _CIRCLED_PATTERN = re.compile("[①-⑳]")
-_ITEM_LINE = re.compile(r"^\s*(\d{1,2})[.)]\s", re.MULTILINE)
+_ITEM_LINE = re.compile(r"^[ \t]*(\d{1,2})[.)]\s", re.MULTILINE)
 
 
 def articles(text: str) -> list[Article]:

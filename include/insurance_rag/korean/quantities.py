@@ -41,25 +41,27 @@ UNITS: dict[str, tuple[str, float]] = {
 _SINO = {c: i for i, c in enumerate("영일이삼사오육칠팔구")} | {"공": 0, "륙": 6}
 _SMALL = {"십": 10, "백": 100, "천": 1000}
 _LARGE = {"만": 10**4, "억": 10**8, "조": 10**12}
-_TENS = dict(zip("열 스물 서른 마흔 쉰 예순 일흔 여든 아흔".split(), range(10, 100, 10), strict=True)) | {"스무": 20}
-_ONES = dict(zip("하나 두 세 네 다섯 여섯 일곱 여덟 아홉".split(), range(1, 10), strict=True)) | {
-    "한": 1, "석": 3, "서": 3, "넉": 4
-}  # fmt: skip
+_TENS = {word: 10 * i for i, word in enumerate(["열", "스물", "서른", "마흔", "쉰", "예순", "일흔", "여든", "아흔"], 1)}
+_TENS["스무"] = 20
+_ONES = {word: i for i, word in enumerate(["하나", "두", "세", "네", "다섯", "여섯", "일곱", "여덟", "아홉"], 1)}
+_ONES |= {"한": 1, "석": 3, "서": 3, "넉": 4}
+_DAYS = ["하루", "이틀", "사흘", "나흘", "닷새", "엿새", "이레", "여드레", "아흐레", "열흘"]
 _WORDS: dict[str, tuple[float, str]] = {
-    **{word: (i, "일") for i, word in enumerate("하루 이틀 사흘 나흘 닷새 엿새 이레 여드레 아흐레 열흘".split(), 1)},
+    **{word: (i, "일") for i, word in enumerate(_DAYS, 1)},
     "보름": (15, "일"), "일주일": (7, "일"), "이주일": (14, "일"), "반년": (6, "개월"), "절반": (50, "%"),
 }  # fmt: skip
 
-_NUMBER = r"\d+(?:,\d{3})*(?:\.\d+)?"
+# Atomic groups and bounded gaps keep the search linear on any text.
+_NUMBER = r"(?>\d+(?:,\d{3})*(?:\.\d+)?)"
 _UNIT = "|".join(UNITS)
-_SINO_RUN = "[일이삼사오육칠팔구십백천만억]{2,}?"
+_SCALES = r"(?>(?:[십백천만억]|조(?=\s?(?:\d[\d,]{0,8}\s?[십백천]?억|원)))+)"
+_SINO_RUN = "[일이삼사오육칠팔구십백천만억]{2,12}?"
 _PATTERN = re.compile(
     rf"""
-      (?P<of>{_NUMBER})\s*분의\s*(?P<part>{_NUMBER})                                      # 100분의 50
-    | (?<![\d.,])(?P<low>{_NUMBER}\s*[십백천만억]*)(?P<lowunit>{_UNIT})?\s*[~∼～〜]\s*   # 3~5일, 10%~20%
-      (?={_NUMBER}\s*[십백천만억]*\s*(?P<rangeunit>{_UNIT}))
-    | (?<![\d.,])(?P<digits>{_NUMBER}\s*[십백천]*\s*[만억조]?(?:\s*{_NUMBER}\s*[십백천]*[만억조]?)*)
-      \s?(?P<unit1>{_UNIT})                                                              # 1억 2,000만원
+      (?<![\d.,])(?P<of>{_NUMBER})\s?분의\s?(?P<part>{_NUMBER})                            # 100분의 50
+    | (?<![\d.,])(?P<low>{_NUMBER}(?:\s?{_SCALES})?)\s?(?P<lowunit>{_UNIT})?\s?[~∼～〜]\s? # 3~5일, 10%~20%
+      (?={_NUMBER}(?:\s?{_SCALES})?\s?(?P<rangeunit>{_UNIT}))
+    | (?<![\d.,])(?P<digits>{_NUMBER}(?:\s?{_SCALES}(?:\s?{_NUMBER})?){{0,5}}+)\s?(?P<unit1>{_UNIT})   # 1억 2,000만원
     | (?<![가-힣\d])(?P<sino>{_SINO_RUN}(?:\s{_SINO_RUN})?)\s?(?P<unit2>{_UNIT})          # 삼천만원
     | (?<![가-힣\d])(?P<one>[일이삼사오육칠팔구십])\s?(?P<unit3>개월|년|영업일|퍼센트)   # 삼 개월
     | (?<![가-힣\d])(?P<native>(?:{"|".join(_TENS)})(?:{"|".join(_ONES)})?|{"|".join(_ONES)})

@@ -13,7 +13,9 @@ ENDINGS = (".", "?", "!", "。", "．", "？", "！", "다", "요", "죠")
 
 # A full stop ends a sentence when white space (or the end) follows its closing quotes and brackets;
 # a list marker ("1. ", "가. ") at the start of a line does not, nor does a point inside a number.
-_BOUNDARY = re.compile(rf"(?:[{re.escape(TERMINATORS)}…]+[{re.escape(CLOSERS)}]*(?=\s|$))|\n")
+_BOUNDARY = re.compile(
+    rf"(?:(?<![{re.escape(TERMINATORS)}…])[{re.escape(TERMINATORS)}…]++[{re.escape(CLOSERS)}]*+(?=\s|$))|\n"
+)
 _LIST_MARKER = re.compile(r"\s*(?:\(?\d{1,3}\)?|[가-하]|[a-zA-Z])\.$")
 # Words that end in 요 / 다 and yet leave the sentence open.
 _OPEN_ENDING = re.compile(r"(?:필요|중요|주요|소요|수요|개요|마다|보다|이다음)$|(?:\.{2,}|…)$")

@@ -11,18 +11,19 @@ _LETTER = re.compile(r"[^\W\d_]")
 # Letters of scripts a Korean policy has no use for: kana, Cyrillic, Greek words, Arabic, Thai, Devanagari.
 _STRANGE_SCRIPT = re.compile("[\u3040-\u30ff\u0400-\u04ff\u0600-\u06ff\u0e00-\u0e7f\u0900-\u097f]{2,}")
 # Three words of Latin or a phrase of Chinese characters without Korean between them: MRI, CT and 犬 stay unharmed.
+_LATIN = "[A-Za-zÀ-ɏ'’\\-]"
 _FOREIGN_PHRASE = re.compile(
-    r"[A-Za-zÀ-ɏ]{2,}[A-Za-zÀ-ɏ'’\-]*(?:[\s,;:]+[A-Za-zÀ-ɏ'’\-]+){2,}|[\u4e00-\u9fff]{6,}|(?:Este es|Ich möchte)\b"
+    rf"(?<!{_LATIN}){_LATIN}{{2,}}+(?:[\s,;:]++{_LATIN}++){{2,}}+|[\u4e00-\u9fff]{{6,}}|(?:Este es|Ich möchte)\b"
 )
 _ADVERTISING = re.compile(
-    r"이번에 새로 (?:나온|출시)|이번엔 |https?://|www\.|[#＃][가-힣A-Za-z]{2,}|더 많은 (?:정보|혜택|소식)|놓치지 마세요|"
+    r"이번에 새로 (?:나온|출시)|이번엔 |https?://|www\.|[#＃][가-힣A-Za-z]{2,}|놓치지 마세요|"
     r"지금 (?:바로|즉시) (?:가입|신청|상담|클릭|전화|다운)|구독(?:과|하|은|을|,)|좋아요(?:와|를|\s?버튼)|블로그|유튜브|"
-    r"이벤트 (?:참여|응모|당첨|진행)|(?:무료|특별)\s?(?:상담|증정|할인|체험)|사은품|최저가|광고\s?문의|친구\s?추가|"
-    r"(?:클릭|터치)(?:하세요|해\s?주세요|하시면)|카카오톡 (?:채널|친구|상담)|[\U0001f300-\U0001faff]"
+    r"이벤트 (?:참여|응모|당첨|진행)|(?:무료|특별)\s?(?:상담|증정|할인|체험)|사은품|최저가|더 많은 (?:정보|혜택|소식)|광고\s?문의|"
+    r"친구\s?추가|(?:클릭|터치)(?:하세요|해\s?주세요|하시면)|카카오톡 (?:채널|친구|상담)|[\U0001f300-\U0001faff]"
 )
 _ECHO = re.compile(
     r"#{2,}\s?(?:지시|입력|출력|보험\s?약관|질문|답변|응답)|\[(?:보험\s?약관|요구\s?사항|지시|질문|답변)\]|"
-    r"<\|[a-z_]+\|>|</?s>|\[/?INST\]|^\s*(?:질문|답변|지시|출력)\s?:|아래 제공된|약관에 없는 내용은 추측하지|"
+    r"<\|[a-z_]+\|>|</?s>|\[/?INST\]|^[ \t]*(?:질문|답변|지시|출력)\s?:|아래 제공된|약관에 없는 내용은 추측하지|"
     r"보험\s?약관 전문가(?:입니다|로서)|as an ai|AI 언어 ?모델",
     re.IGNORECASE | re.MULTILINE,
 )
