@@ -5,6 +5,8 @@ key; what a dead key leaves over goes to the healthy ones), **validate** checks 
 adapters, **evaluate** compares Base and adapters on frozen questions with retrieval, **promote** decides by the policy,
 **report** writes it all into one page.
 
+Run it by hand, or let a published dataset start it (then nothing is generated).
+
 A failed shard is red and says why. Mend the cause and clear "only failed": just that shard and what follows runs again,
 and nothing that was answered is asked twice.
 """
@@ -15,6 +17,7 @@ from airflow.sdk import TriggerRule, dag
 
 from insurance_rag.config import RunConfig
 from insurance_rag.orchestration import tasks
+from insurance_rag.orchestration.assets import ADAPTERS, QA_DATASET
 from insurance_rag.orchestration.commands import evaluate_argv, pretrain_argv, train_argv
 from insurance_rag.orchestration.flows import make_dataset, step
 from insurance_rag.orchestration.form import trigger_form
@@ -23,9 +26,9 @@ from insurance_rag.orchestration.settings import DAG_DEFAULTS, default_keys
 
 
 @dag(
-    schedule=None,
+    schedule=[QA_DATASET],
     doc_md=__doc__,
-    params=trigger_form(RunConfig, {"keys": default_keys()}),
+    params=trigger_form(RunConfig, keys=default_keys()),
     tags=["insurance-rag", "training"],
     **DAG_DEFAULTS,
 )
@@ -36,7 +39,7 @@ def finetune_pipeline() -> None:
     training = step(tasks.training_jobs, trigger_rule=TriggerRule.NONE_FAILED)(run, dataset)
     adapters = gpu_job("train", training, train_argv, label="{{ task.arguments[2] }}")
     evaluation = gpu_job("evaluate", step(tasks.evaluation_jobs)(run), evaluate_argv, label="Base and adapters")
-    decision = step(tasks.promote)(run)
+    decision = step(tasks.promote, outlets=[ADAPTERS])(run)
     report = step(tasks.report)(run)
 
     base_model >> training

@@ -59,6 +59,13 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
     return result
 
 
+class Price(Config):
+    """US dollars for a million tokens."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+
+
 class GenerationConfig(Config):
     """How question-answer pairs are asked for."""
 
@@ -70,19 +77,36 @@ class GenerationConfig(Config):
     """Server address without /v1beta; None takes GEMINI_BASE_URL, then Google's own."""
     prompt: str = "qa_v1"
     """Name of a file in generation/prompts; its version is part of what a pair is keyed by."""
-    types: tuple[QuestionType, ...] = GENERATED_TYPES
+    types: tuple[QuestionType, ...] = Field(default=GENERATED_TYPES, min_length=1)
     """Question types asked for of every clause."""
     pairs_per_type: int = Field(default=1, ge=1, le=5)
     """Pairs wanted of each type from each clause."""
     temperature: float = Field(default=0.7, ge=0, le=2)
     max_retries: int = Field(default=5, ge=0)
-    """Tries after the first, for 429s and passing faults of one clause."""
+    """Tries after the first for passing faults of one clause. A 429 of a minute's quota waits and does not count."""
     request_gap_s: float = Field(default=0.2, ge=0)
-    """Least time between two calls on one key."""
+    """Least time between two calls on one key; shorter where a known quota allows more calls than that."""
+    max_in_flight: int = Field(default=64, ge=1)
+    """Most calls of one shard that wait for their answer; the pace decides how many of them are used."""
     save_every: int = Field(default=10, ge=1)
     """The part file is rewritten from the journal after this many chunks (an answer is on disk at once)."""
     timeout_s: float = Field(default=60.0, gt=0)
     """Of one call."""
+    quota_window_s: float | None = Field(default=None, gt=0)
+    """Seconds that the server's minute lasts; None takes GEMINI_QUOTA_WINDOW_S (a sped-up simulator), then 60."""
+    redistribute: bool = True
+    """Plan what a dead key left over again, over the healthy keys."""
+    budget_usd: float | None = Field(default=None, gt=0)
+    """The run stops cleanly before its cost by `prices` passes this; None is no limit."""
+    prices: dict[str, Price] = {
+        "gemini-2.5-flash": Price(input=0.30, output=2.50),
+        "gemini-2.5-flash-lite": Price(input=0.10, output=0.40),
+        "gemini-2.5-pro": Price(input=1.25, output=10.0),
+    }
+    """Price of a million tokens by model (list prices, 2025-09); a model that is not listed counts as free."""
+    batch_discount: float = Field(default=0.5, ge=0, le=1)
+    """What batch mode costs, as a share of the price."""
+
 
 
 class QuotaConfig(Config):
@@ -133,6 +157,88 @@ class SimulatorConfig(Config):
     """Share of the pairs that are wrong on purpose; GET /truth says which and how."""
     seed: int = 0
     """Of faults, latencies, answers and defects: the same seed and clause give the same answer."""
+
+
+class LoraSettings(Config):
+    """The adapter's shape."""
+
+    r: int = Field(default=16, ge=1)
+    """Rank."""
+    alpha: int = Field(default=32, ge=1)
+    """The adapter's output is scaled by alpha / r."""
+    dropout: float | Literal["auto"] = Field(default="auto", ge=0, lt=1)
+    """On the adapter's input; auto: 0.05, or 0 where activations are kept (each mask is kept too, and slows the step)."""
+    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    """Linear layers that get an adapter; never `lm_head`, whose adapter TRL's fused head would not train."""
+
+
+class TrainingConfig(Config):
+    """A recipe: how one adapter is trained. Settings that are `auto` come from the memory preset."""
+
+    version: Literal["v1", "v2", "v3"]
+    """Which of the dataset's files it trains on, and which format its prompts have."""
+    base_revision: str | None = None
+    """Commit of a Hugging Face base model; None takes the newest, and the adapter records which that was."""
+    quantization: Literal["nf4", "none"] = "nf4"
+    """nf4: 4-bit base (QLoRA); none: the base in 16 bits, faster where it fits."""
+    double_quantization: bool | Literal["auto"] = "auto"
+    """Quantise NF4's scales too: 0.4 bit a weight less, 3 % slower."""
+    lora: LoraSettings = LoraSettings()
+    compute: Literal["auto", "bf16", "fp32"] = "auto"
+    """Arithmetic of base and activations; auto: bf16 on a GPU, fp32 on a CPU. fp16 is not offered: TRL's bf16 adapters and its scaler clash."""
+    adapter_dtype: Literal["auto", "bf16", "fp32"] = "auto"
+    """Of the adapter's weights; auto: as `compute`."""
+    epochs: float = Field(default=1.0, gt=0)
+    """Length of the run where `max_steps` is not set."""
+    max_steps: int | None = Field(default=None, ge=1)
+    """Length of the run in optimizer steps."""
+    batch_size: int = Field(default=8, ge=1)
+    """Rows of one optimizer step over all devices."""
+    memory: Literal["auto", "8GB", "24GB", "80GB"] = "auto"
+    """Preset for the card; auto measures what is free and takes the fastest that an estimate says will fit."""
+    micro_batch: int | Literal["auto"] = "auto"
+    """Rows of one forward pass on one device; the rest of `batch_size` is accumulated."""
+    checkpointing: bool | Literal["auto"] = "auto"
+    """Recompute activations in the backward pass: a third slower, a fraction of the memory."""
+    optimizer: str = "auto"
+    """A name of transformers' `optim`; auto: adamw_torch_fused, or adamw_8bit in the 8GB preset."""
+    learning_rate: float = Field(default=2e-4, gt=0)
+    warmup: float = Field(default=10, ge=0)
+    """Steps, or below 1 a share of the run."""
+    schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
+    """How the learning rate falls after the warm-up."""
+    max_length: int = Field(default=2048, ge=16)
+    """Longest row in tokens; see `too_long`."""
+    too_long: Literal["cut_context", "skip"] = "cut_context"
+    """Rows over `max_length`: their clause is cut at a sentence, or they are left out and listed. An answer is never cut."""
+    completion_only: bool = True
+    """Loss on the answer alone; false: on prompt and answer."""
+    teach_stop: bool = True
+    """End every answer with the base tokenizer's end-of-text token, so that the model learns to stop."""
+    padding_free: bool = True
+    """Rows of a micro-batch in one sequence without padding, on variable-length attention."""
+    liger: bool | Literal["auto"] = "auto"
+    """Liger's kernels for norm, rotary embedding and SwiGLU; auto: where they are installed and there is a GPU."""
+    compile: bool = False
+    """torch.compile of each layer: about a minute once, pays off in runs over ten minutes."""
+    kbit_preparation: bool = False
+    """peft's `prepare_model_for_kbit_training`, which casts norms and embeddings to fp32: 17 % slower, kept for comparison."""
+    eval_every: int | None = Field(default=50, ge=1)
+    """Steps between two measurements of the held-out loss; None only at the end."""
+    eval_rows: int = Field(default=64, ge=1)
+    """Held-out rows it is measured on."""
+    early_stopping: int | None = Field(default=None, ge=1)
+    """Stop after this many measurements without a better held-out loss, and keep the best adapter."""
+    save_every: int = Field(default=50, ge=1)
+    """Steps between two checkpoints; a stopped run goes on from the last one."""
+    log_every: int = Field(default=10, ge=1)
+    """Steps between two rows of loss_history.jsonl."""
+    report_to: tuple[Literal["tensorboard", "mlflow", "wandb", "trackio"], ...] = ("tensorboard",)
+    """Further places the figures go; each but tensorboard needs its package installed."""
+    fsdp: bool = False
+    """Shard base and adapter over the GPUs (for models that do not fit one); without it each GPU holds a copy."""
+    seed: int = 42
+    """Of adapter weights, row order and dropout."""
 
 
 class PretrainConfig(Config):
@@ -268,33 +374,37 @@ class PromotionConfig(Config):
 
 
 class RunConfig(Config):
-    """One run of the whole path; the trigger form of `finetune_pipeline` is made from it.
+    """One run of the whole path; the DAGs' trigger forms are made from it.
 
     The defaults are the embedded demo: the sample clauses, a simulator, a small base model trained on the spot.
     """
 
     chunks: str = Field(default="sample", title="Clauses")
     """JSON lines of policy clauses; "sample" takes the fictional policies that ship with the project."""
-    questions: str = Field(default="sample", title="Evaluation questions")
-    """JSON lines of frozen questions; their documents are held out of training. "sample" goes with the sample clauses."""
     keys: tuple[str, ...] = Field(default=(), title="API keys")
     """Airflow connections of type `gemini`, one shard each."""
     base_model: str = Field(default="demo", min_length=1, title="Base model")
     """Hugging Face name or local folder, e.g. beomi/Llama-3-Open-Ko-8B; "demo" trains a small Llama on the clauses."""
-    versions: tuple[Literal["v1", "v2", "v3"], ...] = Field(
-        default=("v1", "v2"), min_length=1, title="Adapters to train"
-    )
-    """v1: plain QA; v2: RAG style, refuses and cites; v3: the merged dataset."""
+    versions: tuple[Literal["v1", "v2", "v3"], ...] = Field(default=("v1", "v2"), min_length=1, title="Adapters to train")
+    """v1: plain QA; v2: RAG style, cites and refuses; v3: the merged dataset."""
     profile: Literal["smoke", "default", "source"] = Field(default="smoke", title="Training profile")
-    """smoke: minutes on a CPU; default: the recipes' fast settings for a GPU; source: the settings of the original system."""
+    """smoke: minutes on a CPU; default: fast settings for a GPU; source: the settings of the original system."""
+    questions: str = Field(default="sample", title="Evaluation questions")
+    """JSON lines of frozen questions; their documents are held out of training. "sample" goes with the sample clauses."""
     question_limit: int | None = Field(default=60, ge=1, title="Questions to ask")
-    """Evaluate on the first n questions; empty asks all. Under 200 a difference of 10 points cannot be told from chance."""
+    """Evaluate on the first n; empty asks all. Under 200 a difference of 10 points cannot be told from chance."""
+    reuse_answers: bool = Field(default=True, title="Reuse answers")
+    """Take answers to unchanged clauses over from earlier runs; only new and changed clauses are paid for."""
     redistribute: bool = Field(default=True, title="Redistribute")
     """Plan again over the healthy keys what a dead key left over."""
     allow_partial: bool = Field(default=False, title="Allow a partial dataset")
-    """Go on although chunks are missing; the dataset is marked incomplete and its asset is not published."""
-    previous_run: str | None = Field(default=None, title="Earlier run")
-    """Folder of an earlier run: only new and changed clauses are asked for."""
+    """Go on although clauses are missing; the dataset is marked incomplete and never published."""
+    approve: bool = Field(default=True, title="Ask before publishing")
+    """A refreshed dataset waits for a person's approval."""
+    dataset: str | None = Field(default=None, title="Finished dataset")
+    """Folder of a dataset to train on; nothing is generated then."""
+    adapters: dict[str, str] = Field(default={}, title="Trained adapters")
+    """Adapters to evaluate, name -> folder."""
     generation: GenerationConfig = GenerationConfig()
     training: dict[str, Any] = {}
     """Recipe settings over the profile, e.g. {"max_steps": 300}; the recipe checks them."""

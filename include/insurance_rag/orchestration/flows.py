@@ -16,6 +16,13 @@ def step(function: Callable[..., Any], **settings: Any) -> Any:
     return task(multiple_outputs=False, doc_md=function.__doc__, **settings)(function)
 
 
+def gate(function: Callable[..., bool], *, past_trigger_rules: bool = True, **settings: Any) -> Any:
+    """A task that skips what follows where `function` says no; all of it, or just the next task."""
+    return task.short_circuit(ignore_downstream_trigger_rules=past_trigger_rules, doc_md=function.__doc__, **settings)(
+        function
+    )
+
+
 def make_dataset(run: Any) -> Any:
     """plan -> generate (a mapped task a key) -> what dead keys left over, on the healthy ones -> validate.
 

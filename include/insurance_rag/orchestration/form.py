@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from airflow.sdk import Param
@@ -10,11 +10,11 @@ from airflow.sdk import Param
 from insurance_rag.config import Config
 
 
-def trigger_form(model: type[Config], defaults: Mapping[str, Any] = {}) -> dict[str, Param]:
-    """One Param per field of `model`; nested models become JSON fields in a section of their own."""
+def trigger_form(model: type[Config], only: Iterable[str] = (), **defaults: Any) -> dict[str, Param]:
+    """One Param per field of `model` (`only` some); nested models become JSON fields in a section of their own."""
     schema = model.model_json_schema()
     values = {**model().model_dump(mode="json"), **defaults}
-    return {name: _param(field, values[name], schema) for name, field in schema["properties"].items()}
+    return {name: _param(schema["properties"][name], values[name], schema) for name in only or schema["properties"]}
 
 
 def _param(field: dict[str, Any], value: Any, schema: dict[str, Any]) -> Param:

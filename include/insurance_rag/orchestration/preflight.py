@@ -36,6 +36,8 @@ def check_keys(config: RunConfig) -> None:
 
     problems = []
     owner: dict[str, str] = {}
+    if config.dataset or config.adapters:
+        return
     if not config.keys:
         problems.append("keys: none given; add connections of type gemini (Admin > Connections) and name them here")
     for name in config.keys:

@@ -18,6 +18,12 @@ def run_folder(dag_id: str, run_id: str) -> RunFolder:
     return folder_under(artifact_root(), dag_id, run_id)
 
 
+def earlier_runs(run: RunFolder) -> list[RunFolder]:
+    """Every other run under the same artifact root, newest first: what their journals hold is not asked for again."""
+    plans = [plan for plan in run.root.parents[1].glob("*/*/plan.json") if plan.parent != run.root]
+    return [RunFolder(plan.parent) for plan in sorted(plans, key=lambda plan: plan.stat().st_mtime, reverse=True)]
+
+
 def folder_under(root: Path, dag_id: str, run_id: str) -> RunFolder:
     return RunFolder(root / _one_folder_name(dag_id) / _one_folder_name(run_id))
 

@@ -36,3 +36,18 @@ GENERATE: dict[str, Any] = {
 def default_keys() -> list[str]:
     """Connection ids of the trigger form's default: $GEMINI_CONNECTIONS, comma separated."""
     return [name.strip() for name in os.environ.get("GEMINI_CONNECTIONS", "gemini_k1").split(",") if name.strip()]
+
+
+#: What a refresh asks; the rest of RunConfig is about training.
+DATASET_FIELDS = (
+    "chunks", "keys", "questions", "approve", "reuse_answers", "redistribute", "allow_partial",
+    "generation",
+)  # fmt: skip
+MODEL_FIELDS = ("base_model", "adapters", "questions", "question_limit", "chunks")
+
+APPROVAL_TIMEOUT = timedelta(days=3)
+
+
+def refresh_schedule() -> str:
+    """Cron of the dataset's regeneration: $REFRESH_SCHEDULE, by default Monday 03:00 in Seoul."""
+    return os.environ.get("REFRESH_SCHEDULE", "0 3 * * 1")

@@ -13,24 +13,28 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import get_current_context
+from airflow.sdk.exceptions import AirflowFailException
 
 from insurance_rag.artifacts import RunFolder, artifact, read_json, write_json
 from insurance_rag.config import RunConfig
-from insurance_rag.errors import Incomplete, WrongInput
-from insurance_rag.orchestration.runs import run_folder
+from insurance_rag.errors import WrongInput
+from insurance_rag.orchestration.assets import ADAPTERS, QA_DATASET, publish_dataset, published_dataset
+from insurance_rag.orchestration.runs import earlier_runs, run_folder
+from insurance_rag.records import ApiKey
 
 log = logging.getLogger(__name__)
 
 
-def check_input(params: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Check everything that can be checked before it costs: clauses, questions, keys, recipes, base model, folder.
+def check_input(params: dict[str, Any] | None = None, triggering_asset_events: Any = None) -> dict[str, Any]:
+    """Check everything that can be checked before it costs: clauses, questions, keys, recipes, models, the folder.
 
-    All problems are listed at once. The checked configuration is kept in the run folder.
+    All problems are listed at once. The checked configuration is kept in the run folder. A run that an asset event
+    started takes the settings that the event carries.
     """
     from insurance_rag.chunks import read_chunks, read_questions
     from insurance_rag.orchestration.preflight import problems_of
 
-    config = RunConfig.parse(params or {}, "parameters")
+    config = RunConfig.parse({**(params or {}), **event_settings(triggering_asset_events)}, "parameters")
     dag_run = get_current_context()["dag_run"]
     run = run_folder(dag_run.dag_id, dag_run.run_id).create()
     if problems := problems_of(config):
@@ -41,15 +45,19 @@ def check_input(params: dict[str, Any] | None = None) -> dict[str, Any]:
 
 
 def plan(run: dict[str, Any]) -> list[dict[str, Any]]:
-    """Cut the clauses into one shard per API key; proves that each clause is in exactly one shard."""
+    """Cut the clauses into one shard per API key; proves that each clause is in exactly one shard.
+
+    Answers to unchanged clauses are taken over from earlier runs. With a finished dataset there is nothing to plan.
+    """
     from insurance_rag.chunks import read_chunks
-    from insurance_rag.orchestration.gemini_hook import GeminiHook
     from insurance_rag.shards import make_plan, write_plan
 
     folder, config = open_run(run)
-    keys = [GeminiHook(name).get_conn()[0] for name in config.keys]
-    made = make_plan(read_chunks(config.chunks), keys, config.generation)
-    write_plan(made, folder)
+    if config.dataset:
+        return []
+    chunks = read_chunks(config.chunks)
+    made = make_plan(chunks, connection_keys(config), config.generation)
+    write_plan(made, folder, chunks, earlier_runs(folder) if config.reuse_answers else [])
     log_command("plan", "--chunks", config.chunks, "--keys", "keys.json", "--out", str(folder.root))
     return [_shard_artifact(run, shard) for shard in made.shards]
 
@@ -73,14 +81,12 @@ def generate(shard: dict[str, Any], task_state_store: Any = None) -> dict[str, A
 
 def plan_leftover(run: dict[str, Any]) -> list[dict[str, Any]]:
     """Plan again, over the healthy keys, the clauses that dead keys left over; none: the next step is skipped."""
-    from insurance_rag.orchestration.gemini_hook import GeminiHook
-    from insurance_rag.shards import plan_leftover as plan_leftover_shards
+    from insurance_rag import shards
 
     folder, config = open_run(run)
-    if not config.redistribute:
+    if config.dataset or not config.redistribute:
         return []
-    keys = [GeminiHook(name).get_conn()[0] for name in config.keys]
-    return [_shard_artifact(run, shard) for shard in plan_leftover_shards(folder, keys)]
+    return [_shard_artifact(run, shard) for shard in shards.plan_leftover(folder, connection_keys(config))]
 
 
 def validate(run: dict[str, Any]) -> dict[str, Any]:
@@ -90,9 +96,11 @@ def validate(run: dict[str, Any]) -> dict[str, Any]:
     from insurance_rag.validation import validate_parts
 
     folder, config = open_run(run)
+    if config.dataset:
+        return artifact(Path(config.dataset))
     missing = missing_chunks(folder)
     if missing and not config.allow_partial:
-        raise Incomplete(_missing_message(missing))
+        raise AirflowFailException(_missing_message(missing))
     log_command("validate", "--run", str(folder.root), "--out", str(folder.dataset))
     return validate_parts(
         sorted(folder.parts.glob("dataset_part_*.json")),
@@ -101,6 +109,25 @@ def validate(run: dict[str, Any]) -> dict[str, Any]:
         config.validation,
         questions=read_questions(config.questions),
     )
+
+
+def is_news(dataset: dict[str, Any]) -> bool:
+    """Go on only where the dataset is complete and differs from the one that is published."""
+    published = published_dataset() or {}
+    log.info("published: %s, new: %s", published.get("sha256"), dataset["sha256"])
+    return bool(dataset.get("complete", True)) and dataset["sha256"] != published.get("sha256")
+
+
+def wants_approval(run: dict[str, Any]) -> bool:
+    """Whether a person is asked before the dataset is published."""
+    return open_run(run)[1].approve
+
+
+def publish(run: dict[str, Any], dataset: dict[str, Any], outlet_events: Any = None) -> dict[str, Any]:
+    """Make the dataset the published one and tell its consumers."""
+    published = publish_dataset(run, dataset)
+    outlet_events[QA_DATASET].extra = {**published, "settings": {"dataset": dataset["uri"]}}
+    return published
 
 
 def _missing_message(missing: dict[str, list[str]]) -> str:
@@ -139,22 +166,27 @@ def evaluation_jobs(run: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "uri": str(folder.evaluation),
-            "chunks": str(folder.chunks),
+            "chunks": config.chunks,
             "questions": config.questions,
             "limit": config.question_limit,
             "base_model": _base_model(folder, config),
-            "adapters": {version: str(folder.adapter(version)) for version in config.versions},
+            "adapters": config.adapters or {version: str(folder.adapter(version)) for version in config.versions},
         }
     ]
 
 
-def promote(run: dict[str, Any]) -> dict[str, Any]:
+def promote(run: dict[str, Any], outlet_events: Any = None) -> dict[str, Any]:
     """Decide by the policy whether an adapter may replace the champion; the decision is a result, not a failure."""
     from insurance_rag.promotion import decide
 
     folder, _ = open_run(run)
     log_command("promote", "--evaluation", str(folder.evaluation))
-    return decide(folder.evaluation)
+    decision = decide(folder.evaluation)
+    if ADAPTERS in outlet_events:
+        [job] = evaluation_jobs(run)
+        settings = {name: job[name] for name in ("chunks", "questions", "base_model", "adapters")}
+        outlet_events[ADAPTERS].extra = {"run": run["uri"], "settings": {**settings, "question_limit": None}}
+    return decision
 
 
 def report(run: dict[str, Any]) -> dict[str, Any]:
@@ -170,6 +202,18 @@ def open_run(artifact: dict[str, Any]) -> tuple[RunFolder, RunConfig]:
     """The run folder and the configuration that `check_input` kept in it."""
     folder = RunFolder(Path(artifact.get("run", artifact["uri"])))
     return folder, RunConfig.parse(read_json(folder.config), str(folder.config))
+
+
+def event_settings(triggering_asset_events: Any) -> dict[str, Any]:
+    """The settings of the newest asset event that started this run; none for a run by hand or by schedule."""
+    events = [event for events in (triggering_asset_events or {}).values() for event in events]
+    return dict(max(events, key=lambda event: event.timestamp).extra["settings"]) if events else {}
+
+
+def connection_keys(config: RunConfig) -> list[ApiKey]:
+    from insurance_rag.orchestration.gemini_hook import GeminiHook
+
+    return [GeminiHook(name).get_conn()[0] for name in config.keys]
 
 
 def log_command(*argv: str) -> None:

@@ -107,5 +107,18 @@ def _print_news(console: Console, tasks: list[dict[str, Any]], stages: list[dict
 
 
 def _comparison_table(summary: dict[str, Any]) -> Table:
-    """Filled from evaluation/summary.json."""
-    raise NotImplementedError
+    """One column a model, one row a rate with its 95 % interval."""
+    models = summary["models"]
+    table = Table(title=f"{summary['questions']} questions", title_justify="left")
+    table.add_column("")
+    for name in models:
+        table.add_column(name, justify="right")
+    for metric in next(iter(models.values()))["rates"]:
+        table.add_row(metric.replace("_", " "), *(_rate(model["rates"].get(metric)) for model in models.values()))
+    return table
+
+
+def _rate(rate: dict[str, Any] | None) -> str:
+    if not rate or not rate["n"]:
+        return "-"
+    return f"{rate['rate']:.0%} [{rate['low']:.0%}, {rate['high']:.0%}] n={rate['n']}"

@@ -1,0 +1,35 @@
+"""Compare models that exist, on all frozen questions: no generation, no training.
+
+Run it by hand with adapters of any run, or let `finetune_pipeline`'s new adapters start it.
+"""
+
+from __future__ import annotations
+
+from airflow.sdk import dag
+
+from insurance_rag.config import RunConfig
+from insurance_rag.orchestration import tasks
+from insurance_rag.orchestration.assets import ADAPTERS
+from insurance_rag.orchestration.commands import evaluate_argv
+from insurance_rag.orchestration.flows import step
+from insurance_rag.orchestration.form import trigger_form
+from insurance_rag.orchestration.gpu_job import gpu_job
+from insurance_rag.orchestration.settings import DAG_DEFAULTS, MODEL_FIELDS
+
+
+@dag(
+    schedule=[ADAPTERS],
+    doc_md=__doc__,
+    params=trigger_form(RunConfig, MODEL_FIELDS, question_limit=None),
+    tags=["insurance-rag", "evaluation"],
+    **DAG_DEFAULTS,
+)
+def evaluate_models() -> None:
+    run = step(tasks.check_input)()
+    evaluation = gpu_job("evaluate", step(tasks.evaluation_jobs)(run), evaluate_argv, label="Base and adapters")
+    decision = step(tasks.promote)(run)
+
+    evaluation >> decision >> step(tasks.report)(run)
+
+
+evaluate_models()
