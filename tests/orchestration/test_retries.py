@@ -1,0 +1,35 @@
+"""What Airflow does about each error, by its name."""
+
+from __future__ import annotations
+
+import pytest
+from airflow.sdk import RetryAction
+
+from insurance_rag import errors
+from insurance_rag.orchestration.gpu_job import ERROR_BY_EXIT_CODE
+from insurance_rag.orchestration.retries import RETRY_POLICY
+
+
+@pytest.mark.parametrize(
+    ("error", "action"),
+    [
+        (errors.WrongInput("x"), RetryAction.FAIL),
+        (errors.Refused("x"), RetryAction.FAIL),
+        (errors.KeyRejected("x"), RetryAction.FAIL),
+        (errors.QuotaExhausted("x"), RetryAction.FAIL),
+        (errors.BudgetSpent("x"), RetryAction.FAIL),
+        (errors.OutOfMemory("x"), RetryAction.FAIL),
+        (errors.Interrupted("x"), RetryAction.RETRY),
+        (errors.Incomplete("x"), RetryAction.RETRY),
+        (errors.Unavailable("x"), RetryAction.RETRY),
+        (ValueError("a bug"), RetryAction.DEFAULT),
+    ],
+)
+def test_the_table(error: Exception, action: RetryAction) -> None:
+    decision = RETRY_POLICY.evaluate(error, 1, 3)
+    assert decision.action == action
+    assert decision.reason or action == RetryAction.DEFAULT
+
+
+def test_exit_codes_name_the_same_errors_as_functions_raise() -> None:
+    assert {code: error.exit_code for code, error in ERROR_BY_EXIT_CODE.items()} == {2: 2, 3: 3, 4: 4}
