@@ -20,9 +20,7 @@ def trigger_form(model: type[Config], only: Iterable[str] = (), **defaults: Any)
 def _param(field: dict[str, Any], value: Any, schema: dict[str, Any]) -> Param:
     field = _inlined(field, schema.get("$defs", {}))
     nested = field.get("type") == "object"
-    facts = {
-        k: v for k, v in field.items() if k not in ("default", "description", "properties", "additionalProperties")
-    }
+    facts = {k: v for k, v in field.items() if k not in ("default", "description")}
     if "anyOf" in facts:  # `int | None`: the form wants one list of types
         alternatives = facts.pop("anyOf")
         facts["type"] = [a["type"] for a in alternatives]
