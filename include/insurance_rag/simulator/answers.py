@@ -22,7 +22,11 @@ Item = dict[str, Any]
 #: Longer statements make unreadable questions; they are asked for by their condition or the clause's title.
 QUESTION_CHARS = 110
 
-_THIS_CONTRACT = re.compile(r"(?:이|본) (?:보험계약|계약|약관|보험|특약)(은|는|이|가|을|를|에서|에|의|과)")
+_THIS_CONTRACT = re.compile(
+    r"(?<![가-힣])(?:이|본) (?:보험계약|계약|약관|보험|특약)(?:(은|는|이|가|을|를|과)(?=\s)|(?=에|의|\s))"
+)
+_IN_SHORT = re.compile(r"\(이하 .*?\)")
+_OPEN_QUESTION = re.compile(r"며칠|몇 |얼마|어떻게|어떤|무엇")
 _CONDITION = re.compile(r"^(.{8,90}?[가-힣][한된인은는른난간진운] (?:경우|때))(?:에는|에도|에|는)?,?\s")
 
 _SCENARIO_OPENINGS = (
@@ -124,14 +128,15 @@ def _scenario(clause: Clause, statement: Statement, product: str, chance: Random
         question = f"{opening}혹시 ‘{statement.head}’에 해당하는 일이 생기면 어떻게 되나요?"
     elif statement.kind == "sentence" and condition and statement.stands_alone:
         question = f"{opening}{condition[1]}에는 어떻게 되나요?"
+        question = _name_product(_IN_SHORT.sub("", question), opening, "")
     else:
         question = opening + _question(clause, statement, "", chance, ("",), again)
-    return question, _cited(clause, statement, chance) + chance.choice(_ADVICE)
+    return question, _yes(question, chance) + _cited(clause, statement, chance) + chance.choice(_ADVICE)
 
 
 def _easy(clause: Clause, statement: Statement, product: str, chance: Random, again: bool) -> tuple[str, str]:
     question = _question(clause, statement, product, chance, _EASY_OPENINGS, again or chance.random() < 0.2)
-    return question, in_plain_words(_cited(clause, statement, chance))
+    return question, _yes(question, chance) + in_plain_words(_cited(clause, statement, chance))
 
 
 def _unanswerable(clause: Clause, statement: Statement, product: str, chance: Random, again: bool) -> tuple[str, str]:
@@ -161,11 +166,16 @@ def _question(
     if not again and statement.stands_alone and len(sentence) <= QUESTION_CHARS:
         asked = ask_for_number(sentence) or as_question(sentence)
         if asked:
-            return _name_product(opening + asked, opening, product)
+            return _name_product(opening + _IN_SHORT.sub("", asked), opening, product)
     return f"{opening}{join(_subject(clause), '은')} {chance.choice(_OPEN_ENDS)}"
 
 
 _OPEN_ENDS = ("어떻게 정해져 있나요?", "어떤 내용인가요?", "어떻게 되나요?")
+
+
+def _yes(question: str, chance: Random) -> str:
+    """Every yes-or-no question here is a statement turned round: its answer is yes, which some teachers say first."""
+    return "네, " if not _OPEN_QUESTION.search(question) and chance.random() < 0.5 else ""
 
 
 def _subject(clause: Clause) -> str:
@@ -180,13 +190,13 @@ def _name_product(question: str, opening: str, product: str) -> str:
     return named.removeprefix(opening)
 
 
-def _with_particle(word: str, particle: str) -> str:
-    pairs = {"은": "은", "는": "은", "이": "이", "가": "이", "을": "을", "를": "을", "과": "과"}
-    return join(word, pairs[particle]) if particle in pairs else word + particle
+def _with_particle(word: str, particle: str | None) -> str:
+    after_final = {"는": "은", "가": "이", "를": "을"}
+    return join(word, after_final.get(particle, particle)) if particle else word
 
 
 def _how_much(cell: str) -> str:
-    return "얼마인가요?" if re.search(r"원|%|금액", cell) else "어떻게 되나요?"
+    return "얼마인가요?" if re.search(r"\d\s*(?:[억만천백]*\s*원|%)", cell) else "어떻게 되나요?"
 
 
 def _cited(clause: Clause, statement: Statement, chance: Random) -> str:

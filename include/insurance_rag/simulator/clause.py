@@ -15,6 +15,8 @@ _POINTS_ELSEWHERE = re.compile(
     r"다음(?:\s각\s?호|\s표|의|과 같|\s금액|\s사유|\s서류|\s중|\s행위|\s어느)|아래|각 호|위의"
     r"|^(?:이 경우|이때|이 때|그|이를|이는|이에|다만|단,|또한|이와)\s?"
 )
+#: Titles that say what the items of their list are.
+_LISTS = re.compile(r"않는|않은|무효|서류|사유|손해|비용|제외|의무")
 _BY_NUMBER = re.compile(r"제\s?\d+\s?항|제\s?\d+\s?호|전항|같은 항|본항")
 
 Kind = Literal["sentence", "term", "item", "row"]
@@ -52,11 +54,13 @@ def read_clause(text: str) -> Clause:
     article = "" if not heading else f"제{heading[1]}조" + (f"의{heading[2]}" if heading[2] else "")
     body = text[heading.end() :] if heading else text
     found = list(dict.fromkeys(_statements(body)))
-    kept = [statement for statement in found if statement.stands_alone] or found
+    title = heading[3] if heading else ""
+    told = [statement for statement in found if statement.kind != "item" or _LISTS.search(title)] or found
+    kept = [statement for statement in told if statement.stands_alone] or told
     if not kept:
         first = next((line.strip() for line in body.split("\n") if line.strip()), text.strip())
         kept = [Statement("item", first, head=first)]
-    return Clause(text, article, heading[3] if heading else "", tuple(kept))
+    return Clause(text, article, title, tuple(kept))
 
 
 def _statements(body: str) -> Iterator[Statement]:
@@ -79,7 +83,7 @@ def _statements(body: str) -> Iterator[Statement]:
 
 def _row(line: str, header: list[str], cells: list[str]) -> Iterator[Statement]:
     for column, cell in zip(header[1:], cells[1:], strict=False):
-        if re.search(r"\d|없음|무한", cell) and len(cell) <= 40:
+        if re.search(r"\d", cell) and len(cell) <= 40 and "비고" not in column:
             yield Statement("row", line, head=cells[0], column=re.sub(r"\(.*?\)", "", column).strip(), cell=cell)
 
 

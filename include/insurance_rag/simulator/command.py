@@ -7,6 +7,7 @@ what happened, GET /truth which answers are wrong on purpose.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -43,7 +44,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     print(f"Gemini simulator: {bound.url}  (GEMINI_BASE_URL)", file=sys.stderr, flush=True)
     if args.ready_file:
         write_json(args.ready_file, {"url": bound.url})
-    bound.run()
+    with contextlib.suppress(KeyboardInterrupt):  # the usual end of a server
+        bound.run()
     return {name: value for name, value in summarise(bound.service).items() if not isinstance(value, dict)}
 
 

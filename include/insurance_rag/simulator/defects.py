@@ -114,7 +114,7 @@ def _invented_number(item: Item, clause: Clause, chance: Random, first: Item | N
         return None
     found = chance.choice(numbers)
     value = int(found[0].replace(",", ""))
-    candidates = (value * 2 + 1, value * 3 + 7, value + 13, value * 10 + 3)
+    candidates = (value * 2 + 11, value * 3 + 17, value + 13)
     other = next((f"{n:,}" for n in candidates if str(n) not in clause.text.replace(",", "")), None)
     return (
         {**item, "answer": item["answer"][: found.start()] + other + item["answer"][found.end() :]} if other else None
@@ -122,10 +122,10 @@ def _invented_number(item: Item, clause: Clause, chance: Random, first: Item | N
 
 
 def _wrong_article(item: Item, clause: Clause, chance: Random, first: Item | None) -> Item | None:
-    if not clause.article or not item["answer"].startswith(clause.article):
+    if not clause.article or clause.article not in item["answer"]:
         return None
     other = next(a for n in range(chance.randint(41, 80), 200) if (a := f"제{n}조") not in clause.text)
-    return {**item, "answer": other + item["answer"][len(clause.article) :]}
+    return {**item, "answer": item["answer"].replace(clause.article, other, 1)}
 
 
 def _prompt_echo(item: Item, clause: Clause, chance: Random, first: Item | None) -> Item | None:

@@ -50,6 +50,7 @@ def bind(config: SimulatorConfig) -> Bound:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((config.host, config.port))
+        listener.listen(1024)  # requests that come before the server runs wait in the queue
     except OSError as e:
         listener.close()
         where = f"{config.host}:{config.port}"

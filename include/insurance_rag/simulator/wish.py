@@ -13,7 +13,7 @@ from insurance_rag.artifacts import sha256_text
 from insurance_rag.records import GENERATED_TYPES
 from insurance_rag.simulator.chance import uniform
 
-_CLAUSE = re.compile(r"^###\s*보험 약관 내용[^\n]*\n(.*?)(?=^###|\Z)", re.MULTILINE | re.DOTALL)
+_CLAUSE = re.compile(r"^###\s*보험 약관 내용[^\n]*\n(.*?)(?=^###|^질문:|\Z)", re.MULTILINE | re.DOTALL)
 _PAIRS = re.compile(r"(?:유형|종류)(?:별로?|마다)\s*(?:질문과 답변을?|문답을?)?\s*(?:각각\s*)?(\d)\s*(?:개|쌍)")
 
 #: Names a schema may give to the parts of a pair.
