@@ -29,8 +29,8 @@ class Services:
     def __init__(self, home: Path, artifacts: Path) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self.artifacts = artifacts
-        self._home = home
-        self._settings = self._load_settings()
+        self.home = home
+        self.settings = self._load_settings()
         self._stack = Stack(home, artifacts, {
             "GEMINI_CONNECTIONS": ",".join(KEYS),
             "GEMINI_QUOTA_WINDOW_S": str(60 / SIMULATOR_SPEED),
@@ -39,7 +39,7 @@ class Services:
         self.password = self._stack.settings["password"]
 
     def _load_settings(self) -> dict[str, str]:
-        path = self._home / "simulator.json"
+        path = self.home / "simulator.json"
         if not path.is_file():
             write_json(path, {"port": str(free_port()), **{name: secrets.token_hex(8) for name in KEYS}})
             path.chmod(0o600)
@@ -56,13 +56,13 @@ class Services:
             print("starting Airflow (api-server, scheduler, dag-processor, triggerer) ...", flush=True)
             self._stack.start()
         api = AirflowApi(self.url, "admin", self.password)
-        set_up(api, self._simulator_url, {name: self._settings[name] for name in KEYS})
+        set_up(api, self._simulator_url, {name: self.settings[name] for name in KEYS})
         api.wait_for_dag("finetune_pipeline")
         return api
 
     def stop(self) -> None:
         self._stack.stop()
-        if (pid_file := self._home / "simulator.pid.json").is_file():
+        if (pid_file := self.home / "simulator.pid.json").is_file():
             pid = int(read_json(pid_file)["pid"])
             if b"insurance_rag" in _command_line(pid):
                 os.kill(pid, signal.SIGTERM)
@@ -70,17 +70,17 @@ class Services:
 
     @property
     def _simulator_url(self) -> str:
-        return f"http://127.0.0.1:{self._settings['port']}"
+        return f"http://127.0.0.1:{self.settings['port']}"
 
     def _start_simulator(self) -> None:
         if _answers(self._simulator_url):
             return
         projects = [
-            word for name in KEYS for word in ("--project", f"{self._settings[name]}={PROJECTS.get(name, name)}")
+            word for name in KEYS for word in ("--project", f"{self.settings[name]}={PROJECTS.get(name, name)}")
         ]
-        command = [sys.executable, "-m", "insurance_rag", "simulate", "--port", self._settings["port"]]
+        command = [sys.executable, "-m", "insurance_rag", "simulate", "--port", self.settings["port"]]
         quota = ["--rpm", str(SIMULATOR_RPM), "--speed", str(SIMULATOR_SPEED)]
-        with (self._home / "simulator.log").open("ab") as log:
+        with (self.home / "simulator.log").open("ab") as log:
             process = subprocess.Popen(
                 [*command, *quota, *projects],
                 stdout=log,
@@ -88,11 +88,11 @@ class Services:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        write_json(self._home / "simulator.pid.json", {"pid": process.pid})
+        write_json(self.home / "simulator.pid.json", {"pid": process.pid})
         deadline = time.monotonic() + 60
         while not _answers(self._simulator_url):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise StackError(f"the simulator did not start; see {self._home / 'simulator.log'}")
+                raise StackError(f"the simulator did not start; see {self.home / 'simulator.log'}")
             time.sleep(0.1)
 
 

@@ -1,0 +1,74 @@
+"""The whole path in a real Airflow: mapped tasks, HTTP, NF4 training and evaluation, on the sample clauses."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from insurance_rag.artifacts import read_json
+from tests.airflow.conftest import Airflow
+
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(420), pytest.mark.xdist_group("airflow")]
+
+DAG = "finetune_pipeline"
+SMALL = {"question_limit": 8}
+
+
+@pytest.fixture(scope="module")
+def run_id(airflow: Airflow) -> str:
+    run_id = airflow.run(DAG, SMALL)
+    assert airflow.api.run_state(DAG, run_id) == "success", airflow.explain(DAG, run_id)
+    return run_id
+
+
+def test_every_task_ran_and_the_shards_carry_their_names(airflow: Airflow, run_id: str) -> None:
+    states = airflow.states(DAG, run_id)
+    assert {state for task, state in states.items() if not task.startswith("generate_leftover")} == {"success"}
+    assert [f"generate [shard {n}/7 · gemini_k{n}]" in states for n in range(1, 8)] == [True] * 7
+    assert {"train [v1]", "train [v2]"} <= set(states)
+
+
+def test_the_adapters_and_the_comparison_are_there(airflow: Airflow, run_id: str) -> None:
+    run = airflow.folder(DAG, run_id)
+    for version in ("v1", "v2"):
+        names = {path.name for path in run.adapter(version).iterdir()}
+        assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "tokenizer_config.json"} <= names
+    for name in ("comparison_results.json", "comparison_results_v2.json", "summary.json", "answers.jsonl"):
+        assert (run.evaluation / name).stat().st_size > 0
+    assert set(read_json(run.evaluation / "summary.json")["models"]) == {"Base", "v1", "v2"}
+    assert "<html" in run.report.read_text()
+
+
+def test_xcom_carries_paths_and_never_data_or_a_key(airflow: Airflow, run_id: str) -> None:
+    secrets = [value for name, value in airflow.services.settings.items() if name.startswith("gemini")]
+    entries = airflow.api.call(
+        "GET", f"/dags/{DAG}/dagRuns/{run_id}/taskInstances/~/xcomEntries", params={"limit": 1000}
+    )
+    assert entries["total_entries"] >= 15
+    for entry in entries["xcom_entries"]:
+        path = f"/dags/{DAG}/dagRuns/{run_id}/taskInstances/{entry['task_id']}/xcomEntries/{entry['key']}"
+        value = airflow.api.call("GET", path, params={"map_index": entry["map_index"]})["value"]
+        text = json.dumps(value)
+        assert len(text) < 20_000 and "제1조" not in json.dumps(value, ensure_ascii=False)
+        assert not any(secret in text for secret in secrets)
+        assert all("uri" in item for item in _items(value))
+
+
+def test_no_key_is_in_any_file_or_log_of_the_run(airflow: Airflow, run_id: str) -> None:
+    secrets = [value.encode() for name, value in airflow.services.settings.items() if name.startswith("gemini")]
+    home, artifacts = airflow.services.home, airflow.services.artifacts
+    files = [p for root in (artifacts, home / "logs") for p in root.rglob("*") if p.is_file()]
+    assert len(files) > 30
+    assert [p for p in files if any(secret in p.read_bytes() for secret in secrets)] == []
+
+
+def test_each_task_says_how_to_do_it_by_hand(airflow: Airflow, run_id: str) -> None:
+    for task_id, map_index in (("plan", -1), ("generate", 0), ("validate", -1), ("train", 1), ("evaluate", 0)):
+        log = airflow.api.log(DAG, run_id, task_id, map_index)
+        assert "The same by hand: " in log and "-m insurance_rag" in log, task_id
+
+
+def _items(value: Any) -> list[dict[str, Any]]:
+    return value if isinstance(value, list) else [value]

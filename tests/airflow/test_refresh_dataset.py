@@ -1,0 +1,140 @@
+"""The weekly refresh and its failures in a real Airflow: pays for news alone, loses nothing, publishes once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from insurance_rag.artifacts import read_jsonl, write_jsonl
+from insurance_rag.chunks import SAMPLE_CHUNKS, SAMPLE_QUESTIONS
+from insurance_rag.simulator import running_simulator
+from tests.airflow.conftest import Airflow
+
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(420), pytest.mark.xdist_group("airflow")]
+
+DAG = "refresh_dataset"
+CLAUSES = 36
+DEAD_KEY = "planted-dead-key"
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[Any]:
+    options = {"quota": {"rpm": 600}, "speed": 20, "latency_s": 0.2, "defects": 0.1}
+    with running_simulator(**options, key_states={DEAD_KEY: "invalid"}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def conf(airflow: Airflow, simulator: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """36 clauses of three products with their questions; three keys of a simulator whose calls are counted."""
+    folder = tmp_path_factory.mktemp("input")
+    chunks = read_jsonl(SAMPLE_CHUNKS)
+    few = [
+        c
+        for prefix in ("hanbit_cancer", "hanbit_female", "hanbit_again")
+        for c in chunks
+        if c["chunk_id"].startswith(prefix)
+    ][::2]
+    ids = {c["chunk_id"] for c in few}
+    write_jsonl(folder / "clauses.jsonl", few)
+    write_jsonl(
+        folder / "questions.jsonl",
+        [q for q in read_jsonl(SAMPLE_QUESTIONS) if q["gold_chunk_ids"] and set(q["gold_chunk_ids"]) <= ids],
+    )
+    for n in (1, 2, 3):
+        put_key(airflow, simulator, f"test_k{n}", f"test-key-{n}")
+    airflow.api.call("PATCH", "/dags/finetune_pipeline", json={"is_paused": True})
+    return {
+        "chunks": str(folder / "clauses.jsonl"),
+        "questions": str(folder / "questions.jsonl"),
+        "keys": ["test_k1", "test_k2", "test_k3"],
+    }
+
+
+def put_key(airflow: Airflow, simulator: Any, conn_id: str, key: str) -> None:
+    airflow.api.put_connection(conn_id, {"conn_type": "gemini", "host": simulator.url, "password": key})
+
+
+def wait_for(airflow: Airflow, run_id: str, task_id: str, states: set[str], timeout_s: float = 150) -> str:
+    deadline = time.monotonic() + timeout_s
+    while (state := airflow.states(DAG, run_id).get(task_id, "")) not in states:
+        assert time.monotonic() < deadline, airflow.explain(DAG, run_id)
+        time.sleep(1)
+    return state
+
+
+def answer(airflow: Airflow, run_id: str, choice: str) -> None:
+    path = f"/dags/{DAG}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
+    airflow.api.call("PATCH", path, json={"chosen_options": [choice], "params_input": {}})
+
+
+def events(airflow: Airflow) -> list[dict[str, Any]]:
+    found = airflow.api.call("GET", "/assets/events", params={"limit": 100})["asset_events"]
+    return [e for e in found if e["name"] == "qa_dataset"]
+
+
+def test_a_dead_key_fails_its_shard_and_clearing_only_failed_mends_the_run(
+    airflow: Airflow, simulator: Any, conf: dict[str, Any]
+) -> None:
+    put_key(airflow, simulator, "test_k2", DEAD_KEY)
+    run_id = airflow.run(DAG, {**conf, "redistribute": False})
+    states = airflow.states(DAG, run_id)
+    dead = "generate [shard 2/3 · test_k2]"
+    assert {t for t, s in states.items() if s == "failed"} == {dead, "validate"}, states
+    assert "shard 2/3 · test_k2" in airflow.api.log(DAG, run_id, "validate")
+    calls = simulator.stats()["totals"]["calls"]
+
+    put_key(airflow, simulator, "test_k2", "test-key-2")
+    path = f"/dags/{DAG}/clearTaskInstances"
+    cleared = airflow.api.call("POST", path, json={"dry_run": False, "dag_run_id": run_id, "only_failed": True})
+    assert {c["task_id"] for c in cleared["task_instances"]} >= {"generate", "validate"}
+    wait_for(airflow, run_id, "approve", {"awaiting_input", "deferred"})
+    assert simulator.stats()["totals"]["calls"] - calls == CLAUSES / 3
+    assert simulator.stats()["totals"]["repeated_answers"] == 0
+    assert DEAD_KEY not in airflow.api.log(DAG, run_id, "generate", 1)
+
+    answer(airflow, run_id, "Reject")
+    assert airflow.wait(DAG, run_id) == "success"
+    assert airflow.states(DAG, run_id)["publish"] == "skipped" and events(airflow) == []
+
+
+def test_a_dead_keys_clauses_move_to_the_healthy_ones(airflow: Airflow, simulator: Any, conf: dict[str, Any]) -> None:
+    put_key(airflow, simulator, "test_k3", DEAD_KEY)
+    changed_prompt = {"generation": {"temperature": 0.7, "pairs_per_type": 2}}  # another content key: all is asked anew
+    run_id = airflow.run(DAG, {**conf, **changed_prompt}, wait=False)
+    wait_for(airflow, run_id, "approve", {"awaiting_input", "deferred"})
+    states = airflow.states(DAG, run_id)
+    assert states["generate [shard 3/3 · test_k3]"] == "failed"
+    assert sum(t.startswith("generate_leftover") and s == "success" for t, s in states.items()) >= 1
+    assert states["validate"] == "success"
+    put_key(airflow, simulator, "test_k3", "test-key-3")
+    answer(airflow, run_id, "Reject")
+    airflow.wait(DAG, run_id)
+
+
+def test_one_changed_clause_is_one_call_and_none_publishes_nothing(
+    airflow: Airflow, simulator: Any, conf: dict[str, Any]
+) -> None:
+    first = airflow.run(DAG, conf, wait=False)
+    wait_for(airflow, first, "approve", {"awaiting_input", "deferred"})
+    answer(airflow, first, "Approve")
+    assert airflow.wait(DAG, first) == "success", airflow.explain(DAG, first)
+    assert len(events(airflow)) == 1
+
+    calls = simulator.stats()["totals"]["calls"]
+    same = airflow.run(DAG, conf)
+    assert airflow.states(DAG, same)["publish"] == "skipped"
+    assert simulator.stats()["totals"]["calls"] == calls and len(events(airflow)) == 1
+
+    chunks = read_jsonl(Path(conf["chunks"]))
+    chunks[0]["text"] += "\n③ 이 조항은 2026년 12월 1일부터 적용합니다."
+    write_jsonl(Path(conf["chunks"]), chunks)
+    changed = airflow.run(DAG, {**conf, "approve": False})
+    assert simulator.stats()["totals"]["calls"] == calls + 1, airflow.explain(DAG, changed)
+    assert airflow.states(DAG, changed)["approve"] == "skipped"
+    assert airflow.states(DAG, changed)["publish"] == "success" and len(events(airflow)) == 2
+    assert events(airflow)[-1]["extra"]["settings"]["dataset"].endswith("/dataset")
