@@ -39,6 +39,26 @@ class RunFolder:
         return self.root / "parts"
 
     @property
+    def journal(self) -> Path:
+        """Folder of the append-only journals, one a shard."""
+        return self.parts / "journal"
+
+    @property
+    def pace(self) -> Path:
+        """Events of the rate limiter, shared by the shards' workers."""
+        return self.parts / "pace.jsonl"
+
+    @property
+    def books(self) -> Path:
+        return self.parts / "books.json"
+
+    def part(self, shard: int) -> Path:
+        return self.parts / f"dataset_part_{shard}.json"
+
+    def lock(self, shard: int) -> Path:
+        return self.parts / f"shard_{shard}.lock"
+
+    @property
     def dataset(self) -> Path:
         return self.root / "dataset"
 

@@ -1,0 +1,63 @@
+"""The books: what a run has asked, got and paid, by shard, by key and in all. The pace log keeps them over restarts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from insurance_rag.artifacts import RunFolder, write_json
+from insurance_rag.config import GenerationConfig
+from insurance_rag.errors import BudgetSpent, PipelineError
+from insurance_rag.shards.pace import Pace
+from insurance_rag.shards.pace_log import read_pace
+
+FIGURES = ("calls", "answers", "tokens_in", "tokens_out", "requests_429", "retries", "faults")
+
+
+def cost_usd(counts: Counter[str], config: GenerationConfig) -> float:
+    """By the price table; a model that is not in it is free. Batch tokens are discounted."""
+    price = config.prices.get(config.model)
+    if price is None:
+        return 0.0
+    full_in, full_out = counts["tokens_in"], counts["tokens_out"]
+    batch = counts["batch_tokens_in"] * price.input + counts["batch_tokens_out"] * price.output
+    return (full_in * price.input + full_out * price.output + batch * config.batch_discount) / 1e6
+
+
+def statement(counts: Counter[str], config: GenerationConfig) -> dict[str, Any]:
+    return {
+        **{name: counts[name] for name in FIGURES},
+        "blocked": counts["Blocked"] + counts["WrongRequest"],
+        "cost_usd": round(cost_usd(counts, config), 6),
+    }
+
+
+def shard_statement(pace: Pace, shard: int, config: GenerationConfig) -> dict[str, Any]:
+    return statement(pace.books.get(shard, Counter()), config)
+
+
+def write_books(run: RunFolder, config: GenerationConfig, calls_saved: int = 0) -> dict[str, Any]:
+    """RUN/parts/books.json: {"total": {...}, "keys": {id: {...}}, "model", "calls_saved"}; returns the total."""
+    pace = read_pace(run.pace)
+    keys: dict[str, Counter[str]] = {}
+    for shard, counts in pace.books.items():
+        keys.setdefault(pace.key_of[shard], Counter()).update(counts)
+    total = statement(sum(keys.values(), Counter()), config)
+    by_key = {name: statement(counts, config) for name, counts in sorted(keys.items())}
+    write_json(run.books, {"model": config.model, "total": total, "keys": by_key, "calls_saved": calls_saved})
+    return total
+
+
+def budget_guard(config: GenerationConfig) -> Callable[[Pace], PipelineError | None]:
+    """Stops before a call when the run, all its shards together, has spent its budget."""
+
+    def guard(pace: Pace) -> PipelineError | None:
+        if config.budget_usd is None:
+            return None
+        spent = cost_usd(sum(pace.books.values(), Counter()), config)
+        if spent < config.budget_usd:
+            return None
+        return BudgetSpent(f"${spent:.4f} of ${config.budget_usd:.4f} are spent; raise the budget, then resume")
+
+    return guard

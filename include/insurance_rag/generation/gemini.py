@@ -1,0 +1,119 @@
+"""Google's Gemini API: what is sent, and what each of its answers means, by its structured fields and never by prose.
+
+Sources: https://ai.google.dev/gemini-api/docs/rate-limits and /troubleshooting; google.rpc.QuotaFailure, RetryInfo.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from insurance_rag.config import GenerationConfig
+from insurance_rag.errors import BadAnswer, Blocked, KeyRejected, QuotaExhausted, Unavailable
+from insurance_rag.generation.http import Server
+from insurance_rag.generation.parse import parse_json
+from insurance_rag.generation.prompt import answer_schema, render
+from insurance_rag.generation.teacher import ProjectRejected, Refusal, Reply
+from insurance_rag.records import ApiKey, Chunk
+from insurance_rag.shards.content import Content
+
+GOOGLE = "https://generativelanguage.googleapis.com"
+BLOCKING = {"SAFETY", "RECITATION", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII"}
+
+
+class GeminiTeacher:
+    """generateContent, one clause a call, the answer bound to a JSON schema."""
+
+    def __init__(self, config: GenerationConfig, key: ApiKey, content: Content) -> None:
+        base = config.base_url or os.environ.get("GEMINI_BASE_URL") or GOOGLE
+        headers = {"x-goog-api-key": key.key.get_secret_value()}
+        self.server = Server(base, key, headers, config.timeout_s)
+        self._config, self._content = config, content
+        self._path = f"/v1beta/models/{config.model}:generateContent"
+
+    async def close(self) -> None:
+        await self.server.close()
+
+    def size(self, chunk: Chunk) -> int:
+        return len(render(self._content, chunk))
+
+    def body(self, chunk: Chunk) -> dict[str, Any]:
+        return {
+            "contents": [{"role": "user", "parts": [{"text": render(self._content, chunk)}]}],
+            "generationConfig": {
+                "temperature": self._config.temperature,
+                "responseMimeType": "application/json",
+                "responseSchema": answer_schema(self._content),
+            },
+        }
+
+    async def ask(self, chunk: Chunk) -> Reply:
+        status, answer, _ = await self.server.request("POST", self._path, self.body(chunk))
+        if status != 200:
+            raise read_error(status, answer, self.server)
+        if not isinstance(answer, dict):
+            raise Unavailable(f"200 without JSON from {self.server.base_url}")
+        return read_answer(answer, self._content)
+
+
+def read_answer(answer: dict[str, Any], content: Content) -> Reply:
+    """The pairs of a 200; Blocked, or BadAnswer where asking again may help."""
+    if reason := (answer.get("promptFeedback") or {}).get("blockReason"):
+        raise Blocked(f"prompt blocked: {reason}")
+    candidates = answer.get("candidates") or []
+    if not candidates:
+        raise BadAnswer("no candidates")
+    finish = candidates[0].get("finishReason", "STOP")
+    if finish in BLOCKING:
+        raise Blocked(f"answer blocked: {finish}")
+    if finish != "STOP":  # MAX_TOKENS: cut; OTHER ...: another draw may pass
+        raise BadAnswer(f"finishReason {finish}")
+    parts = (candidates[0].get("content") or {}).get("parts") or []
+    text = "".join(part.get("text", "") for part in parts if not part.get("thought"))
+    usage = answer.get("usageMetadata") or {}
+    tokens_out = usage.get("candidatesTokenCount", 0) + usage.get("thoughtsTokenCount", 0)
+    return Reply(parse_json(text, content.types), usage.get("promptTokenCount", 0), tokens_out)
+
+
+def read_error(status: int, answer: Any, server: Server) -> Exception:
+    """The error's name, from `error.details` where there are any."""
+    error = answer.get("error") if isinstance(answer, dict) else None
+    error = error if isinstance(error, dict) else {}
+    message = server.scrub(error.get("message") or f"HTTP {status}")
+    details = [d for d in error.get("details") or [] if isinstance(d, dict)]
+    if status == 429:
+        return _quota_error(details, message)
+    reasons = {detail.get("reason") for detail in details}
+    if "API_KEY_INVALID" in reasons or error.get("status") == "FAILED_PRECONDITION":  # the latter: billing, country
+        return KeyRejected(f"{status} {error.get('status', '')}: {message}")
+    return server.failure(status, message)
+
+
+def _quota_error(details: list[dict[str, Any]], message: str) -> Exception:
+    violations = list(_violations(details))
+    if any(size == 0 for _, size in violations):
+        return ProjectRejected(f"limit: 0 for this model ({violations[0][0]})")
+    if any("PerDay" in name for name, _ in violations):
+        return QuotaExhausted(f"the day's quota is used up: {message}")
+    wait = next((_seconds(d["retryDelay"]) for d in details if d.get("retryDelay")), None)
+    if not violations:
+        return Refusal(message, retry_after_s=wait)
+    name, size = violations[0]
+    return Refusal(message, "tokens" if "Token" in name else "requests", size, wait)
+
+
+def _violations(details: list[dict[str, Any]]) -> Iterator[tuple[str, int | None]]:
+    """(quotaId, quotaValue) of each violation. proto3 leaves a zero out: a quota without its value is `limit: 0`."""
+    for detail in details:
+        for violation in detail.get("violations") or []:
+            value = str(violation.get("quotaValue", 0))
+            yield str(violation.get("quotaId", "")), int(value) if value.isdecimal() else None
+
+
+def _seconds(duration: str) -> float | None:
+    """`"42.5s"` (google.protobuf.Duration in JSON)."""
+    try:
+        return float(str(duration).removesuffix("s"))
+    except ValueError:
+        return None

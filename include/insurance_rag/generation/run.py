@@ -1,0 +1,84 @@
+"""All shards of a run in one process, each its own worker with its own key; dead keys' chunks move to the healthy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from insurance_rag.artifacts import RunFolder
+from insurance_rag.config import GenerationConfig
+from insurance_rag.errors import BudgetSpent, Incomplete, PipelineError, QuotaExhausted, WrongInput
+from insurance_rag.generation.books import write_books
+from insurance_rag.generation.worker import work
+from insurance_rag.records import ApiKey, Shard
+from insurance_rag.shards.jobs import check_input, missing_chunks
+from insurance_rag.shards.leftover import plan_leftover
+from insurance_rag.shards.plan import Plan, read_plan
+
+
+def generate_run(run: RunFolder, keys: Sequence[ApiKey], config: GenerationConfig | None = None) -> dict[str, Any]:
+    """Answer every shard; the same call resumes. Returns {uri, parts, rows, chunks, calls, ...}.
+
+    Raises Incomplete (or QuotaExhausted, BudgetSpent) naming the chunks that are missing and when to resume.
+    """
+    plan = read_plan(run)
+    check_input(run, plan)
+    config = config or plan.config
+    by_id = {key.id: key for key in keys}
+    results, errors = _round(run, plan, plan.shards, by_id, config)
+    while config.redistribute and errors and (extra := plan_leftover(run, keys)):
+        plan = read_plan(run)
+        dead = [shard for shard in plan.shards if shard.shard in plan.moved]  # complete now: nothing is left in them
+        more, errors = _round(run, plan, [*dead, *extra], by_id, config)
+        results = {**results, **more}
+    if missing := missing_chunks(run):
+        raise _incomplete(missing, errors)
+    total = write_books(run, config, plan.refresh.calls_saved if plan.refresh else 0)
+    parts = [results[number] for number in sorted(results)]
+    return {
+        "uri": str(run.parts.resolve()),
+        "rows": sum(part["rows"] for part in parts),
+        "chunks": plan.chunks,
+        "quarantined": sum(part["quarantined"] for part in parts),
+        **total,
+        "parts": [
+            {name: part[name] for name in ("uri", "sha256", "rows", "shard", "label", "chunks")} for part in parts
+        ],
+    }
+
+
+def _round(
+    run: RunFolder, plan: Plan, shards: Sequence[Shard], keys: dict[str, ApiKey], config: GenerationConfig
+) -> tuple[dict[int, dict[str, Any]], list[PipelineError]]:
+    if unknown := sorted({shard.key_id for shard in shards} - keys.keys()):
+        raise WrongInput([f"key {name!r} of the plan is not among the keys ({', '.join(keys)})" for name in unknown])
+
+    async def together() -> list[dict[str, Any] | BaseException]:
+        return await asyncio.gather(
+            *(work(run, plan, shard, keys[shard.key_id], config) for shard in shards), return_exceptions=True
+        )
+
+    results: dict[int, dict[str, Any]] = {}
+    errors: list[PipelineError] = []
+    for shard, outcome in zip(shards, asyncio.run(together()), strict=True):
+        if isinstance(outcome, dict):
+            results[shard.shard] = outcome
+        elif isinstance(outcome, Incomplete):
+            errors.append(outcome)
+        else:
+            raise outcome
+    return results, errors
+
+
+def _incomplete(missing: dict[str, list[str]], errors: Sequence[PipelineError]) -> Incomplete:
+    """One error for the run: the soonest return of a quota decides its kind."""
+    n = sum(map(len, missing.values()))
+    lines = [f"incomplete: {n} chunks are missing; the same command resumes"]
+    lines += [f"{label}: {len(ids)} chunks, e.g. {', '.join(ids[:3])}" for label, ids in missing.items()]
+    lines += [str(error) for error in errors]
+    message = "\n  - ".join(lines)
+    resets = [e.resets_at for e in errors if isinstance(e, QuotaExhausted) and e.resets_at]
+    if resets:
+        return QuotaExhausted(message, min(resets))
+    return BudgetSpent(message) if any(isinstance(e, BudgetSpent) for e in errors) else Incomplete(message)

@@ -1,0 +1,72 @@
+"""A teacher answers one clause with question-answer pairs. Three kinds behind one small protocol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from insurance_rag.config import GenerationConfig
+from insurance_rag.errors import KeyRejected, RateLimited
+from insurance_rag.records import ApiKey, Chunk, QuestionType
+from insurance_rag.shards.content import Content
+from insurance_rag.shards.pace import Metric
+
+
+@dataclass(frozen=True)
+class Pair:
+    type: QuestionType
+    question: str
+    answer: str
+    evidence: str = ""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """`tokens_in` is 0 where the server does not count."""
+
+    pairs: list[Pair]
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+
+class Teacher(Protocol):
+    """`ask` raises Refusal, QuotaExhausted, KeyRejected, Unavailable, BadAnswer, Blocked or WrongRequest."""
+
+    def size(self, chunk: Chunk) -> int:
+        """Characters of the request, of which the limiter estimates its tokens."""
+        ...
+
+    async def ask(self, chunk: Chunk) -> Reply: ...
+
+    async def close(self) -> None: ...
+
+
+class Refusal(RateLimited):
+    """A 429 of a minute's quota: which one, and its size where the server says it."""
+
+    def __init__(
+        self, message: str, metric: Metric = "requests", limit: int | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message, retry_after_s)
+        self.metric: Metric = metric
+        self.limit = limit
+
+
+class ProjectRejected(KeyRejected):
+    """The whole project has no quota for this model (`limit: 0`): waiting never helps."""
+
+
+def make_teacher(config: GenerationConfig, key: ApiKey) -> Teacher:
+    """The teacher of `config`; only its own module is imported."""
+    content = Content.of(config)
+    if config.teacher == "openai":
+        from insurance_rag.generation.openai import OpenAITeacher
+
+        return OpenAITeacher(config, key, content)
+    if config.teacher == "local":
+        from insurance_rag.generation.local import LocalTeacher
+
+        return LocalTeacher(config, content)
+    from insurance_rag.generation.gemini import GeminiTeacher
+
+    return GeminiTeacher(config, key, content)

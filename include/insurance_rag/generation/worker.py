@@ -1,0 +1,243 @@
+"""One shard: ask for what the journal lacks, at the pace of the quota, until nothing is missing or the key is dead.
+
+Every answer is on disk before the next step, so a kill at any line costs the calls in flight and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import tenacity
+
+from insurance_rag.artifacts import RunFolder
+from insurance_rag.config import GenerationConfig
+from insurance_rag.errors import (
+    BadAnswer,
+    Blocked,
+    Incomplete,
+    KeyRejected,
+    PipelineError,
+    QuotaExhausted,
+    Unavailable,
+    WrongInput,
+)
+from insurance_rag.generation.books import budget_guard, shard_statement, write_books
+from insurance_rag.generation.parts import finish_part, write_part
+from insurance_rag.generation.teacher import ProjectRejected, Refusal, Reply, Teacher, make_teacher
+from insurance_rag.progress import Progress
+from insurance_rag.records import ApiKey, Chunk, Shard
+from insurance_rag.shards.content import Content
+from insurance_rag.shards.jobs import Job, check_input, read_chunk, read_jobs
+from insurance_rag.shards.ledger import Ledger
+from insurance_rag.shards.limiter import Limiter, retry_wait_s
+from insurance_rag.shards.lock import held
+from insurance_rag.shards.plan import Plan, read_plan
+
+OnUpdate = Callable[[dict[str, Any]], None]
+SECOND_ROUNDS = 2  # a clause that met an ailing server goes to the end of the queue so often
+
+
+def generate_shard(
+    run: RunFolder,
+    shard: Shard | int,
+    key: ApiKey,
+    config: GenerationConfig | None = None,
+    on_update: OnUpdate | None = None,
+) -> dict[str, Any]:
+    """Answer one shard; the same call resumes. Returns its part: {uri, sha256, rows, shard, label, chunks, calls ...}.
+
+    Raises KeyRejected, QuotaExhausted, BudgetSpent or Incomplete when it has to end before it is complete (what is
+    answered is kept), WrongInput where the input or the settings are at fault.
+    """
+    plan = read_plan(run)
+    number = shard if isinstance(shard, int) else shard.shard
+    check_input(run, plan)
+    return asyncio.run(work(run, plan, plan.shard(number), key, config or plan.config, on_update))
+
+
+async def work(
+    run: RunFolder, plan: Plan, shard: Shard, key: ApiKey, config: GenerationConfig, on_update: OnUpdate | None = None
+) -> dict[str, Any]:
+    """`generate_shard` for a plan that is read and checked."""
+    content = Content.of(config)
+    jobs = list(read_jobs(run, content, set(shard.chunk_ids)))
+    with (
+        held(run.lock(shard.shard), shard.label),
+        Ledger(run.journal, shard.shard) as ledger,
+        closing(Limiter(run.pace, shard, key, config, budget_guard(config))) as limiter,
+    ):
+        done = sum(job.key in ledger for job in jobs)
+        teacher = make_teacher(config, key)
+        try:
+            with Progress(
+                "generate",
+                shard.label,
+                total=len(jobs),
+                done=done,
+                unit="chunks",
+                folder=run.progress,
+                on_update=on_update,
+            ) as progress:
+                worker = Worker(run, shard, config, content, jobs, ledger, limiter, teacher, progress)
+                await worker.run()
+                saved = plan.refresh.calls_saved if plan.refresh else 0
+                write_books(run, config, saved)
+                worker.check_complete()
+        finally:
+            await teacher.close()
+        return finish_part(run, plan, shard, jobs, ledger, **shard_statement(limiter.pace, shard.shard, config))
+
+
+class Worker:
+    """Fixed coroutines over one queue; the limiter decides how many of them have a call in flight."""
+
+    def __init__(
+        self,
+        run: RunFolder,
+        shard: Shard,
+        config: GenerationConfig,
+        content: Content,
+        jobs: list[Job],
+        ledger: Ledger,
+        limiter: Limiter,
+        teacher: Teacher,
+        progress: Progress,
+    ) -> None:
+        self._run, self._shard, self._config, self._content = run, shard, config, content
+        self._jobs, self._ledger, self._limiter = jobs, ledger, limiter
+        self._teacher, self._progress = teacher, progress
+        # Two chunks of the same content are one job.
+        self._queue = deque({job.key: job for job in jobs if job.key not in ledger}.values())
+        self._rounds: Counter[str] = Counter()
+        self._unsaved = 0
+        self._succeeded_at = 0.0
+        self._set_aside = 0
+
+    async def run(self) -> None:
+        """Work the queue down; what stops the shard is kept in the limiter, so that no further call goes out."""
+        workers = min(self._config.max_in_flight, len(self._queue))
+        await asyncio.gather(*(self._work() for _ in range(workers)))
+        self._progress.note(**self._figures())
+        if self._unsaved:
+            write_part(self._run, self._shard, self._jobs, self._ledger)
+
+    def check_complete(self) -> None:
+        """Raise why the shard ended early, if it did."""
+        missing = [job.chunk_id for job in self._jobs if job.key not in self._ledger]
+        if not missing:
+            return
+        stop = self._limiter.stopped
+        if stop is None:
+            stop = Incomplete("the server kept failing")
+        where = (
+            f"{self._shard.label}: {len(missing)} of {len(self._jobs)} chunks missing, e.g. {', '.join(missing[:3])}"
+        )
+        stop.args = (f"{where}: {stop}",)
+        raise stop
+
+    async def _work(self) -> None:
+        while self._queue and not self._limiter.stopped:
+            job = self._queue.popleft()
+            try:
+                await self._answer(job)
+            except (Incomplete, WrongInput) as e:
+                self._limiter.stopped = self._limiter.stopped or e
+
+    async def _answer(self, job: Job) -> None:
+        began = time.monotonic()
+        chunk = read_chunk(self._run, job)
+        try:
+            reply = await self._ask(chunk)
+        except (Blocked, BadAnswer) as e:
+            self._quarantine(job, e)
+        except Unavailable as e:
+            self._later(job, e, began)
+            return
+        else:
+            self._succeeded_at = time.monotonic()
+            pairs = [
+                {"type": p.type, "question": p.question, "answer": p.answer, "evidence": p.evidence}
+                for p in reply.pairs
+            ]
+            usage = {"tokens_in": reply.tokens_in, "tokens_out": reply.tokens_out}
+            self._ledger.append(job.key, "answered", chunk_id=job.chunk_id, pairs=pairs, usage=usage, meta=self._meta())
+        self._progress.note(**self._figures())
+        self._progress.advance()
+        self._unsaved += 1
+        # From the 100th chunk on a part is rewritten when a tenth has come anew, or writing it would grow quadratic.
+        if self._unsaved >= max(self._config.save_every, self._progress.done // 10):
+            write_part(self._run, self._shard, self._jobs, self._ledger)
+            self._unsaved = 0
+
+    def _meta(self) -> dict[str, Any]:
+        return {
+            "teacher": self._content.teacher,
+            "model": self._content.model,
+            "prompt_version": self._content.prompt_version,
+            "key_id": self._shard.key_id,
+            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        }
+
+    def _quarantine(self, job: Job, error: PipelineError) -> None:
+        reason = {"BadAnswer": "unreadable", "WrongRequest": "request"}.get(type(error).__name__, "blocked")
+        self._ledger.append(job.key, "quarantined", chunk_id=job.chunk_id, reason=reason, detail=str(error))
+        self._set_aside += 1
+
+    def _later(self, job: Job, error: Unavailable, began: float) -> None:
+        """Back to the queue; when nothing at all has succeeded since this clause was begun, the server is down."""
+        self._rounds[job.key] += 1
+        if self._succeeded_at < began:
+            self._limiter.stopped = Incomplete(f"the server does not answer ({error}); the same command resumes")
+        elif self._rounds[job.key] <= SECOND_ROUNDS:
+            self._queue.append(job)
+
+    def _figures(self) -> dict[str, Any]:
+        books = shard_statement(self._limiter.pace, self._shard.shard, self._config)
+        return {name: books[name] for name in ("requests_429", "retries", "cost_usd")} | {
+            "quarantined": self._set_aside
+        }
+
+    async def _ask(self, chunk: Chunk) -> Reply:
+        """Passing faults are retried by the schedule; 429s wait in the limiter and do not count."""
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type((Unavailable, BadAnswer)),
+            stop=tenacity.stop_after_attempt(self._config.max_retries + 1),
+            wait=self._wait,
+            reraise=True,
+        )
+        size, again = self._teacher.size(chunk), False
+        async for attempt in retrying:
+            with attempt:
+                reply = await self._paced(chunk, size, again)
+                return reply
+            again = True
+        raise AssertionError("tenacity returns or raises")
+
+    def _wait(self, state: tenacity.RetryCallState) -> float:
+        """An answer that cannot be read is asked for again at once (at the pace); a server in trouble gets time."""
+        error = state.outcome.exception() if state.outcome else None
+        return 0.0 if isinstance(error, BadAnswer) else retry_wait_s(state.attempt_number - 1, self._limiter.window)
+
+    async def _paced(self, chunk: Chunk, size: int, again: bool) -> Reply:
+        while True:
+            call = await self._limiter.slot(size, again)
+            again = True
+            try:
+                reply = await self._teacher.ask(chunk)
+            except Refusal as e:
+                self._limiter.refused(call, e.metric, e.limit, e.retry_after_s)
+            except QuotaExhausted:
+                self._limiter.day_over(call)
+            except KeyRejected as e:
+                self._limiter.dead(call, str(e), whole_project=isinstance(e, ProjectRejected))
+            except PipelineError as e:
+                self._limiter.fault(call, type(e).__name__)
+                raise
+            else:
+                self._limiter.answered(call, reply.tokens_in, reply.tokens_out)
+                return reply

@@ -1,0 +1,64 @@
+"""Cut the chunks into one shard per API key, in proportion to the quota, and prove that each chunk is in exactly one.
+
+Writes RUN/plan.json and RUN/chunked_data.jsonl. Keys: --keys keys.json, a list of {"id", "key", "project"?, "rpm"?,
+"tpm"?, "rpd"?}, or GEMINI_API_KEYS=k1,k2. With --previous the answers of an earlier run are taken over by content.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+EXAMPLE = "python -m insurance_rag plan --chunks sample --keys keys.json --out runs/first"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--chunks", required=True, help='chunk file (JSON lines), or "sample"')
+    parser.add_argument("--keys", type=Path, help="keys.json; without it GEMINI_API_KEYS")
+    parser.add_argument("--out", required=True, type=Path, help="run folder")
+    parser.add_argument("--previous", type=Path, help="earlier run folder: only new and changed chunks are asked for")
+    add_teacher_arguments(parser)
+
+
+def add_teacher_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--teacher", choices=("gemini", "openai", "local"))
+    parser.add_argument("--model", help="teacher's model; without it GEMINI_MODEL, then the configuration's")
+    parser.add_argument("--base-url", help="server address without /v1beta; without it GEMINI_BASE_URL, then Google's")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any field of GenerationConfig")
+
+
+def configured(args: argparse.Namespace, base: dict[str, Any] | None = None) -> Any:
+    """GenerationConfig: `base`, then GEMINI_MODEL, then --set, then the flags."""
+    import os
+
+    from insurance_rag.config import GenerationConfig, parse_settings
+
+    values = dict(base or {})
+    if model := os.environ.get("GEMINI_MODEL"):
+        values["model"] = model
+    values |= parse_settings(args.set)
+    flags = {"teacher": args.teacher, "model": args.model, "base_url": args.base_url}
+    values |= {name: value for name, value in flags.items() if value is not None}
+    return GenerationConfig.parse(values, "settings")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    from insurance_rag.artifacts import RunFolder, artifact
+    from insurance_rag.chunks import read_chunks
+    from insurance_rag.shards.keys import load_keys
+    from insurance_rag.shards.plan import make_plan, write_plan
+    from insurance_rag.shards.refresh import take_over
+
+    config = configured(args)
+    folder = RunFolder(args.out).create()
+    keys = load_keys(args.keys, config.teacher)
+    chunks = read_chunks(args.chunks)
+    plan = write_plan(make_plan(chunks, keys, config, args.keys), folder, chunks)
+    if args.previous:
+        plan = take_over(RunFolder(args.previous), folder)
+    shards = [{"shard": s.shard, "label": s.label, "chunks": len(s.chunk_ids)} for s in plan.shards]
+    facts: dict[str, Any] = {"plan_id": plan.plan_id, "rows": plan.chunks, "shards": shards, "proof": plan.proof}
+    if plan.refresh:
+        facts["refresh"] = plan.refresh.model_dump()
+    return artifact(folder.plan, **facts)

@@ -1,0 +1,382 @@
+"""When may the next call go out? A state machine over events: pure, no clock, no I/O, no key.
+
+Every process of a run folds the same events (see `pace_log`), so keys of one project share one window, what one key
+learns about the quota is every key's prior, and a restarted worker knows what it sent.
+
+    {"e": "open",    "t", "shard", "key", "pool", "own", "share", "rpm", "tpm", "rpd"}   a shard starts (again)
+    {"e": "sent",    "t", "id", "shard", "chars", "again"}
+    {"e": "ok",      "t", "id", "in", "out"}              answered; tokens
+    {"e": "refused", "t", "id", "metric", "limit", "wait"}  429 of a minute's quota; limit None where it was not said
+    {"e": "day",     "t", "id", "until"}                  429 of a day's quota
+    {"e": "dead",    "t", "id", "why", "pool"}            the key, or with pool: true its whole project, is refused
+    {"e": "fault",   "t", "id", "why"}                    anything else that ended the call
+
+Times are seconds of time.time(). A *window* is the server's minute. Decisions, in words:
+- A rolling log of sends; never more than the limit in the window plus a margin that refusals at its edge teach.
+- While a limit is unknown, one pool scouts: at most max(4, proven / 8) of its calls go beyond what some pool has been
+  granted in a window. The others follow what is proven, so a quota costs the run a few 429s, not a few a key.
+- A 429 that names its limit sets it, here and as a prior of the pools that know nothing; every second window one pool
+  may send one call beyond a prior, for quotas may differ.
+- A 429 that the log cannot explain (others use the project, a bucket smaller than the minute): pause as told, then
+  space the calls evenly, then halve, at most once a window; all of it is taken back while calls succeed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from insurance_rag.errors import KeyRejected, PipelineError, QuotaExhausted
+
+Metric = Literal["requests", "tokens"]
+Event = dict[str, Any]
+
+UNTESTED_IN_FLIGHT = 2  # of a key that has not answered yet: a dead key costs two requests at most
+SURELY_GRANTED = 4  # calls a minute: no known quota is smaller
+FIRST_MARGIN = 0.015  # of a window: send and arrival times differ
+LEAST_MARGIN_S = 0.06  # but what a busy machine adds to that does not shrink with a sped-up minute
+LARGEST_MARGIN = 0.1
+EXPLAINED = 0.85  # a refusal is explained when the window was at least so full
+PACIFIC = ZoneInfo("America/Los_Angeles")  # Google's day ends at midnight there
+
+
+@dataclass(slots=True)
+class Call:
+    at: float
+    chars: int
+    tokens: float
+    shard: int
+    key: str
+    pool: str
+    ordinal: int  # position among the window's calls when it was sent
+
+
+@dataclass
+class Pool:
+    """The quota of one project."""
+
+    own: bool = False  # a key without a told project: may share one with other such keys for all we know
+    told: dict[Metric, float] = field(default_factory=dict)
+    limits: dict[Metric, float] = field(default_factory=dict)
+    rpd: int | None = None
+    guessed: bool = False  # the requests limit is our count, not the server's word
+    beyond_prior: bool = False  # this pool was granted more than the prior said
+    calls: deque[Call] = field(default_factory=deque)  # of the window, oldest first, refused ones taken out
+    last_sent: float = 0.0
+    paused_until: float = 0.0
+    learned_at: float = 0.0  # refusals of calls sent before this are the same incident
+    unexplained_at: float = -math.inf
+    halved_at: float = -math.inf
+    spread: bool = False
+    factor: float = 1.0
+    token_safety: float = 1.0
+    zero: str | None = None
+    day_until: float | None = None
+    day: str = ""
+    day_sent: int = 0
+
+    def used(self, metric: Metric, since: float, until: float = math.inf) -> float:
+        """What the calls that were sent after `since`, and at `until` at the latest, take of the quota."""
+        return sum(1.0 if metric == "requests" else c.tokens for c in self.calls if since < c.at <= until)
+
+
+@dataclass
+class Key:
+    tested: bool = False
+    dead: str | None = None
+    last_sent: float = 0.0
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Who wants to send how much."""
+
+    shard: int
+    key: str
+    pool: str
+    share: float
+    chars: int
+
+
+class Pace:
+    """Folds events with `apply`; answers `stop(ask)` and `wait(ask, now)`."""
+
+    def __init__(
+        self, window_s: float = 60.0, gap_s: float = 0.2, timeout_s: float = 60.0, max_in_flight: int = 64
+    ) -> None:
+        self.window, self.timeout, self.max_in_flight = window_s, timeout_s, max_in_flight
+        self.gap = gap_s * window_s / 60  # a sped-up simulator shrinks every duration alike
+        self.margin = max(FIRST_MARGIN * window_s, LEAST_MARGIN_S)  # of the way to the server, so all pools share it
+        self.pools: dict[str, Pool] = {}
+        self.keys: dict[str, Key] = {}
+        self.open: dict[str, Call] = {}
+        self.books: dict[int, Counter[str]] = {}  # by shard
+        self.key_of: dict[int, str] = {}
+        self.proven = 0  # most calls any pool was granted within a window
+        self.prior: dict[Metric, float] = {}
+        self.probed_at = -math.inf
+        self.tokens_per_char = 1.0
+        self.latency = 0.0
+        self._alias: dict[str, str] = {}
+        self._suspicion: tuple[str, float] | None = None  # pool and limit of the last refusal that all pools explain
+
+    # ---- folding
+
+    def apply(self, event: Event) -> None:
+        if event["e"] in {"open", "sent"}:
+            getattr(self, f"_{event['e']}")(event)
+        elif call := self.open.pop(event["id"], None):
+            getattr(self, f"_{event['e']}")(call, event)
+
+    def pool(self, name: str) -> Pool:
+        name = self._alias.get(name, name)
+        return self.pools.setdefault(name, Pool())
+
+    def _open(self, e: Event) -> None:
+        """A (re)started shard: its calls in flight died with it; its key, even a refused one, gets another try."""
+        self.open = {i: c for i, c in self.open.items() if c.shard != e["shard"]}
+        self.keys[e["key"]] = Key(last_sent=self.keys.get(e["key"], Key()).last_sent)
+        self.key_of[e["shard"]] = e["key"]
+        self.books.setdefault(e["shard"], Counter())
+        pool = self.pool(e["pool"])
+        pool.own, pool.rpd, pool.zero, pool.day_until = e["own"], e["rpd"], None, None
+        told: dict[Metric, float] = {"requests": e["rpm"], "tokens": e["tpm"]}
+        for metric, value in told.items():
+            if value is not None and pool.told.get(metric) != value:
+                pool.told[metric] = pool.limits[metric] = value
+
+    def _sent(self, e: Event) -> None:
+        key_name, t = e["key"], e["t"]
+        pool_name: str = self._alias.get(e["pool"], e["pool"])
+        pool = self.pool(pool_name)
+        self._forget(pool, t)
+        ordinal = sum(c.at > t - self.window for c in pool.calls) + 1
+        call = Call(t, e["chars"], e["chars"] * self.tokens_per_char, e["shard"], key_name, pool_name, ordinal)
+        self.open[e["id"]] = call
+        pool.calls.append(call)
+        pool.last_sent = self.keys[key_name].last_sent = t
+        if (prior := self._prior(pool)) and ordinal > prior:
+            self.probed_at = t
+        day = datetime.fromtimestamp(t, PACIFIC).date().isoformat()
+        pool.day_sent = pool.day_sent + 1 if day == pool.day else 1
+        pool.day = day
+        self.books[e["shard"]].update(calls=1, retries=int(e["again"]))
+
+    def _ok(self, call: Call, e: Event) -> None:
+        pool = self.pool(call.pool)
+        self.keys[call.key].tested = True
+        self.proven = max(self.proven, call.ordinal)
+        if (prior := self._prior(pool)) and call.ordinal > prior:
+            pool.beyond_prior = True
+        if e["in"]:
+            ratio = e["in"] / call.chars
+            self.tokens_per_char = ratio if not self.latency else 0.9 * self.tokens_per_char + 0.1 * ratio
+            call.tokens = e["in"]
+        took = e["t"] - call.at
+        self.latency = took if not self.latency else 0.9 * self.latency + 0.1 * took
+        self.books[call.shard].update(answers=1, tokens_in=e["in"], tokens_out=e["out"])
+        self._recover(pool, e["t"])
+
+    def _recover(self, pool: Pool, t: float) -> None:
+        if pool.guessed and t - pool.learned_at >= self.window:
+            pool.limits["requests"] = math.floor(pool.limits["requests"] * 1.25) + 1
+            pool.learned_at = t
+        if pool.factor < 1 and t - pool.halved_at >= self.window:
+            pool.factor, pool.halved_at = min(1.0, pool.factor * 1.25), t
+        if pool.spread and pool.factor == 1 and t - pool.unexplained_at >= 5 * self.window:
+            pool.spread = False
+
+    def _fault(self, call: Call, e: Event) -> None:
+        self.books[call.shard].update({"faults": 1, e["why"]: 1})
+
+    def _dead(self, call: Call, e: Event) -> None:
+        self._take_out(call)
+        if e["pool"]:
+            self.pool(call.pool).zero = e["why"]
+        else:
+            self.keys[call.key].dead = e["why"]
+
+    def _day(self, call: Call, e: Event) -> None:
+        self._take_out(call)
+        self.books[call.shard].update(requests_429=1)
+        self.pool(call.pool).day_until = e["until"]
+
+    def _refused(self, call: Call, e: Event) -> None:
+        self._take_out(call)
+        self.books[call.shard].update(requests_429=1)
+        pool, metric, t = self.pool(call.pool), e["metric"], e["t"]
+        if call.at <= pool.learned_at:
+            return
+        used = pool.used(metric, call.at - self.window, call.at)
+        known = pool.limits.get(metric)
+        if e["limit"] is not None:
+            pool.limits[metric] = self.prior[metric] = e["limit"]
+            pool.guessed = False
+        elif known is None or pool.guessed:
+            pool.limits[metric], pool.guessed = max(1.0, used), metric == "requests"
+        limit = pool.limits[metric]
+        explained = used + (1 if metric == "requests" else call.tokens) > EXPLAINED * limit
+        if e["limit"] is None or not explained:
+            pool.paused_until = max(pool.paused_until, t + min(e["wait"], self.window))
+        if not explained and not self._same_project(pool, call, limit, metric):
+            self._unexplained(pool, t)
+        elif explained and known == limit:
+            self._at_the_edge(pool, metric, e["wait"], t)
+        pool.learned_at = self.probed_at = t
+
+    def _take_out(self, call: Call) -> None:
+        """A refused call does not count against the quota."""
+        calls = self.pool(call.pool).calls
+        if call in calls:
+            calls.remove(call)
+
+    def _at_the_edge(self, pool: Pool, metric: Metric, wait: float, t: float) -> None:
+        """The window was full by our own log: the server's clock saw it a little longer than we thought."""
+        late = wait if wait < LARGEST_MARGIN * self.window else self.margin
+        self.margin = min(self.margin + late, LARGEST_MARGIN * self.window)
+        pool.paused_until = max(pool.paused_until, t + late)
+        if metric == "tokens":
+            pool.token_safety *= 0.97
+
+    def _unexplained(self, pool: Pool, t: float) -> None:
+        again = t - pool.unexplained_at < 2 * self.window
+        pool.unexplained_at = t
+        if not again:
+            return
+        if not pool.spread:
+            pool.spread = True
+        elif t - pool.halved_at >= self.window:
+            pool.factor, pool.halved_at = max(pool.factor / 2, 1 / 64), t
+
+    def _same_project(self, pool: Pool, call: Call, limit: float, metric: Metric) -> bool:
+        """Keys without a told project that are refused when all of them together reach the limit share a project.
+
+        Two such refusals of two keys make them one pool. They never can have been granted more than the limit.
+        """
+        own = {name: p for name, p in self.pools.items() if p.own}
+        together = sum(p.used(metric, call.at - self.window, call.at) for p in own.values())
+        if not pool.own or len(own) < 2 or not EXPLAINED * limit <= together <= limit:
+            return False
+        before, self._suspicion = self._suspicion, (call.key, limit)
+        if before is None or before[0] == call.key or before[1] != limit:
+            return False
+        calls = sorted((c for p in own.values() for c in p.calls), key=lambda c: c.at)
+        for name in own:
+            self._alias[name] = call.pool
+            self.pools[name] = pool
+        pool.calls, pool.own = deque(calls), False
+        self.pools = {name: p for name, p in self.pools.items() if name not in self._alias or name == call.pool}
+        pool.last_sent = calls[-1].at
+        return True
+
+    # ---- deciding
+
+    def stop(self, ask: Ask, now: float) -> PipelineError | None:
+        """Why this key may send nothing more in this run."""
+        pool, dead = self.pool(ask.pool), self.keys[ask.key].dead
+        if dead:
+            return KeyRejected(f"key {ask.key}: {dead}; replace the key, then the same command resumes")
+        if pool.zero:
+            return KeyRejected(f"project {ask.pool}: {pool.zero}; use another model or project, then resume")
+        until = pool.day_until
+        today = datetime.fromtimestamp(now, PACIFIC).date().isoformat()
+        if until is None and pool.rpd and pool.day == today and pool.day_sent >= pool.rpd:
+            until = next_midnight(now)
+        if until is None or now >= until:
+            return None
+        resets = datetime.fromtimestamp(until, UTC)
+        return QuotaExhausted(
+            f"project {ask.pool}: the day's quota is used up; it returns at {resets:%Y-%m-%d %H:%M} UTC, resume then",
+            resets,
+        )
+
+    def wait(self, ask: Ask, now: float) -> float:
+        """Seconds until this call may go out, 0 now; an estimate where it hangs on answers that are under way."""
+        pool, key = self.pool(ask.pool), self.keys[ask.key]
+        self._forget(pool, now)
+        limit = self._limit(pool, "requests")
+        poll = max(0.02, self.window / 240)
+        if sum(c.shard == ask.shard for c in self._in_flight(now)) >= self._most_in_flight(key, limit):
+            return poll
+        at = max(now, pool.paused_until, key.last_sent + self._gap(limit))
+        if limit is not None:
+            at = max(at, self._free_at(pool, "requests", 1, limit, now))
+            if pool.spread:
+                at = max(at, pool.last_sent + self.window / limit)
+            mine = sum(c.shard == ask.shard for c in pool.calls)
+            if ask.share < 1 and mine >= math.ceil(ask.share * limit):
+                at = max(at, pool.last_sent + self.window / 240)  # the others of the pool first
+        elif not self._may_scout(pool, now):
+            return poll
+        if tokens := self._limit(pool, "tokens"):
+            at = max(at, self._free_at(pool, "tokens", ask.chars * self.tokens_per_char, tokens, now))
+        return at - now
+
+    def _prior(self, pool: Pool) -> float | None:
+        return None if "requests" in pool.limits or pool.beyond_prior else self.prior.get("requests")
+
+    def _limit(self, pool: Pool, metric: Metric) -> float | None:
+        limit = pool.limits.get(metric)
+        if limit is None and not (metric == "requests" and pool.beyond_prior):
+            limit = self.prior.get(metric)
+            if limit is not None and metric == "requests" and self._may_probe(pool, limit):
+                limit += 1
+        if limit is None:
+            return None
+        return limit * pool.token_safety if metric == "tokens" else max(1.0, math.floor(limit * pool.factor))
+
+    def _may_probe(self, pool: Pool, limit: float) -> bool:
+        """One call beyond the prior, by one pool, every second window."""
+        if not pool.calls:
+            return False
+        newest = pool.calls[-1].at
+        return newest - self.probed_at >= 2 * self.window and pool.used("requests", newest - self.window) >= limit
+
+    def _may_scout(self, pool: Pool, now: float) -> bool:
+        granted = max(SURELY_GRANTED, self.proven)
+        if sum(c.at > now - self.window for c in pool.calls) < granted:
+            return True
+        scouts = [self.pool(c.pool) for c in self._in_flight(now) if c.ordinal > granted]
+        return len(scouts) < max(4, self.proven // 8) and all(scout is pool for scout in scouts)
+
+    def _in_flight(self, now: float) -> list[Call]:
+        """Without those whose process died unheard: no call outlives its timeout."""
+        return [c for c in self.open.values() if c.at > now - self.timeout]
+
+    def _most_in_flight(self, key: Key, limit: float | None) -> int:
+        if not key.tested:
+            return UNTESTED_IN_FLIGHT
+        if limit is None:
+            return self.max_in_flight
+        # Little's law, twice: as many as the pace needs at this latency, and room for a burst.
+        return min(self.max_in_flight, math.ceil(2 * limit / self.window * self.latency) + 4)
+
+    def _gap(self, limit: float | None) -> float:
+        return self.gap if limit is None else min(self.gap, self.window / limit / 2)
+
+    def _free_at(self, pool: Pool, metric: Metric, cost: float, limit: float, now: float) -> float:
+        """When the rolling window has room for `cost`; a cost beyond the whole limit waits for an empty window."""
+        horizon = self.window + self.margin
+        used = pool.used(metric, now - horizon)
+        at = now
+        for call in pool.calls:
+            if used + cost <= limit:
+                break
+            if call.at > now - horizon:
+                used -= 1 if metric == "requests" else call.tokens
+                at = call.at + horizon
+        return at
+
+    def _forget(self, pool: Pool, now: float) -> None:
+        while pool.calls and pool.calls[0].at <= now - (1 + LARGEST_MARGIN) * self.window:
+            pool.calls.popleft()
+
+
+def next_midnight(now: float) -> float:
+    """The end of Google's day after `now`."""
+    local = datetime.fromtimestamp(now, PACIFIC)
+    return (local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0) + timedelta(days=1)).timestamp()
