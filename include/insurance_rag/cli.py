@@ -44,7 +44,7 @@ def build_parser(commands: Sequence[str] = tuple(COMMANDS)) -> argparse.Argument
             command.description = module.__doc__
             command.epilog = f"example:\n  {module.EXAMPLE}"
             module.add_arguments(command)
-            command.set_defaults(run=module.run)
+            command.set_defaults(execute=module.run)  # not `run`: that is an option of several commands
         command.add_argument("--json", action="store_true", help="print the result object on the last line")
     return parser
 
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from insurance_rag.errors import PipelineError
 
     try:
-        result = args.run(args)
+        result = args.execute(args)
     except PipelineError as e:
         print(f"{type(e).__name__}: {e}", file=sys.stderr)
         return e.exit_code
