@@ -166,7 +166,7 @@ class LoraSettings(Config):
     """Rank."""
     alpha: int = Field(default=32, ge=1)
     """The adapter's output is scaled by alpha / r."""
-    dropout: float | Literal["auto"] = Field(default="auto", ge=0, lt=1)
+    dropout: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] = "auto"
     """On the adapter's input; auto: 0.05, or 0 where activations are kept (each mask is kept too, and slows the step)."""
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
     """Linear layers that get an adapter; never `lm_head`, whose adapter TRL's fused head would not train."""
@@ -196,7 +196,7 @@ class TrainingConfig(Config):
     """Rows of one optimizer step over all devices."""
     memory: Literal["auto", "8GB", "24GB", "80GB"] = "auto"
     """Preset for the card; auto measures what is free and takes the fastest that an estimate says will fit."""
-    micro_batch: int | Literal["auto"] = "auto"
+    micro_batch: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Rows of one forward pass on one device; the rest of `batch_size` is accumulated."""
     checkpointing: bool | Literal["auto"] = "auto"
     """Recompute activations in the backward pass: a third slower, a fraction of the memory."""
@@ -246,21 +246,19 @@ class PretrainConfig(Config):
 
     vocab_size: int = Field(default=3000, ge=300)
     """Entries of the byte-level BPE, the 256 bytes and three special tokens among them."""
-    hidden: int = Field(default=128, ge=64, multiple_of=64)
-    """Width; a multiple of 64, the block size of NF4."""
-    layers: int = Field(default=3, ge=1)
-    """Two are the least that can copy (one head looks back, the next one fetches)."""
-    heads: int = Field(default=4, ge=1)
-    """Attention heads a layer."""
+    hidden: int = Field(default=192, ge=192, multiple_of=192)
+    """Width: three heads of 64, the block size of NF4."""
+    layers: int = Field(default=3, ge=2)
+    """Two are the least that can copy."""
     context: int = Field(default=1024, ge=64)
     """Longest input in tokens: an instruction, three clauses, a question and its answer."""
-    steps: int = Field(default=600, ge=1)
+    steps: int = Field(default=400, ge=1)
     """Optimizer steps."""
     tokens_per_step: int = Field(default=2048, ge=64)
     """Tokens of a batch."""
-    learning_rate: float = Field(default=0.02, gt=0)
+    learning_rate: float = Field(default=0.01, gt=0)
     """Muon's rate for the layers; embeddings take a quarter of it by AdamW."""
-    max_seconds: float = Field(default=75.0, gt=0)
+    max_seconds: float = Field(default=60.0, gt=0)
     """The learning rate reaches zero after this time at the latest, however slow the machine."""
     seed: int = 42
     """Of weights and data."""
@@ -341,7 +339,7 @@ class EvaluationConfig(Config):
     server: str | None = None
     """Base URL of an OpenAI-compatible server (vLLM with LoRA) that answers instead; models by their served names."""
     server_concurrency: int = Field(default=32, ge=1)
-    lexical_support: float = Field(default=0.3, ge=0, le=1)
+    lexical_support: float = Field(default=0.4, ge=0, le=1)
     """A sentence of which less than this share of content words stands in the context is a finding."""
     judge: str | None = None
     """MODEL@BASE_URL of an OpenAI-compatible server that judges each answer (key in JUDGE_API_KEY); None is off."""
@@ -356,8 +354,6 @@ class PromotionConfig(Config):
 
     champion: str = "Base"
     """The model a challenger is held against where the registry has none."""
-    context: Literal["retrieved", "gold"] = "retrieved"
-    """Whose answers count."""
     margin: float = Field(default=0.03, ge=0, lt=1)
     """A challenger is "no worse" if, with confidence, it hallucinates at most this much more often than the champion."""
     must_improve: bool = True
@@ -371,6 +367,81 @@ class PromotionConfig(Config):
     """Fewer are never enough to decide."""
     power: float = Field(default=0.8, gt=0.5, lt=1)
     """Of the number of further questions that "cannot tell" asks for."""
+
+
+class DatasetConfig(Config):
+    """What the training files are made of."""
+
+    unanswerable_share: float = Field(default=0.12, ge=0, lt=0.5)
+    """Of the RAG rows (v2): a question against another product's clause, answered by the refusal sentence. 0: none."""
+    distractor_share: float = Field(default=0.4, ge=0, le=1)
+    """Of the RAG rows (v2): further clauses stand beside the right one, as a retriever hands them over. 0: none."""
+    distractors: tuple[int, int] = (2, 4)
+    """Least and most of them."""
+    context_characters: int = Field(default=1600, ge=200)
+    """Distractors are added while the context stays below this."""
+    caps: dict[Literal["type", "company", "product"], Annotated[float, Field(gt=0, le=1)]] = {}
+    """Largest share of any one type, company or product; what is over is left out and counted as `balance`."""
+    parquet: bool = True
+    """Write parquet/*.parquet beside the JSON files."""
+    chat: bool = True
+    """Write train_dataset_chat.json: the RAG rows as messages, for chat bases."""
+    push_to_hub: str | None = None
+    """Hugging Face data set (owner/name) to upload the finished folder to; needs HF_TOKEN."""
+    seed: int = 0
+    """Of every choice: which rows get which clauses, and what a cap leaves out."""
+
+
+#: The spec's rules, in its order.
+SPEC_RULES = ("required_fields", "duplicate", "too_short", "cut_off", "evasive")
+
+
+class ValidationConfig(Config):
+    """Which rows are good enough to train on. The first rule that drops a row is its reason."""
+
+    rules: tuple[str, ...] = (
+        "malformed",
+        *SPEC_RULES,
+        "missed_refusal",
+        "unknown_chunk",
+        "stale_clause",
+        "prompt_echo",
+        "foreign_tail",
+        "repetition",
+        "not_korean",
+        "open_ended",
+        "not_standalone",
+        "unsupported_article",
+        "unsupported_number",
+        "evidence",
+        "leak",
+        "near_duplicate",
+    )
+    """Rules in the order they are tried, each a function of that name in `insurance_rag.validation`."""
+    min_output: int = Field(default=10, ge=1)
+    """Characters of the shortest answer; the spec's 10."""
+    max_characters: int = Field(default=20_000, ge=100)
+    """Of any field; a longer one is malformed."""
+    keep_partial_evasions: bool = False
+    """Keep answers that answer and then say that a detail is not stated."""
+    min_korean: float = Field(default=0.6, ge=0, le=1)
+    """Share of Hangul among the letters of an answer."""
+    near_duplicate: float = Field(default=0.8, gt=0, le=1)
+    """Jaccard similarity of the 3-grams of question and answer from which the later of two rows is dropped."""
+    near_duplicate_question: float = Field(default=0.6, gt=0, le=1)
+    """... if their questions alone are this similar too: one clause has one long answer to several questions."""
+    leak_similarity: float = Field(default=0.85, gt=0, le=1)
+    """Jaccard similarity of the 5-grams of two clauses from which training on one leaks a question on the other."""
+    questions_sha256: str | None = None
+    """Hash of the frozen evaluation questions; another file is refused."""
+    retriever_check: bool = True
+    """Search every question with BM25 and note the rank of its clause."""
+    max_rank: int | None = Field(default=None, ge=1)
+    """Drop rows whose question ranks its clause behind this; None only reports."""
+    workers: int | None = Field(default=None, ge=1)
+    """Processes; None takes one a core, and a single one for few rows."""
+    dataset: DatasetConfig = DatasetConfig()
+    """What is made of the rows that stay."""
 
 
 class RunConfig(Config):
@@ -395,8 +466,6 @@ class RunConfig(Config):
     """Evaluate on the first n; empty asks all. Under 200 a difference of 10 points cannot be told from chance."""
     reuse_answers: bool = Field(default=True, title="Reuse answers")
     """Take answers to unchanged clauses over from earlier runs; only new and changed clauses are paid for."""
-    redistribute: bool = Field(default=True, title="Redistribute")
-    """Plan again over the healthy keys what a dead key left over."""
     allow_partial: bool = Field(default=False, title="Allow a partial dataset")
     """Go on although clauses are missing; the dataset is marked incomplete and never published."""
     approve: bool = Field(default=True, title="Ask before publishing")

@@ -1,7 +1,7 @@
 """Search terms of Korean text: content morphemes and character bigrams in one list.
 
 Morphemes join 지급합니다 and 지급하는, bigrams find compounds that the analyser cuts differently in the
-question and in the clause. Measured on three Korean sets, this pair is the best lexical line; neither half alone reaches it.
+question and in the clause. Measured on three Korean sets, the pair is the best lexical line; no half alone reaches it.
 """
 
 from __future__ import annotations

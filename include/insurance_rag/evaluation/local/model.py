@@ -1,0 +1,99 @@
+"""The base model, loaded once: which values its weights have, on which device, and who it is."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+from insurance_rag.artifacts import sha256_text
+from insurance_rag.errors import WrongInput
+
+
+def load_tokenizer(name: str) -> Any:
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as e:
+        raise WrongInput(f"base model {name}: its tokenizer cannot be loaded ({e})") from e
+
+
+def load_base(name: str, precision: str) -> tuple[Any, str]:
+    """The base model in evaluation mode and the precision it was given (`auto` is decided here).
+
+    nf4-dequantized quantises to NF4 and back: the very values an adapter was trained on, as plain 16-bit (CPU: 32-bit)
+    weights. Nothing of bitsandbytes remains at work, so neither does its faulty repacking on CPUs with avx512_bf16.
+    """
+    cuda = torch.cuda.is_available()
+    try:
+        config = AutoConfig.from_pretrained(name)
+        if precision == "auto":
+            precision = "nf4-dequantized" if not cuda or _fits(config) else "nf4"
+        dtype = torch.bfloat16 if (cuda and precision != "fp32") or precision == "bf16" else torch.float32
+        options: dict[str, Any] = {"dtype": dtype, "attn_implementation": "sdpa"}
+        if precision == "nf4":
+            options["quantization_config"] = _nf4_settings(dtype)
+        model = AutoModelForCausalLM.from_pretrained(name, device_map={"": 0 if cuda else "cpu"}, **options)
+    except (OSError, ValueError) as e:
+        raise WrongInput(
+            f"base model {name}: cannot be loaded ({e}); want a Hugging Face name or a local folder"
+        ) from e
+    if precision == "nf4-dequantized":
+        _round_to_nf4(model)
+    elif precision == "nf4" and not cuda:
+        _keep_cpu_layout(model)
+    return model.eval(), precision
+
+
+def fingerprint(name: str) -> str:
+    """Who a model or adapter is: the files of a local folder by name, size and time, else the name itself.
+
+    Weights are not read for this: hashing 16 GB would cost more than answering a question.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        return name
+    config = (
+        hashlib.sha256((folder / "config.json").read_bytes()).hexdigest() if (folder / "config.json").exists() else ""
+    )
+    files = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.glob("*.safetensors"))]
+    return sha256_text(config, str(files))
+
+
+def _fits(config: Any) -> bool:
+    """Whether 16-bit weights leave half of the free GPU memory to caches and activations."""
+    with torch.device("meta"):
+        parameters = sum(p.numel() for p in AutoModelForCausalLM.from_config(config).parameters())
+    free, _ = torch.cuda.mem_get_info()
+    return bool(2 * parameters < free / 2)
+
+
+def _nf4_settings(dtype: torch.dtype) -> Any:
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
+
+
+def _round_to_nf4(model: Any) -> None:
+    """Replace the weights that QLoRA would quantise (every linear layer but the head) by their NF4 values."""
+    import bitsandbytes.functional as bnb
+
+    head = model.get_output_embeddings()
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear) and module is not head:
+            weight = module.weight.data
+            packed, state = bnb.quantize_4bit(weight, blocksize=64, quant_type="nf4", compress_statistics=True)
+            module.weight.data = bnb.dequantize_4bit(packed, state).to(weight.dtype)
+
+
+def _keep_cpu_layout(model: Any) -> None:
+    """Without this the first forward on a CPU with avx512_bf16 repacks the weights, and reading them gives garbage."""
+    import bitsandbytes as bnb
+
+    for module in model.modules():
+        if isinstance(module, bnb.nn.Linear4bit):
+            module.support_avx512bf16_for_cpu = False

@@ -1,0 +1,215 @@
+"""Evaluate Base and adapters on the same questions: retrieve, answer, check, compare."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from insurance_rag.artifacts import RunFolder, artifact, write_json, write_jsonl, write_manifest
+from insurance_rag.config import DecodingConfig, EvaluationConfig
+from insurance_rag.errors import WrongInput
+from insurance_rag.evaluation.comparison import write_comparisons
+from insurance_rag.evaluation.journal import AnswerJournal
+from insurance_rag.evaluation.prompts import JOINT, Ask, Reply, answer_key, fit_clauses
+from insurance_rag.evaluation.scoring import ContextSource, ScoredAnswer, score
+from insurance_rag.evaluation.summary import summarize
+from insurance_rag.formats import rag_prompt
+from insurance_rag.progress import Progress
+from insurance_rag.records import Chunk, Question
+from insurance_rag.retrieval import build_retriever, measure_retrieval
+
+BASE = "Base"
+#: Replies are synced to disk after this many seconds at the latest.
+SYNC_EVERY_S = 5.0
+
+
+class Answerer(Protocol):
+    """Who answers: a model in this process, a server, or the source's way."""
+
+    @property
+    def identities(self) -> Mapping[str, str]: ...
+
+    @property
+    def context_limit(self) -> int: ...
+
+    def count_tokens(self, text: str) -> int: ...
+
+    def answer(self, asks: Sequence[Ask], decoding: DecodingConfig, on_reply: Any) -> None: ...
+
+
+@dataclass(frozen=True)
+class Case:
+    """One question with the clauses it is asked with."""
+
+    question: Question
+    source: ContextSource
+    shown: list[tuple[str, str]]
+    gold_in_context: bool | None
+    product: str
+
+
+def evaluate(
+    questions: Sequence[Question],
+    chunks: Sequence[Chunk],
+    base_model: str,
+    adapters: Mapping[str, Path],
+    decoding: DecodingConfig,
+    out: Path,
+    config: EvaluationConfig | None = None,
+    *,
+    cache: Path | None = None,
+    progress: Path | None = None,
+) -> dict[str, Any]:
+    """Let Base and every adapter answer; returns {uri, sha256, rows, questions, hallucination, notes}.
+
+    Writes into `out`: answers.jsonl and summary.json of the first context source (and, with the suffix _gold, of the
+    other), retrieval.json, comparison_results.json, comparison_results_v2.json, a manifest. Run again it asks only what
+    changed. `cache` keeps the retriever's index, `progress` gets the progress file.
+    """
+    config = config or EvaluationConfig()
+    check_inputs(questions, chunks, adapters)
+    RunFolder(out).create()
+    retriever = build_retriever(config.retrieval.kind, chunks, cache, config.retrieval)
+    retrieval = measure_retrieval(retriever, questions, config.retrieval.use_filters)
+    started = time.monotonic()
+    with open_answerer(base_model, adapters, config) as answerer:
+        room = answerer.context_limit - decoding.max_new_tokens
+        cases = list(make_cases(questions, chunks, retriever, config, room, answerer))
+        scored = answer_cases(cases, [BASE, *adapters], answerer, decoding, config, out, progress)
+    facts = {
+        "base_model": base_model,
+        "decoding": decoding.model_dump(mode="json"),
+        "config": config.model_dump(mode="json"),
+        "retrieval": {key: value for key, value in retrieval.items() if key != "rows"},
+        "adapters": {name: artifact(folder) for name, folder in adapters.items()},
+        "wall_seconds": round(time.monotonic() - started, 1),
+    }
+    write_json(out / "retrieval.json", retrieval)
+    for source in reversed(config.contexts):  # the first one, whose files have no suffix, is written last
+        rows = [row for row in scored if row.context_source == source]
+        summary = {"context": source, **summarize(rows, [BASE, *adapters], config.warn_below, config.draws), **facts}
+        suffix = "" if source == config.contexts[0] else f"_{source}"
+        write_jsonl(out / f"answers{suffix}.jsonl", (row.model_dump(mode="json") for row in rows))
+        write_json(out / f"summary{suffix}.json", summary)
+    write_comparisons(out, rows, summary)
+    return write_result(out, summary, len(rows))
+
+
+def write_result(out: Path, summary: dict[str, Any], rows: int) -> dict[str, Any]:
+    """The manifest of the evaluation, and what XCom carries of it."""
+    manifest = write_manifest(
+        out / "answers.jsonl", parents=summary["adapters"].values(), rows=rows, questions=summary["questions"]
+    )
+    rates = {name: model["rates"]["hallucination"] for name, model in summary["models"].items()}
+    return manifest | {"uri": str(out.resolve()), "hallucination": rates, "notes": summary["notes"]}
+
+
+def check_inputs(questions: Sequence[Question], chunks: Sequence[Chunk], adapters: Mapping[str, Path]) -> None:
+    """Raise WrongInput with everything that is wrong before a model is loaded."""
+    known = {chunk.chunk_id for chunk in chunks}
+    problems = [
+        f"question {q.question_id}: gold chunk {i!r} is not among the chunks; give the chunks it was made from"
+        for q in questions
+        for i in q.gold_chunk_ids
+        if i not in known
+    ]
+    if not questions:
+        problems.append("there is no question to ask")
+    if BASE in adapters:
+        problems.append(f"--adapter {BASE}=...: that name is the base model's own")
+    for name, folder in adapters.items():
+        problems += [
+            f"adapter {name}: {folder / file} is missing; train it first"
+            for file in ("adapter_config.json", "adapter_model.safetensors")
+            if not (folder / file).is_file()
+        ]
+    if problems:
+        raise WrongInput(problems)
+
+
+def open_answerer(
+    base_model: str, adapters: Mapping[str, Path], config: EvaluationConfig
+) -> AbstractContextManager[Answerer]:
+    from insurance_rag.evaluation.local.answerer import LocalAnswerer
+
+    return LocalAnswerer(base_model, adapters, config)
+
+
+def make_cases(
+    questions: Sequence[Question],
+    chunks: Sequence[Chunk],
+    retriever: Any,
+    config: EvaluationConfig,
+    room: int,
+    answerer: Answerer,
+) -> Iterator[Case]:
+    """Each question with the retrieved clauses, and with the gold ones; a question without any keeps the retrieved."""
+    by_id = {chunk.chunk_id: chunk for chunk in chunks}
+    for question in questions:
+        filters = question.filters if config.retrieval.use_filters else None
+        hits = retriever.search(question.question, config.retrieval.clauses, filters)
+        product = _product(question, by_id)
+        for source in config.contexts:
+            if source == "gold" and question.gold_chunk_ids:
+                shown = [(i, by_id[i].text) for i in question.gold_chunk_ids]
+            else:
+                shown = [(hit.chunk_id, hit.text) for hit in hits]
+            texts = fit_clauses([text for _, text in shown], question.question, room, answerer.count_tokens)
+            shown = [(i, text) for (i, _), text in zip(shown, texts, strict=False)]
+            ids = {i for i, _ in shown}
+            found = source == "gold" or any(h.is_any_of(question.gold_chunk_ids) for h in hits if h.chunk_id in ids)
+            yield Case(question, source, shown, found if question.gold_chunk_ids else None, product)
+
+
+def answer_cases(
+    cases: Sequence[Case],
+    models: Sequence[str],
+    answerer: Answerer,
+    decoding: DecodingConfig,
+    config: EvaluationConfig,
+    out: Path,
+    progress: Path | None,
+) -> list[ScoredAnswer]:
+    """Ask what the journal does not hold yet, then score everything."""
+    keyed: list[tuple[Case, Ask]] = []
+    for case in cases:
+        prompt = rag_prompt(JOINT.join(text for _, text in case.shown), case.question.question)
+        for model in models:
+            key = answer_key(prompt, case.question.question_id, answerer.identities[model], decoding)
+            keyed.append((case, Ask(key, model, case.question.question_id, prompt)))
+    wanted = {ask.key: ask for _, ask in keyed}  # retrieved and gold context are often the same prompt
+    with AnswerJournal(out / "answers.journal.jsonl") as journal:
+        missing = [ask for key, ask in wanted.items() if key not in journal.replies]
+        done = len(wanted) - len(missing)
+        with Progress("evaluate", "answers", total=len(wanted), done=done, unit="answers", folder=progress) as bar:
+            synced = time.monotonic()
+
+            def keep(ask: Ask, reply: Reply) -> None:
+                nonlocal synced
+                journal.add(ask.key, reply)
+                bar.advance()
+                if time.monotonic() - synced > SYNC_EVERY_S:
+                    journal.sync()
+                    synced = time.monotonic()
+
+            if missing:
+                answerer.answer(missing, decoding, keep)
+        return [
+            score(
+                case.question, ask.model, case.source, case.shown, case.gold_in_context, case.product,
+                ask.key, journal.replies[ask.key], decoding, config.lexical_support,
+            )
+            for case, ask in keyed
+        ]  # fmt: skip
+
+
+def _product(question: Question, by_id: Mapping[str, Chunk]) -> str:
+    """Company and kind of policy, from the gold clause or the question's filters."""
+    for chunk_id in question.gold_chunk_ids:
+        metadata = by_id[chunk_id].metadata
+        return f"{metadata.company} · {metadata.policy_type}"
+    return " · ".join(question.filters.values()) or "-"

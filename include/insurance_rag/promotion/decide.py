@@ -1,0 +1,86 @@
+"""Decide from an evaluation whether a challenger replaces the champion: promote, refuse, or cannot tell."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from insurance_rag.artifacts import read_json, read_jsonl, write_json
+from insurance_rag.config import PromotionConfig
+from insurance_rag.errors import WrongInput
+from insurance_rag.promotion.registry import Registry
+from insurance_rag.promotion.rules import Rule, judge
+
+
+def decide(evaluation_dir: Path, policy: PromotionConfig | None = None, registry: Path | None = None) -> dict[str, Any]:
+    """Write decision.json into the evaluation's folder and return it.
+
+    {decision: promote | refuse | cannot_tell, model, champion, reason, more_questions, rules, challengers}. `model` is
+    the best challenger. With a registry its champion is the one to beat, and a promoted model becomes the new one.
+    """
+    policy = policy or PromotionConfig()
+    summary = read_json(evaluation_dir / "summary.json")
+    rows = read_jsonl(evaluation_dir / "answers.jsonl")
+    shelf = Registry(registry) if registry else None
+    champion = shelf.champion_in(summary) if shelf else None
+    champion = champion or policy.champion
+    models = list(summary["models"])
+    if champion not in models:
+        raise WrongInput(f"{evaluation_dir}: the champion {champion!r} was not evaluated; models: {', '.join(models)}")
+    # Bonferroni: the more challengers, the easier one of them is better by chance.
+    challengers = [model for model in models if model != champion and model in summary["adapters"]]
+    confidence = 1 - (1 - policy.confidence) / max(1, len(challengers))
+    of = {model: [row for row in rows if row["model"] == model] for model in models}
+    judged = {model: list(judge(of[model], of[champion], policy, confidence)) for model in challengers}
+    decision = _decision(judged, summary, champion) | {
+        "evaluation": str(evaluation_dir.resolve()),
+        "policy": policy.model_dump(mode="json"),
+    }
+    write_json(evaluation_dir / "decision.json", decision)
+    if shelf:
+        shelf.record(decision, summary)
+    return decision
+
+
+def _decision(judged: dict[str, list[Rule]], summary: dict[str, Any], champion: str) -> dict[str, Any]:
+    verdicts = {model: _verdict(rules) for model, rules in judged.items()}
+    order = ("promote", "cannot_tell", "refuse")
+
+    def rank(model: str) -> tuple[int, float]:
+        rate = summary["models"][model]["rates"]["hallucination"]["rate"]
+        return order.index(verdicts[model]), 1.0 if rate is None else rate
+
+    if not judged:
+        nobody: dict[str, Any] = {"decision": "refuse", "model": None, "champion": champion, "more_questions": None, "rules": []}
+        return nobody | {"reason": "no adapter was evaluated beside the champion", "challengers": {}}
+    best = min(judged, key=rank)
+    rules = judged[best]
+    more = max((rule.more_questions or 0 for rule in rules if rule.outcome == "unknown"), default=0) or None
+    return {
+        "decision": verdicts[best],
+        "model": best,
+        "champion": champion,
+        "reason": _reason(best, champion, verdicts[best], rules, more),
+        "more_questions": more if verdicts[best] == "cannot_tell" else None,
+        "rules": [asdict(rule) for rule in rules],
+        "challengers": {m: {"decision": verdicts[m], "rules": [asdict(r) for r in judged[m]]} for m in judged},
+    }
+
+
+def _verdict(rules: list[Rule]) -> str:
+    outcomes = {rule.outcome for rule in rules}
+    return "refuse" if "fail" in outcomes else "cannot_tell" if "unknown" in outcomes else "promote"
+
+
+def _reason(model: str, champion: str, verdict: str, rules: list[Rule], more: int | None) -> str:
+    if verdict == "promote":
+        better = next((rule.text for rule in rules if rule.name in ("better", "no_worse")), "")
+        return f"{model} replaces {champion}: {better}"
+    if verdict == "refuse":
+        return f"{model} may not replace {champion}: " + "; ".join(
+            f"{rule.name} ({rule.text})" for rule in rules if rule.outcome == "fail"
+        )
+    ask = f"ask about {more} more questions" if more else "the difference is too near to the limit for any number"
+    open_rules = ", ".join(rule.name for rule in rules if rule.outcome == "unknown")
+    return f"cannot tell whether {model} may replace {champion} ({open_rules}): {ask}"
