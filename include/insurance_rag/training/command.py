@@ -1,0 +1,48 @@
+"""Train a QLoRA adapter by a recipe; the same command again resumes from the last checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+EXAMPLE = "insurance-rag train --recipe v2 --dataset run/dataset --base-model run/base_model --out run/adapters/v2 --set profile=smoke"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--recipe", required=True, metavar="NAME|FILE", help="v1, v2, v3, smoke, or a YAML file")
+    parser.add_argument(
+        "--dataset", required=True, type=Path, metavar="DIR|FILE", help="dataset folder, or one of its files"
+    )
+    parser.add_argument("--base-model", required=True, metavar="NAME|DIR", help="Hugging Face name or local folder")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the adapter's folder")
+    parser.add_argument(
+        "--heldout",
+        type=Path,
+        metavar="FILE",
+        help="rows for the held-out loss (default: heldout.json beside the dataset)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting over the recipe; profile=source|smoke",
+    )
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    from insurance_rag.config import parse_settings
+    from insurance_rag.training.recipe import load_recipe
+    from insurance_rag.training.train import train_adapter
+
+    recipe = load_recipe(args.recipe, parse_settings(args.set))
+    return train_adapter(recipe, args.dataset, args.base_model, args.out, args.heldout, progress_folder(args.out))
+
+
+def progress_folder(out: Path) -> Path | None:
+    """The run folder's progress files, where `out` lies in a run folder."""
+    from insurance_rag.artifacts import RunFolder
+
+    runs = (RunFolder(parent) for parent in out.resolve().parents)
+    return next((run.progress for run in runs if run.plan.is_file() or run.config.is_file()), None)

@@ -1,0 +1,143 @@
+"""Training rows as token ids: loss on the answer, the base tokenizer's own end-of-text token, and never a cut answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from insurance_rag.artifacts import read_json, sha256_file
+from insurance_rag.config import TrainingConfig
+from insurance_rag.errors import WrongInput
+from insurance_rag.formats import PLAIN_CLAUSE_CHARACTERS, RAG_FILE_EOS, merged_prompt, plain_prompt, rag_prompt
+from insurance_rag.korean import sentences
+
+#: The dataset folder's file for each version.
+FILES = {"v1": "train_dataset.json", "v2": "train_dataset_rag.json", "v3": "train_dataset_final_v2.json"}
+HELDOUT_FILE = "heldout.json"
+IGNORED = -100
+
+
+@dataclass
+class Rows:
+    """Encoded rows, and what happened to those over the length limit."""
+
+    encoded: list[dict[str, list[int]]] = field(default_factory=list)
+    context_cut: int = 0
+    left_out: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def lengths(self) -> list[int]:
+        return [len(row["input_ids"]) for row in self.encoded]
+
+
+def dataset_file(dataset: Path, version: str) -> Path:
+    """`dataset` itself, or the version's file in it where it is a dataset folder."""
+    return dataset / FILES[version] if dataset.is_dir() else dataset
+
+
+def heldout_file(dataset: Path) -> Path | None:
+    """The held-out rows beside the dataset, where there are any."""
+    path = (dataset if dataset.is_dir() else dataset.parent) / HELDOUT_FILE
+    return path if path.is_file() else None
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a JSON array or of JSON lines; WrongInput lists every row without a prompt or an answer."""
+    rows = _parse(path)
+    problems = [] if rows else [f"{path}: holds no rows"]
+    for number, row in enumerate(rows, 1):
+        lacking = [
+            key for key in ("prompt", "completion") if not (isinstance(row, dict) and str(row.get(key, "")).strip())
+        ]
+        if lacking:
+            problems.append(
+                f"{path}: row {number} has no {' and no '.join(lacking)}; make the file with `insurance-rag validate`"
+            )
+    if problems:
+        raise WrongInput(problems[:20] + [f"... and {len(problems) - 20} more"] * (len(problems) > 20))
+    return rows
+
+
+def _parse(path: Path) -> list[Any]:
+    if path.suffix != ".jsonl":
+        value = read_json(path)
+        return value if isinstance(value, list) else [value]
+    from insurance_rag.artifacts import read_jsonl
+
+    return read_jsonl(path)
+
+
+def as_version(row: dict[str, Any], version: str) -> dict[str, Any]:
+    """A held-out row in the version's own format, so that its loss speaks of what was trained."""
+    if not {"instruction", "input", "output"} <= row.keys():
+        return row
+    question, clause = row["instruction"], row["input"]
+    prompt = {
+        "v1": lambda: plain_prompt(question, clause[:PLAIN_CLAUSE_CHARACTERS]),
+        "v2": lambda: rag_prompt(clause, question),
+        "v3": lambda: merged_prompt(question, clause),
+    }[version]()
+    return {**row, "prompt": prompt, "completion": row["output"]}
+
+
+def encode_rows(rows: Sequence[dict[str, Any]], tokenizer: Any, config: TrainingConfig) -> Rows:
+    """Encode rows; one over `max_length` gets its clause cut at a sentence, or is left out, as `too_long` says."""
+    result = Rows()
+    for number, row in enumerate(rows, 1):
+        answer = _answer_ids(row["completion"], tokenizer, config.teach_stop)
+        prompt = tokenizer(row["prompt"])["input_ids"]
+        over = len(prompt) + len(answer) - config.max_length
+        if over > 0 and config.too_long == "cut_context" and (shorter := _cut_context(row, tokenizer, over)):
+            prompt = shorter
+            result.context_cut += 1
+        elif over > 0:
+            result.left_out.append(
+                {"row": number, "tokens": len(prompt) + len(answer), "chunk_id": row.get("chunk_id")}
+            )
+            continue
+        unlearned = [IGNORED] * len(prompt) if config.completion_only else prompt
+        result.encoded.append({"input_ids": prompt + answer, "labels": unlearned + answer})
+    return result
+
+
+def _answer_ids(completion: str, tokenizer: Any, teach_stop: bool) -> list[int]:
+    """The answer as the model will have to produce it after the prompt; any literal end-of-text is replaced by the real one."""
+    text = completion
+    for literal in (RAG_FILE_EOS, tokenizer.eos_token):
+        text = text.removesuffix(literal)
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return [*ids, tokenizer.eos_token_id] if teach_stop else ids
+
+
+def _cut_context(row: dict[str, Any], tokenizer: Any, over: int) -> list[int] | None:
+    """The prompt with whole sentences taken off the end of its clause, but none that the answer rests on; None if it won't fit.
+
+    Rows say what their clause (`input`) and their evidence are; a row that does not is left alone.
+    """
+    clause, evidence = row.get("input") or "", row.get("evidence") or ""
+    prompt: str = row["prompt"]
+    clause = clause if clause in prompt else clause[:PLAIN_CLAUSE_CHARACTERS]
+    if not clause or clause not in prompt:
+        return None
+    full = len(tokenizer(prompt)["input_ids"])
+    needed = clause.find(evidence) + len(evidence) if evidence and evidence in clause else 0
+    for span in reversed(sentences(clause)):
+        kept = clause[: span.start].rstrip()
+        if not kept or len(kept) < needed:
+            return None
+        ids: list[int] = tokenizer(prompt.replace(clause, kept, 1))["input_ids"]
+        if full - len(ids) >= over:
+            return ids
+    return None
+
+
+def fingerprint(config: TrainingConfig, dataset: Path, base: str, revision: str | None) -> str:
+    """Identity of a training: the same one resumes, another one starts afresh."""
+    from insurance_rag.artifacts import sha256_text
+
+    # Where and how fast it runs may change between a run and its resumption; what it learns may not.
+    settings = config.model_dump(mode="json", exclude={"memory", "report_to", "log_every", "save_every", "compile"})
+    return sha256_text(json.dumps(settings, sort_keys=True), sha256_file(dataset), base, revision or "")[:16]
