@@ -1,0 +1,98 @@
+"""Why a pod failed, as the error whose name says what to do: mend and clear, or try again and resume."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from insurance_rag.errors import Incomplete, OutOfMemory, PipelineError, Unavailable, WrongInput
+from insurance_rag.orchestration.gpu_job import ERROR_BY_EXIT_CODE
+
+GONE = (
+    "the pod is gone before its job ended: deleted by hand, or its node was taken away. "
+    "What was done is kept, and the next try resumes"
+)
+EVICTION_HELP = (
+    "The next try resumes. If this comes back, ask for what the job uses (resources of the pod template) "
+    "or give it a priority class"
+)
+#: A container that waits for one of these will never start by itself.
+IMAGE_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError")
+CONFIG_REASONS = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
+#: 128 + SIGKILL, 128 + SIGTERM: the container was stopped from outside.
+SIGNAL_EXITS = (137, 143)
+
+
+def pod_error(pod: Any, command: str) -> PipelineError:
+    """The error for `pod` as it was last seen (None: not any more), which ran `command`."""
+    if pod is None:
+        return Incomplete(f"{command}: {GONE}")
+    return _disruption(pod, command) or _waiting(pod, command) or _ended(pod, command)
+
+
+def _disruption(pod: Any, command: str) -> PipelineError | None:
+    """Evicted, preempted, or its node was drained or shut down: nobody's fault here."""
+    conditions = [c for c in pod.status.conditions or [] if c.type == "DisruptionTarget" and c.status == "True"]
+    if pod.status.reason != "Evicted" and not conditions:
+        return None
+    reason = pod.status.reason or conditions[0].reason
+    message = pod.status.message or (conditions[0].message if conditions else "")
+    return Incomplete(f"{command}: the cluster took the pod away ({reason}: {message}). {EVICTION_HELP}")
+
+
+def _waiting(pod: Any, command: str) -> PipelineError | None:
+    for status in pod.status.container_statuses or []:
+        waiting = status.state.waiting
+        if waiting and waiting.reason in IMAGE_REASONS:
+            return WrongInput(
+                f"{command}: image {status.image or _image(pod, status.name)} of container {status.name!r} cannot be "
+                f"pulled ({waiting.reason}: {waiting.message}). {_image_help(status.name)}, then clear this task"
+            )
+        if waiting and waiting.reason in CONFIG_REASONS:
+            return WrongInput(
+                f"{command}: the container cannot be made ({waiting.reason}: {waiting.message}). Check that the "
+                "namespace has the Secrets of GPU_POD_SECRETS and all that the pod template names, then clear this task"
+            )
+    if pod.status.phase != "Pending":
+        return None
+    why = [f"{c.reason}: {c.message}" for c in pod.status.conditions or [] if c.status != "True" and c.message]
+    return Unavailable(
+        f"{command}: the pod did not start in time ({'; '.join(why) or 'no reason given'}). It is tried again; if no "
+        "node fits at all, mend resources, tolerations and node selector (pod template, GPU_POD_NODE_SELECTOR), or "
+        "wait longer (GPU_POD_SCHEDULE_TIMEOUT_S, GPU_POD_STARTUP_TIMEOUT_S)"
+    )
+
+
+def _ended(pod: Any, command: str) -> PipelineError:
+    statuses = {status.name: status for status in pod.status.container_statuses or []}
+    ended = statuses["base"].state.terminated if "base" in statuses else None
+    if ended is None:
+        return Incomplete(f"{command}: stopped while it ran (time limit of the task). The next try resumes")
+    last_lines = f":\n{ended.message.rstrip()}" if ended.message else ""
+    if ended.reason == "OOMKilled":
+        return OutOfMemory(
+            f"{command}: killed for using more memory than the pod's limit ({_limit(pod)}; the node's memory, not the "
+            f"GPU's). Raise it in the pod template, then clear this task: what was done is kept{last_lines}"
+        )
+    if ended.exit_code == 0:
+        return Unavailable(
+            f"{command}: the job ended well but its result could not be fetched; the next try finds it done"
+        )
+    if ended.exit_code in SIGNAL_EXITS:
+        return Incomplete(f"{command}: stopped by signal {ended.exit_code - 128}; the next try resumes{last_lines}")
+    error = ERROR_BY_EXIT_CODE.get(ended.exit_code, PipelineError)
+    return error(f"{command} exited with {ended.exit_code}{last_lines}")
+
+
+def _image_help(container: str) -> str:
+    if container == "base":
+        return "Correct GPU_POD_IMAGE, push the image, or give the pod template imagePullSecrets"
+    return "Mirror it and name the copy in the Kubernetes connection (extra field xcom_sidecar_container_image)"
+
+
+def _image(pod: Any, container: str) -> str:
+    return next((c.image for c in pod.spec.containers if c.name == container), "?")
+
+
+def _limit(pod: Any) -> str:
+    base = next((c for c in pod.spec.containers if c.name == "base"), None)
+    return ((base.resources.limits if base and base.resources else None) or {}).get("memory", "none set")

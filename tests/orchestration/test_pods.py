@@ -1,0 +1,244 @@
+"""GPU jobs as pods: the real KubernetesPodOperator against a Kubernetes API that runs the containers as processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import TaskDeferred
+from kubernetes.client import ApiClient
+from tests.fakes.kubernetes_api import FakeKubernetes, running_kubernetes
+
+from insurance_rag.errors import Incomplete, OutOfMemory, PipelineError, Refused, Unavailable, WrongInput
+from insurance_rag.orchestration.pods import PodConfig, PodJobOperator, pod_of, pod_operator
+from insurance_rag.orchestration.retries import RETRY_POLICY
+
+RESULT = 'import json, os; json.dump({"rows": 7}, open(os.environ["RESULT_JSON"], "w")); '
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeKubernetes]:
+    (tmp_path / "cluster").mkdir()
+    with running_kubernetes(tmp_path / "cluster") as fake:
+        monkeypatch.delenv("KUBECONFIG", raising=False)
+        connection = {"conn_type": "kubernetes", "extra": {"kube_config_path": str(fake.kubeconfig)}}
+        monkeypatch.setenv("AIRFLOW_CONN_KUBERNETES_DEFAULT", json.dumps(connection))
+        monkeypatch.setenv("ARTIFACT_ROOT", str(tmp_path / "artifacts"))
+        monkeypatch.setenv("GPU_POD_ARTIFACTS_CLAIM", "artifacts")
+        monkeypatch.setenv("GPU_POD_NAMESPACE", "default")
+        monkeypatch.setenv("GPU_POD_POLL_S", "1")
+        yield fake
+
+
+def job(*arguments: str, python: str | None = None) -> PodJobOperator:
+    """One unmapped instance; `python` runs a script in place of the project's command line."""
+    with DAG("gpu", schedule=None):
+        mapped = pod_operator(task_id="train", retries=2).expand(arguments=[list(arguments)])
+    operator = mapped.unmap({"arguments": list(arguments)})
+    if python is not None:
+        operator.cmds, operator.arguments = ["python", "-c", python], list(arguments) or ["train"]
+    return operator
+
+
+class Store(dict[str, Any]):
+    """Airflow's task state store, as far as the operator uses it."""
+
+    def set(self, key: str, value: Any) -> None:
+        self[key] = value
+
+
+def context(store: Store | None = None) -> Any:
+    ti = SimpleNamespace(
+        dag_id="gpu", task_id="train", map_index=0, try_number=1, start_date=datetime.now(UTC),
+        xcom_push=lambda key, value: None,
+    )  # fmt: skip
+    return {"ti": ti, "run_id": "manual", "dag": SimpleNamespace(), "task_state_store": store}
+
+
+# ---- what is asked of the cluster
+
+
+def test_the_pod_has_gpu_artifacts_secrets_and_shared_memory(
+    cluster: FakeKubernetes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPU_POD_SECRETS", "hf-token, judge")
+    monkeypatch.setenv("GPU_POD_IMAGE", "registry.example/gpu:3")
+    monkeypatch.setenv("GPU_POD_NODE_SELECTOR", "nvidia.com/gpu.product=NVIDIA-L4")
+    pod = ApiClient().sanitize_for_serialization(job("train", "--recipe", "v1").build_pod_request_obj(dry_run=True))
+    spec, (base, sidecar) = pod["spec"], pod["spec"]["containers"]
+
+    assert base["command"] + base["args"] == ["python", "-m", "insurance_rag", "train", "--recipe", "v1"]
+    assert base["image"] == "registry.example/gpu:3"
+    assert base["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert {"name": "RESULT_JSON", "value": "/airflow/xcom/return.json"} in base["env"]
+    assert [e["secretRef"]["name"] for e in base["envFrom"]] == ["hf-token", "judge"]
+    mounts = {m["mountPath"]: m["name"] for m in base["volumeMounts"]}
+    volumes = {v["name"]: v for v in spec["volumes"]}
+    assert volumes[mounts[str(tmp_path / "artifacts")]]["persistentVolumeClaim"] == {"claimName": "artifacts"}
+    assert volumes[mounts["/dev/shm"]]["emptyDir"]["medium"] == "Memory"
+    assert spec["nodeSelector"] == {"nvidia.com/gpu.product": "NVIDIA-L4"}
+    assert spec["tolerations"][0]["key"] == "nvidia.com/gpu"
+    assert base["terminationMessagePolicy"] == "FallbackToLogsOnError" and spec["restartPolicy"] == "Never"
+    for container in (base, sidecar):
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+
+
+def test_a_template_of_ones_own(cluster: FakeKubernetes, tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("spec: {containers: [{name: base, image: mine, volumeMounts: [{name: a, mountPath: /data}]}]}")
+    pod = pod_of(PodConfig(template=own), Path("/data/artifacts"))
+    assert pod.spec.containers[0].image == "mine"
+    with pytest.raises(WrongInput, match="nothing is mounted at ARTIFACT_ROOT"):
+        pod_of(PodConfig(template=own), Path("/elsewhere"))
+
+
+@pytest.mark.parametrize("text", ["a: [", "just words", "spec: {containers: [{name: main}]}", "spec: {containers: []}"])
+def test_a_broken_template_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "pod.yaml").write_text(text)
+    with pytest.raises(WrongInput, match=r"pod\.yaml"):
+        pod_of(PodConfig(template=tmp_path / "pod.yaml"), tmp_path)
+
+
+def test_all_wrong_settings_are_listed() -> None:
+    with pytest.raises(WrongInput) as e:
+        PodConfig.from_environment({"GPU_POD_IMGE": "x", "GPU_POD_POLL_S": "often", "GPU_POD_NAMESPACE": ""})
+    assert len(e.value.problems) == 2 and "did you mean 'image'" in str(e.value)
+
+
+# ---- what becomes of it
+
+
+def test_the_command_line_runs_and_its_result_comes_back(
+    cluster: FakeKubernetes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = job(python=RESULT + "print('step 5/10 loss 1.2')").execute(context())
+    assert result == {"rows": 7}
+    assert "step 5/10 loss 1.2" in capsys.readouterr().out
+    assert cluster.deleted == [cluster.created[0]["metadata"]["name"]] and not cluster.pods
+
+
+def test_wrong_input_of_the_real_command_line_fails_without_retry(cluster: FakeKubernetes, tmp_path: Path) -> None:
+    missing = str(tmp_path / "none.jsonl")
+    with pytest.raises(WrongInput, match=r"none\.jsonl"):
+        job("retrieve", "--chunks", missing, "--questions", missing).execute(context())
+
+
+@pytest.mark.parametrize(("code", "error"), [(1, PipelineError), (3, Incomplete), (4, Refused), (143, Incomplete)])
+def test_an_exit_code_is_raised_as_its_error(cluster: FakeKubernetes, code: int, error: type[Exception]) -> None:
+    with pytest.raises(error, match="the last line") as e:
+        job(python=f"print('the last line'); raise SystemExit({code})").execute(context())
+    assert type(e.value) is error
+
+
+@pytest.mark.parametrize(
+    ("fate", "error", "way_out"),
+    [
+        ("oom_killed", OutOfMemory, "32Gi.*Raise it in the pod template"),
+        ("evicted", Incomplete, "low on resource: memory.*priority class"),
+        ("image_pull", WrongInput, "insurance-rag-gpu:latest.*manifest unknown.*Correct GPU_POD_IMAGE"),
+        ("sidecar_pull", WrongInput, "alpine.*manifest unknown.*xcom_sidecar_container_image"),
+        ("missing_secret", WrongInput, '"hf-token" not found.*GPU_POD_SECRETS'),
+        ("unschedulable", Unavailable, "Insufficient nvidia.com/gpu.*node selector"),
+        ("vanishes", Incomplete, "deleted by hand.*resumes"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_what_the_cluster_does_is_said_with_the_way_out(
+    cluster: FakeKubernetes,
+    monkeypatch: pytest.MonkeyPatch,
+    fate: Any,
+    error: type[Exception],
+    way_out: str,
+    deferrable: bool,
+) -> None:
+    monkeypatch.setenv("GPU_POD_STARTUP_TIMEOUT_S", "1")
+    monkeypatch.setenv("GPU_POD_SCHEDULE_TIMEOUT_S", "1")
+    monkeypatch.setenv("GPU_POD_DEFERRABLE", str(deferrable))
+    cluster.fates.append(fate)
+    operator = job(python="import time; print('epoch 1', flush=True); time.sleep(60)")
+    with pytest.raises(error, match=f"(?s){way_out}"):
+        run_deferrable(operator) if deferrable else operator.execute(context())
+    assert not cluster.pods
+
+
+def run_deferrable(operator: PodJobOperator) -> Any:
+    """What worker and triggerer do: execute up to the deferral, wait in the trigger, come back with its event."""
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context())
+
+    async def first_event() -> Any:
+        async for event in deferred.value.trigger.run():
+            return event.payload
+
+    return operator.trigger_reentry(context(), asyncio.run(first_event()))
+
+
+def test_deferrable_hands_over_the_result(cluster: FakeKubernetes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GPU_POD_DEFERRABLE", "true")
+    assert run_deferrable(job(python=RESULT)) == {"rows": 7}
+    assert not cluster.pods
+
+
+def test_a_result_that_is_not_json_is_tried_again(cluster: FakeKubernetes) -> None:
+    with pytest.raises(Unavailable, match="result could not be fetched"):
+        job(python="import os; open(os.environ['RESULT_JSON'], 'w').write('{')").execute(context())
+
+
+def test_the_mapped_pod_task_survives_serialization(cluster: FakeKubernetes) -> None:
+    """What the scheduler keeps of the DAG; the settings must be plain enough for it."""
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    with DAG("gpu", schedule=None) as dag:
+        pod_operator(task_id="train", retry_policy=RETRY_POLICY).expand(arguments=[["train"]])
+    again = DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag))))
+    assert again.get_task("train").task_type == "PodJobOperator"
+
+
+def test_a_restarted_worker_finds_its_pod_again(cluster: FakeKubernetes) -> None:
+    store = Store()
+    killed = job(python="import time; time.sleep(1); " + RESULT)
+    killed.name = killed._set_name(killed.name)
+    killed.get_or_create_pod(killed.build_pod_request_obj(context(store)), context(store))  # and then kill -9
+
+    assert job(python="raise SystemExit(1)").execute(context(store)) == {"rows": 7}
+    assert len(cluster.created) == 1
+
+
+def test_a_killed_task_stops_its_pod(cluster: FakeKubernetes, tmp_path: Path) -> None:
+    mark = tmp_path / "checkpoint"
+    operator = job(python=(
+        "import pathlib, signal, sys, time\n"
+        f"def save(*_): pathlib.Path({str(mark)!r}).touch(); sys.exit(3)\n"
+        "signal.signal(signal.SIGTERM, save); print('ready', flush=True); time.sleep(60)"
+    ))  # fmt: skip
+    ended: list[Exception] = []
+
+    def work() -> None:
+        try:
+            operator.execute(context())
+        except Exception as e:  # noqa: BLE001
+            ended.append(e)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    wait_for(lambda: any(pod.logs for pod in cluster.pods.values()))
+    operator.on_kill()
+    wait_for(mark.exists)
+    thread.join(20)
+    assert not thread.is_alive() and ended and not cluster.pods
+
+
+def wait_for(condition: Any, seconds: float = 15) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "timed out"
+        time.sleep(0.05)
