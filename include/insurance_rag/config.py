@@ -336,6 +336,8 @@ class EvaluationConfig(Config):
     auto takes it where it fits into memory, else nf4."""
     batch_tokens: int | None = Field(default=None, ge=64)
     """Padded tokens (prompt and answer) in one batch; None fits the free memory."""
+    source_faithful: bool = False
+    """The source's way instead: load each model anew, merge its adapter into the 4-bit weights, one answer at a time."""
     server: str | None = None
     """Base URL of an OpenAI-compatible server (vLLM with LoRA) that answers instead; models by their served names."""
     server_concurrency: int = Field(default=32, ge=1)

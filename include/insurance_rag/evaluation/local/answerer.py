@@ -135,5 +135,6 @@ class LocalAnswerer:
         config: Any = self.model.config
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         a_token = 2 * config.num_hidden_layers * config.num_key_value_heads * width * self.model.dtype.itemsize
+        torch.cuda.empty_cache()  # what torch holds back counts as taken
         free, _ = torch.cuda.mem_get_info()
         return int(0.7 * free / a_token)

@@ -8,6 +8,7 @@ traffic and not 256 times the host's launches. It gives what `generate` gives, t
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -30,24 +31,33 @@ def supports(config: Any) -> bool:
     return config.model_type in PLAIN_ATTENTION and getattr(config, "sliding_window", None) is None
 
 
-class _Layer(CacheLayerMixin):
-    """Keys and values [rows, heads, positions, width] of one layer, written where the decoder stands."""
+@dataclass
+class _Place:
+    """Where keys and values are written next: the rows of a prefill, or one position of every row."""
 
-    def __init__(self, decoder: StaticDecoder, shape: tuple[int, ...]) -> None:
+    rows: torch.Tensor
+    position: torch.Tensor
+    prefill: slice | None = None
+
+
+class _Layer(CacheLayerMixin):
+    """Keys and values [rows, heads, positions, width] of one layer."""
+
+    def __init__(self, place: _Place, shape: tuple[int, ...], dtype: torch.dtype) -> None:
         super().__init__()
-        self.decoder = decoder
-        self.keys = torch.zeros(shape, device=decoder.device, dtype=decoder.dtype)
+        self.place = place
+        self.keys = torch.zeros(shape, device=place.rows.device, dtype=dtype)
         self.values = torch.zeros_like(self.keys)
         self.is_initialized = True
 
     def update(self, keys: torch.Tensor, values: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        d = self.decoder
-        if d.prefill is not None:
-            self.keys[d.prefill, :, : keys.shape[2]] = keys
-            self.values[d.prefill, :, : keys.shape[2]] = values
+        place = self.place
+        if place.prefill is not None:
+            self.keys[place.prefill, :, : keys.shape[2]] = keys
+            self.values[place.prefill, :, : keys.shape[2]] = values
             return keys, values
-        self.keys[d.rows, :, d.position] = keys[:, :, 0]
-        self.values[d.rows, :, d.position] = values[:, :, 0]
+        self.keys[place.rows, :, place.position] = keys[:, :, 0]
+        self.values[place.rows, :, place.position] = values[:, :, 0]
         return self.keys, self.values
 
     def lazy_initialization(self, *_: Any) -> None: ...
@@ -74,16 +84,15 @@ class StaticDecoder:
         config, n = model.config, len(prompts)
         length = -(-(max(map(len, prompts)) + decoding.max_new_tokens) // ALIGNMENT) * ALIGNMENT
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        self.prefill: slice | None = None
-        self.rows = torch.arange(n, device=self.device)
-        self.places = torch.arange(length, device=self.device)
-        self.position = torch.tensor([len(p) for p in prompts], device=self.device)
+        ends = torch.tensor([len(p) for p in prompts], device=self.device)
+        self.place = _Place(torch.arange(n, device=self.device), ends)
+        self.positions = torch.arange(length, device=self.device)
         self.step = torch.zeros(1, dtype=torch.long, device=self.device)
         self.noise = noise.to(self.device)
         self.used = torch.zeros(n, config.vocab_size, dtype=torch.bool, device=self.device)
         self.tokens = torch.zeros(n, decoding.max_new_tokens, dtype=torch.long, device=self.device)
         shape = (n, config.num_key_value_heads, length, width)
-        self.cache = Cache(layers=[_Layer(self, shape) for _ in range(config.num_hidden_layers)])
+        self.cache = Cache(layers=[_Layer(self.place, shape, self.dtype) for _ in range(config.num_hidden_layers)])
         self.prompts = prompts
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
@@ -123,13 +132,13 @@ class StaticDecoder:
                 end += 1
             part = self.prompts[start:end]
             ids = torch.tensor([p + [0] * (longest - len(p)) for p in part], device=self.device)
-            self.prefill = slice(start, end)
+            self.place.prefill = slice(start, end)
             if self.lora and mask is not None:
                 self.lora.mask = mask[start:end]
             states = self._hidden(input_ids=ids)
             last.append(states[torch.arange(end - start), [len(p) - 1 for p in part]])
             start = end
-        self.prefill = None
+        self.place.prefill = None
         if self.lora and mask is not None:
             self.lora.mask = mask
         if self.decoding.penalty_scope == "prompt":
@@ -152,16 +161,16 @@ class StaticDecoder:
 
     def _advance(self) -> None:
         last = self.tokens.index_select(1, self.step - 1)
-        seen = (self.places <= self.position[:, None])[:, None, None]
-        states = self._hidden(input_ids=last, position_ids=self.position[:, None], attention_mask=seen)
-        self.position += 1
+        seen = (self.positions <= self.place.position[:, None])[:, None, None]
+        states = self._hidden(input_ids=last, position_ids=self.place.position[:, None], attention_mask=seen)
+        self.place.position += 1
         self._choose(states[:, 0])
 
     def _recorded(self) -> Callable[[], None]:
         """The step as a CUDA graph; on a CPU the step itself."""
         if self.device.type != "cuda":
             return self._advance
-        state = (self.position, self.step, self.used, self.tokens)
+        state = (self.place.position, self.step, self.used, self.tokens)
         before = [tensor.clone() for tensor in state]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
@@ -180,8 +189,8 @@ class StaticDecoder:
         index = torch.tensor(places, device=self.device)
         for layer in self.cache.layers:
             layer.keys, layer.values = layer.keys[index], layer.values[index]
-        self.position, self.noise = self.position[index], self.noise[index]
-        self.used, self.tokens = self.used[index], self.tokens[index]
-        self.rows = torch.arange(len(places), device=self.device)
+        self.place.position = self.place.position[index]
+        self.place.rows = torch.arange(len(places), device=self.device)
+        self.noise, self.used, self.tokens = self.noise[index], self.used[index], self.tokens[index]
         if self.lora:
             self.lora.mask = self.lora.mask[index]
