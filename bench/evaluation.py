@@ -1,9 +1,9 @@
-"""How fast Base, v1 and v2 answer 20 questions each: the product's own answering code on random weights of the 8B shape.
+"""How fast Base, v1 and v2 answer 20 questions each: the product's answering code on random weights of the 8B shape.
 
     python bench/evaluation.py                    an H100: 1,200-token prompts, 256 new tokens (about 4 minutes)
     python bench/evaluation.py --tiny             the same lines on a CPU in seconds: a rehearsal, no figures
 
-Random weights cost the same time as trained ones. Weights lie in --scratch (16 GB; default /dev/shm). Each line is JSON.
+Random weights cost the time of trained ones. They lie in --scratch (16 GB; default /dev/shm). Each line is JSON.
 """
 
 from __future__ import annotations

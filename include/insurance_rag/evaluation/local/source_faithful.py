@@ -1,5 +1,6 @@
-"""The source's own way, kept for comparison: each model loaded anew, its adapter merged into the 4-bit weights, one answer
-at a time. It evaluates something else than was trained: merging into NF4 rounds most of a small adapter away.
+"""The source's own way, kept for comparison: each model loaded anew, its adapter merged into 4 bit, one answer at a time.
+
+It evaluates something else than was trained: merging into NF4 rounds most of a small adapter away.
 """
 
 from __future__ import annotations
