@@ -81,7 +81,7 @@ def test_a_dead_key_fails_its_shard_and_clearing_only_failed_mends_the_run(
     airflow: Airflow, simulator: Any, conf: dict[str, Any]
 ) -> None:
     put_key(airflow, simulator, "test_k2", DEAD_KEY)
-    run_id = airflow.run(DAG, {**conf, "redistribute": False})
+    run_id = airflow.run(DAG, {**conf, "generation": {"redistribute": False}})
     states = airflow.states(DAG, run_id)
     dead = "generate [shard 2/3 · test_k2]"
     assert {t for t, s in states.items() if s == "failed"} == {dead, "validate"}, states

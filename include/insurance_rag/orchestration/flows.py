@@ -32,7 +32,7 @@ def make_dataset(run: Any) -> Any:
     parts = step(tasks.generate, **GENERATE).expand(shard=shards)
     leftover = step(tasks.plan_leftover, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)(run)
     leftover_parts = step(tasks.generate, task_id="generate_leftover", **GENERATE).expand(shard=leftover)
-    dataset = step(tasks.validate, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)(run)
+    dataset = step(tasks.validate, trigger_rule=TriggerRule.ALL_DONE)(run)
     parts >> leftover
     leftover_parts >> dataset
     return dataset

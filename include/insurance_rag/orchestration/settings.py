@@ -6,12 +6,11 @@ import os
 from datetime import timedelta
 from typing import Any
 
-import pendulum
+from airflow.sdk import CronTriggerTimetable
 
 from insurance_rag.orchestration.retries import RETRY_POLICY
 
 DAG_DEFAULTS: dict[str, Any] = {
-    "start_date": pendulum.datetime(2026, 1, 1, tz="Asia/Seoul"),
     "catchup": False,
     "max_active_runs": 1,
     "render_template_as_native_obj": True,
@@ -40,7 +39,7 @@ def default_keys() -> list[str]:
 
 #: What a refresh asks; the rest of RunConfig is about training.
 DATASET_FIELDS = (
-    "chunks", "keys", "questions", "approve", "reuse_answers", "redistribute", "allow_partial",
+    "chunks", "keys", "questions", "approve", "reuse_answers", "allow_partial",
     "generation",
 )  # fmt: skip
 MODEL_FIELDS = ("base_model", "adapters", "questions", "question_limit", "chunks")
@@ -48,6 +47,10 @@ MODEL_FIELDS = ("base_model", "adapters", "questions", "question_limit", "chunks
 APPROVAL_TIMEOUT = timedelta(days=3)
 
 
-def refresh_schedule() -> str:
-    """Cron of the dataset's regeneration: $REFRESH_SCHEDULE, by default Monday 03:00 in Seoul."""
-    return os.environ.get("REFRESH_SCHEDULE", "0 3 * * 1")
+def refresh_schedule() -> CronTriggerTimetable:
+    """When the dataset is regenerated: the cron of $REFRESH_SCHEDULE, by default Monday 03:00 in Seoul.
+
+    Unpausing the DAG waits for the next tick; a missed one costs quota only if a person backfills it.
+    """
+    cron = os.environ.get("REFRESH_SCHEDULE", "0 3 * * 1")
+    return CronTriggerTimetable(cron, timezone="Asia/Seoul", run_immediately=False)

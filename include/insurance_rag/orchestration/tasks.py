@@ -51,13 +51,16 @@ def plan(run: dict[str, Any]) -> list[dict[str, Any]]:
     """
     from insurance_rag.chunks import read_chunks
     from insurance_rag.shards import make_plan, write_plan
+    from insurance_rag.shards.refresh import take_over
 
     folder, config = open_run(run)
     if config.dataset:
         return []
     chunks = read_chunks(config.chunks)
     made = make_plan(chunks, connection_keys(config), config.generation)
-    write_plan(made, folder, chunks, earlier_runs(folder) if config.reuse_answers else [])
+    write_plan(made, folder, chunks)
+    if config.reuse_answers and (earlier := earlier_runs(folder)):
+        take_over(earlier[0], folder)
     log_command("plan", "--chunks", config.chunks, "--keys", "keys.json", "--out", str(folder.root))
     return [_shard_artifact(run, shard) for shard in made.shards]
 
@@ -84,7 +87,7 @@ def plan_leftover(run: dict[str, Any]) -> list[dict[str, Any]]:
     from insurance_rag import shards
 
     folder, config = open_run(run)
-    if config.dataset or not config.redistribute:
+    if config.dataset or not config.generation.redistribute:
         return []
     return [_shard_artifact(run, shard) for shard in shards.plan_leftover(folder, connection_keys(config))]
 
@@ -198,8 +201,10 @@ def report(run: dict[str, Any]) -> dict[str, Any]:
     return render_report(folder, folder.report)
 
 
-def open_run(artifact: dict[str, Any]) -> tuple[RunFolder, RunConfig]:
+def open_run(artifact: dict[str, Any] | None) -> tuple[RunFolder, RunConfig]:
     """The run folder and the configuration that `check_input` kept in it."""
+    if artifact is None:
+        raise AirflowFailException("check_input did not succeed; mend what it names and clear it")
     folder = RunFolder(Path(artifact.get("run", artifact["uri"])))
     return folder, RunConfig.parse(read_json(folder.config), str(folder.config))
 
