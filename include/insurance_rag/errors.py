@@ -83,9 +83,13 @@ class Unavailable(PipelineError):
 class BadAnswer(PipelineError):
     """The answer cannot be read (cut, empty, not JSON): ask again, then quarantine the chunk."""
 
+    tokens = (0, 0)  # in and out, which are paid nevertheless
+
 
 class Blocked(PipelineError):
     """The API refuses this clause for good: quarantine the chunk and go on."""
+
+    tokens = (0, 0)  # in and out, which are paid nevertheless
 
 
 # ---- a gate said no

@@ -26,8 +26,9 @@ def cost_usd(counts: Counter[str], config: GenerationConfig) -> float:
 
 
 def statement(counts: Counter[str], config: GenerationConfig) -> dict[str, Any]:
+    batch = {"tokens_in": counts["batch_tokens_in"], "tokens_out": counts["batch_tokens_out"]}
     return {
-        **{name: counts[name] for name in FIGURES},
+        **{name: counts[name] + batch.get(name, 0) for name in FIGURES},
         "blocked": counts["Blocked"] + counts["WrongRequest"],
         "cost_usd": round(cost_usd(counts, config), 6),
     }

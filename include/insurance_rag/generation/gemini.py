@@ -29,7 +29,7 @@ class GeminiTeacher:
         base = config.base_url or os.environ.get("GEMINI_BASE_URL") or GOOGLE
         headers = {"x-goog-api-key": key.key.get_secret_value()}
         self.server = Server(base, key, headers, config.timeout_s)
-        self._config, self._content = config, content
+        self._config, self._content, self.max_retries = config, content, config.max_retries
         self._path = f"/v1beta/models/{config.model}:generateContent"
 
     async def close(self) -> None:
@@ -59,6 +59,21 @@ class GeminiTeacher:
 
 def read_answer(answer: dict[str, Any], content: Content) -> Reply:
     """The pairs of a 200; Blocked, or BadAnswer where asking again may help."""
+    tokens = read_usage(answer)
+    try:
+        return Reply(parse_json(_text(answer), content.types), *tokens)
+    except (BadAnswer, Blocked) as e:
+        e.tokens = tokens
+        raise
+
+
+def read_usage(answer: dict[str, Any]) -> tuple[int, int]:
+    """Tokens in and out; thinking is paid as output."""
+    usage = answer.get("usageMetadata") or {}
+    return usage.get("promptTokenCount", 0), usage.get("candidatesTokenCount", 0) + usage.get("thoughtsTokenCount", 0)
+
+
+def _text(answer: dict[str, Any]) -> str:
     if reason := (answer.get("promptFeedback") or {}).get("blockReason"):
         raise Blocked(f"prompt blocked: {reason}")
     candidates = answer.get("candidates") or []
@@ -70,10 +85,7 @@ def read_answer(answer: dict[str, Any], content: Content) -> Reply:
     if finish != "STOP":  # MAX_TOKENS: cut; OTHER ...: another draw may pass
         raise BadAnswer(f"finishReason {finish}")
     parts = (candidates[0].get("content") or {}).get("parts") or []
-    text = "".join(part.get("text", "") for part in parts if not part.get("thought"))
-    usage = answer.get("usageMetadata") or {}
-    tokens_out = usage.get("candidatesTokenCount", 0) + usage.get("thoughtsTokenCount", 0)
-    return Reply(parse_json(text, content.types), usage.get("promptTokenCount", 0), tokens_out)
+    return "".join(part.get("text", "") for part in parts if not part.get("thought"))
 
 
 def read_error(status: int, answer: Any, server: Server) -> Exception:

@@ -34,7 +34,8 @@ class Server:
         self._key = key
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=60)
         timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, 10.0))
-        self._client = httpx.AsyncClient(headers=headers, limits=limits, timeout=timeout, verify=_tls())
+        tls = _tls() if base_url.startswith("https") else False
+        self._client = httpx.AsyncClient(headers=headers, limits=limits, timeout=timeout, verify=tls)
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -27,7 +27,7 @@ class OpenAITeacher:
         secret = key.key.get_secret_value()
         headers = {"authorization": f"Bearer {secret}"} if secret else {}
         self.server = Server(base.removesuffix("/").removesuffix("/v1"), key, headers, config.timeout_s)
-        self._config, self._content = config, content
+        self._config, self._content, self.max_retries = config, content, config.max_retries
 
     async def close(self) -> None:
         await self.server.close()

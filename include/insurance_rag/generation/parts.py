@@ -14,7 +14,7 @@ from insurance_rag.shards.plan import Plan
 def write_part(run: RunFolder, shard: Shard, jobs: list[Job], ledger: Ledger) -> int:
     """Write a JSON array, one row a line, of the answered jobs; returns the number of rows. Any manifest goes first."""
     manifest_path(run.part(shard.shard)).unlink(missing_ok=True)
-    answered = [job for job in jobs if job.key in ledger and job.key not in ledger.quarantined]
+    answered = [job for job in jobs if job.key in ledger and not ledger.is_quarantined(job.key)]
     rows = 0
     with atomic_write(run.part(shard.shard)) as f:
         f.write("[")
@@ -49,7 +49,7 @@ def finish_part(
 ) -> dict[str, Any]:
     """Write the part and, last, its manifest, whose existence means that the shard is complete."""
     rows = write_part(run, shard, jobs, ledger)
-    aside = [record for job in jobs if job.key in ledger.quarantined for record in [ledger.record(job.key)]]
+    aside = [record for job in jobs if ledger.is_quarantined(job.key) for record in [ledger.record(job.key)]]
     quarantined = [{name: record[name] for name in ("chunk_id", "reason", "detail")} for record in aside]
     manifest = write_manifest(
         run.part(shard.shard),

@@ -32,6 +32,8 @@ class Reply:
 class Teacher(Protocol):
     """`ask` raises Refusal, QuotaExhausted, KeyRejected, Unavailable, BadAnswer, Blocked or WrongRequest."""
 
+    max_retries: int  # of one clause, after a passing fault or an answer that cannot be read
+
     def size(self, chunk: Chunk) -> int:
         """Characters of the request, of which the limiter estimates its tokens."""
         ...

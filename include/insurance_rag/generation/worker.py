@@ -28,6 +28,7 @@ from insurance_rag.errors import (
 )
 from insurance_rag.generation.books import budget_guard, shard_statement, write_books
 from insurance_rag.generation.parts import finish_part, write_part
+from insurance_rag.generation.record import record_answer, record_quarantine
 from insurance_rag.generation.teacher import ProjectRejected, Refusal, Reply, Teacher, make_teacher
 from insurance_rag.progress import Progress
 from insurance_rag.records import ApiKey, Chunk, Shard
@@ -39,7 +40,8 @@ from insurance_rag.shards.lock import held
 from insurance_rag.shards.plan import Plan, read_plan
 
 OnUpdate = Callable[[dict[str, Any]], None]
-SECOND_ROUNDS = 2  # a clause that met an ailing server goes to the end of the queue so often
+SECOND_ROUNDS = 2  # a clause that alone meets a failing server goes to the end of the queue so often
+OUTAGE_WINDOWS = 3  # a server that answers nothing for so long is down
 
 
 def generate_shard(
@@ -115,7 +117,8 @@ class Worker:
         self._queue = deque({job.key: job for job in jobs if job.key not in ledger}.values())
         self._rounds: Counter[str] = Counter()
         self._unsaved = 0
-        self._succeeded_at = 0.0
+        self._saving = asyncio.Lock()
+        self._succeeded_at = time.monotonic()  # or begun
         self._set_aside = 0
 
     async def run(self) -> None:
@@ -124,7 +127,7 @@ class Worker:
         await asyncio.gather(*(self._work() for _ in range(workers)))
         self._progress.note(**self._figures())
         if self._unsaved:
-            write_part(self._run, self._shard, self._jobs, self._ledger)
+            await self._save_part()
 
     def check_complete(self) -> None:
         """Raise why the shard ended early, if it did."""
@@ -150,50 +153,38 @@ class Worker:
 
     async def _answer(self, job: Job) -> None:
         began = time.monotonic()
-        chunk = read_chunk(self._run, job)
         try:
-            reply = await self._ask(chunk)
+            reply = await self._ask(read_chunk(self._run, job))
         except (Blocked, BadAnswer) as e:
-            self._quarantine(job, e)
+            record_quarantine(self._ledger, job, e)
+            self._set_aside += 1
         except Unavailable as e:
             self._later(job, e, began)
             return
         else:
             self._succeeded_at = time.monotonic()
-            pairs = [
-                {"type": p.type, "question": p.question, "answer": p.answer, "evidence": p.evidence}
-                for p in reply.pairs
-            ]
-            usage = {"tokens_in": reply.tokens_in, "tokens_out": reply.tokens_out}
-            self._ledger.append(job.key, "answered", chunk_id=job.chunk_id, pairs=pairs, usage=usage, meta=self._meta())
+            record_answer(self._ledger, job, reply, self._content, self._shard.key_id)
+        await asyncio.to_thread(self._ledger.sync)
         self._progress.note(**self._figures())
         self._progress.advance()
         self._unsaved += 1
         # From the 100th chunk on a part is rewritten when a tenth has come anew, or writing it would grow quadratic.
         if self._unsaved >= max(self._config.save_every, self._progress.done // 10):
-            write_part(self._run, self._shard, self._jobs, self._ledger)
-            self._unsaved = 0
+            await self._save_part()
 
-    def _meta(self) -> dict[str, Any]:
-        return {
-            "teacher": self._content.teacher,
-            "model": self._content.model,
-            "prompt_version": self._content.prompt_version,
-            "key_id": self._shard.key_id,
-            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        }
-
-    def _quarantine(self, job: Job, error: PipelineError) -> None:
-        reason = {"BadAnswer": "unreadable", "WrongRequest": "request"}.get(type(error).__name__, "blocked")
-        self._ledger.append(job.key, "quarantined", chunk_id=job.chunk_id, reason=reason, detail=str(error))
-        self._set_aside += 1
+    async def _save_part(self) -> None:
+        self._unsaved = 0
+        async with self._saving:
+            await asyncio.to_thread(write_part, self._run, self._shard, self._jobs, self._ledger)
 
     def _later(self, job: Job, error: Unavailable, began: float) -> None:
-        """Back to the queue; when nothing at all has succeeded since this clause was begun, the server is down."""
-        self._rounds[job.key] += 1
-        if self._succeeded_at < began:
-            self._limiter.stopped = Incomplete(f"the server does not answer ({error}); the same command resumes")
-        elif self._rounds[job.key] <= SECOND_ROUNDS:
+        """Back to the queue: an ailing server is waited for, one that fails this clause alone is not."""
+        patience = OUTAGE_WINDOWS * self._limiter.window
+        if self._succeeded_at > began:
+            self._rounds[job.key] += 1
+        elif time.monotonic() - self._succeeded_at > patience:
+            self._limiter.stopped = Incomplete(f"no answer for {patience:.0f} s ({error}); the same command resumes")
+        if self._rounds[job.key] <= SECOND_ROUNDS:
             self._queue.append(job)
 
     def _figures(self) -> dict[str, Any]:
@@ -206,7 +197,7 @@ class Worker:
         """Passing faults are retried by the schedule; 429s wait in the limiter and do not count."""
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type((Unavailable, BadAnswer)),
-            stop=tenacity.stop_after_attempt(self._config.max_retries + 1),
+            stop=tenacity.stop_after_attempt(self._teacher.max_retries + 1),
             wait=self._wait,
             reraise=True,
         )
@@ -236,7 +227,7 @@ class Worker:
             except KeyRejected as e:
                 self._limiter.dead(call, str(e), whole_project=isinstance(e, ProjectRejected))
             except PipelineError as e:
-                self._limiter.fault(call, type(e).__name__)
+                self._limiter.fault(call, type(e).__name__, *getattr(e, "tokens", (0, 0)))
                 raise
             else:
                 self._limiter.answered(call, reply.tokens_in, reply.tokens_out)

@@ -12,7 +12,7 @@ from pathlib import Path
 from insurance_rag.artifacts import sha256_text
 from insurance_rag.config import GenerationConfig
 from insurance_rag.errors import WrongInput
-from insurance_rag.records import Chunk
+from insurance_rag.records import Chunk, QuestionType
 
 PROMPTS = Path(__file__).parents[1] / "generation" / "prompts"
 
@@ -24,7 +24,7 @@ class Content:
     teacher: str
     model: str
     prompt: str
-    types: tuple[str, ...]
+    types: tuple[QuestionType, ...]
     pairs_per_type: int
 
     @classmethod

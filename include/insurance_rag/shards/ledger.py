@@ -59,9 +59,8 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._at)
 
-    @property
-    def quarantined(self) -> frozenset[str]:
-        return frozenset(self._quarantined)
+    def is_quarantined(self, key: str) -> bool:
+        return key in self._quarantined
 
     def record(self, key: str) -> dict[str, Any]:
         """The record of `key`; KeyError where there is none."""
@@ -81,22 +80,33 @@ class Ledger:
                 yield json.loads(files[number].readline())
 
     def append(self, key: str, state: str, **fields: Any) -> None:
-        """Write one record and wait until it is on disk. Incomplete where the disk refuses; nothing torn is left."""
+        """Write one record: a kill does not lose it from here on, a power cut not once `sync` has returned.
+
+        Incomplete where the disk refuses; nothing torn is left.
+        """
         assert self._append is not None and self._own is not None, "opened to read"
         line = json.dumps({"key": key, "state": state, **fields}, ensure_ascii=False).encode() + b"\n"
         offset = self._append.seek(0, os.SEEK_END)
         try:
             if self._append.write(line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(self._append.fileno())
         except OSError as e:
             with contextlib.suppress(OSError):
                 self._append.truncate(offset)
-            path = self._files[self._own]
-            raise Incomplete(
-                f"{path}: cannot be written ({e.strerror}); free space, then the same command resumes"
-            ) from e
+            raise self._refused(e) from e
         self._enter(key, state.encode()[:1], self._own, offset)
+
+    def sync(self) -> None:
+        """Wait until every record is on disk; may be called from a thread."""
+        assert self._append is not None, "opened to read"
+        try:
+            os.fsync(self._append.fileno())
+        except OSError as e:
+            raise self._refused(e) from e
+
+    def _refused(self, error: OSError) -> Incomplete:
+        where = f"{self.folder}: cannot be written ({error.strerror})"
+        return Incomplete(f"{where}; free space, then the same command resumes")
 
     def _read_index(self, path: Path) -> None:
         number, offset = len(self._files) - 1, 0

@@ -9,7 +9,8 @@ learns about the quota is every key's prior, and a restarted worker knows what i
     {"e": "refused", "t", "id", "metric", "limit", "wait"}  429 of a minute's quota; limit None where it was not said
     {"e": "day",     "t", "id", "until"}                  429 of a day's quota
     {"e": "dead",    "t", "id", "why", "pool"}            the key, or with pool: true its whole project, is refused
-    {"e": "fault",   "t", "id", "why"}                    anything else that ended the call
+    {"e": "fault",   "t", "id", "why", "in", "out"}       anything else that ended the call
+    {"e": "batch",   "t", "shard", "in", "out"}         an answer of batch mode, for the books
 
 Times are seconds of time.time(). A *window* is the server's minute. Decisions, in words:
 - A rolling log of sends; never more than the limit in the window plus a margin that refusals at its edge teach.
@@ -36,6 +37,7 @@ Metric = Literal["requests", "tokens"]
 Event = dict[str, Any]
 
 UNTESTED_IN_FLIGHT = 2  # of a key that has not answered yet: a dead key costs two requests at most
+BURST = 8  # calls in flight that any known quota may have
 SURELY_GRANTED = 4  # calls a minute: no known quota is smaller
 FIRST_MARGIN = 0.015  # of a window: send and arrival times differ
 LEAST_MARGIN_S = 0.06  # but what a busy machine adds to that does not shrink with a sped-up minute
@@ -110,7 +112,9 @@ class Pace:
     ) -> None:
         self.window, self.timeout, self.max_in_flight = window_s, timeout_s, max_in_flight
         self.gap = gap_s * window_s / 60  # a sped-up simulator shrinks every duration alike
-        self.margin = max(FIRST_MARGIN * window_s, LEAST_MARGIN_S)  # of the way to the server, so all pools share it
+        # Of the way to the server, so all pools share it.
+        self.margin = self._first_margin = max(FIRST_MARGIN * window_s, LEAST_MARGIN_S)
+        self._margin_before, self._margin_at = self.margin, -math.inf
         self.pools: dict[str, Pool] = {}
         self.keys: dict[str, Key] = {}
         self.open: dict[str, Call] = {}
@@ -127,14 +131,16 @@ class Pace:
     # ---- folding
 
     def apply(self, event: Event) -> None:
-        if event["e"] in {"open", "sent"}:
+        if event["e"] in {"open", "sent", "batch"}:
             getattr(self, f"_{event['e']}")(event)
         elif call := self.open.pop(event["id"], None):
             getattr(self, f"_{event['e']}")(call, event)
 
     def pool(self, name: str) -> Pool:
-        name = self._alias.get(name, name)
-        return self.pools.setdefault(name, Pool())
+        return self.pools.setdefault(self._name(name), Pool())
+
+    def _name(self, pool: str) -> str:
+        return self._alias.get(pool, pool)
 
     def _open(self, e: Event) -> None:
         """A (re)started shard: its calls in flight died with it; its key, even a refused one, gets another try."""
@@ -151,7 +157,7 @@ class Pace:
 
     def _sent(self, e: Event) -> None:
         key_name, t = e["key"], e["t"]
-        pool_name: str = self._alias.get(e["pool"], e["pool"])
+        pool_name = self._name(e["pool"])
         pool = self.pool(pool_name)
         self._forget(pool, t)
         ordinal = sum(c.at > t - self.window for c in pool.calls) + 1
@@ -182,6 +188,8 @@ class Pace:
         self._recover(pool, e["t"])
 
     def _recover(self, pool: Pool, t: float) -> None:
+        if t - self._margin_at >= 2 * self.window:
+            self.margin, self._margin_at = max(self._first_margin, 0.8 * self.margin), t
         if pool.guessed and t - pool.learned_at >= self.window:
             pool.limits["requests"] = math.floor(pool.limits["requests"] * 1.25) + 1
             pool.learned_at = t
@@ -191,7 +199,10 @@ class Pace:
             pool.spread = False
 
     def _fault(self, call: Call, e: Event) -> None:
-        self.books[call.shard].update({"faults": 1, e["why"]: 1})
+        self.books[call.shard].update({"faults": 1, e["why"]: 1, "tokens_in": e["in"], "tokens_out": e["out"]})
+
+    def _batch(self, e: Event) -> None:
+        self.books[e["shard"]].update(answers=1, batch_tokens_in=e["in"], batch_tokens_out=e["out"])
 
     def _dead(self, call: Call, e: Event) -> None:
         self._take_out(call)
@@ -237,7 +248,9 @@ class Pace:
     def _at_the_edge(self, pool: Pool, metric: Metric, wait: float, t: float) -> None:
         """The window was full by our own log: the server's clock saw it a little longer than we thought."""
         late = wait if wait < LARGEST_MARGIN * self.window else self.margin
-        self.margin = min(self.margin + late, LARGEST_MARGIN * self.window)
+        if t - self._margin_at > self.window / 20:  # else several pools met the same hitch
+            self._margin_before, self._margin_at = self.margin, t
+        self.margin = min(max(self.margin, self._margin_before + late), LARGEST_MARGIN * self.window)
         pool.paused_until = max(pool.paused_until, t + late)
         if metric == "tokens":
             pool.token_safety *= 0.97
@@ -353,7 +366,7 @@ class Pace:
         if limit is None:
             return self.max_in_flight
         # Little's law, twice: as many as the pace needs at this latency, and room for a burst.
-        return min(self.max_in_flight, math.ceil(2 * limit / self.window * self.latency) + 4)
+        return min(self.max_in_flight, math.ceil(2 * limit / self.window * self.latency) + BURST)
 
     def _gap(self, limit: float | None) -> float:
         return self.gap if limit is None else min(self.gap, self.window / limit / 2)
