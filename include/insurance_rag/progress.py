@@ -57,6 +57,8 @@ class Progress:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.state = "done" if kind is None else "failed"
+        if error is not None:
+            self.figures["why"] = f"{type(error).__name__}: {error}"[:500]
         if self._bar:
             self._bar.stop()
         self._publish(force=True)

@@ -1,0 +1,233 @@
+"use strict";
+// The page's only script. Text from the run enters the page through textContent alone, never as markup.
+
+const PAGE = 40; // questions drawn at a time; a question's answers are drawn when it is opened
+const LONG = 4000; // characters of one answer shown at first
+const root = document.documentElement;
+let data, lang, shown, matching;
+
+const byId = (id) => document.getElementById(id);
+const text = (key, values = {}) =>
+  (data.texts[key]?.[lang] ?? key).replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+const named = (prefix, value) => data.texts[prefix + value]?.[lang] ?? value;
+
+function el(tag, properties = {}, ...children) {
+  const node = Object.assign(document.createElement(tag), properties);
+  node.append(...children.filter((child) => child !== null && child !== undefined));
+  return node;
+}
+
+// ---- language and theme: the choice is kept where the browser allows it
+
+function remember(key, value) {
+  try { localStorage.setItem("report." + key, value); } catch { /* file:// without storage: forget it */ }
+}
+function remembered(key) {
+  try { return localStorage.getItem("report." + key); } catch { return null; }
+}
+
+function speak(language) {
+  lang = root.lang = root.dataset.lang = language;
+  for (const node of document.querySelectorAll("[data-t-label]")) node.setAttribute("aria-label", text(node.dataset.tLabel));
+  drawFilters();
+}
+
+function chooseTheme() {
+  const parentDark = (() => { // inside Airflow: follow its own switch
+    try { return parent !== window && parent.document.documentElement.classList.contains("dark"); } catch { return false; }
+  })();
+  const theme = remembered("theme") ?? (parentDark ? "dark" : "");
+  if (theme) root.dataset.theme = theme;
+}
+
+// ---- the list of questions
+
+const selected = (name) => byId("filters").elements[name].value;
+
+function drawFilters() {
+  const form = byId("filters");
+  if (!form || !data.questions) return;
+  const found = new Map();
+  for (const { answers } of data.questions)
+    for (const { findings } of answers) for (const { check } of findings) found.set(check, (found.get(check) ?? 0) + 1);
+  const unique = (values) => [...new Set(values)].filter(Boolean).sort().map((value) => [value, value]);
+  const options = {
+    model: data.models.map((name) => [name, name]),
+    type: unique(data.questions.map((q) => q.type)).map(([value]) => [value, named("type_", value)]),
+    product: unique(data.questions.map((q) => q.product)),
+    finding: [
+      ["any", text("any_finding")], ["none", text("no_finding")], ["refused", text("refused")],
+      ...[...found].sort((a, b) => b[1] - a[1]).map(([check, n]) => ["check:" + check, `${named("check_", check)} (${n})`]),
+    ],
+  };
+  for (const [name, values] of Object.entries(options)) {
+    const select = form.elements[name];
+    const before = select.value;
+    select.replaceChildren(...[["", text("all")], ...values].map(([value, label]) => el("option", { value, textContent: label })));
+    select.value = values.some(([value]) => value === before) ? before : "";
+  }
+  drawList();
+}
+
+function answerMatches(answer, finding) {
+  if (finding === "any") return answer.findings.length > 0;
+  if (finding === "none") return answer.findings.length === 0;
+  if (finding === "refused") return answer.refusal !== "none";
+  return answer.findings.some(({ check }) => "check:" + check === finding);
+}
+
+function visibleAnswers(question) {
+  const model = selected("model");
+  return question.answers.filter((answer) => !model || answer.model === model);
+}
+
+function questionMatches(question) {
+  const [type, product, finding, words] = ["type", "product", "finding", "text"].map(selected);
+  if ((type && question.type !== type) || (product && question.product !== product)) return false;
+  const answers = visibleAnswers(question);
+  if (finding && !answers.some((answer) => answerMatches(answer, finding))) return false;
+  const wanted = words.trim().toLowerCase();
+  return !wanted || [question.id, question.question, ...answers.map((a) => a.answer)].some((s) => s.toLowerCase().includes(wanted));
+}
+
+function drawList() {
+  matching = data.questions.filter(questionMatches);
+  shown = 0;
+  byId("list").replaceChildren();
+  drawMore();
+}
+
+function drawMore() {
+  const next = matching.slice(shown, shown + PAGE);
+  byId("list").append(...next.map(drawQuestion));
+  shown += next.length;
+  byId("more").hidden = shown >= matching.length;
+  const models = selected("model") ? [selected("model")] : data.models;
+  byId("count").replaceChildren(
+    el("span", { textContent: matching.length ? text("shown", { n: data.questions.length, shown: matching.length }) : text("nothing_found") }),
+    el("span", { className: "marks" }, ...models.map((name) => el("span", { textContent: name, title: name }))),
+  );
+}
+
+function mark(answer) {
+  const [sign, key] = !answer ? ["", "mark_none"] : answer.findings.length ? [answer.hallucinated ? "●" : "◐", "mark_fault"]
+    : answer.refusal !== "none" ? ["–", "mark_refusal"] : ["○", "mark_clean"];
+  const label = text(key) + (answer ? ": " + answer.findings.map(({ check }) => named("check_", check)).join(", ") : "");
+  const node = el("span", { className: answer?.findings.length ? "fault" : "", textContent: sign, title: label });
+  node.setAttribute("aria-label", `${answer?.model ?? ""} ${label}`);
+  node.setAttribute("role", "img");
+  return node;
+}
+
+function drawQuestion(question) {
+  const models = selected("model") ? [selected("model")] : data.models;
+  const about = [named("type_", question.type), question.product].filter(Boolean).join(" · ");
+  const details = el("details", { className: "question" },
+    el("summary", {},
+      el("span", { className: "id", textContent: question.id }),
+      el("span", {}, el("bdi", { lang: "ko", textContent: question.question }), el("span", { className: "about", textContent: about })),
+      el("span", { className: "marks" }, ...models.map((name) => mark(question.answers.find((a) => a.model === name))))));
+  details.addEventListener("toggle", () => {
+    if (details.open && details.children.length === 1) details.append(drawDetail(question));
+  });
+  return details;
+}
+
+function drawDetail(question) {
+  const answers = visibleAnswers(question);
+  const reference = question.reference && el("div", { className: "answer" },
+    el("h4", { className: "muted", textContent: text("reference") }),
+    el("div", { className: "text muted", lang: "ko", textContent: question.reference }));
+  const evidence = answers.flatMap(({ findings }) => findings.map((f) => f.evidence)).filter(Boolean);
+  const clauses = [...question.retrieved, ...question.gold.filter((id) => !question.retrieved.includes(id))];
+  const model = selected("model");
+  const gold = question.gold_answers.filter((answer) => !model || answer.model === model);
+  return el("div", { className: "detail" },
+    el("div", {}, ...answers.map(drawAnswer), reference,
+      gold.length ? el("details", {}, el("summary", { textContent: text("gold_answers") }), ...gold.map(drawAnswer)) : null),
+    el("div", { className: "clauses" }, el("h4", { textContent: text("retrieved") }),
+      ...clauses.map((id, place) => drawClause(id, question, evidence, place === 0))));
+}
+
+function drawAnswer(answer) {
+  const refusal = answer.refusal === "none" ? null : el("span", { className: "chip", textContent: text("mark_refusal") });
+  const body = el("div", { className: "text", lang: "ko" });
+  const spans = answer.findings.map(({ span }) => span);
+  fill(body, answer.answer, spans, "fault");
+  const node = el("div", { className: "answer" },
+    el("h4", {}, answer.model, refusal), body,
+    el("ul", { className: "findings" }, ...answer.findings.map(({ check, span, evidence }) => el("li", {},
+      el("b", { textContent: "● " + named("check_", check) }), span ? " — " : null, span ? el("bdi", { textContent: clip(span, 160) }) : null,
+      evidence ? ` · ${text("evidence")}: ` : null, evidence ? el("bdi", { textContent: clip(evidence, 240) }) : null))));
+  if (answer.raw !== null)
+    node.append(el("details", {}, el("summary", { textContent: text("raw") + (answer.cut ? ` (${text("cut_at")} “${answer.cut}”)` : "") }),
+      el("div", { className: "text", lang: "ko", textContent: clip(answer.raw, LONG) })));
+  return node;
+}
+
+// The first clause, the gold ones and those that a finding quotes are open; the others wait behind their titles.
+function drawClause(id, question, evidence, first) {
+  const clause = data.clauses[id] ?? { text: "", title: id };
+  const gold = question.gold.includes(id);
+  const chip = gold ? el("span", { className: "chip", textContent: text(question.retrieved.includes(id) ? "gold" : "gold_missed") }) : null;
+  const body = el("div", { className: "text", lang: "ko" });
+  fill(body, clause.text, evidence, "");
+  return el("details", { className: "clause", open: first || gold || evidence.some((quote) => clause.text.includes(quote)) },
+    el("summary", {}, el("bdi", { textContent: clause.title }), " ", chip), body);
+}
+
+const clip = (value, length) => (value.length > length ? value.slice(0, length) + "…" : value);
+
+// Writes `value` into `node` with the first occurrence of each span inside a <mark>.
+function fill(node, value, spans, className, limit = LONG) {
+  if (!value) { node.append(el("span", { className: "muted", textContent: text("no_answer") })); return; }
+  const places = spans.filter(Boolean).map((span) => [value.indexOf(span), span.length]).filter(([start]) => start >= 0)
+    .map(([start, length]) => [start, start + length]).sort((a, b) => a[0] - b[0]);
+  const end = Math.min(value.length, limit);
+  let at = 0;
+  for (const [start, stop] of places) {
+    if (start < at || start >= end) continue;
+    node.append(value.slice(at, start), el("mark", { className, textContent: value.slice(start, Math.min(stop, end)) }));
+    at = Math.min(stop, end);
+  }
+  node.append(value.slice(at, end));
+  if (end < value.length) {
+    const button = el("button", { type: "button", textContent: text("show_all", { n: value.length.toLocaleString() }) });
+    button.addEventListener("click", () => { node.replaceChildren(); fill(node, value, spans, className, Infinity); });
+    node.append("… ", button);
+  }
+}
+
+// ---- start
+
+function load() {
+  data = JSON.parse(byId("data").textContent);
+  speak(remembered("lang") ?? (navigator.language.startsWith("ko") ? "ko" : "en"));
+}
+
+document.addEventListener("click", ({ target }) => {
+  const button = target.closest("button");
+  if (button?.id === "more") drawMore();
+  if (button?.id === "language") { remember("lang", lang === "ko" ? "en" : "ko"); speak(lang === "ko" ? "en" : "ko"); }
+  if (button?.id === "theme") {
+    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    root.dataset.theme = dark ? "light" : "dark";
+    remember("theme", root.dataset.theme);
+  }
+});
+document.addEventListener("input", ({ target }) => { if (target.form?.id === "filters") drawList(); });
+document.addEventListener("submit", (event) => event.preventDefault());
+document.addEventListener("keydown", (event) => { // j/k or arrows walk the open list, / searches
+  if (event.target.matches("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "/" && byId("filters")) { event.preventDefault(); byId("filters").elements.text.focus(); return; }
+  const step = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 }[event.key];
+  const here = document.activeElement?.closest?.(".question");
+  if (!step || !here) return;
+  if (step > 0 && !here.nextElementSibling && !byId("more").hidden) drawMore();
+  const next = step > 0 ? here.nextElementSibling : here.previousElementSibling;
+  if (next) { event.preventDefault(); next.querySelector("summary").focus(); }
+});
+addEventListener("beforeprint", () => { while (matching && shown < matching.length) drawMore(); });
+
+chooseTheme();
+load();
