@@ -477,5 +477,6 @@ class RunConfig(Config):
     adapters: dict[str, str] = Field(default={}, title="Trained adapters")
     """Adapters to evaluate, name -> folder."""
     generation: GenerationConfig = GenerationConfig()
+    validation: ValidationConfig = ValidationConfig()
     training: dict[str, Any] = {}
     """Recipe settings over the profile, e.g. {"max_steps": 300}; the recipe checks them."""

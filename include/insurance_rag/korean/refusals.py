@@ -22,7 +22,11 @@ _NOT_STATED = (
     r"|(?:모르겠|잘\s?모르|알지\s?못)"
     r"|(?:정해져|정하고|다루고|포함하고)\s?있지\s?(?:는\s?)?않(?=.{0,4}$)"
 )
-_NOT_STATED_FINAL = re.compile(rf"(?:{_NOT_STATED})[가-힣]{{0,3}}{_POLITE}[\s.?!。…]*[{re.escape(CLOSERS)}]*[.]?$")
+# ... or leads to nothing but advice: `명시되어 있지 않으므로 확인이 필요합니다`.
+_ADVICE = r"(?:으므로|아서|어서|으니|기에|기\s?때문에),?\s.{0,30}(?:확인|문의|상담|연락|판단|답변).{0,25}"
+_NOT_STATED_FINAL = re.compile(
+    rf"(?:{_NOT_STATED})(?:[가-힣]{{0,3}}{_POLITE}|{_ADVICE})[\s.?!。…]*[{re.escape(CLOSERS)}]*[.]?$"
+)
 # The subject must be what the text says, or nothing: `회사는 그 사유를 설명할 수 없습니다` is about the company.
 _ABOUT_THE_TEXT = re.compile(
     r"약관|조항|문서|본문|지문|자료|내용|정보|규정|조문|명시|언급|기재|자세|구체|정확|제공된|주어진|질문|답변|해당\s|모르|알\s?수|찾을"
@@ -56,18 +60,27 @@ def refusal(text: str) -> Refusal:
     for sentence in sentences(text):
         if is_refusal_sentence(sentence.text):
             refused = True
-            answered = answered or _answers_before_refusing(sentence.text)
+            answered = answered or _CONTRAST.search(sentence.text[:-12]) is not None
         elif not _FILLER.search(sentence.text) and not _NOT_ASSERTING.search(sentence.text):
             answered = True
     return "none" if not refused else "partial" if answered else "full"
 
 
+def evasion(text: str) -> Span | None:
+    """The sentence by which a text evades: a refusal (even beside an answer), or nothing but "please ask elsewhere"."""
+    if refused := refusal_sentences(text):
+        return refused[0]
+    found = sentences(text)
+    if found and all(_DEFLECTION.search(s.text) and not _ANSWERS.search(s.text) for s in found):
+        return found[0]
+    return None
+
+
 # `... 3,000만원을 지급하지만, 시기는 명시되어 있지 않습니다`: the part before the contrast is an answer.
-_CONTRAST = re.compile(
-    r"(?:지급|보장|보상|납입|해지|적용|인정|부담|가능|말|합|입)[가-힣]{0,6}(?:지만|으나|나|며|고),?\s"
-)
+_CONTRAST = re.compile(r"(?:지급|보장|보상|납입|해지|적용|인정|부담|가능|[말합입])[가-힣]{0,6}(?:지만|나|며|고),?\s")
 _MAY_REFUSE = re.compile(r"없|않|어렵|곤란|불가|모르|못")
-
-
-def _answers_before_refusing(sentence: str) -> bool:
-    return _CONTRAST.search(sentence[:-12]) is not None
+# A whole sentence that only sends the customer elsewhere; one that says when or what to report is a duty.
+_DEFLECTION = re.compile(
+    r"(?:문의|상담|연락|확인)(?:하시|해\s?(?:주|보)|을?\s?(?:바랍|부탁|권)|하는\s?것이\s?(?:좋|필요|정확)|이\s?필요)[^.]{0,20}[.!]?$"
+)
+_ANSWERS = re.compile(r"\d\s?(?:만|억|천|원|%|일|개월|년|회|영업일)|경우|때에는|지급|보장|보상|해지|통지|알려야")

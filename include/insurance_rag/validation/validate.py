@@ -1,0 +1,123 @@
+"""Validate and merge: part files in, training files, rejects, report and card out.
+
+The result depends on the rows, the clauses and the configuration alone: not on the order or number of the parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from insurance_rag.artifacts import atomic_write, sha256_file, sha256_text, write_json, write_jsonl, write_manifest
+from insurance_rag.config import ValidationConfig
+from insurance_rag.dataset import build_datasets
+from insurance_rag.dataset.card import render_card
+from insurance_rag.dataset.contexts import product
+from insurance_rag.dataset.hub import push_to_hub
+from insurance_rag.errors import WrongInput
+from insurance_rag.progress import Progress
+from insurance_rag.records import Chunk, Question
+from insurance_rag.validation.check import KEPT, Job, Table, check_blocks, check_rules
+from insurance_rag.validation.leaks import Split, make_split
+from insurance_rag.validation.report import drift, make_report, read_report
+from insurance_rag.validation.rows import find_parts, part_label, read_blocks
+from insurance_rag.validation.rules import MENDABLE
+from insurance_rag.validation.select import Selection, select
+from insurance_rag.validation.sets import apply_set_rules
+
+
+def validate_parts(
+    parts: Sequence[Path],
+    chunks: Sequence[Chunk] | None,
+    out: Path,
+    config: ValidationConfig | None = None,
+    *,
+    questions: Sequence[Question] | None = None,
+    previous: Path | None = None,
+    progress: Path | None = None,
+) -> dict[str, Any]:
+    """Write the dataset folder `out` and return `{uri, sha256, rows, kept, files}`.
+
+    `parts` are part files or folders of them. Without `chunks` each row is judged by its own input. `questions` hold
+    their documents out of training. `previous` is the report.json that drift is measured against. Raises WrongInput
+    for all of that before anything is written.
+    """
+    config = config or ValidationConfig()
+    check_rules(config)
+    files = find_parts(parts)
+    before = read_report(previous) if previous else None
+    known = {chunk.chunk_id: chunk for chunk in chunks or []}
+    split = make_split(list(known.values()), questions, config) if questions and known else Split()
+    texts = None if chunks is None else {i: chunk.text for i, chunk in known.items()}
+    table = Table(out, texts)
+    try:
+        _judge(table, files, Job(config, texts, split.leaking, split.questions), known, progress)
+        chosen = select(table, known, split, config.dataset)
+        trainable = [c for c in known.values() if split.may_train(c)]
+        with Progress(
+            "validate", "files", total=len(chosen.training) + len(chosen.heldout), unit="rows", folder=progress
+        ) as bar:
+            built = build_datasets(
+                chosen.training,
+                chosen.heldout,
+                lambda i: table.row(i).fields,
+                table.digests,
+                trainable,
+                out,
+                config.dataset,
+                bar.advance,
+            )
+        labels = [part_label(path) for path in files]
+        report = make_report(table, chosen, built, split, config, labels, list(known.values()))
+        if before:
+            report["drift"] = drift(report, before)
+        write_jsonl(out / "rejects.jsonl", _rejects(table, chosen, config, labels))
+    finally:
+        table.close()
+    return _finish(out, report, files, config)
+
+
+def _judge(table: Table, files: list[Path], job: Job, chunks: dict[str, Chunk], progress: Path | None) -> None:
+    """Every row by every rule."""
+    products = {i: product(chunk) for i, chunk in chunks.items()}
+    with Progress("validate", "rows", total=0, unit="rows", folder=progress) as bar:
+        for checked in check_blocks(read_blocks(files), job):
+            table.add(checked)
+            bar.total += checked.size  # unknown before the files are read
+            bar.advance(checked.size)
+        if not len(table):
+            raise WrongInput([f"{path}: holds no rows; generate again" for path in files])
+        table.freeze()
+        apply_set_rules(table, job.config, lambda chunk_id: products.get(chunk_id, ""))
+
+
+def _rejects(
+    table: Table, chosen: Selection, config: ValidationConfig, labels: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Every row that is not kept: its reason, the span at fault, its origin, and whether asking again may help."""
+    surplus = set(chosen.surplus)
+    for i in range(len(table)):
+        position = int(table.dropped_by[i])
+        if position == KEPT and i not in surplus:
+            continue
+        reason = "balance" if position == KEPT else config.rules[position]
+        lineage = {"shard": labels[int(table.part[i])], "mendable": reason in MENDABLE}
+        yield {"reason": reason, "span": table.spans.get(i, ""), **lineage, **table.row(i).fields}
+
+
+def _finish(out: Path, report: dict[str, Any], files: Sequence[Path], config: ValidationConfig) -> dict[str, Any]:
+    """The report, the card and, last, the manifest: the data is complete when that is there."""
+    data = {name: sha256_file(out / name) for name in sorted(report["files"])}
+    report["lineage"]["data_sha256"] = sha256_text(*data.values())
+    write_json(out / "report.json", report)
+    with atomic_write(out / "README.md") as card:
+        card.write(render_card(report))
+    parents = [{"uri": str(path.resolve()), "sha256": sha256_file(path)} for path in files]
+    facts: dict[str, Any] = {"rows": report["rows"], "kept": report["kept"], "files": report["files"]}
+    # The folder's hash changes with its report (names of shards, drift); this one with the rows alone.
+    facts["data_sha256"] = report["lineage"]["data_sha256"]
+    manifest = write_manifest(out, parents=parents, **facts)
+    if config.dataset.push_to_hub:
+        facts["hub"] = push_to_hub(out, config.dataset.push_to_hub)
+    return {"uri": manifest["uri"], "sha256": manifest["sha256"], **facts}
