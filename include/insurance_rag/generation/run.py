@@ -12,7 +12,8 @@ from insurance_rag.errors import BudgetSpent, Incomplete, PipelineError, QuotaEx
 from insurance_rag.generation.books import write_books
 from insurance_rag.generation.worker import work
 from insurance_rag.records import ApiKey, Shard
-from insurance_rag.shards.jobs import check_input, missing_chunks
+from insurance_rag.shards.content import Content
+from insurance_rag.shards.jobs import Job, check_input, missing_chunks, read_jobs
 from insurance_rag.shards.leftover import plan_leftover
 from insurance_rag.shards.plan import Plan, read_plan
 
@@ -54,10 +55,14 @@ def _round(
     if unknown := sorted({shard.key_id for shard in shards} - keys.keys()):
         raise WrongInput([f"key {name!r} of the plan is not among the keys ({', '.join(keys)})" for name in unknown])
 
+    shard_of = {chunk_id: shard.shard for shard in shards for chunk_id in shard.chunk_ids}
+    jobs: dict[int, list[Job]] = {shard.shard: [] for shard in shards}
+    for job in read_jobs(run, Content.of(config), shard_of):
+        jobs[shard_of[job.chunk_id]].append(job)
+
     async def together() -> list[dict[str, Any] | BaseException]:
-        return await asyncio.gather(
-            *(work(run, plan, shard, keys[shard.key_id], config) for shard in shards), return_exceptions=True
-        )
+        workers = (work(run, plan, shard, jobs[shard.shard], keys[shard.key_id], config) for shard in shards)
+        return await asyncio.gather(*workers, return_exceptions=True)
 
     results: dict[int, dict[str, Any]] = {}
     errors: list[PipelineError] = []

@@ -59,15 +59,21 @@ def generate_shard(
     plan = read_plan(run)
     number = shard if isinstance(shard, int) else shard.shard
     check_input(run, plan)
-    return asyncio.run(work(run, plan, plan.shard(number), key, config or plan.config, on_update))
+    chosen, config = plan.shard(number), config or plan.config
+    jobs = list(read_jobs(run, Content.of(config), set(chosen.chunk_ids)))
+    return asyncio.run(work(run, plan, chosen, jobs, key, config, on_update))
 
 
 async def work(
-    run: RunFolder, plan: Plan, shard: Shard, key: ApiKey, config: GenerationConfig, on_update: OnUpdate | None = None
+    run: RunFolder,
+    plan: Plan,
+    shard: Shard,
+    jobs: list[Job],
+    key: ApiKey,
+    config: GenerationConfig,
+    on_update: OnUpdate | None = None,
 ) -> dict[str, Any]:
-    """`generate_shard` for a plan that is read and checked."""
-    content = Content.of(config)
-    jobs = list(read_jobs(run, content, set(shard.chunk_ids)))
+    """`generate_shard` for a plan that is read and checked, and jobs that are read."""
     with (
         held(run.lock(shard.shard), shard.label),
         Ledger(run.journal, shard.shard) as ledger,
@@ -85,7 +91,7 @@ async def work(
                 folder=run.progress,
                 on_update=on_update,
             ) as progress:
-                worker = Worker(run, shard, config, content, jobs, ledger, limiter, teacher, progress)
+                worker = Worker(run, shard, config, jobs, ledger, limiter, teacher, progress)
                 await worker.run()
                 saved = plan.refresh.calls_saved if plan.refresh else 0
                 write_books(run, config, saved)
@@ -103,14 +109,13 @@ class Worker:
         run: RunFolder,
         shard: Shard,
         config: GenerationConfig,
-        content: Content,
         jobs: list[Job],
         ledger: Ledger,
         limiter: Limiter,
         teacher: Teacher,
         progress: Progress,
     ) -> None:
-        self._run, self._shard, self._config, self._content = run, shard, config, content
+        self._run, self._shard, self._config, self._content = run, shard, config, Content.of(config)
         self._jobs, self._ledger, self._limiter = jobs, ledger, limiter
         self._teacher, self._progress = teacher, progress
         # Two chunks of the same content are one job.
@@ -123,6 +128,7 @@ class Worker:
 
     async def run(self) -> None:
         """Work the queue down; what stops the shard is kept in the limiter, so that no further call goes out."""
+        await asyncio.sleep(0)  # shards of one process are all set up before the first call goes out
         workers = min(self._config.max_in_flight, len(self._queue))
         await asyncio.gather(*(self._work() for _ in range(workers)))
         self._progress.note(**self._figures())
