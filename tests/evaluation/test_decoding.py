@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftModel
+from tests.evaluation.tiny import make_adapter, make_base
 from transformers import LlamaForCausalLM
 
 from insurance_rag.config import DecodingConfig, EvaluationConfig
@@ -15,7 +16,6 @@ from insurance_rag.evaluation.local.answerer import LocalAnswerer
 from insurance_rag.evaluation.local.sampling import StopRule, next_tokens, uniform_noise
 from insurance_rag.evaluation.prompts import Ask, Reply
 from insurance_rag.formats import rag_prompt
-from tests.evaluation.tiny import make_adapter, make_base
 
 MODELS = ("Base", "v1", "v2")
 PLAIN = DecodingConfig(repetition_penalty=1, max_new_tokens=48, stop_strings=(), stop_loops=False)

@@ -14,6 +14,7 @@ EXAMPLE = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_shared_arguments(parser)
+    parser.add_argument("--source-faithful", action="store_true", help="load, merge into 4 bit, one answer at a time")
     parser.add_argument("--decoding", choices=("before", "after", "default"), default="default")
 
 
@@ -26,7 +27,13 @@ def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--adapter", action="append", default=[], metavar="NAME=DIR")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--cache", type=Path, help="folder where the retriever's index is kept between runs")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. retrieval.clauses=5")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="e.g. retrieval.clauses=5, decoding.temperature=0.1",
+    )
 
 
 def read_shared_arguments(args: argparse.Namespace) -> dict[str, Any]:
@@ -40,6 +47,8 @@ def read_shared_arguments(args: argparse.Namespace) -> dict[str, Any]:
         problems.append(f"--limit {args.limit}: want 1 or more")
     if problems:
         raise WrongInput(problems)
+    settings = parse_settings(args.set)
+    settings.pop("decoding", None)
     run = args.out.parent  # the stage's folder in a run folder has the run's progress folder beside it
     return {
         "questions": read_questions(args.questions)[: args.limit],
@@ -47,14 +56,18 @@ def read_shared_arguments(args: argparse.Namespace) -> dict[str, Any]:
         "base_model": args.base_model,
         "adapters": {name: Path(folder) for name, _, folder in (a.partition("=") for a in args.adapter)},
         "out": args.out,
-        "config": EvaluationConfig.parse(parse_settings(args.set), "--set"),
+        "config": EvaluationConfig.parse(settings, "--set"),
         "cache": args.cache,
         "progress": run / "progress" if (run / "plan.json").exists() else None,
     }
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    from insurance_rag.config import DecodingConfig
+    from insurance_rag.config import DecodingConfig, parse_settings
     from insurance_rag.evaluation.run import evaluate
 
-    return evaluate(**read_shared_arguments(args), decoding=DecodingConfig.preset(args.decoding))
+    arguments = read_shared_arguments(args)
+    decoding = DecodingConfig.preset(args.decoding).model_dump() | parse_settings(args.set).get("decoding", {})
+    if args.source_faithful:
+        arguments["config"] = arguments["config"].model_copy(update={"source_faithful": True})
+    return evaluate(**arguments, decoding=DecodingConfig.parse(decoding, "--set decoding"))

@@ -134,6 +134,15 @@ def check_inputs(questions: Sequence[Question], chunks: Sequence[Chunk], adapter
 def open_answerer(
     base_model: str, adapters: Mapping[str, Path], config: EvaluationConfig
 ) -> AbstractContextManager[Answerer]:
+    """Who answers, by the configuration: a server, the source's way, or one base in this process."""
+    if config.server:
+        from insurance_rag.evaluation.server import ServerAnswerer
+
+        return ServerAnswerer([BASE, *adapters], config)
+    if config.source_faithful:
+        from insurance_rag.evaluation.local.source_faithful import SourceFaithfulAnswerer
+
+        return SourceFaithfulAnswerer(base_model, adapters)
     from insurance_rag.evaluation.local.answerer import LocalAnswerer
 
     return LocalAnswerer(base_model, adapters, config)
@@ -173,6 +182,7 @@ def answer_cases(
     config: EvaluationConfig,
     out: Path,
     progress: Path | None,
+    label: str = "answers",
 ) -> list[ScoredAnswer]:
     """Ask what the journal does not hold yet, then score everything."""
     keyed: list[tuple[Case, Ask]] = []
@@ -185,7 +195,7 @@ def answer_cases(
     with AnswerJournal(out / "answers.journal.jsonl") as journal:
         missing = [ask for key, ask in wanted.items() if key not in journal.replies]
         done = len(wanted) - len(missing)
-        with Progress("evaluate", "answers", total=len(wanted), done=done, unit="answers", folder=progress) as bar:
+        with Progress("evaluate", label, total=len(wanted), done=done, unit="answers", folder=progress) as bar:
             synced = time.monotonic()
 
             def keep(ask: Ask, reply: Reply) -> None:

@@ -52,8 +52,9 @@ def _decision(judged: dict[str, list[Rule]], summary: dict[str, Any], champion: 
         return order.index(verdicts[model]), 1.0 if rate is None else rate
 
     if not judged:
-        nobody: dict[str, Any] = {"decision": "refuse", "model": None, "champion": champion, "more_questions": None, "rules": []}
-        return nobody | {"reason": "no adapter was evaluated beside the champion", "challengers": {}}
+        nobody = {"decision": "refuse", "model": None, "champion": champion, "challengers": {}}
+        reason = "no adapter was evaluated beside the champion"
+        return nobody | {"reason": reason, "more_questions": None, "rules": []}
     best = min(judged, key=rank)
     rules = judged[best]
     more = max((rule.more_questions or 0 for rule in rules if rule.outcome == "unknown"), default=0) or None

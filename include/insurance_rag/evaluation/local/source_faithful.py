@@ -1,4 +1,4 @@
-"""The source's own way, kept for comparison: each model loaded anew, its adapter merged into 4 bit, one answer at a time.
+"""The source's own way, kept for comparison: load each model anew, merge its adapter into 4 bit, one answer at a time.
 
 It evaluates something else than was trained: merging into NF4 rounds most of a small adapter away.
 """

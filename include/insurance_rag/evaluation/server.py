@@ -1,0 +1,106 @@
+"""Answers from an OpenAI-compatible server (vLLM with its LoRA modules, for scale): models by their served names.
+
+vllm serve BASE --served-model-name Base --enable-lora --lora-modules v1=DIR v2=DIR
+insurance-rag evaluate ... --set server=http://127.0.0.1:8000/v1
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any
+
+import httpx
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from insurance_rag.config import DecodingConfig, EvaluationConfig
+from insurance_rag.errors import Unavailable, WrongInput
+from insurance_rag.evaluation.prompts import Ask, Reply
+
+#: Characters of Korean text in a token, at least: for fitting prompts where no tokenizer is at hand.
+CHARACTERS_A_TOKEN = 1.0
+
+
+class ServerAnswerer:
+    """Same interface as LocalAnswerer; `server_concurrency` requests at a time, so that the server can batch them."""
+
+    def __init__(self, models: Sequence[str], config: EvaluationConfig) -> None:
+        assert config.server is not None
+        headers = {"Authorization": f"Bearer {os.environ.get('EVALUATION_API_KEY', 'none')}"}
+        self.client = httpx.Client(base_url=config.server.rstrip("/"), headers=headers, timeout=600)
+        self.url, self.concurrency = config.server, config.server_concurrency
+        served = self._served()
+        if missing := [model for model in models if model not in served]:
+            raise WrongInput(
+                f"{self.url}: does not serve {', '.join(missing)}; it serves {', '.join(served) or 'nothing'}"
+            )
+        self._limit = min(served[model] for model in models)
+        self.identities: Mapping[str, str] = {model: f"{self.url} {model}" for model in models}
+
+    def __enter__(self) -> ServerAnswerer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+
+    @property
+    def context_limit(self) -> int:
+        return self._limit
+
+    def count_tokens(self, text: str) -> int:
+        return int(len(text) / CHARACTERS_A_TOKEN)
+
+    def answer(self, asks: Sequence[Ask], decoding: DecodingConfig, on_reply: Callable[[Ask, Reply], None]) -> None:
+        if decoding.repetition_penalty != 1 and decoding.penalty_scope == "generated":
+            raise WrongInput(
+                "a server's repetition_penalty counts the prompt's tokens too: take the preset `after` or "
+                "--set decoding.repetition_penalty=1.0"
+            )
+        with ThreadPoolExecutor(self.concurrency) as pool:
+            waiting = {pool.submit(self._one, ask, decoding): ask for ask in asks}
+            for future in as_completed(waiting):
+                on_reply(waiting[future], future.result())
+
+    @retry(
+        retry=retry_if_exception_type(Unavailable), stop=stop_after_attempt(5), wait=wait_random_exponential(1, 20),
+        reraise=True,
+    )  # fmt: skip
+    def _one(self, ask: Ask, decoding: DecodingConfig) -> Reply:
+        body = {
+            "model": ask.model,
+            "prompt": ask.prompt,
+            "max_tokens": decoding.max_new_tokens,
+            "temperature": decoding.temperature,
+            "top_p": decoding.top_p,
+            "repetition_penalty": decoding.repetition_penalty,
+            "seed": decoding.seed,
+            "stop": list(decoding.stop_strings)[:4] or None,
+            "include_stop_str_in_output": True,
+        }
+        started = time.perf_counter()
+        reply = self._call("POST", "/completions", json=body)
+        seconds = round(time.perf_counter() - started, 4)
+        usage = reply.get("usage") or {}
+        return Reply(reply["choices"][0]["text"], int(usage.get("completion_tokens") or 0), seconds)
+
+    def _served(self) -> dict[str, int]:
+        """Model name -> tokens of context."""
+        rows = self._call("GET", "/models").get("data") or []
+        return {row["id"]: int(row.get("max_model_len") or 4096) for row in rows}
+
+    def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        try:
+            response = self.client.request(method, path, **options)
+        except httpx.HTTPError as e:
+            raise Unavailable(f"{self.url}{path}: {type(e).__name__}; is the server up?") from e
+        if response.status_code == 429 or response.status_code >= 500:
+            raise Unavailable(f"{self.url}{path}: {response.status_code}")
+        if response.status_code >= 400:
+            raise WrongInput(f"{self.url}{path}: {response.status_code} {response.text[:300]}")
+        try:
+            answer: dict[str, Any] = response.json()
+        except ValueError as e:
+            raise Unavailable(f"{self.url}{path}: the answer is no JSON") from e
+        return answer
