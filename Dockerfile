@@ -1,0 +1,51 @@
+# syntax=docker/dockerfile:1
+# Three images from the same requirement files, exact versions by requirements.lock:
+#   airflow  Airflow and the project, no torch: api-server, scheduler, dag-processor, triggerer
+#   local    airflow plus an environment of its own for GPU jobs, where tasks run them as local processes
+#   gpu      training and evaluation, no Airflow: the pods of GPU_BACKEND=kubernetes
+#
+#   docker build --target gpu -t insurance-rag-gpu .
+
+# The slim image brings Airflow's core alone: what the lock names is all there is, and nothing contradicts it.
+FROM apache/airflow:slim-3.3.2-python3.11 AS airflow
+WORKDIR /opt/airflow
+COPY requirements-airflow.txt requirements-cluster.txt requirements.lock ./
+RUN pip install --no-cache-dir -r requirements-airflow.txt -r requirements-cluster.txt -c requirements.lock
+COPY --chown=airflow:0 pyproject.toml README.md LICENSE ./
+COPY --chown=airflow:0 include include
+COPY --chown=airflow:0 plugins plugins
+COPY --chown=airflow:0 dags dags
+# Installed for its metadata (the provider of the `gemini` connection type); the code is that of include/.
+RUN pip install --no-cache-dir --no-deps --editable . && mkdir -p artifacts auth logs && chmod g+w artifacts auth logs
+ENV PYTHONPATH=/opt/airflow/include \
+    ARTIFACT_ROOT=/opt/airflow/artifacts
+
+FROM airflow AS local
+COPY requirements-ml.txt requirements-gpu.txt ./
+# Without a GPU: --build-arg EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu saves 5 GB.
+ARG EXTRA_INDEX_URL=""
+# liger-kernel and triton need a C compiler when a kernel is first used.
+USER root
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
+USER airflow
+RUN python -m venv ml && \
+    PIP_USER=false PIP_EXTRA_INDEX_URL=${EXTRA_INDEX_URL} ml/bin/pip install --no-cache-dir \
+        -r requirements-ml.txt -r requirements-gpu.txt -c requirements.lock
+ENV GPU_PYTHON=/opt/airflow/ml/bin/python
+
+# PyPI's torch brings the CUDA libraries along, the host brings the driver: no CUDA base image is needed.
+FROM python:3.11-slim-bookworm AS gpu
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/* && \
+    useradd --uid 50000 --gid 0 --create-home insurance-rag
+WORKDIR /opt/insurance-rag
+COPY requirements-ml.txt requirements-gpu.txt requirements.lock ./
+RUN pip install --no-cache-dir -r requirements-ml.txt -r requirements-gpu.txt -c requirements.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY include include
+RUN pip install --no-cache-dir --no-deps .
+# The user of Airflow's image: both write to the artifacts.
+USER 50000:0
+ENV NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    PYTHONUNBUFFERED=1
+ENTRYPOINT ["python", "-m", "insurance_rag"]

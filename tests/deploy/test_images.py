@@ -1,0 +1,108 @@
+"""The Dockerfile and the requirement files: what is copied exists, what is installed is what was tested together."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from fnmatch import fnmatch
+
+import pytest
+import yaml
+from tests.deploy.files import ROOT, dockerfile, requirements
+
+LOCK = requirements("requirements.lock")
+STAGES = dockerfile()
+INSTALLS = {
+    "airflow": {"requirements-airflow.txt", "requirements-cluster.txt"},
+    "local": {"requirements-ml.txt", "requirements-gpu.txt"},
+    "gpu": {"requirements-ml.txt", "requirements-gpu.txt"},
+}
+
+
+def test_stages_install_their_half_by_the_lock() -> None:
+    assert set(STAGES) == set(INSTALLS)
+    for name, stage in STAGES.items():
+        installs = [run for run in stage.values("RUN") if "-r requirements" in run]
+        assert {file for run in installs for file in re.findall(r"-r (\S+)", run)} == INSTALLS[name]
+        assert all("-c requirements.lock" in run for run in installs)
+
+
+def test_airflows_image_is_of_the_locked_version() -> None:
+    assert STAGES["airflow"].base == f"apache/airflow:slim-{LOCK['apache-airflow'][2:]}-python3.11"
+    assert STAGES["local"].base == "airflow"
+
+
+@pytest.mark.parametrize("name", ["requirements-airflow.txt", "requirements-ml.txt", "requirements-dev.txt"])
+def test_what_is_asked_for_is_locked_at_that_version(name: str) -> None:
+    for package, version in requirements(name).items():
+        assert package in LOCK, f"{name}: {package} is not in requirements.lock"
+        assert version in ("", LOCK[package]), f"{name}: {package}{version}, locked {LOCK[package]}"
+
+
+@pytest.mark.parametrize("name", ["requirements-cluster.txt", "requirements-gpu.txt"])
+def test_what_only_an_image_has_is_exact_and_not_in_the_lock(name: str) -> None:
+    for package, version in requirements(name).items():
+        assert version.startswith("==") and package not in LOCK, f"{name}: {package}"
+
+
+def test_neither_image_holds_the_others_half() -> None:
+    assert not {"torch", "transformers", "trl", "peft"} & set(requirements("requirements-airflow.txt"))
+    assert not [package for package in requirements("requirements-ml.txt") if "airflow" in package]
+
+
+def test_what_is_copied_exists_and_is_sent_to_the_builder() -> None:
+    sent = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    for stage in STAGES.values():
+        for copy in stage.values("COPY"):
+            *sources, _ = [word for word in copy.split() if not word.startswith("--")]
+            for source in sources:
+                assert (ROOT / source).exists(), source
+                assert any(fnmatch(source, pattern) for pattern in sent), f"{source}: not in .dockerignore"
+    assert not any(fnmatch(".env", pattern) for pattern in sent)
+
+
+def test_the_package_can_be_built_from_what_is_copied() -> None:
+    """The provider's entry point needs the package's metadata in Airflow's image; the pods need the templates."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "apache_airflow_provider" in project["project"]["entry-points"]
+    for name in ("airflow", "gpu"):
+        copied = " ".join(STAGES[name].values("COPY")).split()
+        assert {"pyproject.toml", project["project"]["readme"], "include"} <= set(copied)
+        assert any(
+            ("--no-deps" in run and run.rstrip().split("&&")[0].endswith(". ")) or "--no-deps ." in run
+            for run in STAGES[name].values("RUN")
+        )
+    patterns = project["tool"]["setuptools"]["package-data"]["insurance_rag"]
+    package = ROOT / "include" / "insurance_rag"
+    for file in (p.relative_to(package) for p in package.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")):
+        assert any(fnmatch(str(file), pattern.replace("**/", "*")) for pattern in patterns) or file.suffix == ".md", (
+            file
+        )
+
+
+def test_good_habits() -> None:
+    """What a Dockerfile linter asks for: pinned bases, clean apt, no cache, no root at the end, no secret."""
+    for name, stage in STAGES.items():
+        assert (":" in stage.base and not stage.base.endswith(":latest")) or stage.base in STAGES, name
+        for run in stage.values("RUN"):
+            if "apt-get install" in run:
+                assert "--no-install-recommends" in run and "rm -rf /var/lib/apt/lists/*" in run, name
+            assert "pip install" not in run or "--no-cache-dir" in run, name
+        for entry in stage.values("ENTRYPOINT", "CMD"):
+            assert isinstance(json.loads(entry), list)
+        assert not re.search(r"(PASSWORD|SECRET|TOKEN|_KEY)", " ".join(stage.values("ENV", "ARG")))
+        users = stage.values("USER")
+        assert not users or users[-1] not in ("root", "0"), name
+
+
+def test_pods_and_image_agree_on_the_user() -> None:
+    template = yaml.safe_load((ROOT / "include/insurance_rag/orchestration/pod_template.yaml").read_text())
+    security = template["spec"]["securityContext"]
+    assert STAGES["gpu"].values("USER") == [f"{security['runAsUser']}:{security['runAsGroup']}"]
+
+
+def test_manifests_of_the_page_are_kubernetes_objects() -> None:
+    page = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
+    kinds = [yaml.safe_load(block)["kind"] for block in re.findall(r"```yaml\n(.*?)```", page, re.S)]
+    assert kinds == ["PersistentVolumeClaim", "Role"]
