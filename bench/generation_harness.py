@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -87,15 +87,12 @@ class Race:
     folder: Path
     spec: dict[str, Any]
     process: subprocess.Popen[bytes] | None = None
-    environment: dict[str, str] = field(default_factory=dict)
 
     def start(self) -> None:
         write_json(self.folder / "spec.json", self.spec)
         command = [sys.executable, str(HERE / "generation_clients.py"), str(self.folder / "spec.json")]
         with (self.folder / "log.txt").open("ab") as log:
-            self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, env=self.environment, start_new_session=True
-            )
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
     def wait(self) -> None:
         assert self.process
@@ -122,8 +119,7 @@ def prepare(
     write_plan(make_plan(chunks, keys, config), RunFolder(folder), chunks)
     told = [{**key.model_dump(mode="json"), "key": key.key.get_secret_value()} for key in keys]
     facts = {"client": client, "run": str(folder), "url": sim.url, "speed": sim.speed, "keys": told}
-    environment = {**os.environ, "PYTHONPATH": str(HERE), "OMP_NUM_THREADS": "1"}
-    return Race(folder, {**facts, **spec}, environment=environment)
+    return Race(folder, {**facts, **spec})
 
 
 def outcome(race: Race, chunks: Sequence[Chunk], stats: dict[str, Any]) -> dict[str, Any]:
@@ -135,7 +131,7 @@ def outcome(race: Race, chunks: Sequence[Chunk], stats: dict[str, Any]) -> dict[
         have = Counter(chunk_id for worker in workers for chunk_id in worker["answered"])
     blocked = sum("blocked" in outcomes for outcomes in stats["clauses"].values())
     return {
-        "seconds": round(stats["last_answer_s"] - stats["first_s"], 1) if stats["last_answer_s"] else None,
+        "seconds": round(stats["last_answer_s"] - stats["first_s"], 1) if stats["answered"] else None,
         "refused_429": stats["refused_429"],
         "calls": stats["calls"],
         "lost": len(chunks) - len(have) - blocked,
@@ -168,7 +164,8 @@ def floor_s(n: int, per_minute: int) -> float:
 
 def floor_of_admitted(stats: dict[str, Any], limit: int | None) -> float | None:
     """The floor of the calls that were admitted, faults included, by the project that had most."""
-    return max(floor_s(project["admitted"], limit) for project in stats["projects"].values()) if limit else None
+    most = max((project["admitted"] for project in stats["projects"].values()), default=0)
+    return floor_s(most, limit) if limit and most else None
 
 
 def leaks(folder: Path) -> list[str]:
