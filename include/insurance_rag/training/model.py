@@ -94,7 +94,7 @@ def load_base(base_model: str, config: TrainingConfig, plan: Plan, revision: str
     if config.kbit_preparation and quantization:
         from peft import prepare_model_for_kbit_training
 
-        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=plan.checkpointing)
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
     return model
 
 
