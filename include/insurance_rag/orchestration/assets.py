@@ -23,6 +23,13 @@ def published_dataset() -> dict[str, Any] | None:
     return dict(read_json(_pointer())) if _pointer().is_file() else None
 
 
+def published_report() -> Path | None:
+    """The published dataset's report.json, which the next dataset's drift is measured against."""
+    published = published_dataset()
+    path = Path(published["uri"]) / "report.json" if published else None
+    return path if path and path.is_file() else None
+
+
 def publish_dataset(run: dict[str, Any], dataset: dict[str, Any]) -> dict[str, Any]:
     published = {**dataset, "run": run["uri"]}
     write_json(_pointer(), published)

@@ -41,6 +41,7 @@ def default_keys() -> list[str]:
 DATASET_FIELDS = (
     "chunks", "keys", "questions", "approve", "reuse_answers", "allow_partial",
     "generation",
+    "validation",
 )  # fmt: skip
 MODEL_FIELDS = ("base_model", "adapters", "questions", "question_limit", "chunks")
 

@@ -18,7 +18,13 @@ from airflow.sdk.exceptions import AirflowFailException
 from insurance_rag.artifacts import RunFolder, artifact, read_json, write_json
 from insurance_rag.config import RunConfig
 from insurance_rag.errors import WrongInput
-from insurance_rag.orchestration.assets import ADAPTERS, QA_DATASET, publish_dataset, published_dataset
+from insurance_rag.orchestration.assets import (
+    ADAPTERS,
+    QA_DATASET,
+    publish_dataset,
+    published_dataset,
+    published_report,
+)
 from insurance_rag.orchestration.runs import earlier_runs, run_folder
 from insurance_rag.records import ApiKey
 
@@ -105,20 +111,23 @@ def validate(run: dict[str, Any]) -> dict[str, Any]:
     if missing and not config.allow_partial:
         raise AirflowFailException(_missing_message(missing))
     log_command("validate", "--run", str(folder.root), "--out", str(folder.dataset))
-    return validate_parts(
-        sorted(folder.parts.glob("dataset_part_*.json")),
+    dataset = validate_parts(
+        [folder.parts],
         read_chunks(folder.chunks),
         folder.dataset,
         config.validation,
         questions=read_questions(config.questions),
+        previous=published_report(),
+        progress=folder.progress,
     )
+    return {**dataset, "complete": not missing}
 
 
 def is_news(dataset: dict[str, Any]) -> bool:
-    """Go on only where the dataset is complete and differs from the one that is published."""
+    """Go on only where the dataset is complete and its rows differ from those of the published one."""
     published = published_dataset() or {}
-    log.info("published: %s, new: %s", published.get("sha256"), dataset["sha256"])
-    return bool(dataset.get("complete", True)) and dataset["sha256"] != published.get("sha256")
+    log.info("rows of the published dataset: %s, of this one: %s", published.get("sha256"), dataset["sha256"])
+    return bool(dataset["complete"]) and dataset["sha256"] != published.get("sha256")
 
 
 def wants_approval(run: dict[str, Any]) -> bool:
