@@ -52,7 +52,7 @@ def _decision(judged: dict[str, list[Rule]], summary: dict[str, Any], champion: 
         return order.index(verdicts[model]), 1.0 if rate is None else rate
 
     if not judged:
-        nobody = {"decision": "refuse", "model": None, "champion": champion, "challengers": {}}
+        nobody: dict[str, Any] = {"decision": "refuse", "model": None, "champion": champion, "challengers": {}}
         reason = "no adapter was evaluated beside the champion"
         return nobody | {"reason": reason, "more_questions": None, "rules": []}
     best = min(judged, key=rank)
