@@ -52,7 +52,7 @@ def validate_parts(
     texts = None if chunks is None else {i: chunk.text for i, chunk in known.items()}
     table = Table(out, texts)
     try:
-        _judge(table, files, Job(config, texts, split.leaking, split.questions), known, progress)
+        judge_rows(table, files, Job(config, texts, split.leaking, split.questions), known, progress)
         chosen = select(table, known, split, config.dataset)
         trainable = [c for c in known.values() if split.may_train(c)]
         with Progress(
@@ -78,8 +78,10 @@ def validate_parts(
     return _finish(out, report, files, config)
 
 
-def _judge(table: Table, files: list[Path], job: Job, chunks: dict[str, Chunk], progress: Path | None) -> None:
-    """Every row by every rule."""
+def judge_rows(
+    table: Table, files: list[Path], job: Job, chunks: dict[str, Chunk], progress: Path | None = None
+) -> None:
+    """Fill `table` with every row of `files`, judged by every rule."""
     products = {i: product(chunk) for i, chunk in chunks.items()}
     with Progress("validate", "rows", total=0, unit="rows", folder=progress) as bar:
         for checked in check_blocks(read_blocks(files), job):
