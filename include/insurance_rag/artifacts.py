@@ -106,15 +106,19 @@ class RunFolder:
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
-    """Open a temporary file beside `path`; on success flush, fsync and rename it over `path`, else remove it."""
+def atomic_write(path: Path, mode: str = "w", durable: bool = True) -> Iterator[IO[Any]]:
+    """Open a temporary file beside `path`; on success flush, fsync and rename it over `path`, else remove it.
+
+    Not `durable` leaves the fsync out, for what is worthless after a power cut and must not make anyone wait.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(fd, mode, encoding=None if "b" in mode else "utf-8") as f:
             yield f
             f.flush()
-            os.fsync(f.fileno())
+            if durable:
+                os.fsync(f.fileno())
         os.chmod(name, 0o644)
         os.replace(name, path)
     except BaseException:
@@ -123,9 +127,9 @@ def atomic_write(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         raise
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, durable: bool = True) -> None:
     """Write one JSON document, atomically, Korean left readable."""
-    with atomic_write(path) as f:
+    with atomic_write(path, durable=durable) as f:
         json.dump(value, f, ensure_ascii=False, indent=1)
         f.write("\n")
 

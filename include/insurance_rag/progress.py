@@ -97,7 +97,7 @@ class Progress:
             self._bar.update(self.done, self.figures)
         if self._path and (force or now - self._last_file >= FILE_EVERY_S):
             self._last_file = now
-            write_json(self._path, self.snapshot)
+            write_json(self._path, self.snapshot, durable=False)
             if self._on_update:
                 self._on_update(self.snapshot)
         if not self._bar and (force or now - self._last_log >= LOG_EVERY_S):

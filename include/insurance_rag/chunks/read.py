@@ -8,7 +8,6 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from insurance_rag.artifacts import parse_jsonl
 from insurance_rag.errors import WrongInput
 from insurance_rag.records import Chunk, Question
 
@@ -35,20 +34,39 @@ def read_questions(path: Path | str) -> list[Question]:
 
 
 def _read_records(path: Path, model: type[R], identity: Callable[[R], str], name: str) -> list[R]:
-    rows, problems = parse_jsonl(path)
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as e:
+        raise WrongInput(f"{path}: cannot be read ({e.strerror})") from e
     records: list[R] = []
+    problems: list[str] = []
     first_line: dict[str, int] = {}
-    for line, row in rows:
-        try:
-            record = model.model_validate(row)
-        except ValidationError as e:
-            problems += [f"{path}:{line}: {'.'.join(map(str, x['loc'])) or 'row'}: {x['msg']}" for x in e.errors()]
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
             continue
-        if (seen := first_line.setdefault(identity(record), line)) != line:
-            problems.append(f"{path}:{line}: {name} {identity(record)!r} stands on line {seen} already; make it unique")
+        try:
+            record = model.model_validate_json(line)  # parses and checks in one pass
+        except ValidationError as e:
+            problems += [f"{path}:{number}: {fault}" for fault in _faults(line, e)]
+            continue
+        if (seen := first_line.setdefault(identity(record), number)) != number:
+            problems.append(
+                f"{path}:{number}: {name} {identity(record)!r} stands on line {seen} already; make it unique"
+            )
         records.append(record)
     if not records and not problems:
         problems.append(f"{path}: is empty; one JSON object a line is wanted")
     if problems:
         raise WrongInput(problems)
     return records
+
+
+def _faults(line: bytes, error: ValidationError) -> list[str]:
+    try:
+        line.decode()
+    except UnicodeDecodeError as e:
+        return [f"not UTF-8 (byte {e.start} of the line); save the file as UTF-8"]
+    faults = error.errors(include_url=False)
+    if faults[0]["type"] == "json_invalid":
+        return [f"not JSON ({faults[0]['ctx']['error']}); one object a line is wanted"]
+    return [f"{'.'.join(map(str, fault['loc'])) or 'row'}: {fault['msg']}" for fault in faults]

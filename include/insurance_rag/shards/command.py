@@ -7,8 +7,11 @@ Writes RUN/plan.json and RUN/chunked_data.jsonl. Keys: --keys keys.json, a list 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 EXAMPLE = "python -m insurance_rag plan --chunks sample --keys keys.json --out runs/first"
 
@@ -43,17 +46,32 @@ def configured(args: argparse.Namespace, base: dict[str, Any] | None = None) -> 
     return GenerationConfig.parse(values, "settings")
 
 
+def _collect(problems: list[str], step: Callable[[], T]) -> T | None:
+    """The step's result; None, and its problems noted, where the input is wrong: all problems are shown at once."""
+    from insurance_rag.errors import WrongInput
+
+    try:
+        return step()
+    except WrongInput as e:
+        problems += e.problems
+        return None
+
+
 def run(args: argparse.Namespace) -> dict[str, Any]:
     from insurance_rag.artifacts import RunFolder, artifact
     from insurance_rag.chunks import read_chunks
+    from insurance_rag.errors import WrongInput
     from insurance_rag.shards.keys import load_keys
     from insurance_rag.shards.plan import make_plan, write_plan
     from insurance_rag.shards.refresh import take_over
 
-    config = configured(args)
-    folder = RunFolder(args.out).create()
-    keys = load_keys(args.keys, config.teacher)
-    chunks = read_chunks(args.chunks)
+    problems: list[str] = []
+    config = _collect(problems, lambda: configured(args))
+    chunks = _collect(problems, lambda: read_chunks(args.chunks))
+    keys = _collect(problems, lambda: load_keys(args.keys, config.teacher if config else "gemini"))
+    folder = _collect(problems, RunFolder(args.out).create)
+    if config is None or chunks is None or keys is None or folder is None:
+        raise WrongInput(problems)
     plan = write_plan(make_plan(chunks, keys, config, args.keys), folder, chunks)
     if args.previous:
         plan = take_over(RunFolder(args.previous), folder)
