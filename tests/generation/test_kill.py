@@ -1,0 +1,59 @@
+"""kill -9 at random moments, then the same command: nothing lost, nothing twice, repeats at most what was in flight."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.generation.runs import answered, chunks, journal_keys, keys, planned, rows
+
+from insurance_rag.simulator import running_simulator
+
+FAULTS = {"503": 0.02, "500": 0.01, "drop": 0.015, "malformed": 0.02, "max_tokens": 0.01, "blocked": 0.005}
+
+
+def start(run: Path, url: str, window_s: float) -> subprocess.Popen[bytes]:
+    environment = {
+        **os.environ,
+        "GEMINI_API_KEYS": ",".join(key.key.get_secret_value() for key in keys(3)),
+        "GEMINI_QUOTA_WINDOW_S": str(window_s),
+    }
+    argv = [sys.executable, "-m", "insurance_rag", "generate", "--run", str(run), "--base-url", url]
+    return subprocess.Popen(argv, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+
+def test_killed_again_and_again(tmp_path: Path) -> None:
+    named = [key.model_copy(update={"id": f"gemini_{key.id}"}) for key in keys(3)]
+    rng, kills, in_flight = random.Random(4), 3, 0
+    with running_simulator(speed=30, latency_s=1.5, quota={"rpm": 60}, faults=FAULTS) as sim:
+        run, config = planned(tmp_path, sim, 150, named)
+        for _ in range(kills):
+            worker = start(run.root, sim.url, sim.window_s)
+            before = sim.stats()["calls"]
+            while sim.stats()["calls"] == before and worker.poll() is None:
+                time.sleep(0.05)
+            time.sleep(rng.uniform(0, 0.4))
+            in_flight += sim.stats()["in_flight"]
+            worker.send_signal(signal.SIGKILL)
+            worker.wait()
+        time.sleep(0.2)
+        last = start(run.root, sim.url, sim.window_s)
+        assert last.wait(timeout=60) == 0
+        stats = sim.stats()
+    assert sorted({row["chunk_id"] for row in rows(run)} | quarantined(run)) == [c.chunk_id for c in chunks(150)]
+    assert set(answered(run).values()) == {1}
+    assert len(journal_keys(run)) == len(set(journal_keys(run))) == 150
+    assert stats["repeated_answers"] <= in_flight + 3 * kills  # some arrived between the count and the kill
+    assert stats["refused_429"] <= 4 * (kills + 1)
+    assert config.model == json.loads(run.plan.read_text())["config"]["model"]
+
+
+def quarantined(run) -> set[str]:
+    lines = [line for path in run.journal.glob("*.jsonl") for line in path.read_text().splitlines()]
+    return {r["chunk_id"] for r in map(json.loads, lines) if r["state"] == "quarantined"}
