@@ -1,6 +1,6 @@
 """How fast generation is against its quota, what it loses, and how it compares: `make bench-generation`.
 
-    python bench/generation.py [--speed 5] [--lanes 3] [--only NAME ...] [--out docs/results/generation]
+    python bench/generation.py [--speed 2] [--lanes 8] [--only NAME ...] [--out docs/results/generation]
 
 Runs the real client against the simulator, whose clock runs `speed` times as fast; all figures are in its seconds.
 Exits with 1 where a limit is missed. The other clients do the same work: the source's algorithm (SPEC section 4) and
@@ -101,8 +101,8 @@ def run_scenarios(bench: Bench, names: list[str], lanes: int) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--speed", type=float, default=5.0, help="how fast the simulator's clock runs")
-    parser.add_argument("--lanes", type=int, default=3, help="scenarios that run side by side")
+    parser.add_argument("--speed", type=float, default=2.0, help="how fast the simulator's clock runs")
+    parser.add_argument("--lanes", type=int, default=8, help="scenarios that run side by side")
     parser.add_argument("--only", nargs="+", choices=SCENARIOS, default=list(SCENARIOS), metavar="NAME")
     parser.add_argument("--out", type=Path, help="written as OUT.md and OUT.json")
     parser.add_argument("--work", type=Path, help="new folder that keeps the run folders, to look into")

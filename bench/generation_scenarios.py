@@ -202,16 +202,8 @@ def dead_keys(b: Bench) -> None:
         race = prepare(b.work / "dead keys", sim, chunks, keys, limit=30)
         keys_file = b.work / "keys.json"
         write_json(keys_file, race.spec["keys"])
-        command = [
-            sys.executable,
-            "-m",
-            "insurance_rag",
-            "generate",
-            "--run",
-            str(race.folder),
-            "--keys",
-            str(keys_file),
-        ]
+        generate = [sys.executable, "-m", "insurance_rag", "generate"]
+        command = [*generate, "--run", str(race.folder), "--keys", str(keys_file)]
         with (race.folder / "log.txt").open("ab") as log:
             code = subprocess.run(command, stdout=log, stderr=log, check=False).returncode
         stats = sim.stats()

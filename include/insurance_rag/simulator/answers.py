@@ -42,6 +42,7 @@ _EASY_OPENINGS = (
     "어려운 말 빼고 설명해 주세요. {product}에서 ",
     "{product} 약관이 어려워서 여쭤봐요. ",
 )
+_OPEN_ENDS = ("어떻게 정해져 있나요?", "어떤 내용인가요?", "어떻게 되나요?")
 _FACT_OPENINGS = ("{product}에서 ", "{product} 약관상 ", "{product}의 경우 ")
 _ADVICE = (
     "",
@@ -73,6 +74,7 @@ def _read(text: str) -> Clause:
 
 
 def write_answers(wish: Wish, seed: int, defects: float) -> Answers:
+    """The pairs that are wished for, a share of `defects` of them wrong on purpose, in the form of the wish."""
     clause = _read(wish.clause)
     good = [item for kind in wish.types for item in _pairs(clause, kind, wish, seed)]
     items = spoil_items(good, clause, seed, defects)
@@ -90,7 +92,7 @@ def _pairs(clause: Clause, kind: str, wish: Wish, seed: int) -> list[Item]:
     """`wish.pairs` pairs of one type, from different statements of the clause as long as they last."""
     order = list(clause.statements)
     rng(seed, "order", clause.text).shuffle(order)
-    first = max(wish.types.index(kind), 0) * wish.pairs
+    first = wish.types.index(kind) * wish.pairs
     pairs: list[Item] = []
     for n in range(first, first + wish.pairs):
         statement = order[n % len(order)]
@@ -100,10 +102,8 @@ def _pairs(clause: Clause, kind: str, wish: Wish, seed: int) -> list[Item]:
         question, answer = writer(clause, statement, product, chance, n >= len(order))
         unanswerable = kind == "unanswerable"
         evidence = "" if unanswerable else statement.evidence
-        pairs.append({
-            "type": kind, "question": question, "answer": answer, "evidence": evidence,
-            "answerable": not unanswerable, "article": clause.article,
-        })  # fmt: skip
+        told = {"type": kind, "question": question, "answer": answer, "evidence": evidence}
+        pairs.append({**told, "answerable": not unanswerable, "article": clause.article})
     return pairs
 
 
@@ -168,9 +168,6 @@ def _question(
         if asked:
             return _name_product(opening + _IN_SHORT.sub("", asked), opening, product)
     return f"{opening}{join(_subject(clause), '은')} {chance.choice(_OPEN_ENDS)}"
-
-
-_OPEN_ENDS = ("어떻게 정해져 있나요?", "어떤 내용인가요?", "어떻게 되나요?")
 
 
 def _yes(question: str, chance: Random) -> str:
