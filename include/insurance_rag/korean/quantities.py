@@ -51,63 +51,76 @@ _WORDS: dict[str, tuple[float, str]] = {
     "보름": (15, "일"), "일주일": (7, "일"), "이주일": (14, "일"), "반년": (6, "개월"), "절반": (50, "%"),
 }  # fmt: skip
 
-# Atomic groups and bounded gaps keep the search linear on any text.
-_NUMBER = r"(?>\d+(?:,\d{3})*(?:\.\d+)?)"
+# Atomic groups and bounded gaps keep the search linear on any text. Both searches start at a set of characters, which
+# makes them quick: a policy has few digits, and few of its words begin like a number.
+_NUMBER = r"(?>[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?)"
 _UNIT = "|".join(UNITS)
-_SCALES = r"(?>(?:[십백천만억]|조(?=\s?(?:\d[\d,]{0,8}\s?[십백천]?억|원)))+)"
-_SINO_RUN = "[일이삼사오육칠팔구십백천만억]{2,12}?"
-_PATTERN = re.compile(
+_SCALES = r"(?>(?:[십백천만억]|조(?=\s?(?:[0-9][0-9,]{0,8}\s?[십백천]?억|원)))+)"
+_DIGITS = re.compile(
     rf"""
-      (?<![\d.,])(?P<of>{_NUMBER})\s?분의\s?(?P<part>{_NUMBER})                            # 100분의 50
-    | (?<![\d.,])(?P<low>{_NUMBER}(?:\s?{_SCALES})?)\s?(?P<lowunit>{_UNIT})?\s?[~∼～〜]\s? # 3~5일, 10%~20%
+    (?P<first>[0-9](?<![\d.,][0-9])(?>[0-9]*(?:,[0-9]{{3}})*(?:\.[0-9]+)?))
+    (?: \s?분의\s?(?P<part>{_NUMBER})                                                     # 100분의 50
+    | (?P<low>(?:\s?{_SCALES})?)\s?(?P<lowunit>{_UNIT})?\s?[~∼～〜]\s?                    # 3~5일, 10%~20%
       (?={_NUMBER}(?:\s?{_SCALES})?\s?(?P<rangeunit>{_UNIT}))
-    | (?<![\d.,])(?P<digits>{_NUMBER}(?:\s?{_SCALES}(?:\s?{_NUMBER})?){{0,5}}+)\s?(?P<unit1>{_UNIT})   # 1억 2,000만원
-    | (?<![가-힣\d])(?P<sino>{_SINO_RUN}(?:\s{_SINO_RUN})?)\s?(?P<unit2>{_UNIT})          # 삼천만원
-    | (?<![가-힣\d])(?P<one>[일이삼사오육칠팔구십])\s?(?P<unit3>개월|년|영업일|퍼센트)   # 삼 개월
-    | (?<![가-힣\d])(?P<native>(?:{"|".join(_TENS)})(?:{"|".join(_ONES)})?|{"|".join(_ONES)})
-      \s?(?P<unit4>달|번|차례|살|배|명|시간|건)                                          # 열두 달
-    | (?<![가-힣])(?P<word>{"|".join(sorted(_WORDS, key=len, reverse=True))})(?!\s?[가-힣]?날)
+    | (?P<more>(?:\s?{_SCALES}(?:\s?{_NUMBER})?){{0,5}}+)\s?(?P<unit>{_UNIT})             # 1억 2,000만원
+    )""",
+    re.VERBOSE,
+)
+_SINO_RUN = "[일이삼사오육칠팔구십백천만억]{2,12}?"
+_SPELLED = re.compile(
+    rf"""
+      (?P<sino>{_SINO_RUN}(?:\s{_SINO_RUN})?)\s?(?P<unit>{_UNIT})                         # 삼천만원
+    | (?P<one>[일이삼사오육칠팔구십])\s?(?P<unit1>개월|년|영업일|퍼센트)                   # 삼 개월
+    | (?P<native>(?:{"|".join(_TENS)})(?:{"|".join(_ONES)})?|{"|".join(_ONES)})
+      \s?(?P<unit2>달|번|차례|살|배|명|시간|건)                                          # 열두 달
+    | (?P<word>{"|".join(sorted(_WORDS, key=len, reverse=True))})(?!\s?[가-힣]?날)
     """,
     re.VERBOSE,
 )
+_INITIALS = "".join(sorted({*"일이삼사오육칠팔구십백천만억", *(word[0] for word in (*_TENS, *_ONES, *_WORDS))}))
+_WORD_START = re.compile(rf"[{_INITIALS}](?<![가-힣\d].)")
 # What may follow a unit: nothing Korean, a particle, or another unit's word. `3회사` is no count, `5일반` no day.
 _SCALE = re.compile("[십백천만억]")
+_TOKENS = re.compile(rf"{_NUMBER}|[영공일이삼사오육륙칠팔구십백천만억조]")
 _NOT_A_UNIT = re.compile(r"사(?!이|람|고|유|용)|반(?!복|환|드)|칙|래|장(?!애)|원칙")
-_MAYBE = re.compile(
-    r"[\d일이삼사오육칠팔구십한두세석네넉다섯여섯일곱여덟아홉열스무서른마흔쉰예순흔루틀흘새레보름반분백천억０-９]"
-)
 
 
 def quantities(text: str) -> list[Quantity]:
     """Every quantity of `text`, in order."""
-    if not _MAYBE.search(text):
-        return []
-    found: list[Quantity] = []
-    for match in _PATTERN.finditer(fold_width(text)):
-        for value, unit in _read(match):
-            found.append(Quantity(value, unit, match.start(), match.end(), text[match.start() : match.end()]))
-    return found
+    folded = fold_width(text)
+    matches = [(match, _read_digits(match)) for match in _DIGITS.finditer(folded)]
+    starts = [start.start() for start in _WORD_START.finditer(folded)]
+    if starts:
+        spelled = [match for at in starts if (match := _SPELLED.match(folded, at))]
+        matches += [(match, _read_spelled(match)) for match in spelled]
+        matches.sort(key=lambda found: found[0].start())
+    return [Quantity(*key, m.start(), m.end(), text[m.start() : m.end()]) for m, key in matches if key is not None]
 
 
-def _read(match: re.Match[str]) -> Iterable[tuple[float, str]]:
-    kind = match.lastgroup or ""
-    if kind == "part":
-        whole = parse_number(match["of"])
-        return [(_tidy(100 * parse_number(match["part"]) / whole), "%")] if whole else []
-    if kind == "word":
-        return [_WORDS[match["word"]]]
-    if match["low"]:
-        number, unit = match["low"], match["lowunit"] or match["rangeunit"]
-        # `1~2만원`: the scale of the upper end counts for the lower one too
-        if match["lowunit"] is None and not _SCALE.search(number):
-            number += "".join(_SCALE.findall(match.string[match.end() : match.start("rangeunit")]))
-        return [_normalised(parse_number(number), unit)]
-    unit = match["unit1"] or match["unit2"] or match["unit3"] or match["unit4"]
-    if _NOT_A_UNIT.match(match.string, match.end()) and unit in "회일원세배명":
-        return []
-    if match["native"]:
-        return [_normalised(_native(match["native"]), unit)]
-    return [_normalised(parse_number(match["digits"] or match["sino"] or match["one"]), unit)]
+def _read_digits(match: re.Match[str]) -> tuple[float, str] | None:
+    first, part, low, lowunit, rangeunit, more, unit = match.groups()
+    if part:
+        whole = parse_number(first)
+        return (_tidy(100 * parse_number(part) / whole), "%") if whole else None
+    if unit:
+        return _normalised(parse_number(first + more), unit) if _is_unit(match, unit) else None
+    if not (low or lowunit):  # `1~2만원`: the scale of the upper end counts for the lower one too
+        low = "".join(_SCALE.findall(match.string[match.end() : match.start("rangeunit")]))
+    return _normalised(parse_number(first + low), lowunit or rangeunit)
+
+
+def _read_spelled(match: re.Match[str]) -> tuple[float, str] | None:
+    sino, unit, one, unit1, native, unit2, word = match.groups()
+    if word:
+        return _WORDS[word]
+    unit = unit or unit1 or unit2
+    if not _is_unit(match, unit):
+        return None
+    return _normalised(_native(native) if native else parse_number(sino or one), unit)
+
+
+def _is_unit(match: re.Match[str], unit: str) -> bool:
+    return not (unit in "회일원세배명" and _NOT_A_UNIT.match(match.string, match.end()))
 
 
 def _normalised(value: float, unit: str) -> tuple[float, str]:
@@ -129,9 +142,11 @@ def _native(word: str) -> float:
 
 def parse_number(text: str) -> float:
     """`1억 2,000만`, `3천`, `삼천오백`, `1.5억` as a number."""
+    if text.isdigit() and text.isascii():
+        return float(text)
     total = section = digit = 0.0
     seen = False
-    for token in re.findall(rf"{_NUMBER}|[영공일이삼사오육륙칠팔구십백천만억조]", text):
+    for token in _TOKENS.findall(text):
         if token in _LARGE:
             total += (section + digit or (0.0 if seen else 1.0)) * _LARGE[token]
             section = digit = 0.0

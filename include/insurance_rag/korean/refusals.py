@@ -68,6 +68,8 @@ def refusal(text: str) -> Refusal:
 
 def evasion(text: str) -> Span | None:
     """The sentence by which a text evades: a refusal (even beside an answer), or nothing but "please ask elsewhere"."""
+    if not _MAY_EVADE.search(text):
+        return None
     if refused := refusal_sentences(text):
         return refused[0]
     found = sentences(text)
@@ -78,7 +80,8 @@ def evasion(text: str) -> Span | None:
 
 # `... 3,000만원을 지급하지만, 시기는 명시되어 있지 않습니다`: the part before the contrast is an answer.
 _CONTRAST = re.compile(r"(?:지급|보장|보상|납입|해지|적용|인정|부담|가능|[말합입])[가-힣]{0,6}(?:지만|나|며|고),?\s")
-_MAY_REFUSE = re.compile(r"없|않|어렵|곤란|불가|모르|못")
+_MAY_REFUSE = re.compile("없|않|어렵|곤란|불가|모르|못")
+_MAY_EVADE = re.compile("없|않|어렵|곤란|불가|모르|못|문의|상담|연락|확인")
 # A whole sentence that only sends the customer elsewhere; one that says when or what to report is a duty.
 _DEFLECTION = re.compile(
     r"(?:문의|상담|연락|확인)(?:하시|해\s?(?:주|보)|을?\s?(?:바랍|부탁|권)|하는\s?것이\s?(?:좋|필요|정확)|이\s?필요)[^.]{0,20}[.!]?$"

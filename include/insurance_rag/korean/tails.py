@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 from insurance_rag.korean.sentences import Span, sentences
 
 _HANGUL = re.compile("[가-힣]")
-_LETTER = re.compile(r"[^\W\d_]")
+_OTHER_LETTER = re.compile(r"[^\W\d_가-힣]")
 # Letters of scripts a Korean policy has no use for: kana, Cyrillic, Greek words, Arabic, Thai, Devanagari.
 _STRANGE_SCRIPT = re.compile("[\u3040-\u30ff\u0400-\u04ff\u0600-\u06ff\u0e00-\u0e7f\u0900-\u097f]{2,}")
 # Three words of Latin or a phrase of Chinese characters without Korean between them: MRI, CT and 犬 stay unharmed.
@@ -28,18 +29,22 @@ _ECHO = re.compile(
     r"보험\s?약관 전문가(?:입니다|로서)|as an ai|AI 언어 ?모델",
     re.IGNORECASE | re.MULTILINE,
 )
-_LOOP = re.compile(r"(.{6,60}?)(?:\s?\1){2,}|(\S{2,5})(?:\s?\2){5,}|(\w)(?:\s?\3){5,}", re.DOTALL)
+_LOOP = re.compile(r"(.{6,60}?)(?:\s?\1){2,}|(\S{2,5})(?:\s?\2){5,}", re.DOTALL)
 _LOOP_WINDOW = 2000
 """Characters looked at from either end: the search is quadratic, and a loop fills the end."""
-_GRAM, _REPEATED_GRAMS = 6, 5
-"""A loop of two characters or more repeats at least this many 6-grams: a quick test before the slow search."""
-_STUTTER = re.compile(r"(\w)(?:\s?\1){5,}")
+_GRAM = 6
+"""A loop holds some 6-gram three times, a repeated sentence of ten letters holds several twice: quick tests first."""
+_STUTTER = 7
+"""A letter this many times in a row (spaces aside) is no word."""
 
 
 def hangul_share(text: str) -> float:
     """Share of Hangul among the letters; 1.0 where there are no letters."""
-    letters = len(_LETTER.findall(text))
-    return len(_HANGUL.findall(text)) / letters if letters else 1.0
+    if not _OTHER_LETTER.search(text):
+        return 1.0
+    others = len(_OTHER_LETTER.findall(text))
+    hangul = len(_HANGUL.findall(text))
+    return hangul / (hangul + others)
 
 
 def foreign_tail(text: str, *contexts: str) -> Span | None:
@@ -74,16 +79,33 @@ def prompt_echo(text: str, question: str = "") -> Span | None:
 
 def repetition(text: str) -> Span | None:
     """A loop: a phrase three times in a row, a short token six times, or one sentence three times (twice in a row)."""
+    repeats = len(text) > 2 * _LOOP_WINDOW
     for start in sorted({0, max(0, len(text) - _LOOP_WINDOW)}):
         window = text[start : start + _LOOP_WINDOW]
-        grams = len(window) - _GRAM + 1
-        repeats = grams - len({window[i : i + _GRAM] for i in range(grams)}) >= _REPEATED_GRAMS
-        if match := (_LOOP if repeats else _STUTTER).search(window):
+        counts = Counter([window[i : i + _GRAM] for i in range(len(window) - _GRAM + 1)])
+        most = max(counts.values(), default=0)
+        if most >= 3 and (match := _LOOP.search(window)):
             return Span(match.group(), start + match.start(), start + match.end())
+        if most >= 2 and (span := _stutter(window)):
+            return Span(span.text, start + span.start, start + span.end)
+        repeats = repeats or most >= 2
+    return _repeated_sentence(text) if repeats else None
+
+
+def _stutter(text: str) -> Span | None:
+    squeezed = "".join(text.split())
+    for letter in sorted(set(squeezed)):
+        if letter.isalnum() and letter * _STUTTER in squeezed:
+            at = text.index(letter)
+            return Span(letter, at, at + 1)
+    return None
+
+
+def _repeated_sentence(text: str) -> Span | None:
     counts: dict[str, int] = {}
     previous = ""
     for sentence in sentences(text):
-        if len(sentence.text) >= 8:
+        if len(sentence.text) >= 10:
             counts[sentence.text] = counts.get(sentence.text, 0) + 1
             if sentence.text == previous or counts[sentence.text] >= 3:
                 return sentence
