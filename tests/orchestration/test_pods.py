@@ -101,17 +101,30 @@ def test_a_template_of_ones_own(cluster: FakeKubernetes, tmp_path: Path) -> None
         pod_of(PodConfig(template=own), Path("/elsewhere"))
 
 
-@pytest.mark.parametrize("text", ["a: [", "just words", "spec: {containers: [{name: main}]}", "spec: {containers: []}"])
+@pytest.mark.parametrize("text", ["a: [", "just words", "spec: {containers: [{name: main}]}", "spec: {containers: []}",
+    "spec: {containers: [{name: base, volumeMounts: [{name: a}]}]}", "spec: {containers: [{name: base, env: 3}]}",
+])  # fmt: skip
 def test_a_broken_template_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "pod.yaml").write_text(text)
     with pytest.raises(WrongInput, match=r"pod\.yaml"):
         pod_of(PodConfig(template=tmp_path / "pod.yaml"), tmp_path)
 
 
+def test_a_field_that_kubernetes_would_drop_is_named(tmp_path: Path) -> None:
+    base = "{name: base, volumeMounts: [{name: a, mountPath: /}], resource: {a: 1}}"
+    text = f"spec: {{nodeSelector: , toleration: [{{key: gpu}}], containers: [{base}]}}"
+    (tmp_path / "pod.yaml").write_text(text)
+    with pytest.raises(WrongInput) as e:
+        pod_of(PodConfig(template=tmp_path / "pod.yaml"), tmp_path)
+    assert [p.rpartition(" ")[2] for p in e.value.problems] == ["spec.toleration", "spec.containers[0].resource"]
+
+
 def test_all_wrong_settings_are_listed() -> None:
     with pytest.raises(WrongInput) as e:
-        PodConfig.from_environment({"GPU_POD_IMGE": "x", "GPU_POD_POLL_S": "often", "GPU_POD_NAMESPACE": ""})
-    assert len(e.value.problems) == 2 and "did you mean 'image'" in str(e.value)
+        PodConfig.from_environment(
+            {"GPU_POD_IMGE": "x", "GPU_POD_POLL_S": "often", "GPU_POD_NODE_SELECTOR": "L4", "GPU_POD_NAMESPACE": ""}
+        )
+    assert len(e.value.problems) == 3 and "did you mean 'image'" in str(e.value)
 
 
 # ---- what becomes of it

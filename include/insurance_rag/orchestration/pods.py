@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +18,7 @@ from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperato
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 from airflow.providers.cncf.kubernetes.utils.pod_manager import PodNotFoundException
 from airflow.sdk import Context
-from kubernetes.client import ApiException, V1Pod
+from kubernetes.client import ApiClient, ApiException, V1Pod
 from pydantic import BeforeValidator, Field
 
 from insurance_rag.config import Config
@@ -37,7 +37,11 @@ def _words(value: Any) -> Any:
 
 
 def _pairs(value: Any) -> Any:
-    return dict(word.partition("=")[::2] for word in _words(value)) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    if wrong := [word for word in _words(value) if "=" not in word]:
+        raise ValueError(f"want key=value, not {', '.join(wrong)}")
+    return dict(word.split("=", 1) for word in _words(value))
 
 
 class PodConfig(Config):
@@ -101,39 +105,59 @@ def pod_operator(**settings: Any) -> Any:
 
 
 def pod_of(config: PodConfig, root: Path) -> V1Pod:
-    """The template with the settings put in; WrongInput says what a template lacks."""
+    """The template with the settings put in; WrongInput says what is wrong with a template."""
     manifest = _read_template(config.template)
     spec, base = manifest["spec"], manifest["spec"]["containers"][0]
     if config.image:
         base["image"] = config.image
     if config.artifacts_claim:
         claim = {"claimName": config.artifacts_claim}
-        spec.setdefault("volumes", []).append({"name": "artifacts", "persistentVolumeClaim": claim})
-        base.setdefault("volumeMounts", []).append({"name": "artifacts", "mountPath": str(root)})
-    spec["nodeSelector"] = {**spec.get("nodeSelector", {}), **config.node_selector}
-    base.setdefault("envFrom", []).extend({"secretRef": {"name": name}} for name in config.secrets)
+        _extend(spec, "volumes", {"name": "artifacts", "persistentVolumeClaim": claim})
+        _extend(base, "volumeMounts", {"name": "artifacts", "mountPath": str(root)})
+    spec["nodeSelector"] = {**(spec.get("nodeSelector") or {}), **config.node_selector}
+    _extend(base, "envFrom", *({"secretRef": {"name": name}} for name in config.secrets))
     # Weights that one pod downloads serve the next one.
-    base.setdefault("env", []).append({"name": "HF_HOME", "value": str(root / ".huggingface")})
-    if not any(root.is_relative_to(mount["mountPath"]) for mount in base.get("volumeMounts", [])):
+    _extend(base, "env", {"name": "HF_HOME", "value": str(root / ".huggingface")})
+    pod = PodGenerator.deserialize_model_dict(manifest)
+    if not any(root.is_relative_to(mount.mount_path) for mount in pod.spec.containers[0].volume_mounts or []):
         raise WrongInput(
             f"GPU_BACKEND=kubernetes: nothing is mounted at ARTIFACT_ROOT ({root}), so a pod could not read its input: "
             f"name a ReadWriteMany claim in {PREFIX}ARTIFACTS_CLAIM, or mount a volume there in {config.template}"
         )
-    return PodGenerator.deserialize_model_dict(manifest)
+    return pod
+
+
+def _extend(owner: dict[str, Any], key: str, *items: dict[str, Any]) -> None:
+    owner[key] = [*(owner.get(key) or []), *items]
 
 
 def _read_template(path: Path) -> dict[str, Any]:
+    where = f"{PREFIX}TEMPLATE: {path}"
     try:
         manifest = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as e:
-        raise WrongInput(f"{PREFIX}TEMPLATE: {path}: not a readable YAML file: {e}") from e
-    try:
+        pod = PodGenerator.deserialize_model_dict(manifest)
         first = manifest["spec"]["containers"][0]["name"]
-    except (TypeError, KeyError, IndexError):
-        first = None
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as e:
+        raise WrongInput(f"{where}: not a readable YAML file: {e}") from e
+    except (ValueError, AttributeError, TypeError, LookupError) as e:  # what comes of missing fields and wrong types
+        raise WrongInput(f"{where}: not a pod with a container: {e}") from e
     if first != KubernetesPodOperator.BASE_CONTAINER_NAME:
-        raise WrongInput(f"{PREFIX}TEMPLATE: {path}: want one pod whose first container is called `base`")
+        raise WrongInput(f"{where}: the first container must be called `base`, not `{first}`")
+    # The client drops a field that it does not know, and a typo with it.
+    if dropped := list(_dropped(manifest, ApiClient().sanitize_for_serialization(pod), "")):
+        raise WrongInput([f"{where}: unknown field {name}" for name in dropped])
     return dict(manifest)
+
+
+def _dropped(given: Any, kept: Any, where: str) -> Iterator[str]:
+    """Names of the fields with a value that are in `given` and not in `kept`."""
+    if isinstance(given, dict):
+        for key in (key for key, value in given.items() if value not in (None, {}, [])):
+            name = f"{where}.{key}".lstrip(".")
+            yield from _dropped(given[key], kept[key], name) if key in kept else [name]
+    elif isinstance(given, list):
+        for n, (item, kept_item) in enumerate(zip(given, kept, strict=True)):
+            yield from _dropped(item, kept_item, f"{where}[{n}]")
 
 
 class PodJobOperator(KubernetesPodOperator):

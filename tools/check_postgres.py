@@ -1,0 +1,102 @@
+"""Airflow on a real Postgres with the settings of docker-compose.yaml, without docker: 50 mapped tasks at once.
+
+    .venv/bin/python tools/check_postgres.py
+
+Not part of the test suite. Needs Debian's `postgresql` (or its programs in $PGBIN) and the packages of
+requirements-cluster.txt, which are fetched into a folder that is removed again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from insurance_rag.orchestration.embedded.api import AirflowApi
+from insurance_rag.orchestration.embedded.stack import Stack, free_port
+
+PROJECT = Path(__file__).parents[1]
+WIDTH = 50
+PARALLELISM = 16
+WIDE_DAG = f"""
+from airflow.sdk import dag, task
+
+@dag(schedule=None)
+def wide():
+    @task
+    def nothing(n):
+        return n
+    nothing.expand(n=list(range({WIDTH})))
+
+wide()
+"""
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as folder, postgres(Path(folder) / "postgres") as url:
+        root = Path(folder)
+        root.chmod(0o755)
+        (root / "dags").mkdir()
+        (root / "dags" / "wide.py").write_text(WIDE_DAG)
+        uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps", "--target", str(root / "packages")]
+        subprocess.run([*uv, "-r", str(PROJECT / "requirements-cluster.txt")], check=True)
+        settings = {
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url,
+            "AIRFLOW__CORE__PARALLELISM": str(PARALLELISM),
+            "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": str(PARALLELISM),
+            "PYTHONPATH": str(root / "packages"),
+        }
+        stack = Stack(root / "home", root / "artifacts", settings, dags=root / "dags")
+        try:
+            started = time.monotonic()
+            stack.start()
+            print(f"healthy after {time.monotonic() - started:.0f} s", flush=True)
+            return run(AirflowApi(stack.url, "admin", stack.settings["password"]))
+        finally:
+            stack.stop()
+
+
+def run(api: AirflowApi) -> int:
+    api.wait_for_dag("wide")
+    started = time.monotonic()
+    run_id = api.trigger("wide", {})
+    while (state := api.run_state("wide", run_id)) not in ("success", "failed"):
+        time.sleep(1)
+    print(f"{WIDTH} mapped tasks, {PARALLELISM} at a time: {state} in {time.monotonic() - started:.0f} s")
+    return 0 if state == "success" else 1
+
+
+@contextlib.contextmanager
+def postgres(data: Path) -> Iterator[str]:
+    """A cluster of its own on a free port; yields the URL of its database. Postgres refuses to run as root."""
+    data.mkdir()
+    data.parent.chmod(0o755)
+    user = "postgres" if os.geteuid() == 0 else None
+    if user:
+        shutil.chown(data, user)
+    port = free_port()
+    pg_ctl = [str(programs() / "pg_ctl"), "-D", str(data), "-w", "-s", "-l", str(data / "log")]
+    subprocess.run([str(programs() / "initdb"), "-D", str(data), "-U", "airflow", "-A", "trust"],
+                   check=True, user=user, stdout=subprocess.DEVNULL, cwd=data)  # fmt: skip
+    subprocess.run([*pg_ctl, "-o", f"-p {port} -k {data} -h 127.0.0.1", "start"], check=True, user=user, cwd=data)
+    try:
+        yield f"postgresql+psycopg2://airflow@127.0.0.1:{port}/postgres"
+    finally:
+        subprocess.run([*pg_ctl, "-m", "immediate", "stop"], check=True, user=user, cwd=data)
+
+
+def programs() -> Path:
+    found = [Path(os.environ["PGBIN"])] if "PGBIN" in os.environ else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not found:
+        sys.exit("no Postgres here: apt-get install postgresql, or name the folder of its programs in PGBIN")
+    return found[-1]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
