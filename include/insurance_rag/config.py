@@ -75,8 +75,8 @@ class GenerationConfig(Config):
     """The teacher's model name; part of what a pair is keyed by."""
     base_url: str | None = None
     """Server address without /v1beta; None takes GEMINI_BASE_URL, then Google's own."""
-    prompt: str = "qa_v1"
-    """Name of a file in generation/prompts; its version is part of what a pair is keyed by."""
+    prompt: str | None = None
+    """Name of a file in generation/prompts (None: qa_v1, or local_v1); its version is part of what a pair is keyed by."""
     types: tuple[QuestionType, ...] = Field(default=GENERATED_TYPES, min_length=1)
     """Question types asked for of every clause."""
     pairs_per_type: int = Field(default=1, ge=1, le=5)
@@ -167,7 +167,7 @@ class LoraSettings(Config):
     alpha: int = Field(default=32, ge=1)
     """The adapter's output is scaled by alpha / r."""
     dropout: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] = "auto"
-    """On the adapter's input; auto: 0.05, or 0 where activations are kept (each mask is kept too, and slows the step)."""
+    """On the adapter's input; auto: 0.05, or 0 where activations are kept (each mask would be kept too)."""
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
     """Linear layers that get an adapter; never `lm_head`, whose adapter TRL's fused head would not train."""
 
@@ -185,7 +185,9 @@ class TrainingConfig(Config):
     """Quantise NF4's scales too: 0.4 bit a weight less, 3 % slower."""
     lora: LoraSettings = LoraSettings()
     compute: Literal["auto", "bf16", "fp32"] = "auto"
-    """Arithmetic of base and activations; auto: bf16 on a GPU, fp32 on a CPU. fp16 is not offered: TRL's bf16 adapters and its scaler clash."""
+    """Arithmetic of base and activations; auto: bf16 on a GPU, fp32 on a CPU.
+
+    fp16 is not offered: TRL keeps QLoRA adapters in bf16, on which fp16's gradient scaler fails (trl #4901)."""
     adapter_dtype: Literal["auto", "bf16", "fp32"] = "auto"
     """Of the adapter's weights; auto: as `compute`."""
     epochs: float = Field(default=1.0, gt=0)
@@ -210,7 +212,7 @@ class TrainingConfig(Config):
     max_length: int = Field(default=2048, ge=16)
     """Longest row in tokens; see `too_long`."""
     too_long: Literal["cut_context", "skip"] = "cut_context"
-    """Rows over `max_length`: their clause is cut at a sentence, or they are left out and listed. An answer is never cut."""
+    """Rows over `max_length`: cut their clause at a sentence, or leave them out and list them. No answer is cut."""
     completion_only: bool = True
     """Loss on the answer alone; false: on prompt and answer."""
     teach_stop: bool = True
@@ -222,7 +224,7 @@ class TrainingConfig(Config):
     compile: bool = False
     """torch.compile of each layer: about a minute once, pays off in runs over ten minutes."""
     kbit_preparation: bool = False
-    """peft's `prepare_model_for_kbit_training`, which casts norms and embeddings to fp32: 17 % slower, kept for comparison."""
+    """peft's `prepare_model_for_kbit_training`: casts norms and embeddings to fp32, 17 % slower, for comparison."""
     eval_every: int | None = Field(default=50, ge=1)
     """Steps between two measurements of the held-out loss; None only at the end."""
     eval_rows: int = Field(default=64, ge=1)
@@ -248,11 +250,11 @@ class PretrainConfig(Config):
     """Entries of the byte-level BPE, the 256 bytes and three special tokens among them."""
     hidden: int = Field(default=192, ge=192, multiple_of=192)
     """Width: three heads of 64, the block size of NF4."""
-    layers: int = Field(default=3, ge=2)
+    layers: int = Field(default=2, ge=2)
     """Two are the least that can copy."""
     context: int = Field(default=1024, ge=64)
     """Longest input in tokens: an instruction, three clauses, a question and its answer."""
-    steps: int = Field(default=400, ge=1)
+    steps: int = Field(default=300, ge=1)
     """Optimizer steps."""
     tokens_per_step: int = Field(default=2048, ge=64)
     """Tokens of a batch."""

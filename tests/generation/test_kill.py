@@ -31,8 +31,8 @@ def start(run: Path, url: str, window_s: float) -> subprocess.Popen[bytes]:
 def test_killed_again_and_again(tmp_path: Path) -> None:
     named = [key.model_copy(update={"id": f"gemini_{key.id}"}) for key in keys(3)]
     rng, kills, in_flight = random.Random(4), 3, 0
-    with running_simulator(speed=30, latency_s=1.5, quota={"rpm": 60}, faults=FAULTS) as sim:
-        run, config = planned(tmp_path, sim, 150, named)
+    with running_simulator(speed=10, latency_s=1.5, quota={"rpm": 60}, faults=FAULTS) as sim:
+        run, config = planned(tmp_path, sim, 90, named)
         for _ in range(kills):
             worker = start(run.root, sim.url, sim.window_s)
             before = sim.stats()["calls"]
@@ -46,9 +46,9 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
         last = start(run.root, sim.url, sim.window_s)
         assert last.wait(timeout=60) == 0
         stats = sim.stats()
-    assert sorted({row["chunk_id"] for row in rows(run)} | quarantined(run)) == [c.chunk_id for c in chunks(150)]
+    assert sorted({row["chunk_id"] for row in rows(run)} | quarantined(run)) == [c.chunk_id for c in chunks(90)]
     assert set(answered(run).values()) == {1}
-    assert len(journal_keys(run)) == len(set(journal_keys(run))) == 150
+    assert len(journal_keys(run)) == len(set(journal_keys(run))) == 90
     assert stats["repeated_answers"] <= in_flight + 3 * kills  # some arrived between the count and the kill
     assert stats["refused_429"] <= 4 * (kills + 1)
     assert config.model == json.loads(run.plan.read_text())["config"]["model"]

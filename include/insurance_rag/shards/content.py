@@ -29,7 +29,8 @@ class Content:
 
     @classmethod
     def of(cls, config: GenerationConfig) -> Content:
-        return cls(config.teacher, config.model, config.prompt, tuple(config.types), config.pairs_per_type)
+        prompt = config.prompt or ("local_v1" if config.teacher == "local" else "qa_v1")
+        return cls(config.teacher, config.model, prompt, tuple(config.types), config.pairs_per_type)
 
     @cached_property
     def template(self) -> str:
