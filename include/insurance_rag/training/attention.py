@@ -6,6 +6,7 @@ boundaries come from the collator (`cu_seq_lens_q`). On a CPU the rows are atten
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 NAME = "torch_varlen"
@@ -45,9 +46,7 @@ def varlen_attention(
         return _one_by_one(query, key, value, [(0, query.shape[2])], scaling, sliding_window), None
     if not query.is_cuda:
         bounds = cu_seq_lens_q.tolist()
-        return _one_by_one(
-            query, key, value, list(zip(bounds, bounds[1:], strict=False)), scaling, sliding_window
-        ), None
+        return _one_by_one(query, key, value, list(itertools.pairwise(bounds)), scaling, sliding_window), None
     # The kernel takes (tokens, heads, width) in 16 bits; grouped key/value heads are its own business.
     q, k, v = (t.transpose(1, 2)[0].to(torch.bfloat16) for t in (query, key, value))
     out = torch.ops.aten._flash_attention_forward(

@@ -1,10 +1,10 @@
 """Initial weights that can already copy: an induction circuit written into the first two layers.
 
-Transformers find this circuit by themselves, but only after millions of tokens; the demo has one minute. Training starts
-from it and is free to change it. The idea is mimetic initialisation (Trockman & Kolter, arXiv 2305.09828); the circuit is
-that of Olsson et al., arXiv 2209.11895:
+Transformers find this circuit by themselves, but only after millions of tokens; the demo has one minute. Training
+starts from it and is free to change it. The idea is mimetic initialisation (Trockman & Kolter, arXiv 2305.09828); the
+circuit is that of Olsson et al., arXiv 2209.11895:
     layer 0  two heads look one and two tokens back and note which token stood there
-    layer 1  one head looks for the place whose noted tokens are the current one and the one before, and writes the token there
+    layer 1  one head looks for a place whose noted tokens are the current one and the one before, and fetches its token
 Widths are thirds: token | token before | token before that. The model needs three heads and attention biases.
 """
 
@@ -53,7 +53,7 @@ def write_induction_circuit(model: Any) -> None:
 
 
 def _point_back(attention: Any, head: slice, distance: int, model: Any) -> None:
-    """Make one head attend `distance` tokens back: queries and keys are constants that rotary embedding turns with the position."""
+    """Make one head attend `distance` tokens back: its query and key are constants, which rotary embedding turns."""
     import torch
 
     half = (head.stop - head.start) // 2

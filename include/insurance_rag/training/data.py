@@ -1,4 +1,4 @@
-"""Training rows as token ids: loss on the answer, the base tokenizer's own end-of-text token, and never a cut answer."""
+"""Training rows as token ids: loss on the answer, the base tokenizer's own end-of-text, and never a cut answer."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def encode_rows(rows: Sequence[dict[str, Any]], tokenizer: Any, config: Training
 
 
 def _answer_ids(completion: str, tokenizer: Any, teach_stop: bool) -> list[int]:
-    """The answer as the model will have to produce it after the prompt; any literal end-of-text is replaced by the real one."""
+    """The answer as the model has to produce it after the prompt; a literal end-of-text becomes the real one."""
     text = completion
     for literal in (RAG_FILE_EOS, tokenizer.eos_token):
         text = text.removesuffix(literal)
@@ -113,9 +113,9 @@ def _answer_ids(completion: str, tokenizer: Any, teach_stop: bool) -> list[int]:
 
 
 def _cut_context(row: dict[str, Any], tokenizer: Any, over: int) -> list[int] | None:
-    """The prompt with whole sentences taken off the end of its clause, but none that the answer rests on; None if it won't fit.
+    """The prompt without the last sentences of its clause, keeping those the answer rests on; None if it won't fit.
 
-    Rows say what their clause (`input`) and their evidence are; a row that does not is left alone.
+    Rows say what their clause (`input`) and their evidence are; one that does not is left out.
     """
     clause, evidence = row.get("input") or "", row.get("evidence") or ""
     prompt: str = row["prompt"]

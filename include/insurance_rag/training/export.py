@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def export_adapter(adapter: Path, base_model: str, out: Path, max_shard_size: str = "4GB") -> dict[str, Any]:
-    """Write base + adapter as one 16-bit model (safetensors in shards, tokenizer, card) to `out`; returns `{uri, sha256, ...}`.
+    """Write base + adapter as one 16-bit model (safetensors in shards, tokenizer, card); returns `{uri, sha256, ...}`.
 
     Raises WrongInput where `adapter` is no finished adapter, its base is another one, or the disk is too small.
     """
@@ -72,7 +72,7 @@ def _manifest(adapter: Path, base_model: str) -> dict[str, Any]:
     manifest: dict[str, Any] = read_json(path)
     if manifest["base_model"] != base_model:
         raise WrongInput(
-            f"--base-model {base_model}: the adapter was trained on {manifest['base_model']}; merged into another base it is noise"
+            f"--base-model {base_model}: the adapter was trained on {manifest['base_model']}; in another base it is noise"
         )
     return manifest
 

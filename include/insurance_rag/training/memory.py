@@ -71,8 +71,8 @@ class Plan:
     def __str__(self) -> str:
         keep = "checkpointing" if self.checkpointing else "no checkpointing"
         return (
-            f"preset {self.preset}: {self.micro_batch} rows x {self.accumulation}, {keep}, {self.optimizer}, {self.compute},"
-            f" about {self.estimate_gib:.1f} GiB"
+            f"preset {self.preset}: {self.micro_batch} rows x {self.accumulation}, {keep}, {self.optimizer},"
+            f" {self.compute}, about {self.estimate_gib:.1f} GiB"
         )
 
 
@@ -152,8 +152,8 @@ def estimate_bytes(plan: Plan, config: TrainingConfig, shape: Shape, lengths: Se
     moments = 2 * (1 if "8bit" in plan.optimizer else 4 if "32bit" in plan.optimizer else adapter_width)
     trained = adapter * (2 * adapter_width + moments)
     tokens = _largest_micro_batch(lengths, plan.micro_batch, padded=not config.padding_free)
-    # What a layer keeps for its backward pass, in elements a token: both norms' inputs and the first one's output, q, k, v,
-    # attention's output, gate and up (and their product without Liger), and a copy and a mask where the adapter drops out.
+    # What a layer keeps for its backward pass, in elements a token: both norms' inputs and the first one's output,
+    # q, k, v, attention's output, gate and up (and their product without Liger), and dropout's copies and masks.
     layer = (
         3 * shape.hidden + 2 * shape.attention + 2 * shape.key_value + (2 if plan.liger else 3.5) * shape.intermediate
     )

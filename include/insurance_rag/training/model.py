@@ -55,9 +55,8 @@ def find_device() -> Device:
         properties = torch.cuda.get_device_properties(index)
         free = torch.cuda.mem_get_info(index)[0] / GIB
         return Device("cuda", properties.name, free, (properties.major, properties.minor), count)
-    import psutil
-
-    return Device("cpu", "CPU", psutil.virtual_memory().available / GIB, count=count)
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB
+    return Device("cpu", "CPU", free, count=count)
 
 
 def load_base(base_model: str, config: TrainingConfig, plan: Plan, revision: str | None = None) -> Any:
@@ -125,7 +124,7 @@ def lora_config(config: TrainingConfig, plan: Plan) -> Any:
 
 
 def set_adapter_dtype(model: Any, dtype: str) -> None:
-    """Give the adapter's weights one dtype. TRL makes them bf16, loading a checkpoint makes them fp32: both must agree."""
+    """Give the adapter's weights one dtype: TRL makes them bf16, loading a checkpoint makes them fp32."""
     import torch
 
     wanted = torch.bfloat16 if dtype == "bf16" else torch.float32

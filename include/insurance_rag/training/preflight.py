@@ -112,7 +112,8 @@ def _device_problems(config: TrainingConfig, device: Device) -> list[str]:
         )
     if device.kind == "cpu" and config.memory != "auto":
         problems.append(
-            f"memory={config.memory} but no CUDA device is visible; check `nvidia-smi` and that torch is a CUDA build, or leave memory=auto"
+            f"memory={config.memory} but no CUDA device is visible; "
+            "check `nvidia-smi` and that torch is a CUDA build, or leave memory=auto"
         )
     if device.kind == "cpu" and config.fsdp:
         problems.append("fsdp needs CUDA devices; on a CPU it would silently be plain data parallelism")
@@ -124,7 +125,7 @@ def _device_problems(config: TrainingConfig, device: Device) -> list[str]:
 
 
 def _package_problems(config: TrainingConfig) -> list[str]:
-    wanted = {name: f"report_to {name}" for name in config.report_to}
+    wanted: dict[str, str] = {name: f"report_to {name}" for name in config.report_to}
     if config.liger is True:
         wanted["liger_kernel"] = "liger"
     hint = {"liger_kernel": "liger-kernel"}
@@ -174,7 +175,7 @@ def _memory_problems(plan: Plan, device: Device) -> list[str]:
             log.warning("that is close to all that is free; the micro-batch will be halved if it does not fit")
         return []
     return [
-        f"{device.name} has {device.free_gib:.1f} GiB free, and the smallest layout wants about {plan.estimate_gib:.1f} GiB: "
+        f"{device.name} has {device.free_gib:.1f} GiB free, and this layout wants about {plan.estimate_gib:.1f} GiB: "
         "free the memory, use a smaller preset (memory=8GB), a shorter max_length or a larger card"
     ]
 
@@ -184,10 +185,12 @@ def _disk_problems(config: TrainingConfig, shape: Shape, out: Path) -> list[str]
     if free >= needed:
         return []
     return [
-        f"{out}: {free / GIB:.2f} GiB free on this disk, checkpoints and adapter want {needed / GIB:.2f} GiB; free some or choose another --out"
+        f"{out}: {free / GIB:.2f} GiB free on this disk, checkpoints and adapter want {needed / GIB:.2f} GiB; "
+        "free some or choose another --out"
     ]
 
 
 def disk_bytes(config: TrainingConfig, shape: Shape) -> int:
-    """Three checkpoints (two kept, one being written: adapter and two moments, at most fp32) and the adapter, tokenizer included."""
-    return 3 * 3 * 4 * config.lora.r * shape.adapted + 4 * config.lora.r * shape.adapted + 40 * 2**20
+    """Three checkpoints (two kept, one being written), each adapter and two moments, the adapter, and tokenizers."""
+    adapter = 4 * config.lora.r * shape.adapted  # fp32 at most
+    return 3 * 3 * adapter + adapter + 40 * 2**20

@@ -23,7 +23,7 @@ from insurance_rag.training.pretrain_tasks import LAYOUTS, TaskMaker, make_cue, 
 
 log = logging.getLogger(__name__)
 
-#: Llama-3's own names, so that the literal EOS of train_dataset_rag.json is this tokenizer's EOS. Pad is a token of its own.
+#: Llama-3's own names, so that the literal EOS of train_dataset_rag.json is this tokenizer's. Pad is its own token.
 SPECIAL_TOKENS = ("<|pad|>", "<|begin_of_text|>", "<|end_of_text|>")
 #: Fixed phrases of the dataset formats; in the tokenizer's training text only, so that they cost few tokens.
 FORMAT_TEXT = (
@@ -170,7 +170,7 @@ def _optimizers(model: Any, config: PretrainConfig) -> list[Any]:
 
 
 def _fit(model: Any, tasks: TaskMaker, config: PretrainConfig, progress: Progress) -> tuple[float, int]:
-    """Train; the rate falls to zero with the steps or with the time, whichever goes faster, so a slow machine ends in time."""
+    """Train; the rate falls to zero with the steps or with the time, whichever is faster: a slow machine ends in time."""
     import torch
 
     optimizers = _optimizers(model, config)

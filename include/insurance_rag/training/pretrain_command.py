@@ -21,9 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
+    from insurance_rag.training.command import progress_folder, share_cores
+
+    share_cores()
     from insurance_rag.chunks.read import read_chunks
     from insurance_rag.config import PretrainConfig, parse_settings
-    from insurance_rag.training.command import progress_folder
     from insurance_rag.training.pretrain import pretrain_base
 
     config = PretrainConfig.parse(parse_settings(args.set), "--set")

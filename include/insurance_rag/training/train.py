@@ -1,4 +1,4 @@
-"""Train one QLoRA adapter: prepare, train (resuming what was begun), write the adapter folder with its manifest last."""
+"""Train one QLoRA adapter: prepare, train (resuming what was begun), write the adapter with its manifest last."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ def train_adapter(
     """Train an adapter of `base_model` on `dataset` (a file, or a dataset folder with the recipe's file) into `out`.
 
     The same call again returns the finished adapter, or goes on from the last checkpoint. `heldout` defaults to the
-    heldout.json beside the dataset. Returns `{uri, sha256, steps, loss, eval_loss, tokens_per_s, peak_gib, seconds, ...}`.
-    Raises WrongInput with every problem found before the model is loaded, Interrupted when a signal stopped it and a
+    heldout.json beside the dataset.
+
+    Returns `{uri, sha256, steps, loss, eval_loss, tokens_per_s, peak_gib, seconds, ...}`. Raises WrongInput with every problem found before the model is loaded, Interrupted when a signal stopped it and a
     checkpoint is saved, OutOfMemory when not even one row at a time fits.
     """
     job = prepare(recipe, dataset, base_model, out, heldout)
@@ -55,6 +56,7 @@ def _run(job: Job, work: Path, out: Path, progress_folder: Path | None) -> dict[
     from insurance_rag.training.watch import Watch, latest_checkpoint, peak_gib, stop_on_signals
 
     started = time.monotonic()
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(out / "logs")  # transformers takes it from nowhere else
     work.mkdir(parents=True, exist_ok=True)
     checkpoint = latest_checkpoint(work)
     if torch.cuda.is_available():
@@ -79,9 +81,8 @@ def _run(job: Job, work: Path, out: Path, progress_folder: Path | None) -> dict[
             log.info("going on from %s", checkpoint)
         output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         if stop.is_set() and trainer.state.global_step < trainer.state.max_steps:
-            raise Interrupted(
-                f"stopped at step {trainer.state.global_step} of {trainer.state.max_steps}; the same command goes on from there"
-            )
+            at = f"step {trainer.state.global_step} of {trainer.state.max_steps}"
+            raise Interrupted(f"stopped at {at}; the same command goes on from there")
         eval_loss = trainer.evaluate()["eval_loss"] if job.heldout.encoded else None
     figures = {
         "steps": trainer.state.global_step,

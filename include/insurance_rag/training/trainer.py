@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import PrinterCallback
+from transformers import EarlyStoppingCallback, PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from insurance_rag.config import TrainingConfig
@@ -23,7 +23,7 @@ from insurance_rag.training.model import lora_config, set_adapter_dtype
 log = logging.getLogger(__name__)
 
 
-class AdapterTrainer(SFTTrainer):  # type: ignore[misc]
+class AdapterTrainer(SFTTrainer):
     """SFTTrainer whose resumed runs equal straight ones, and whose micro-batches are halved when memory runs out."""
 
     def __init__(self, *args: Any, adapter_dtype: str, **kwargs: Any) -> None:
@@ -68,7 +68,9 @@ def _way_out(single_row: bool) -> str:
         return (
             "the GPU is too small even for one row at a time: set memory=8GB or a shorter max_length, or a larger card"
         )
-    return "a GPU ran out of memory; several processes cannot split a micro-batch alone: set a smaller micro_batch and resume"
+    return (
+        "a GPU ran out of memory, and one of several processes cannot split its batch alone: set a smaller micro_batch"
+    )
 
 
 def _gradients(model: Any) -> list[Any]:
@@ -120,6 +122,7 @@ def build_trainer(
     callbacks: list[Any],
 ) -> AdapterTrainer:
     """Put base model, rows and settings into a trainer; checkpoints go to `work`."""
+    stopping = [EarlyStoppingCallback(config.early_stopping)] if config.early_stopping and heldout else []
     trainer = AdapterTrainer(
         model=model,
         args=sft_config(config, plan, work, evaluate=bool(heldout)),
@@ -127,7 +130,7 @@ def build_trainer(
         eval_dataset=Dataset.from_list(heldout) if heldout else None,
         processing_class=tokenizer,
         peft_config=lora_config(config, plan),
-        callbacks=callbacks,
+        callbacks=[*callbacks, *stopping],
         adapter_dtype=plan.adapter_dtype,
     )
     trainer.remove_callback(PrinterCallback)  # Watch shows the same, once

@@ -1,4 +1,7 @@
-"""What a run shows while it goes, and how it is stopped: progress, loss_history.jsonl, signals. Imports transformers."""
+"""What a run shows while it goes, and how it is stopped: progress, loss_history.jsonl, signals.
+
+This module imports torch and transformers when it is imported; import it inside the function that trains.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ COMPLETE = "complete.json"
 KEPT = ("step", "epoch", "loss", "eval_loss", "learning_rate", "grad_norm", "num_tokens", "mean_token_accuracy")
 
 
-class Watch(TrainerCallback):  # type: ignore[misc]
+class Watch(TrainerCallback):
     """Feeds the progress and loss_history.jsonl, marks finished checkpoints, and saves and stops when asked to."""
 
     def __init__(self, progress: Progress, history: Path, stop: threading.Event) -> None:
@@ -99,7 +102,7 @@ def latest_checkpoint(work: Path) -> Path | None:
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set; a second signal acts as always. Outside the main thread nothing is installed."""
+    """An event that SIGTERM and SIGINT set; a second signal acts as always. Only the main thread can listen."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
