@@ -216,7 +216,7 @@ document.addEventListener("click", ({ target }) => {
   }
 });
 document.addEventListener("input", ({ target }) => { if (target.form?.id === "filters") drawList(); });
-document.addEventListener("submit", (event) => event.preventDefault());
+document.addEventListener("submit", (event) => { if (event.target.id === "filters") event.preventDefault(); });
 document.addEventListener("keydown", (event) => { // j/k or arrows walk the open list, / searches
   if (event.target.matches("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "/" && byId("filters")) { event.preventDefault(); byId("filters").elements.text.focus(); return; }

@@ -1,0 +1,69 @@
+"""The tab inside Airflow's own page, in headless Chromium: it lives while the run works and reruns what failed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import pytest
+from tests.browser import Browser
+from tests.plugins.conftest import DAG, RUN, Site
+
+from insurance_rag.artifacts import write_json
+
+FRAME = "document.querySelector('iframe').contentDocument"
+
+
+@pytest.fixture
+def tab(site: Site) -> Iterator[Browser]:
+    """Logged in as admin, at the run's "Run report" tab; a shard is at work."""
+    note_progress(site, 3)
+    with site.client("admin") as client, Browser() as browser:
+        token = client.headers["Authorization"].removeprefix("Bearer ")
+        browser.call("Network.setCookie", name="_token", value=token, url=site.url)
+        browser.open(f"{site.url}/dags/{DAG}/runs/{quote(RUN)}/plugin/run_report")
+        browser.wait(f"{FRAME}.querySelector('#verdict h1')", timeout_s=60)
+        yield browser
+
+
+def note_progress(site: Site, done: int) -> None:
+    job = {"stage": "generate", "label": "shard 8/8 · gemini_k1", "state": "running", "done": done, "total": 19}
+    figures = {
+        "unit": "chunks",
+        "rate_per_min": 57.0,
+        "eta_s": 12,
+        "updated": time.time(),
+        "requests_429": 2,
+        "cost_usd": 0.0123,
+    }
+    write_json(site.run.progress / "generate-8.json", {**job, **figures})
+
+
+def test_tab_lives_and_reruns_what_failed(site: Site, tab: Browser) -> None:
+    shown = f"{FRAME}.querySelector('#progress').innerText"
+    assert "3 / 19 chunks" in tab.run(shown) and "429" in tab.run(shown)
+    note_progress(site, 11)
+    tab.wait(f"{shown}.includes('11 / 19 chunks')")
+
+    tab.run(f"{FRAME}.querySelector('#rerun-ask').click()")
+    tab.wait(f"{FRAME}.querySelector('#rerun-tasks').children.length")
+    assert "generate" in tab.run(f"{FRAME}.querySelector('#rerun-tasks').innerText")
+    tab.run(f"{FRAME}.querySelector('#rerun-yes').click()")
+    tab.wait(f"{FRAME}.querySelector('#rerun-yes').hidden")
+    with site.client("admin") as client:
+        instances = client.get(f"/api/v2/dags/{DAG}/dagRuns/{quote(RUN)}/taskInstances").json()["task_instances"]
+    assert {i["task_id"]: i["state"] for i in instances} == {"plan": "success", "generate": None, "validate": None}
+    assert tab.run(f"{FRAME}.querySelectorAll('.question').length") > 0
+    assert not [url for url in tab.requests if not url.startswith((site.url, "data:", "blob:"))]
+
+
+def test_runs_are_compared_under_browse(site: Site, tab: Browser) -> None:
+    tab.open(f"{site.url}/plugin/run_reports")
+    tab.wait(f"{FRAME}.querySelector('input[type=checkbox]')", timeout_s=60)
+    tab.run(f"{FRAME}.querySelector('input[type=checkbox]').click()")
+    tab.run(f"{FRAME}.querySelector('button[type=submit]').click()")
+    tab.wait(f"{FRAME}.querySelector('#comparison .interval')")
+    tab.run(f"{FRAME}.querySelector('a').click()")
+    tab.wait(f"{FRAME}.querySelector('#verdict h1')")
+    assert [error for error in tab.errors if "run-report" in error] == []

@@ -1,0 +1,185 @@
+"""The page as a person meets it, in headless Chromium: quick, readable, usable by keyboard, in both languages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.browser import Browser
+from tests.report.sample_run import write_run
+
+from insurance_rag.artifacts import RunFolder, read_jsonl, write_jsonl
+from insurance_rag.report import render_report
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """300 questions x 4 models; the first answer of the first question is an attack."""
+    folder = tmp_path_factory.mktemp("page")
+    run: RunFolder = write_run(folder / "run")
+    rows = read_jsonl(run.evaluation / "answers.jsonl")
+    attack = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+    finding = {"check": attack, "span": "<script>", "evidence": attack}
+    rows[0] |= {"answer": attack, "question": attack, "product": attack, "findings": [finding], "hallucinated": True}
+    write_jsonl(run.evaluation / "answers.jsonl", rows)
+    render_report(run, folder / "report.html")
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with Browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(chromium: Browser, page: Path) -> Browser:
+    chromium.look(1200, 900)
+    chromium.requests.clear()
+    chromium.errors.clear()
+    chromium.open(page.as_uri())
+    return chromium
+
+
+def test_opens_quickly_and_asks_for_nothing(browser: Browser, page: Path) -> None:
+    milliseconds = browser.run("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd")
+    assert milliseconds < 1000, f"{milliseconds:.0f} ms until 300 questions x 4 models can be used"
+    assert browser.requests == [page.as_uri()] and browser.errors == []
+
+
+def test_text_of_the_run_is_never_markup(browser: Browser) -> None:
+    browser.run("document.querySelector('.question').open = true")
+    browser.wait("document.querySelector('.detail')")
+    assert browser.run("document.title") != "owned"
+    assert browser.run("document.images.length + document.scripts.length") == 2
+    assert "</script><script>" in browser.run("document.querySelector('.answer .text').textContent")
+    assert browser.run("document.querySelector('.answer mark.fault').textContent") == "<script>"
+
+
+def test_policy_stops_a_script_that_slipped_in(browser: Browser) -> None:
+    browser.run(
+        "document.body.append(Object.assign(document.createElement('script'), {textContent: 'document.title = 1'}))"
+    )
+    browser.run("fetch('http://127.0.0.1:9/').catch(() => 0)")
+    assert browser.run("document.title") != "1"
+    assert any("Content Security Policy" in error for error in browser.errors)
+
+
+def shown(browser: Browser) -> int:
+    return int(browser.run("document.querySelector('#count').textContent.match(/300.*?(\\d+)|(\\d+) of 300/)[1]"))
+
+
+def choose(browser: Browser, name: str, value: str) -> None:
+    browser.run(
+        f"(f => {{ f.value = {value!r}; f.dispatchEvent(new Event('input', {{bubbles: true}})) }})"
+        f"(document.querySelector('#filters').elements.{name})"
+    )
+
+
+def test_filters_by_model_type_product_finding_and_text(browser: Browser) -> None:
+    whole = shown(browser)
+    assert whole == 300
+    choose(browser, "type", "unanswerable")
+    unanswerable = shown(browser)
+    assert 0 < unanswerable < whole
+    choose(browser, "model", "v2")
+    assert browser.run("document.querySelectorAll('.question .marks')[0].children.length") == 1
+    choose(browser, "finding", "check:article")
+    assert 0 < shown(browser) < unanswerable
+    choose(browser, "type", "")
+    product = browser.run("document.querySelector('#filters').elements.product.options[2].value")
+    choose(browser, "product", product)
+    assert product in browser.run("document.querySelector('.question .about').textContent")
+    choose(browser, "text", "그런 말은 어디에도 없다")
+    assert browser.run("document.querySelectorAll('.question').length") == 0
+
+
+def test_list_is_drawn_as_it_is_asked_for(browser: Browser) -> None:
+    assert browser.run("document.querySelectorAll('.question').length") == 40
+    assert browser.run("document.querySelectorAll('.detail').length") == 0
+    browser.run("document.querySelector('#more').click()")
+    assert browser.run("document.querySelectorAll('.question').length") == 80
+    browser.run("dispatchEvent(new Event('beforeprint'))")
+    assert browser.run("document.querySelectorAll('.question').length") == 300
+
+
+def test_fault_is_marked_and_its_clause_stands_beside_it(browser: Browser) -> None:
+    choose(browser, "finding", "check:quantity")
+    browser.run("document.querySelector('.question').open = true")
+    browser.wait("document.querySelector('.detail')")
+    assert browser.run("[...document.querySelectorAll('.detail mark.fault')].some(m => m.textContent === '7,700만원')")
+    answer, clause = (
+        browser.run(f"document.querySelector('.detail {part}').getBoundingClientRect().toJSON()")
+        for part in (".answer", ".clause[open] .text")
+    )
+    assert clause["left"] >= answer["right"] and clause["width"] > 200
+
+
+def test_works_by_keyboard(browser: Browser) -> None:
+    browser.run("document.querySelector('.question summary').focus()")
+    browser.press("ArrowDown")
+    assert browser.run("document.activeElement.closest('.question').querySelector('.id').textContent") == "q002"
+    browser.press("Enter")
+    browser.wait("document.querySelectorAll('.question')[1].open && document.querySelector('.detail')")
+    browser.press("/")
+    assert browser.run("document.activeElement.name") == "text"
+
+
+def test_speaks_korean_and_english(browser: Browser) -> None:
+    heading = "document.querySelector('#comparison h2').innerText"
+    assert browser.run(heading) == "모델 비교"
+    browser.run("document.querySelector('#language').click()")
+    assert browser.run(heading) == "The models compared" and browser.run("document.documentElement.lang") == "en"
+    assert browser.run("document.querySelector('#filters').elements.finding.options[1].textContent") == "Any finding"
+    browser.run("document.querySelector('#language').click()")
+
+
+#: WCAG contrast of every visible text against the colour behind it; the worst ten.
+CONTRAST = """
+(() => {
+  const rgb = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const linear = (v) => (v /= 255) <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+  const light = (colour) => {
+    const [r, g, b] = rgb(colour).map(linear);
+    return .2126 * r + .7152 * g + .0722 * b;
+  };
+  const behind = (node) => {
+    const colour = node ? getComputedStyle(node).backgroundColor : 'rgb(255, 255, 255)';
+    return rgb(colour)[3] === 0 ? behind(node.parentElement) : colour;
+  };
+  const found = [];
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const node = walk.currentNode.parentElement;
+    const seen = walk.currentNode.textContent.trim() && node.getClientRects().length;
+    if (!seen || ['SCRIPT', 'STYLE', 'OPTION'].includes(node.tagName)) continue;
+    const style = getComputedStyle(node);
+    const pair = [light(node instanceof SVGElement ? style.fill : style.color), light(behind(node))];
+    found.push([(Math.max(...pair) + .05) / (Math.min(...pair) + .05), node.outerHTML.slice(0, 80)]);
+  }
+  return found.sort((a, b) => a[0] - b[0]).slice(0, 10);
+})()
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_is_readable(browser: Browser, scheme: str) -> None:
+    browser.look(1200, 900, scheme=scheme)
+    browser.run("document.querySelectorAll('details').forEach(d => d.open = true)")
+    browser.wait("document.querySelectorAll('.detail').length === 40")
+    worst = browser.run(CONTRAST)
+    assert worst[0][0] >= 4.5, worst
+    background = browser.run("getComputedStyle(document.body).backgroundColor")
+    assert (background == "rgb(255, 255, 255)") == (scheme == "light")
+
+
+def test_fits_a_narrow_window_and_paper(browser: Browser, tmp_path: Path) -> None:
+    browser.look(360, 800)
+    assert browser.run("document.documentElement.scrollWidth") <= 360
+    browser.look(1200, 900, scheme="dark", media="print")
+    assert browser.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert browser.run("getComputedStyle(document.querySelector('nav')).display") == "none"
+    browser.look(1200, 900)
+    browser.pdf(tmp_path / "report.pdf")
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
