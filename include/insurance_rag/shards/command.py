@@ -1,7 +1,7 @@
 """Cut the chunks into one shard per API key, in proportion to the quota, and prove that each chunk is in exactly one.
 
 Writes RUN/plan.json and RUN/chunked_data.jsonl. Keys: --keys keys.json, a list of {"id", "key", "project"?, "rpm"?,
-"tpm"?, "rpd"?}, or GEMINI_API_KEYS=k1,k2. With --previous the answers of an earlier run are taken over by content.
+"tpm"?, "rpd"?}, or GEMINI_API_KEYS=k1,k2. With --previous the answers of earlier runs are taken over by content.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--chunks", required=True, help='chunk file (JSON lines), or "sample"')
     parser.add_argument("--keys", type=Path, help="keys.json; without it GEMINI_API_KEYS")
     parser.add_argument("--out", required=True, type=Path, help="run folder")
-    parser.add_argument("--previous", type=Path, help="earlier run folder: only new and changed chunks are asked for")
+    parser.add_argument(
+        "--previous", type=Path, nargs="+", metavar="RUN", help="earlier runs, newest first: ask only for what is new"
+    )
     add_teacher_arguments(parser)
 
 
@@ -74,7 +76,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise WrongInput(problems)
     plan = write_plan(make_plan(chunks, keys, config, args.keys), folder, chunks)
     if args.previous:
-        plan = take_over(RunFolder(args.previous), folder)
+        plan = take_over(folder, [RunFolder(path) for path in args.previous])
     shards = [{"shard": s.shard, "label": s.label, "chunks": len(s.chunk_ids)} for s in plan.shards]
     facts: dict[str, Any] = {"plan_id": plan.plan_id, "rows": plan.chunks, "shards": shards, "proof": plan.proof}
     if plan.refresh:

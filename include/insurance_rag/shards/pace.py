@@ -184,6 +184,8 @@ class Pace:
             call.tokens = e["in"]
         took = e["t"] - call.at
         self.latency = took if not self.latency else 0.9 * self.latency + 0.1 * took
+        # What came back late may have arrived late: its place in the server's window begins then.
+        call.at += min(max(0.0, took - self.latency), 2 * self._first_margin)
         self.books[call.shard].update(answers=1, tokens_in=e["in"], tokens_out=e["out"])
         self._recover(pool, e["t"])
 
@@ -223,19 +225,19 @@ class Pace:
         if call.at <= pool.learned_at:
             return
         used = pool.used(metric, call.at - self.window, call.at)
-        known = pool.limits.get(metric)
+        known = self._known(pool, metric)
         if e["limit"] is not None:
             pool.limits[metric] = self.prior[metric] = e["limit"]
             pool.guessed = False
         elif known is None or pool.guessed:
             pool.limits[metric], pool.guessed = max(1.0, used), metric == "requests"
-        limit = pool.limits[metric]
+        limit = pool.limits.get(metric, known or 1.0)
         explained = used + (1 if metric == "requests" else call.tokens) > EXPLAINED * limit
         if e["limit"] is None or not explained:
             pool.paused_until = max(pool.paused_until, t + min(e["wait"], self.window))
         if not explained and not self._same_project(pool, call, limit, metric):
             self._unexplained(pool, t)
-        elif explained and known == limit:
+        elif explained and known == limit and call.ordinal <= limit:  # else it was a probe
             self._at_the_edge(pool, metric, e["wait"], t)
         pool.learned_at = self.probed_at = t
 
@@ -329,17 +331,22 @@ class Pace:
             at = max(at, self._free_at(pool, "tokens", ask.chars * self.tokens_per_char, tokens, now))
         return at - now
 
+    def _known(self, pool: Pool, metric: Metric) -> float | None:
+        """The pool's own limit, else what another pool learnt, unless this one was granted more."""
+        if metric in pool.limits:
+            return pool.limits[metric]
+        return None if metric == "requests" and pool.beyond_prior else self.prior.get(metric)
+
     def _prior(self, pool: Pool) -> float | None:
-        return None if "requests" in pool.limits or pool.beyond_prior else self.prior.get("requests")
+        return None if "requests" in pool.limits else self._known(pool, "requests")
 
     def _limit(self, pool: Pool, metric: Metric) -> float | None:
-        limit = pool.limits.get(metric)
-        if limit is None and not (metric == "requests" and pool.beyond_prior):
-            limit = self.prior.get(metric)
-            if limit is not None and metric == "requests" and self._may_probe(pool, limit):
-                limit += 1
+        """What the pool is paced by now."""
+        limit = self._known(pool, metric)
         if limit is None:
             return None
+        if metric == "requests" and metric not in pool.limits and self._may_probe(pool, limit):
+            limit += 1
         return limit * pool.token_safety if metric == "tokens" else max(1.0, math.floor(limit * pool.factor))
 
     def _may_probe(self, pool: Pool, limit: float) -> bool:

@@ -19,9 +19,9 @@ from insurance_rag.shards.content import Content
 
 
 class Refresh(Record):
-    """What an earlier run spares this one."""
+    """What earlier runs spare this one."""
 
-    previous: str
+    previous: list[str] = Field(description="their folders, newest first")
     added: int
     changed: int
     removed: int = Field(description="chunks that are gone; their pairs are retired")

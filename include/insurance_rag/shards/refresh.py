@@ -1,28 +1,34 @@
-"""A refresh pays for news alone: answers of an earlier run are taken over by content."""
+"""A refresh pays for news alone: answers of earlier runs are taken over by content."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any
+
 from insurance_rag.artifacts import RunFolder, write_jsonl
-from insurance_rag.chunks import diff_chunks, read_chunks
+from insurance_rag.chunks import ChunkDiff, diff_chunks, read_chunks
 from insurance_rag.shards.content import Content
 from insurance_rag.shards.jobs import read_jobs
 from insurance_rag.shards.ledger import Ledger
 from insurance_rag.shards.plan import Plan, Refresh, read_plan, save_plan
 
 
-def take_over(previous: RunFolder, run: RunFolder) -> Plan:
-    """Copy what `previous` answered for the contents of `run` into its journal; returns the plan with the account.
+def take_over(run: RunFolder, previous: Sequence[RunFolder]) -> Plan:
+    """Copy what earlier runs, newest first, answered for the contents of `run` into its journal.
 
-    Pairs of removed chunks are retired by not being copied. The earlier run is left as it is.
+    Returns the plan with the account: what was added, changed and removed since the newest, and the calls saved. Runs
+    that never finished count too; a folder without a journal has nothing to give. Pairs of removed chunks are retired
+    by not being copied. The earlier runs are left as they are.
     """
     plan = read_plan(run)
-    difference = diff_chunks(read_chunks(previous.chunks), read_chunks(run.chunks))
-    with Ledger(previous.journal) as old:
-        ids = {i for shard in plan.shards for i in shard.chunk_ids}
-        jobs = {job.key: job for job in read_jobs(run, Content.of(plan.config), ids) if job.key in old}
-        saved = write_jsonl(run.journal / "previous.jsonl", old.records(list(jobs)))
+    earlier = [folder for folder in previous if folder.root.resolve() != run.root.resolve()]
+    ids = {i for shard in plan.shards for i in shard.chunk_ids}
+    keys = dict.fromkeys(job.key for job in read_jobs(run, Content.of(plan.config), ids))
+    saved = write_jsonl(run.journal / "previous.jsonl", _answers(list(keys), earlier))
+    difference = _difference(run, earlier)
     refresh = Refresh(
-        previous=str(previous.root.resolve()),
+        previous=[str(folder.root.resolve()) for folder in earlier],
         added=len(difference.added),
         changed=len(difference.changed),
         removed=len(difference.removed),
@@ -31,3 +37,16 @@ def take_over(previous: RunFolder, run: RunFolder) -> Plan:
     plan = plan.model_copy(update={"refresh": refresh})
     save_plan(plan, run)
     return plan
+
+
+def _answers(keys: list[str], earlier: Sequence[RunFolder]) -> Iterator[dict[str, Any]]:
+    with ExitStack() as stack:
+        ledgers = [stack.enter_context(Ledger(folder.journal)) for folder in earlier]
+        for key in keys:
+            if ledger := next((ledger for ledger in ledgers if key in ledger), None):
+                yield ledger.record(key)
+
+
+def _difference(run: RunFolder, earlier: Sequence[RunFolder]) -> ChunkDiff:
+    newest = next((folder.chunks for folder in earlier if folder.chunks.exists()), None)
+    return diff_chunks(read_chunks(newest) if newest else [], read_chunks(run.chunks))
