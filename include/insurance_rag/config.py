@@ -420,6 +420,7 @@ class ValidationConfig(Config):
         "evidence",
         "leak",
         "near_duplicate",
+        "not_retrieved",
     )
     """Rules in the order they are tried, each a function of that name in `insurance_rag.validation`."""
     min_output: int = Field(default=10, ge=1)
@@ -441,7 +442,7 @@ class ValidationConfig(Config):
     retriever_check: bool = True
     """Search every question with BM25 and note the rank of its clause."""
     max_rank: int | None = Field(default=None, ge=1)
-    """Drop rows whose question ranks its clause behind this; None only reports."""
+    """Drop rows whose question ranks its clause behind this, as `not_retrieved`; None only reports."""
     workers: int | None = Field(default=None, ge=1)
     """Processes; None takes one a core, and a single one for few rows."""
     dataset: DatasetConfig = DatasetConfig()

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from insurance_rag.dataset.build import CHAT, HELDOUT, MERGED, PLAIN, RAG, Built, build_datasets
+from insurance_rag.dataset.build import CHAT, HELDOUT, MERGED, PLAIN, RAG, Built, Rows, build_datasets
 
-__all__ = ["CHAT", "HELDOUT", "MERGED", "PLAIN", "RAG", "Built", "build_datasets"]
+__all__ = ["CHAT", "HELDOUT", "MERGED", "PLAIN", "RAG", "Built", "Rows", "build_datasets"]

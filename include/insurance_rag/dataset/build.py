@@ -20,7 +20,21 @@ PLAIN, RAG, MERGED = "train_dataset.json", "train_dataset_rag.json", "train_data
 HELDOUT, CHAT = "heldout.json", "train_dataset_chat.json"
 
 Row = dict[str, Any]
-Hashes = Any  # numpy uint64, one a row
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Row numbers in order, and what is known of each: `row(i)` reads it, `digests[i]` is its content's hash."""
+
+    training: Sequence[int]
+    heldout: Sequence[int]
+    row: Callable[[int], Row]
+    digests: Any
+    answerable: Sequence[bool]
+
+    def chance(self, i: int, seed: int, purpose: int) -> float:
+        """A number in [0, 1) that belongs to the row's content."""
+        return chance(self.digests[i], seed, purpose)
 
 
 @dataclass
@@ -34,55 +48,47 @@ class Built:
 
 
 def build_datasets(
-    training: Sequence[int],
-    heldout: Sequence[int],
-    row: Callable[[int], Row],
-    digests: Hashes,
+    rows: Rows,
     chunks: Sequence[Chunk],
     out: Path,
     config: DatasetConfig,
     on_row: Callable[[], None] = lambda: None,
 ) -> Built:
-    """Write every data file of `out`: `row(i)` reads a row, `digests[i]` is its hash, `chunks` may be trained on."""
+    """Write every data file of `out`; `chunks` are those that may be trained on."""
     contexts = Contexts(chunks, config)
-    refused = choose_unanswerable(training, row, digests, contexts, config)
-    crowded = {i for i in training if _chance(digests[i], config.seed, 1) < config.distractor_share}
+    refused = choose_unanswerable(rows, contexts, config)
     built = Built()
     with _writers(out, config) as writers:
-        for i in training:
-            one = row(i)
+        for i in rows.training:
+            one = rows.row(i)
             if one["answerable"]:
                 writers[PLAIN].write(plain_example(one))
             writers[MERGED].write(merged_example(one))
-            for example in _rag_examples(one, i in crowded, refused.get(i), contexts):
+            crowded = rows.chance(i, config.seed, 1) < config.distractor_share
+            for example in _rag_examples(one, crowded, refused.get(i), contexts):
                 _write_rag(example, writers, built)
             on_row()
-        for i in heldout:
-            writers[HELDOUT].write(rag_example(row(i)))
+        for i in rows.heldout:
+            writers[HELDOUT].write(rag_example(rows.row(i)))
             on_row()
     built.rows = {name: writer.rows for name, writer in writers.items()}
     return built
 
 
-def choose_unanswerable(
-    training: Sequence[int], row: Callable[[int], Row], digests: Hashes, contexts: Contexts, config: DatasetConfig
-) -> dict[int, list[Chunk]]:
+def choose_unanswerable(rows: Rows, contexts: Contexts, config: DatasetConfig) -> dict[int, list[Chunk]]:
     """Rows whose question is asked once more without its answer, and the clauses shown then, to reach the share.
 
     Generated rows that are labelled unanswerable count towards the share.
     """
-    if not training or config.unanswerable_share == 0:
-        return {}
-    there = sum(not row(i)["answerable"] for i in training)
     share = config.unanswerable_share
-    wanted = round((share * len(training) - there) / (1 - share))
+    there = sum(not rows.answerable[i] for i in rows.training)
+    wanted = round((share * len(rows.training) - there) / (1 - share))
     chosen: dict[int, list[Chunk]] = {}
-    for i in sorted(training, key=lambda i: (_chance(digests[i], config.seed, 2), i)):
+    for i in sorted(rows.training, key=lambda i: (rows.chance(i, config.seed, 2), i)) if wanted > 0 else []:
+        if rows.answerable[i] and (clauses := contexts.without_answer(rows.row(i))):
+            chosen[i] = clauses
         if len(chosen) >= wanted:
             break
-        one = row(i)
-        if one["answerable"] and (clauses := contexts.without_answer(one)):
-            chosen[i] = clauses
     return chosen
 
 
@@ -103,7 +109,7 @@ def _write_rag(example: Row, writers: dict[str, RowWriter], built: Built) -> Non
     built.distractors += beside
 
 
-def _chance(digest: Any, seed: int, purpose: int) -> float:
+def chance(digest: Any, seed: int, purpose: int) -> float:
     """A number in [0, 1) that belongs to the row's content."""
     mixed = (int(digest) ^ (seed * 0x9E3779B97F4A7C15) ^ (purpose << 40)) * 0xD6E8FEB86659FD93 % 2**64
     return ((mixed ^ (mixed >> 32)) * 0xD6E8FEB86659FD93 % 2**64) / 2**64
@@ -120,6 +126,6 @@ def _writers(out: Path, config: DatasetConfig) -> Iterator[dict[str, RowWriter]]
         yield writers
 
 
-def chances(digests: Hashes, seed: int) -> Any:
+def chances(digests: Any, seed: int) -> Any:
     """One number a row by which a cap decides what it leaves out."""
-    return np.array([_chance(d, seed, 3) for d in digests])
+    return np.array([chance(d, seed, 3) for d in digests])

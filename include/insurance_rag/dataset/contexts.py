@@ -7,8 +7,9 @@ but the row, the clauses and the seed.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from random import Random
 from typing import Any
@@ -40,7 +41,9 @@ class Contexts:
             self._by_title[title(chunk)].append(i)
             self._by_source[chunk.metadata.source].append(i)
             self._by_kind[chunk.metadata.policy_type].append(i)
+        self._pool = lru_cache(maxsize=5000)(self._find_pool)
         self._grams = lru_cache(maxsize=5000)(lambda i: _grams(self._chunks[i].text))
+        self._numbers = lru_cache(maxsize=5000)(lambda i: {q.key for q in quantities(self._chunks[i].text)})
 
     def with_distractors(self, row: dict[str, Any]) -> list[Chunk]:
         """The right clause among 2-4 that lack the answer, in any order; alone where the row has no known clause."""
@@ -84,31 +87,35 @@ class Contexts:
         """The same heading in other products, where the question names its own; then the neighbourhood."""
         own = self._chunks[self._at[row["chunk_id"]]]
         siblings = [i for i in self._by_title[title(own)] if self._chunks[i].metadata.source != own.metadata.source]
-        for i in _shuffled(siblings, chance, 8):
+        for i in _some(siblings, chance, 8):
             if names_product(row["instruction"], own, self._chunks[i]):
                 yield i
         yield from self._beside(row, chance)
 
-    def _beside(self, row: dict[str, Any], chance: Random) -> Iterator[int]:
-        """Other headings of the same document, which share its words, and of other products of its kind."""
-        own_at = self._at[row["chunk_id"]]
-        own = self._chunks[own_at]
-        document = self._by_source[own.metadata.source]
-        near = [i for i in range(own_at - 6, own_at + 7) if 0 <= i < len(self._chunks)]
-        near = [i for i in near if self._chunks[i].metadata.source == own.metadata.source]
-        same_kind = self._by_kind[own.metadata.policy_type]
-        for i in _mixed(_shuffled(near, chance, 12), _shuffled(same_kind, chance, 8), _shuffled(document, chance, 8)):
-            if title(self._chunks[i]) != title(own) and _overlap(self._grams(i), self._grams(own_at)) < TOO_ALIKE:
-                yield i
+    def _beside(self, row: dict[str, Any], chance: Random) -> list[int]:
+        """Clauses that may stand beside the right one, in any order."""
+        pool = self._pool(self._at[row["chunk_id"]])
+        return chance.sample(pool, len(pool))
 
-    def _lacking(self, row: dict[str, Any], candidates: Iterator[int]) -> Iterator[Chunk]:
+    def _find_pool(self, own_at: int) -> list[int]:
+        """Other headings of the same document, which share its words, and of other products of its kind."""
+        own = self._chunks[own_at]
+        chance = Random(sha256_text(str(self._config.seed), "pool", own.chunk_id))
+        document, same_kind = self._by_source[own.metadata.source], self._by_kind[own.metadata.policy_type]
+        place = bisect_left(document, own_at)
+        near = document[max(0, place - 6) : place + 7]
+        pool = dict.fromkeys([*near, *_some(document, chance, 8), *_some(same_kind, chance, 8)])
+        mine = self._grams(own_at)
+        return [i for i in pool if title(self._chunks[i]) != title(own) and _overlap(self._grams(i), mine) < TOO_ALIKE]
+
+    def _lacking(self, row: dict[str, Any], candidates: Iterable[int]) -> Iterator[Chunk]:
         quote, answer = squeeze(row["evidence"]), _grams(row["output"])
         numbers = {q.key for q in quantities(row["output"])}
         for i in candidates:
             text = self._chunks[i].text
             if quote and quote in squeeze(text):
                 continue
-            other_numbers = bool(numbers) and not numbers <= {q.key for q in quantities(text)}
+            other_numbers = bool(numbers) and not numbers <= self._numbers(i)
             if other_numbers or len(answer & self._grams(i)) < HALF_ANSWERED * len(answer):
                 yield self._chunks[i]
 
@@ -147,15 +154,5 @@ def _overlap(a: frozenset[str], b: frozenset[str]) -> float:
     return len(a & b) / max(1, min(len(a), len(b)))
 
 
-def _shuffled(positions: Sequence[int], chance: Random, most: int) -> list[int]:
+def _some(positions: Sequence[int], chance: Random, most: int) -> list[int]:
     return chance.sample(positions, min(most, len(positions)))
-
-
-def _mixed(*lists: list[int]) -> Iterator[int]:
-    """One of each list in turn, nothing twice."""
-    seen: set[int] = set()
-    for n in range(max(map(len, lists), default=0)):
-        for some in lists:
-            if n < len(some) and some[n] not in seen:
-                seen.add(some[n])
-                yield some[n]

@@ -1,8 +1,8 @@
 """Rows of the three formats. `text` is the spec's row to the character; prompt and completion are its halves.
 
-The prompt ends with `### 출력\\n`, where the model's answer begins, so that the loss can be taken on the answer alone. No
-completion holds an end-of-sequence token: the trainer appends its tokenizer's own. Only `text` of the RAG rows spells
-out the spec's.
+The prompt ends with `### 출력\\n`, where the model's answer begins, so that the loss can be taken on the answer alone.
+No completion holds an end-of-sequence token: the trainer appends its tokenizer's own. Only `text` of the RAG rows
+spells out the spec's.
 """
 
 from __future__ import annotations

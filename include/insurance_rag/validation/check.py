@@ -40,6 +40,7 @@ class Checked:
     rows: list[bytes] = field(default_factory=list)
     dropped_by: list[int] = field(default_factory=list)
     """Position of the first row rule that drops it, or KEPT."""
+    answerable: list[bool] = field(default_factory=list)
     questions: list[int] = field(default_factory=list)
     """64-bit hash of the instruction."""
     spans: dict[int, str] = field(default_factory=dict)
@@ -126,6 +127,7 @@ def _append(checked: Checked, row: Row, drop: int, context: Context) -> None:
     checked.keys.append(f"{row.chunk_id}\0{row.type}\0{digest}")
     checked.rows.append(encoded)
     checked.dropped_by.append(drop)
+    checked.answerable.append(row.answerable)
     question = hashlib.blake2b(row.instruction.encode("utf-8", "replace"), digest_size=8)
     checked.questions.append(int.from_bytes(question.digest(), "little"))
     checked.mended.update(row.mended)
@@ -212,6 +214,7 @@ class Table:
         columns = {
             "size": np.array([len(row) for row in checked.rows], dtype=np.int64),
             "dropped_by": np.array(checked.dropped_by, dtype=np.int16),
+            "answerable": np.array(checked.answerable, dtype=bool),
             "question": np.array(checked.questions, dtype=np.uint64),
             "part": np.full(len(checked.keys), checked.part, dtype=np.int32),
             "bands": checked.bands,
@@ -229,6 +232,7 @@ class Table:
         starts = np.cumsum(columns["size"]) - columns["size"]
         self._starts, self._sizes = starts[order], columns["size"][order]
         self.dropped_by: Any = columns["dropped_by"][order]
+        self.answerable: Any = columns["answerable"][order]
         self.questions: Any = columns["question"][order]
         self.part: Any = columns["part"][order]
         self.bands: Any = columns["bands"][order] if "bands" in columns else None

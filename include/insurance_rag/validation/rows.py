@@ -160,7 +160,7 @@ def _cleaned(raw: dict[str, Any]) -> Row:
         input=texts["input"],
         output=texts["output"].strip(),
         evidence=texts["evidence"],
-        answerable=answerable is True,
+        answerable=answerable is True and kind != "unanswerable",
         meta={**(meta if isinstance(meta, dict) else {}), **extra},
         problem=problem,
         mended=tuple(name for name in ("instruction", "output", "evidence") if texts[name] != given[name]),
@@ -186,8 +186,3 @@ def _safe(value: Any) -> str:
 def _kind(value: Any) -> str:
     names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
-
-
-def is_refusal_row(row: Row) -> bool:
-    """A refusal that was asked for: labelled unanswerable."""
-    return not row.answerable or row.type == "unanswerable"

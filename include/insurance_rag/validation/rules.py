@@ -28,7 +28,7 @@ from insurance_rag.korean import (
     squeeze,
     unsupported,
 )
-from insurance_rag.validation.rows import Row, is_refusal_row
+from insurance_rag.validation.rows import Row
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def cut_off(row: Row, context: Context) -> str | None:
 
 def evasive(row: Row, context: Context) -> str | None:
     """The answer evades ("명시되어 있지 않습니다"), and no refusal was asked for."""
-    if is_refusal_row(row):
+    if not row.answerable:  # a refusal that was asked for
         return None
     span = evasion(row.output)
     if span is None or (context.config.keep_partial_evasions and refusal(row.output) == "partial"):
@@ -108,7 +108,7 @@ def malformed(row: Row, context: Context) -> str | None:
 
 def missed_refusal(row: Row, context: Context) -> str | None:
     """Labelled unanswerable, and yet it answers."""
-    return row.output if is_refusal_row(row) and refusal(row.output) != "full" else None
+    return row.output if not row.answerable and refusal(row.output) != "full" else None
 
 
 def echoes_prompt(row: Row, context: Context) -> str | None:
@@ -196,7 +196,7 @@ def unsupported_number(row: Row, context: Context) -> str | None:
 def evidence(row: Row, context: Context) -> str | None:
     """Its evidence is no quote of its clause."""
     quote = squeeze(row.evidence.strip(" \"'“”‘’…."))
-    if not quote or is_refusal_row(row):
+    if not quote or not row.answerable:
         return None
     clause = context.clause(row).squeezed
     pieces = [p for s in sentences(row.evidence) if (p := squeeze(s.text.strip(" \"'“”‘’….")))]
@@ -232,8 +232,8 @@ RULES: dict[str, Rule] = {
     "leak": leak,
 }
 
-#: Rules that compare rows with each other; see `sets.py`.
-SET_RULES = ("duplicate", "near_duplicate")
+#: Rules that need more than the row: other rows (`sets.py`), the retriever (`ranks.py`).
+SET_RULES = ("duplicate", "near_duplicate", "not_retrieved")
 
 #: Reasons that another try of the teacher can mend.
 MENDABLE = frozenset(RULES) - {"unknown_chunk", "stale_clause", "leak", "malformed"}

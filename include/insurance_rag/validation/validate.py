@@ -5,13 +5,16 @@ The result depends on the rows, the clauses and the configuration alone: not on 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from insurance_rag.artifacts import atomic_write, sha256_file, sha256_text, write_json, write_jsonl, write_manifest
 from insurance_rag.config import ValidationConfig
-from insurance_rag.dataset import build_datasets
+from insurance_rag.dataset import Built, Rows, build_datasets
 from insurance_rag.dataset.card import render_card
 from insurance_rag.dataset.contexts import product
 from insurance_rag.dataset.hub import push_to_hub
@@ -20,6 +23,7 @@ from insurance_rag.progress import Progress
 from insurance_rag.records import Chunk, Question
 from insurance_rag.validation.check import KEPT, Job, Table, check_blocks, check_rules
 from insurance_rag.validation.leaks import Split, make_split
+from insurance_rag.validation.ranks import UNRANKED, rank_report, rank_rows
 from insurance_rag.validation.report import drift, make_report, read_report
 from insurance_rag.validation.rows import find_parts, part_label, read_blocks
 from insurance_rag.validation.rules import MENDABLE
@@ -50,31 +54,17 @@ def validate_parts(
     known = {chunk.chunk_id: chunk for chunk in chunks or []}
     split = make_split(list(known.values()), questions, config) if questions and known else Split()
     texts = None if chunks is None else {i: chunk.text for i, chunk in known.items()}
-    table = Table(out, texts)
-    try:
+    with contextlib.closing(Table(out, texts)) as table:
         judge_rows(table, files, Job(config, texts, split.leaking, split.questions), known, progress)
+        ranks = _rank(table, known, config, progress)
         chosen = select(table, known, split, config.dataset)
-        trainable = [c for c in known.values() if split.may_train(c)]
-        with Progress(
-            "validate", "files", total=len(chosen.training) + len(chosen.heldout), unit="rows", folder=progress
-        ) as bar:
-            built = build_datasets(
-                chosen.training,
-                chosen.heldout,
-                lambda i: table.row(i).fields,
-                table.digests,
-                trainable,
-                out,
-                config.dataset,
-                bar.advance,
-            )
+        built = _build(table, chosen, [c for c in known.values() if split.may_train(c)], ranks, out, config, progress)
         labels = [part_label(path) for path in files]
         report = make_report(table, chosen, built, split, config, labels, list(known.values()))
+        report["retriever"] = rank_report(ranks)
         if before:
             report["drift"] = drift(report, before)
         write_jsonl(out / "rejects.jsonl", _rejects(table, chosen, config, labels))
-    finally:
-        table.close()
     return _finish(out, report, files, config)
 
 
@@ -92,6 +82,38 @@ def judge_rows(
             raise WrongInput([f"{path}: holds no rows; generate again" for path in files])
         table.freeze()
         apply_set_rules(table, job.config, lambda chunk_id: products.get(chunk_id, ""))
+
+
+def _rank(table: Table, chunks: dict[str, Chunk], config: ValidationConfig, progress: Path | None) -> Any:
+    """Ranks of the rows that passed so far; those behind `max_rank` are dropped as `not_retrieved`."""
+    if not config.retriever_check or "not_retrieved" not in config.rules:
+        return rank_rows(table, [], list(chunks.values()), config)
+    passed = np.flatnonzero(table.dropped_by == KEPT).tolist()
+    with Progress("validate", "retriever", total=len(passed), unit="questions", folder=progress) as bar:
+        ranks = rank_rows(table, passed, list(chunks.values()), config, bar.advance)
+    for i in np.flatnonzero(ranks > config.max_rank).tolist() if config.max_rank else []:
+        table.dropped_by[i] = config.rules.index("not_retrieved")
+        table.spans[i] = f"rank {ranks[i]}"
+    return ranks
+
+
+def _build(
+    table: Table,
+    chosen: Selection,
+    trainable: Sequence[Chunk],
+    ranks: Any,
+    out: Path,
+    config: ValidationConfig,
+    progress: Path | None,
+) -> Built:
+    def row(i: int) -> dict[str, Any]:
+        fields = table.row(i).fields
+        return fields | {"meta": fields["meta"] | {"retriever_rank": int(ranks[i])}} if ranks[i] != UNRANKED else fields
+
+    rows = Rows(chosen.training, chosen.heldout, row, table.digests, table.answerable)
+    total = len(chosen.training) + len(chosen.heldout)
+    with Progress("validate", "files", total=total, unit="rows", folder=progress) as bar:
+        return build_datasets(rows, trainable, out, config.dataset, bar.advance)
 
 
 def _rejects(
