@@ -48,7 +48,7 @@ def read_shared_arguments(args: argparse.Namespace) -> dict[str, Any]:
     if problems:
         raise WrongInput(problems)
     settings = parse_settings(args.set)
-    settings.pop("decoding", None)
+    decoding = settings.pop("decoding", {})
     run = args.out.parent  # the stage's folder in a run folder has the run's progress folder beside it
     return {
         "questions": read_questions(args.questions)[: args.limit],
@@ -56,6 +56,7 @@ def read_shared_arguments(args: argparse.Namespace) -> dict[str, Any]:
         "base_model": args.base_model,
         "adapters": {name: Path(folder) for name, _, folder in (a.partition("=") for a in args.adapter)},
         "out": args.out,
+        "settings": decoding,
         "config": EvaluationConfig.parse(settings, "--set"),
         "cache": args.cache,
         "progress": run / "progress" if (run / "plan.json").exists() else None,
@@ -63,11 +64,14 @@ def read_shared_arguments(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    from insurance_rag.config import DecodingConfig, parse_settings
+    import os
+
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # beside other load, spinning threads make a step 10x slower
+    from insurance_rag.config import DecodingConfig
     from insurance_rag.evaluation.run import evaluate
 
     arguments = read_shared_arguments(args)
-    decoding = DecodingConfig.preset(args.decoding).model_dump() | parse_settings(args.set).get("decoding", {})
+    decoding = DecodingConfig.preset(args.decoding).model_dump() | arguments.pop("settings")
     if args.source_faithful:
         arguments["config"] = arguments["config"].model_copy(update={"source_faithful": True})
     return evaluate(**arguments, decoding=DecodingConfig.parse(decoding, "--set decoding"))

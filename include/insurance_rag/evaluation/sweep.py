@@ -23,17 +23,17 @@ PENALTIES = (1.0, 1.05, 1.1, 1.2)
 PRESETS = ("before", "after", "default")
 
 
-def arms() -> dict[str, DecodingConfig]:
-    """Every setting of the factorial and the three presets, by a name that says what it is."""
+def make_arms(settings: Mapping[str, Any]) -> dict[str, DecodingConfig]:
+    """Every setting of the factorial and the three presets, by a name that says what it is; all with `settings`."""
     off = {"stop_strings": (), "stop_loops": False, "stop_phrases": (), "trim_foreign_tail": False}
     found = {name: DecodingConfig.preset(name) for name in PRESETS}
     for penalty, scope, stop in product(PENALTIES, ("generated", "prompt"), (True, False)):
         if penalty == 1.0 and scope == "prompt":
             continue  # no penalty has no scope
         name = f"penalty {penalty} on {scope}, stop {'on' if stop else 'off'}"
-        settings = {"repetition_penalty": penalty, "penalty_scope": scope, **({} if stop else off)}
-        found[name] = DecodingConfig.model_validate(settings)
-    return found
+        factors = {"repetition_penalty": penalty, "penalty_scope": scope, **({} if stop else off)}
+        found[name] = DecodingConfig.model_validate(factors)
+    return {name: DecodingConfig.parse({**arm.model_dump(), **settings}, "decoding") for name, arm in found.items()}
 
 
 def is_tuning(question_id: str) -> bool:
@@ -48,28 +48,30 @@ def sweep(
     out: Path,
     config: EvaluationConfig | None = None,
     *,
+    settings: Mapping[str, Any] | None = None,
     cache: Path | None = None,
     progress: Path | None = None,
 ) -> dict[str, Any]:
     """Answer every question of the tuning half with every arm, and of the other half with the presets and the winners.
 
     Writes sweep.json: {tuning: {ARM: {MODEL: rates}}, best: {MODEL: ARM}, report: {MODEL: {ARM: rates}},
-    before_after: {MODEL: paired test}}. Resumes by content like `evaluate`. Uses the first context source only.
+    before_after: {MODEL: paired test}}. `settings` (of DecodingConfig) hold for every arm. Resumes by content like
+    `evaluate`. Uses the first context source only.
     """
     config = (config or EvaluationConfig()).model_copy(update={"contexts": (config or EvaluationConfig()).contexts[:1]})
     check_inputs(questions, chunks, adapters)
     RunFolder(out).create()
-    models = [BASE, *adapters]
+    models, arms = [BASE, *adapters], make_arms(settings or {})
     retriever = build_retriever(config.retrieval.kind, chunks, cache, config.retrieval)
     with open_answerer(base_model, adapters, config) as answerer:
-        longest = max(arm.max_new_tokens for arm in arms().values())
+        longest = max(arm.max_new_tokens for arm in arms.values())
         cases = list(make_cases(questions, chunks, retriever, config, answerer.context_limit - longest, answerer))
         halves = [[c for c in cases if is_tuning(c.question.question_id) == half] for half in (True, False)]
 
         def ask(half: int, arm: str) -> list[ScoredAnswer]:
-            return answer_cases(halves[half], models, answerer, arms()[arm], config, out, progress, label=arm)
+            return answer_cases(halves[half], models, answerer, arms[arm], config, out, progress, label=arm)
 
-        tuning = {arm: _by_model(ask(0, arm), models) for arm in arms()}
+        tuning = {arm: _by_model(ask(0, arm), models) for arm in arms}
         best = {model: min(tuning, key=lambda arm: _key(tuning[arm][model])) for model in models}
         reported = {arm: ask(1, arm) for arm in dict.fromkeys([*PRESETS, *best.values()])}
     result = {

@@ -1,0 +1,166 @@
+"""`evaluate` and `sweep` for real: a tiny model, real adapters, the sample questions."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.evaluation.parrot import QUESTIONS, Parrot, evaluate_with
+from tests.evaluation.tiny import make_adapter, make_base
+
+from insurance_rag.artifacts import read_json, read_jsonl
+from insurance_rag.chunks import read_chunks, read_questions
+from insurance_rag.cli import main
+from insurance_rag.config import DecodingConfig, EvaluationConfig
+from insurance_rag.errors import WrongInput
+from insurance_rag.evaluation import evaluate
+from insurance_rag.evaluation import run as evaluation_run
+from insurance_rag.evaluation.prompts import fit_clauses
+from insurance_rag.evaluation.sweep import sweep
+from insurance_rag.formats import rag_prompt
+
+SHORT = DecodingConfig(max_new_tokens=24)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="module")
+def adapter(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_adapter(base, tmp_path_factory.mktemp("v1"), 1)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("index")
+
+
+@pytest.fixture(autouse=True)
+def _own_answerer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Puts the real one back after a test that let the parrot answer."""
+    monkeypatch.setattr(evaluation_run, "open_answerer", evaluation_run.open_answerer)
+
+
+def test_files_rates_and_resume(base: Path, adapter: Path, cache: Path, tmp_path: Path) -> None:
+    questions, chunks = read_questions("sample")[:8], read_chunks("sample")
+    out = tmp_path / "evaluation"
+    arguments: tuple[Any, ...] = (questions, chunks, str(base), {"v1": adapter}, SHORT, out)
+    result = evaluate(*arguments, cache=cache, progress=tmp_path / "progress")
+    assert (result["rows"], result["questions"], list(result["hallucination"])) == (16, 8, ["Base", "v1"])
+    assert "only 8 questions" in result["notes"][0]
+    rows, summary = read_jsonl(out / "answers.jsonl"), read_json(out / "summary.json")
+    assert {(row["question_id"], row["model"]) for row in rows} == {
+        (q.question_id, m) for q in questions for m in ("Base", "v1")
+    }
+    assert summary["models"]["v1"]["rates"]["hallucination"]["n"] == 8
+    assert {test["metric"] for test in summary["tests"]} == {"hallucination", "false_refusal", "missed_refusal"}
+    assert all(row["gold_in_context"] in (True, None) for row in read_jsonl(out / "answers_gold.jsonl"))
+    for name, models in (("comparison_results.json", 2), ("comparison_results_v2.json", 2)):
+        comparison = read_json(out / name)
+        assert len(comparison["questions"]) == 8
+        assert len(comparison["questions"][0]["answers"]) == models
+    assert read_json(tmp_path / "progress" / "evaluate-answers.json")["state"] == "done"
+    assert "NaN" not in (out / "summary.json").read_text()
+    before = (out / "answers.jsonl").read_bytes()
+    journal = (out / "answers.journal.jsonl").read_bytes()
+    assert evaluate(*arguments, cache=cache)["sha256"] == result["sha256"]  # asked nothing again
+    assert (out / "answers.jsonl").read_bytes() == before
+    assert (out / "answers.journal.jsonl").read_bytes() == journal
+
+
+def test_a_killed_evaluation_resumes(cache: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.evaluation.parrot", str(tmp_path), str(cache), "5"]
+    assert subprocess.run(command, capture_output=True, timeout=120).returncode == -signal.SIGKILL
+    journal = tmp_path / "answers.journal.jsonl"
+    assert len(read_jsonl(journal)) == 5
+    assert not (tmp_path / "answers.jsonl").exists()
+    with journal.open("ab") as f:
+        f.write('{"key": "torn, 보'.encode()[:-1])
+    parrot = Parrot()
+    assert evaluate_with(parrot, tmp_path, cache)["rows"] == QUESTIONS
+    assert parrot.asked == len(read_jsonl(journal)) - 5
+
+
+def test_nasty_answers_are_counted(cache: Path, tmp_path: Path) -> None:
+    nasty = ["", "보험금 " * 40_000, "\x00\x1b[31m\ufffd" * 50, "{}", "가"]
+    says = {q.question_id: answer for q, answer in zip(read_questions("sample"), nasty, strict=False)}
+    evaluate_with(Parrot(says), tmp_path, cache, questions=6)
+    model = read_json(tmp_path / "summary.json")["models"]["Base"]
+    assert model["rates"]["empty"]["count"] == 1
+    assert model["findings"]["loop"] >= 1
+    assert model["rates"]["hallucination"]["n"] == 6
+    assert not any(word in (tmp_path / "summary.json").read_text() for word in ("NaN", "Infinity"))
+
+
+def test_bad_input_is_listed_at_once_and_nothing_is_written(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    questions = [q.model_copy(update={"gold_chunk_ids": ["nowhere"]}) for q in read_questions("sample")[:2]]
+    with pytest.raises(WrongInput) as caught:
+        evaluate(
+            questions, read_chunks("sample"), str(base), {"v1": tmp_path / "none", "Base": base}, SHORT, tmp_path / "x"
+        )
+    text = str(caught.value)
+    assert text.count("'nowhere' is not among the chunks") == 2
+    assert "adapter v1:" in text
+    assert "base model's own" in text
+    assert not (tmp_path / "x").exists()
+    arguments = [
+        "evaluate",
+        "--questions",
+        "sample",
+        "--chunks",
+        "sample",
+        "--base-model",
+        str(base),
+        "--out",
+        str(tmp_path),
+    ]
+    assert main([*arguments, "--adapter", "v1", "--limit", "0"]) == 2
+    problems = capsys.readouterr().err
+    assert "--adapter v1: want NAME=DIR" in problems
+    assert "--limit 0" in problems
+    assert main([*arguments, "--set", "precison=nf4"]) == 2
+    assert "did you mean 'precision'" in capsys.readouterr().err
+
+
+def test_prompts_fit_the_context() -> None:
+    clauses = ["가" * 300, "나" * 300, "다" * 300]
+    empty = len(rag_prompt("", "질문?"))
+    assert fit_clauses(clauses, "질문?", empty + 1000, len) == clauses
+    assert fit_clauses(clauses, "질문?", empty + 650, len) == clauses[:2]
+    (cut,) = fit_clauses(clauses, "질문?", empty + 100, len)
+    assert 0 < len(cut) <= 100
+    assert fit_clauses(clauses, "질문?", 10, len) == [""]
+
+
+def test_the_sweep_tunes_on_one_half_and_reports_the_other(
+    base: Path, adapter: Path, cache: Path, tmp_path: Path
+) -> None:
+    questions = read_questions("sample")[:6]
+    arguments: tuple[Any, ...] = (questions, read_chunks("sample"), str(base), {"v1": adapter}, tmp_path)
+    result = sweep(*arguments, settings={"max_new_tokens": 8}, cache=cache)
+    figures = read_json(tmp_path / "sweep.json")
+    assert figures["questions"]["tuning"] + figures["questions"]["report"] == 6
+    assert set(result["best"]) == {"Base", "v1"}
+    assert all(best in figures["report"] for best in figures["best"].values())
+    assert len(figures["tuning"]) == 3 + 2 * (4 + 3)
+    assert figures["before_after"]["v1"]["after_against_before"]["n"] == figures["questions"]["report"]
+
+
+@pytest.mark.parametrize("settings", [{"source_faithful": True}, {"precision": "nf4", "engine": "generate"}])
+def test_other_ways_to_answer(base: Path, adapter: Path, cache: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
+    config = EvaluationConfig(contexts=("retrieved",), **settings)
+    questions = read_questions("sample")[:2]
+    decoding = DecodingConfig.preset("after").model_copy(update={"max_new_tokens": 6})
+    result = evaluate(
+        questions, read_chunks("sample"), str(base), {"v1": adapter}, decoding, tmp_path, config, cache=cache
+    )
+    assert result["rows"] == 4
+    assert all(row["new_tokens"] for row in read_jsonl(tmp_path / "answers.jsonl"))
