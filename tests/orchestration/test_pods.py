@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,8 +18,12 @@ from airflow.sdk.exceptions import TaskDeferred
 from kubernetes.client import ApiClient
 from tests.fakes.kubernetes_api import FakeKubernetes, running_kubernetes
 
+from insurance_rag.config import RunConfig
 from insurance_rag.errors import Incomplete, OutOfMemory, PipelineError, Refused, Unavailable, WrongInput
-from insurance_rag.orchestration.pods import PodConfig, PodJobOperator, pod_of, pod_operator
+from insurance_rag.orchestration import pod_runs
+from insurance_rag.orchestration.pod_runs import COMMAND, pod_of
+from insurance_rag.orchestration.pods import PodConfig, PodJobOperator
+from insurance_rag.orchestration.preflight import check_gpu_backend
 from insurance_rag.orchestration.retries import RETRY_POLICY
 
 RESULT = 'import json, os; json.dump({"rows": 7}, open(os.environ["RESULT_JSON"], "w")); '
@@ -39,14 +43,18 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeKub
         yield fake
 
 
-def job(*arguments: str, python: str | None = None) -> PodJobOperator:
-    """One unmapped instance; `python` runs a script in place of the project's command line."""
-    with DAG("gpu", schedule=None):
-        mapped = pod_operator(task_id="train", retries=2).expand(arguments=[list(arguments)])
-    operator = mapped.unmap({"arguments": list(arguments)})
-    if python is not None:
-        operator.cmds, operator.arguments = ["python", "-c", python], list(arguments) or ["train"]
-    return operator
+Job = Callable[..., PodJobOperator]
+
+
+@pytest.fixture
+def job(cluster: FakeKubernetes, monkeypatch: pytest.MonkeyPatch) -> Job:
+    """Makes unmapped instances of a pod task; `python` runs a script in place of the project's command line."""
+
+    def make(*arguments: str, python: str | None = None) -> PodJobOperator:
+        monkeypatch.setattr(pod_runs, "COMMAND", ["python", "-c", python] if python else COMMAND)
+        return PodJobOperator(task_id="train", arguments=list(arguments) or ["train"])
+
+    return make
 
 
 class Store(dict[str, Any]):
@@ -68,12 +76,14 @@ def context(store: Store | None = None) -> Any:
 
 
 def test_the_pod_has_gpu_artifacts_secrets_and_shared_memory(
-    cluster: FakeKubernetes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GPU_POD_SECRETS", "hf-token, judge")
     monkeypatch.setenv("GPU_POD_IMAGE", "registry.example/gpu:3")
     monkeypatch.setenv("GPU_POD_NODE_SELECTOR", "nvidia.com/gpu.product=NVIDIA-L4")
-    pod = ApiClient().sanitize_for_serialization(job("train", "--recipe", "v1").build_pod_request_obj(dry_run=True))
+    pod = ApiClient().sanitize_for_serialization(
+        job("train", "--recipe", "v1").prepare().build_pod_request_obj(dry_run=True)
+    )
     spec, (base, sidecar) = pod["spec"], pod["spec"]["containers"]
 
     assert base["command"] + base["args"] == ["python", "-m", "insurance_rag", "train", "--recipe", "v1"]
@@ -127,11 +137,24 @@ def test_all_wrong_settings_are_listed() -> None:
     assert len(e.value.problems) == 3 and "did you mean 'image'" in str(e.value)
 
 
+def test_wrong_pod_settings_are_found_before_a_run_costs_anything(
+    cluster: FakeKubernetes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GPU_BACKEND", "kubernetes")
+    check_gpu_backend(RunConfig())
+    monkeypatch.setenv("GPU_POD_TEMPLATE", "missing.yaml")
+    with pytest.raises(WrongInput, match=r"missing\.yaml"):
+        check_gpu_backend(RunConfig())
+    monkeypatch.setenv("GPU_BACKEND", "k8s")
+    with pytest.raises(WrongInput, match="choose local or kubernetes"):
+        check_gpu_backend(RunConfig())
+
+
 # ---- what becomes of it
 
 
 def test_the_command_line_runs_and_its_result_comes_back(
-    cluster: FakeKubernetes, capsys: pytest.CaptureFixture[str]
+    cluster: FakeKubernetes, job: Job, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result = job(python=RESULT + "print('step 5/10 loss 1.2')").execute(context())
     assert result == {"rows": 7}
@@ -139,14 +162,14 @@ def test_the_command_line_runs_and_its_result_comes_back(
     assert cluster.deleted == [cluster.created[0]["metadata"]["name"]] and not cluster.pods
 
 
-def test_wrong_input_of_the_real_command_line_fails_without_retry(cluster: FakeKubernetes, tmp_path: Path) -> None:
+def test_wrong_input_of_the_real_command_line_fails_without_retry(job: Job, tmp_path: Path) -> None:
     missing = str(tmp_path / "none.jsonl")
     with pytest.raises(WrongInput, match=r"none\.jsonl"):
         job("retrieve", "--chunks", missing, "--questions", missing).execute(context())
 
 
 @pytest.mark.parametrize(("code", "error"), [(1, PipelineError), (3, Incomplete), (4, Refused), (143, Incomplete)])
-def test_an_exit_code_is_raised_as_its_error(cluster: FakeKubernetes, code: int, error: type[Exception]) -> None:
+def test_an_exit_code_is_raised_as_its_error(job: Job, code: int, error: type[Exception]) -> None:
     with pytest.raises(error, match="the last line") as e:
         job(python=f"print('the last line'); raise SystemExit({code})").execute(context())
     assert type(e.value) is error
@@ -167,6 +190,7 @@ def test_an_exit_code_is_raised_as_its_error(cluster: FakeKubernetes, code: int,
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_what_the_cluster_does_is_said_with_the_way_out(
     cluster: FakeKubernetes,
+    job: Job,
     monkeypatch: pytest.MonkeyPatch,
     fate: Any,
     error: type[Exception],
@@ -195,13 +219,13 @@ def run_deferrable(operator: PodJobOperator) -> Any:
     return operator.trigger_reentry(context(), asyncio.run(first_event()))
 
 
-def test_deferrable_hands_over_the_result(cluster: FakeKubernetes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deferrable_hands_over_the_result(cluster: FakeKubernetes, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GPU_POD_DEFERRABLE", "true")
     assert run_deferrable(job(python=RESULT)) == {"rows": 7}
     assert not cluster.pods
 
 
-def test_a_result_that_is_not_json_is_tried_again(cluster: FakeKubernetes) -> None:
+def test_a_result_that_is_not_json_is_tried_again(job: Job) -> None:
     with pytest.raises(Unavailable, match="result could not be fetched"):
         job(python="import os; open(os.environ['RESULT_JSON'], 'w').write('{')").execute(context())
 
@@ -211,22 +235,21 @@ def test_the_mapped_pod_task_survives_serialization(cluster: FakeKubernetes) -> 
     from airflow.serialization.serialized_objects import DagSerialization
 
     with DAG("gpu", schedule=None) as dag:
-        pod_operator(task_id="train", retry_policy=RETRY_POLICY).expand(arguments=[["train"]])
+        PodJobOperator.partial(task_id="train", retry_policy=RETRY_POLICY).expand(arguments=[["train"]])
     again = DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag))))
     assert again.get_task("train").task_type == "PodJobOperator"
 
 
-def test_a_restarted_worker_finds_its_pod_again(cluster: FakeKubernetes) -> None:
+def test_a_restarted_worker_finds_its_pod_again(cluster: FakeKubernetes, job: Job) -> None:
     store = Store()
-    killed = job(python="import time; time.sleep(1); " + RESULT)
-    killed.name = killed._set_name(killed.name)
+    killed = job(python="import time; time.sleep(1); " + RESULT).prepare()
     killed.get_or_create_pod(killed.build_pod_request_obj(context(store)), context(store))  # and then kill -9
 
     assert job(python="raise SystemExit(1)").execute(context(store)) == {"rows": 7}
     assert len(cluster.created) == 1
 
 
-def test_a_killed_task_stops_its_pod(cluster: FakeKubernetes, tmp_path: Path) -> None:
+def test_a_killed_task_stops_its_pod(cluster: FakeKubernetes, job: Job, tmp_path: Path) -> None:
     mark = tmp_path / "checkpoint"
     operator = job(python=(
         "import pathlib, signal, sys, time\n"

@@ -38,13 +38,12 @@ def gpu_job(task_id: str, jobs: Any, argv: Callable[[dict[str, Any]], list[str]]
         "retry_policy": RETRY_POLICY,
         **kwargs,
     }
+    operator: type[BaseOperator] = LocalJobOperator
     if os.environ.get("GPU_BACKEND", "local") == "kubernetes":
-        from insurance_rag.orchestration.pods import pod_operator
+        from insurance_rag.orchestration.pods import PodJobOperator
 
-        operator = pod_operator(**settings)
-    else:
-        operator = LocalJobOperator.partial(**settings)
-    return operator.expand(arguments=jobs.map(argv))
+        operator = PodJobOperator
+    return operator.partial(**settings).expand(arguments=jobs.map(argv))
 
 
 class LocalJobOperator(BaseOperator):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ def problems_of(config: RunConfig) -> list[str]:
         check_recipes,
         check_base_model,
         check_gold,
+        check_gpu_backend,
     )
     problems: list[str] = []
     for check in checks:
@@ -80,3 +82,14 @@ def check_gold(config: RunConfig) -> None:
     ]
     if unknown:
         raise WrongInput(unknown)
+
+
+def check_gpu_backend(config: RunConfig) -> None:
+    """Of pods: their settings and template, which would otherwise be read when the dataset is paid for."""
+    backend = os.environ.get("GPU_BACKEND", "local")
+    if backend not in ("local", "kubernetes"):
+        raise WrongInput(f"GPU_BACKEND={backend}: choose local or kubernetes")
+    if backend == "kubernetes":
+        from insurance_rag.orchestration.pods import check_pods
+
+        check_pods()
