@@ -24,6 +24,7 @@ from generation_scenarios import ALONE, PACED, Bench, Scenario, ratio
 from insurance_rag.artifacts import write_json
 
 SCENARIOS: dict[str, Scenario] = {scenario.__name__: scenario for scenario in (*PACED, *ALONE)}
+LONG = ("killed", "source", "official", "speeds", "windows")
 
 
 def report(bench: Bench) -> str:
@@ -79,24 +80,29 @@ def comparison(bench: Bench) -> list[str]:
     return [*lines, "", "Seconds of a run with losses do not compare: it ended early."]
 
 
-def run_scenarios(bench: Bench, names: list[str], lanes: int) -> None:
-    """The paced ones side by side in `lanes`, started apart so that their windows do; then the others alone."""
+def run_scenarios(speed: float, work: Path, names: list[str], lanes: int) -> Bench:
+    """The paced ones side by side in `lanes`, begun apart so that their windows are; then the others alone."""
 
-    def run(scenario: Scenario) -> None:
-        print(f"{scenario.__name__}: {(scenario.__doc__ or '').strip()}", flush=True)
+    def run(scenario: Scenario) -> Bench:
+        print(f"{scenario.__name__}: {(scenario.__doc__ or '').strip()}\n", end="", flush=True)
+        bench = Bench(speed, work)
         scenario(bench)
+        return bench
 
     with ThreadPoolExecutor(lanes) as pool:
-        started = []
-        for scenario in PACED:
-            if scenario.__name__ in names:
-                started.append(pool.submit(run, scenario))
-                time.sleep(min(60 / bench.speed / lanes, 5))
-        for future in started:
-            future.result()
-    for scenario in ALONE:
-        if scenario.__name__ in names:
-            run(scenario)
+        longest_first = sorted(set(names) & {s.__name__ for s in PACED}, key=lambda name: name not in LONG)
+        started = {}
+        for name in longest_first:
+            started[name] = pool.submit(run, SCENARIOS[name])
+            time.sleep(min(60 / speed / lanes, 5))
+        finished = {name: future.result() for name, future in started.items()}
+    finished |= {s.__name__: run(s) for s in ALONE if s.__name__ in names}
+    whole = Bench(speed, work)
+    for name in SCENARIOS:
+        if name in finished:
+            whole.figures |= finished[name].figures
+            whole.checks += finished[name].checks
+    return whole
 
 
 def main() -> int:
@@ -108,8 +114,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, help="new folder that keeps the run folders, to look into")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-generation-") as folder:
-        bench = Bench(args.speed, args.work or Path(folder))
-        run_scenarios(bench, args.only, args.lanes)
+        bench = run_scenarios(args.speed, args.work or Path(folder), args.only, args.lanes)
     text = report(bench)
     print("\n" + text)
     if args.out:
