@@ -153,10 +153,16 @@ def test_silent_stage_is_not_taken_for_a_working_one(run: RunFolder) -> None:
 
 def test_chunks_of_a_dead_shard_are_seen_to_have_moved(run: RunFolder) -> None:
     write_generation(run, failed=5)
+    write_dataset(run)
+    assert collect(run).incomplete
     plan = json.loads(run.plan.read_text())
+    plan["shards"][4]["chunk_ids"] = plan["shards"][4]["chunk_ids"][:11]
     write_json(run.plan, {**plan, "moved": {"5": [8]}})
-    books = {book.label: book for book in collect(run).books or ()}
-    assert books["shard 5/7 · gemini_k5"].why.endswith("→ shard 8")
+    write_json(run.books, {"keys": {"gemini_k5": {"calls": 14, "tokens_in": 900, "requests_429": 3}}})
+    report = collect(run)
+    dead = {book.label: book for book in report.books or ()}["shard 5/7 · gemini_k5"]
+    assert (dead.chunks_done, dead.chunks, dead.calls, dead.tokens_in) == (11, 11, 14, 900)
+    assert dead.why.endswith("→ shard 8") and not report.incomplete
 
 
 def test_evaluation_without_training_or_generation(run: RunFolder) -> None:

@@ -121,7 +121,7 @@ def _polyline(points: Sequence[tuple[float, float]], x: Axis, y: Axis) -> str:
 
 def total(books: Sequence[Book]) -> Book:
     """The sum of the shards' books."""
-    figures = Book.model_fields.keys() - {"label", "state", "why"}
+    figures = Book.model_fields.keys() - {"label", "state", "why", "moved"}
     done = all(book.state == "done" for book in books)
     return Book(
         label="",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,14 +30,17 @@ def collect(run: RunFolder, name: str | None = None) -> Report:
     jobs = read_jobs(reader, run)
     questions = read_questions(reader, run)
     wanted = {chunk_id for q in questions or () for chunk_id in (*q.gold, *q.retrieved)}
+    books = read_books(reader, run, jobs)
+    funnel = read_funnel(reader, run)
     return Report(
         name=name or run.root.resolve().name,
         made=datetime.now(UTC).astimezone().strftime("%Y-%m-%d %H:%M %Z"),
         jobs=jobs,
         verdict=read_verdict(reader, run),
         evaluation=read_evaluation(reader, run),
-        funnel=read_funnel(reader, run),
-        books=read_books(reader, run, jobs),
+        funnel=funnel,
+        books=books,
+        incomplete=bool(funnel and any(book.state != "done" and not book.moved for book in books or ())),
         training=read_training(reader, run),
         questions=questions,
         clauses=read_clauses(reader, run, wanted),
@@ -93,7 +97,7 @@ def _funnel(report: Mapping[str, Any]) -> Funnel:
             Drift(name=name, notable=name in drift["notable"], **shares)
             for name, shares in drift.get("shares", {}).items()
         ],
-        incomplete=bool(report.get("incomplete")),
+        facts=plain_facts({**report, **report.get("rag", {})}, without=("rows", "kept")),
     )
 
 
@@ -108,32 +112,35 @@ def read_books(reader: Reader, run: RunFolder, jobs: list[Job]) -> list[Book] | 
 
 
 def _books(reader: Reader, run: RunFolder, plan: Mapping[str, Any], generating: Mapping[str, Job]) -> list[Book]:
-    return [_book(reader, run, shard, generating, plan.get("moved") or {}) for shard in plan["shards"]]
+    shards_of_key = Counter(shard["key_id"] for shard in plan["shards"])
+    by_key = (reader.json(run.books) or {}).get("keys", {})
+    books = []
+    for shard in plan["shards"]:
+        key, number = shard["key_id"], shard["shard"]
+        label = f"shard {number}/{shard['of']} · {key}"
+        book: dict[str, Any] = {"label": label, "chunks": len(shard["chunk_ids"])}
+        book |= by_key.get(key, {}) if shards_of_key[key] == 1 else {}
+        path = manifest_path(run.part(number))
+        manifest = reader.json(path)
+        done = reader.section(path, _done, manifest, book) if manifest else None
+        heirs = (plan.get("moved") or {}).get(str(number), [])
+        books.append(done or _unfinished(generating.get(label), heirs, book))
+    return books
 
 
-def _book(reader: Reader, run: RunFolder, shard: Any, generating: Mapping[str, Job], moved: Mapping[str, Any]) -> Book:
-    label = f"shard {shard['shard']}/{shard['of']} · {shard['key_id']}"
-    manifest = reader.json(manifest_path(run.part(shard["shard"])))
-    job = generating.get(label)
-    chunks = len(shard["chunk_ids"])
-    if manifest:
-        figures = {**manifest, "quarantined": len(manifest["quarantined"])}
-        return Book.model_validate(
-            {**figures, "label": label, "state": "done", "chunks": chunks, "chunks_done": chunks}
-        )
+def _done(manifest: Mapping[str, Any], book: Mapping[str, Any]) -> Book:
+    figures = {"quarantined": len(manifest["quarantined"]), "chunks": book["chunks"], "chunks_done": book["chunks"]}
+    return Book.model_validate({**book, **manifest, **figures, "label": book["label"], "state": "done"})
+
+
+def _unfinished(job: Job | None, heirs: Sequence[int], book: Mapping[str, Any]) -> Book:
+    """A shard that waits, works or ended early; `heirs` are the shards that took over what it left."""
     if not job:
-        return Book(label=label, state="waiting", chunks=chunks, chunks_done=0)
-    taken_over = ", ".join(str(number) for number in moved.get(str(shard["shard"]), ()))
-    why = f"{job.figures.get('why', '')}{f' → shard {taken_over}' if taken_over else ''}"
-    figures = {
-        **job.figures,
-        "label": label,
-        "state": job.state,
-        "chunks": job.total,
-        "chunks_done": job.done,
-        "why": why,
-    }
-    return Book.model_validate(figures)
+        return Book(state="waiting", chunks_done=0, **book)
+    arrow = f" → shard {', '.join(map(str, heirs))}" if heirs else ""
+    figures = {"state": job.state, "chunks_done": min(job.done, book["chunks"]), "moved": bool(heirs)}
+    why = f"{job.figures.get('why', '')}{arrow}"
+    return Book.model_validate({**book, **job.figures, **figures, "why": why})
 
 
 #: Figures of training.json that stand under the curve.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from insurance_rag.artifacts import RunFolder
@@ -43,11 +43,9 @@ def read_run(run: RunFolder, *, key: str, url: str, state: str, when: datetime |
     )
 
 
-def render_runs(runs: Sequence[RunLine], chosen: Sequence[str] = ()) -> str:
-    """The list; where runs are chosen, their rates too, metric by metric on one axis."""
-    compared = [run for run in runs if run.key in set(chosen) and run.evaluation]
-    metrics = dict.fromkeys(metric for run in compared for metric in run.evaluation.metrics)  # type: ignore[union-attr]
-    rates = [rate for run in compared for model in run.evaluation.models for rate in model.rates.values()]  # type: ignore[union-attr]
-    return render_page(
-        "runs.html.j2", runs=runs, chosen=set(chosen), compared=compared, metrics=list(metrics), axis=rate_axis(rates)
-    )
+def render_runs(runs: Sequence[RunLine], chosen: Collection[str] = ()) -> str:
+    """The list; of the runs that are chosen also the rates, metric by metric on one axis."""
+    compared = [(run, run.evaluation) for run in runs if run.key in chosen and run.evaluation]
+    metrics = dict.fromkeys(metric for _, evaluation in compared for metric in evaluation.metrics)
+    axis = rate_axis(rate for _, e in compared for model in e.models for rate in model.rates.values())
+    return render_page("runs.html.j2", runs=runs, chosen=chosen, compared=compared, metrics=list(metrics), axis=axis)

@@ -130,7 +130,7 @@ class Funnel(View):
     types: list[Band] = []
     balance: dict[str, list[Portion]] = {}
     drift: list[Drift] = []
-    incomplete: bool = False
+    facts: dict[str, str] = {}
 
 
 class Book(View):
@@ -149,6 +149,7 @@ class Book(View):
     tokens_out: Count = 0
     cost_usd: Figure = 0.0
     why: str = ""
+    moved: bool = Field(default=False, description="another shard took over what this one left")
 
 
 class Training(View):
@@ -222,6 +223,7 @@ class Report(View):
     evaluation: Evaluation | None = None
     funnel: Funnel | None = None
     books: list[Book] | None = None
+    incomplete: bool = Field(default=False, description="the dataset was made although shards are missing")
     training: list[Training] | None = None
     questions: list[ShownQuestion] | None = None
     clauses: dict[str, Clause] = {}

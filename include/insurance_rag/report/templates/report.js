@@ -32,11 +32,14 @@ function speak(language) {
   drawFilters();
 }
 
+// Inside Airflow the page follows Airflow's own theme and language; elsewhere the browser's.
+const airflow = (() => {
+  try { return parent === window ? null : parent.document.documentElement; } catch { return null; }
+})();
+
 function chooseTheme() {
-  const parentDark = (() => { // inside Airflow: follow its own switch
-    try { return parent !== window && parent.document.documentElement.classList.contains("dark"); } catch { return false; }
-  })();
-  const theme = remembered("theme") ?? (parentDark ? "dark" : "");
+  const around = ["dark", "light"].find((name) => airflow?.classList.contains(name));
+  const theme = remembered("theme") ?? around;
   if (theme) root.dataset.theme = theme;
 }
 
@@ -202,7 +205,7 @@ function fill(node, value, spans, className, limit = LONG) {
 
 function load() {
   data = JSON.parse(byId("data").textContent);
-  speak(remembered("lang") ?? (navigator.language.startsWith("ko") ? "ko" : "en"));
+  speak(remembered("lang") ?? ((airflow?.lang || navigator.language).startsWith("ko") ? "ko" : "en"));
 }
 
 document.addEventListener("click", ({ target }) => {
@@ -229,5 +232,6 @@ document.addEventListener("keydown", (event) => { // j/k or arrows walk the open
 });
 addEventListener("beforeprint", () => { while (matching && shown < matching.length) drawMore(); });
 
+if (airflow) new MutationObserver(chooseTheme).observe(airflow, { attributeFilter: ["class"] });
 chooseTheme();
 load();
