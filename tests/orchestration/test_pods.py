@@ -240,10 +240,16 @@ def test_the_mapped_pod_task_survives_serialization(cluster: FakeKubernetes) -> 
     assert again.get_task("train").task_type == "PodJobOperator"
 
 
-def test_a_restarted_worker_finds_its_pod_again(cluster: FakeKubernetes, job: Job) -> None:
+@pytest.mark.parametrize("deferrable", [False, True])
+def test_a_restarted_worker_finds_its_pod_again(
+    cluster: FakeKubernetes, job: Job, monkeypatch: pytest.MonkeyPatch, deferrable: bool
+) -> None:
+    """Even one that ended in between: the sidecar kept the result."""
+    monkeypatch.setenv("GPU_POD_DEFERRABLE", str(deferrable))
     store = Store()
-    killed = job(python="import time; time.sleep(1); " + RESULT).prepare()
+    killed = job(python=RESULT).prepare()
     killed.get_or_create_pod(killed.build_pod_request_obj(context(store)), context(store))  # and then kill -9
+    wait_for(lambda: [pod for pod in cluster.pods.values() if "terminated" in pod.container("base")["state"]])
 
     assert job(python="raise SystemExit(1)").execute(context(store)) == {"rows": 7}
     assert len(cluster.created) == 1

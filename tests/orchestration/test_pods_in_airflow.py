@@ -68,7 +68,7 @@ def test_mapped_pods_deliver_and_wrong_input_is_not_tried_again(tmp_path: Path) 
             "AIRFLOW_HOME": str(tmp_path / "home"), "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path / "dags"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False", "AIRFLOW_CONN_KUBERNETES_DEFAULT": json.dumps(connection),
             "ARTIFACT_ROOT": str(tmp_path / "artifacts"), "GPU_BACKEND": "kubernetes", "GPU_POD_NAMESPACE": "default",
-            "GPU_POD_ARTIFACTS_CLAIM": "artifacts", "GPU_POD_POLL_S": "1",
+            "GPU_POD_ARTIFACTS_CLAIM": "artifacts", "GPU_POD_DEFERRABLE": "true", "GPU_POD_POLL_S": "1",
         })  # fmt: skip
     assert instances["train[0]"] == ["success", 1, "plan of sample"]
     assert instances["train[1]"] == ["failed", 1, "plan of missing.jsonl"]

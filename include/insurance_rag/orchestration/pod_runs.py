@@ -114,15 +114,21 @@ def _dropped(given: Any, kept: Any, where: str) -> Iterator[str]:
 class PodRun(KubernetesPodOperator):
     """A pod whose failure raises the error of its cause, so that the retry table judges it as it judges a process."""
 
+    _result: Any = None
+
     def run(self, context: Context) -> Any:
         """`execute`, without Airflow's warning of an operator within an operator."""
-        return self.execute_async(context) if self.deferrable else self.execute_sync(context)
+        if not self.deferrable:
+            return self.execute_sync(context)
+        self.execute_async(context)  # defers, unless the pod of a lost worker is found again and has ended by now
+        return self._result
 
     def trigger_reentry(self, context: Context, event: dict[str, Any]) -> Any:
         try:
-            return super().trigger_reentry(context, event)
+            self._result = super().trigger_reentry(context, event)
         except PodNotFoundException as e:
             raise Incomplete(GONE) from e
+        return self._result
 
     def cleanup(
         self, pod: V1Pod, remote_pod: V1Pod, xcom_result: dict[str, Any] | None = None, context: Context | None = None
