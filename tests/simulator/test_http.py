@@ -122,6 +122,7 @@ def test_spoilt_answers() -> None:
         with running_simulator(faults={fault: 1.0}, latency_s=0, defects=0) as sim:
             answers[fault] = ask(sim).json()["candidates"][0]
             assert chat(sim).json()["choices"][0]["finish_reason"] == ("length" if fault == "max_tokens" else "stop")
+            assert sim.stats()["outcomes"] == {"answered" if fault == "fenced" else fault: 2}
     text = {name: "".join(p["text"] for p in a["content"].get("parts", [])) for name, a in answers.items()}
     for name in ("malformed", "max_tokens"):
         with pytest.raises(json.JSONDecodeError):
@@ -144,6 +145,12 @@ def test_a_fault_passes_and_a_block_stays() -> None:
 def _blocked(answer: httpx.Response) -> bool:
     body = answer.json()
     return "promptFeedback" in body or body["candidates"][0]["finishReason"] in ("SAFETY", "RECITATION")
+
+
+def test_a_blocked_clause_is_booked_as_blocked_whatever_else_befell_it() -> None:
+    with running_simulator(faults={"malformed": 1.0, "blocked": 1.0}, latency_s=0) as sim:
+        ask(sim)
+        assert sim.stats()["outcomes"] == {"blocked": 1}
 
 
 def test_an_outage_is_a_span_of_its_clock() -> None:

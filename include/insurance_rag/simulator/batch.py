@@ -11,7 +11,7 @@ from typing import Any
 
 from insurance_rag.simulator import gemini
 from insurance_rag.simulator.quota import MINUTE_S, Violation
-from insurance_rag.simulator.service import BadRequest, Call, QuotaBroken, Service, fingerprint
+from insurance_rag.simulator.service import BadRequest, Call, QuotaBroken, ServerFault, Service, fingerprint
 
 Json = dict[str, Any]
 
@@ -118,10 +118,9 @@ class Batches:
         now = self.service.now()
         call = Call(now, fingerprint(job.key), job.project, job.model, wish.clause_sha256, wish.sha256, done=now)
         self.service.calls.append(call)
-        fault = self.service.draw_fault(wish)
-        if fault in ("503", "500", "502", "drop"):
-            call.outcome = fault
+        try:
+            reply = self.service.answer(wish, self.service.draw_fault(wish), call)
+        except ServerFault as e:
+            call.outcome = e.kind
             return {"error": {"code": 13, "message": "Internal error."}, **metadata}
-        reply = self.service.answer(wish, fault)
-        call.outcome = fault or ("answered" if reply.finish == "STOP" else "blocked")
         return {"response": gemini.write_reply(reply, job.model), **metadata}

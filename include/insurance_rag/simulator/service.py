@@ -7,7 +7,7 @@ import hashlib
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from insurance_rag.config import SimulatorConfig
 from insurance_rag.simulator.answers import Answers, write_answers
@@ -18,8 +18,8 @@ from insurance_rag.simulator.wish import Wish
 #: A refusal comes back sooner than an answer: seconds of the simulator's clock.
 REFUSAL_S = 0.1
 
-Fault = Literal["503", "500", "502", "drop"]
-SERVER_FAULTS: tuple[Fault, ...] = ("503", "500", "502", "drop")
+#: Faults that give no answer at all; the others spoil one.
+SERVER_FAULTS = ("503", "500", "502", "drop")
 
 #: Finish reasons of an answer that the API blocks; the last blocks the prompt and gives no candidate.
 BLOCKS = ("SAFETY", "RECITATION", "PROHIBITED_CONTENT")
@@ -49,9 +49,11 @@ class QuotaBroken(RequestRefused):
 
 
 class ServerFault(RequestRefused):
-    def __init__(self, kind: Fault) -> None:
+    """`kind` is one of SERVER_FAULTS."""
+
+    def __init__(self, kind: str) -> None:
         super().__init__(kind)
-        self.kind: Fault = kind
+        self.kind = kind
 
 
 class BadRequest(RequestRefused):
@@ -132,10 +134,7 @@ class Service:
             fault = self.draw_fault(wish)
             call.outcome = "in_flight"
             await self.sleep(self._latency(wish))
-            if fault in SERVER_FAULTS:
-                raise ServerFault(fault)
-            reply = self.answer(wish, fault)
-            call.outcome = fault or ("answered" if reply.finish == "STOP" else "blocked")
+            reply = self.answer(wish, fault, call)
         except RequestRefused as e:
             call.outcome = _outcome(e)
             await self.sleep(REFUSAL_S)
@@ -144,8 +143,16 @@ class Service:
             call.done = self.now()
         return reply
 
-    def answer(self, wish: Wish, fault: str | None = None) -> Reply:
+    def answer(self, wish: Wish, fault: str | None, call: Call) -> Reply:
         """What the model says, spoilt by `fault` where one is given; a blocked clause stays blocked."""
+        if fault in SERVER_FAULTS:
+            raise ServerFault(fault)
+        reply = self._reply(wish, fault)
+        spoilt = fault if fault != "fenced" else None  # fences are no loss
+        call.outcome = "blocked" if reply.finish in BLOCKS else spoilt or "answered"
+        return reply
+
+    def _reply(self, wish: Wish, fault: str | None) -> Reply:
         tokens = count_tokens(wish.prompt)
         seed = self.config.seed
         if uniform(seed, "blocked", wish.clause_sha256) < self.config.faults.get("blocked", 0.0):
@@ -181,7 +188,7 @@ class Service:
             self._pools[project, model] = Pool(quota, self.config.window)
         return self._pools[project, model]
 
-    def draw_fault(self, wish: Wish) -> Any:
+    def draw_fault(self, wish: Wish) -> str | None:
         """The n-th try of the same request draws anew, so a fault passes."""
         self._attempts[wish.sha256] += 1
         passing: dict[str, float] = {
