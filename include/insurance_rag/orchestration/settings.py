@@ -54,4 +54,4 @@ def refresh_schedule() -> CronTriggerTimetable:
     Unpausing the DAG waits for the next tick; a missed one costs quota only if a person backfills it.
     """
     cron = os.environ.get("REFRESH_SCHEDULE", "0 3 * * 1")
-    return CronTriggerTimetable(cron, timezone="Asia/Seoul", run_immediately=False)
+    return CronTriggerTimetable(cron, timezone="Asia/Seoul", run_immediately=timedelta(0))

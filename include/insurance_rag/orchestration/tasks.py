@@ -56,8 +56,7 @@ def plan(run: dict[str, Any]) -> list[dict[str, Any]]:
     Answers to unchanged clauses are taken over from earlier runs. With a finished dataset there is nothing to plan.
     """
     from insurance_rag.chunks import read_chunks
-    from insurance_rag.shards import make_plan, write_plan
-    from insurance_rag.shards.refresh import take_over
+    from insurance_rag.shards import make_plan, take_over, write_plan
 
     folder, config = open_run(run)
     if config.dataset:
@@ -65,8 +64,8 @@ def plan(run: dict[str, Any]) -> list[dict[str, Any]]:
     chunks = read_chunks(config.chunks)
     made = make_plan(chunks, connection_keys(config), config.generation)
     write_plan(made, folder, chunks)
-    if config.reuse_answers and (earlier := earlier_runs(folder)):
-        take_over(earlier[0], folder)
+    if config.reuse_answers:
+        take_over(folder, earlier_runs(folder))
     log_command("plan", "--chunks", config.chunks, "--keys", "keys.json", "--out", str(folder.root))
     return [_shard_artifact(run, shard) for shard in made.shards]
 
@@ -126,8 +125,8 @@ def validate(run: dict[str, Any]) -> dict[str, Any]:
 def is_news(dataset: dict[str, Any]) -> bool:
     """Go on only where the dataset is complete and its rows differ from those of the published one."""
     published = published_dataset() or {}
-    log.info("rows of the published dataset: %s, of this one: %s", published.get("sha256"), dataset["sha256"])
-    return bool(dataset["complete"]) and dataset["sha256"] != published.get("sha256")
+    log.info("rows of the published dataset: %s, of this one: %s", published.get("data_sha256"), dataset["data_sha256"])
+    return bool(dataset["complete"]) and dataset["data_sha256"] != published.get("data_sha256")
 
 
 def wants_approval(run: dict[str, Any]) -> bool:
