@@ -14,7 +14,7 @@ learns about the quota is every key's prior, and a restarted worker knows what i
 
 Times are seconds of time.time(). A *window* is the server's minute. Decisions, in words:
 - A rolling log of sends; never more than the limit in the window plus a margin that refusals at its edge teach.
-- While a limit is unknown, one pool scouts: at most max(4, proven / 2) of its calls go beyond what some pool has been
+- While a limit is unknown, one pool scouts: at most max(8, proven / 2) of its calls go beyond what some pool has been
   granted in a window. The others follow what is proven, so a quota costs the run a few 429s, not a few a key.
 - A 429 that names its limit sets it, here and as a prior of the pools that know nothing; every second window one pool
   may send one call beyond a prior, for quotas may differ.
@@ -37,9 +37,9 @@ Metric = Literal["requests", "tokens"]
 Event = dict[str, Any]
 
 UNTESTED_IN_FLIGHT = 2  # of a key that has not answered yet: a dead key costs two requests at most
-BURST = 8  # calls in flight that any known quota may have
+BURST = 8  # calls that may be in flight beyond what the pace needs, or what is known to be granted
 SURELY_GRANTED = 4  # calls a minute: no known quota is smaller
-FIRST_MARGIN = 0.015  # of a window: send and arrival times differ
+FIRST_MARGIN = 0.01  # of a window: send and arrival times differ
 LEAST_MARGIN_S = 0.06  # but what a busy machine adds to that does not shrink with a sped-up minute
 LARGEST_MARGIN = 0.1
 EXPLAINED = 0.85  # a refusal is explained when the window was at least so full
@@ -361,7 +361,7 @@ class Pace:
         if sum(c.at > now - self.window for c in pool.calls) < granted:
             return True
         scouts = [self.pool(c.pool) for c in self._in_flight(now) if c.ordinal > granted]
-        return len(scouts) < max(4, self.proven // 2) and all(scout is pool for scout in scouts)
+        return len(scouts) < max(BURST, self.proven // 2) and all(scout is pool for scout in scouts)
 
     def _in_flight(self, now: float) -> list[Call]:
         """Without those whose process died unheard: no call outlives its timeout."""
