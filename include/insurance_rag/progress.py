@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 from insurance_rag.artifacts import write_json
 
@@ -51,7 +51,7 @@ class Progress:
 
     def __enter__(self) -> Progress:
         if sys.stderr.isatty():
-            self._bar = _terminal_bar(self)
+            self._bar = _Bar(self)
         self._publish(force=True)
         return self
 
@@ -59,9 +59,9 @@ class Progress:
         self.state = "done" if kind is None else "failed"
         if error is not None:
             self.figures["why"] = f"{type(error).__name__}: {error}"[:500]
+        self._publish(force=True)
         if self._bar:
             self._bar.stop()
-        self._publish(force=True)
 
     def advance(self, n: int = 1) -> None:
         self.done += n
@@ -112,31 +112,41 @@ class Progress:
         return f"{name}: {self.done}/{self.total} {self.unit}, {s['rate_per_min']} a minute{eta}{figures}"
 
 
-def _terminal_bar(progress: Progress) -> Any:
+class _Bar:
+    """One line of the terminal's display, which all bars of the process share."""
+
+    _display: ClassVar[Any] = None
+    _open: ClassVar[int] = 0
+
+    def __init__(self, progress: Progress) -> None:
+        if _Bar._display is None:
+            _Bar._display = _new_display()
+            _Bar._display.start()
+        _Bar._open += 1
+        name = f"{progress.stage} {progress.label}".strip()
+        self._task = self._display.add_task(name, total=progress.total, completed=progress.done, figures="")
+
+    def update(self, done: int, figures: dict[str, Any]) -> None:
+        text = "  ".join(f"{name} {value}" for name, value in figures.items() if value)
+        self._display.update(self._task, completed=done, figures=text)
+
+    def stop(self) -> None:
+        _Bar._open -= 1
+        if not _Bar._open:
+            _Bar._display.stop()
+            _Bar._display = None
+
+
+def _new_display() -> Any:
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
-    class Bar:
-        def __init__(self) -> None:
-            columns = (
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[figures]}"),
-            )
-            from rich.console import Console
-
-            self.rich = RichProgress(*columns, console=Console(stderr=True))
-            name = f"{progress.stage} {progress.label}".strip()
-            self.task = self.rich.add_task(name, total=progress.total, completed=progress.done, figures="")
-            self.rich.start()
-
-        def update(self, done: int, figures: dict[str, Any]) -> None:
-            text = "  ".join(f"{k} {v}" for k, v in figures.items())
-            self.rich.update(self.task, completed=done, figures=text)
-
-        def stop(self) -> None:
-            self.rich.stop()
-
-    return Bar()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[figures]}"),
+    )
+    return RichProgress(*columns, console=Console(stderr=True))
