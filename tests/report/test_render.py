@@ -55,7 +55,7 @@ def test_finished_run_shows_every_part_without_a_problem(finished: RunFolder, tm
     html = out.read_text()
     assert result["problems"] == [] and result["decision"] == "cannot_tell" and result["rows"] == 24
     assert [tag[1]["id"] for tag in Tags(html).found if tag[0] == "section"] == [
-        "verdict", "progress", "comparison", "funnel", "books", "training", "questions"
+        "verdict", "comparison", "funnel", "books", "progress", "training", "questions"
     ]  # fmt: skip
     assert "아직 판단할 수 없습니다" in html and "Cannot tell yet" in html
     assert html.count("<polyline") == 6  # three adapters, training and held-out loss

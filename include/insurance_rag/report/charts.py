@@ -53,6 +53,7 @@ def difference_axis(evaluation: Evaluation) -> Axis:
 @dataclass(frozen=True)
 class Segment:
     label: str
+    shade: str
     count: int
     x: float
     width: float
@@ -61,9 +62,10 @@ class Segment:
 def band(kept: int, drops: Sequence[tuple[str, int]], whole: int) -> list[Segment]:
     """One horizontal band: what was kept, then what each reason took, in percent of `whole`."""
     segments, start = [], 0.0
-    for label, count in [("kept", kept), *drops]:
+    for place, (label, count) in enumerate([("kept", kept), *drops]):
         width = 100 * count / whole if whole else 0.0
-        segments.append(Segment(label, count, round(start, 3), round(width, 3)))
+        shade = f"d{place % 4}" if place else "kept"
+        segments.append(Segment(label, shade, count, round(start, 3), round(width, 3)))
         start += width
     return segments
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from insurance_rag.artifacts import RunFolder, manifest_path
-from insurance_rag.report.compared import read_clauses, read_evaluation, read_questions, read_verdict
+from insurance_rag.report.compared import read_clauses, read_evaluation, read_questions, read_sweep, read_verdict
 from insurance_rag.report.read import Reader, plain_facts
 from insurance_rag.report.view import Band, Book, Drift, Drop, Funnel, Job, Portion, Report, Training
 
@@ -19,6 +19,9 @@ SAMPLES = 3
 
 #: A running stage that says nothing for so long may have been killed: the page says since when.
 SILENT_S = 120
+
+#: Plain values of the dataset's report that are shown elsewhere or twice.
+NO_FACTS = ("rows", "kept", "unanswerable_share", "distractor_share")
 
 #: The order in which a run works.
 STAGES = ("plan", "generate", "validate", "pretrain", "train", "evaluate", "promote", "report")
@@ -38,6 +41,7 @@ def collect(run: RunFolder, name: str | None = None) -> Report:
         jobs=jobs,
         verdict=read_verdict(reader, run),
         evaluation=read_evaluation(reader, run),
+        sweep=read_sweep(reader, run),
         funnel=funnel,
         books=books,
         incomplete=bool(funnel and any(book.state != "done" and not book.moved for book in books or ())),
@@ -97,7 +101,7 @@ def _funnel(report: Mapping[str, Any]) -> Funnel:
             Drift(name=name, notable=name in drift["notable"], **shares)
             for name, shares in drift.get("shares", {}).items()
         ],
-        facts=plain_facts({**report, **report.get("rag", {})}, without=("rows", "kept")),
+        facts=plain_facts({**report, **report.get("rag", {})}, without=NO_FACTS),
     )
 
 

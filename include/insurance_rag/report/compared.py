@@ -15,6 +15,7 @@ from insurance_rag.report.view import (
     ModelRates,
     ShownAnswer,
     ShownQuestion,
+    Sweep,
     Verdict,
 )
 
@@ -91,6 +92,23 @@ def _setup(summary: Mapping[str, Any]) -> dict[str, str]:
         if isinstance(values, dict):
             facts |= values
     return plain_facts(facts)
+
+
+def read_sweep(reader: Reader, run: RunFolder) -> Sweep | None:
+    """What `sweep --out RUN/evaluation` left."""
+    path = run.evaluation / "sweep.json"
+    sweep = reader.json(path)
+    return None if sweep is None else reader.section(path, _sweep, sweep)
+
+
+def _sweep(sweep: Mapping[str, Any]) -> Sweep:
+    report = sweep["report"]
+    return Sweep(
+        questions=sweep["questions"]["report"],
+        arms={model: {arm: report[arm][model]["hallucination"] for arm in report} for model in sweep["best"]},
+        best=sweep["best"],
+        p={model: row["after_against_before"]["p"] for model, row in sweep["before_after"].items()},
+    )
 
 
 def read_questions(reader: Reader, run: RunFolder) -> list[ShownQuestion] | None:

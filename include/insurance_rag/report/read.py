@@ -115,6 +115,7 @@ _RESULTS = (
     "adapters/*/training.json",
     "adapters/*/loss_history.jsonl",
     "evaluation/summary.json",
+    "evaluation/sweep.json",
     "evaluation/decision.json",
 )
 
@@ -124,7 +125,10 @@ def fingerprint(run: RunFolder) -> str:
     digest = hashlib.sha256()
     for pattern in _RESULTS:
         for path in sorted(run.root.glob(pattern)):
-            status = path.stat()
+            try:
+                status = path.stat()
+            except FileNotFoundError:  # taken away since it was listed
+                continue
             digest.update(f"{path} {status.st_mtime_ns} {status.st_size}\n".encode())
     return digest.hexdigest()[:16]
 

@@ -72,6 +72,15 @@ class Evaluation(View):
     findings: dict[str, dict[str, Count]] = Field(default={}, description="check -> model -> answers it was found in")
 
 
+class Sweep(View):
+    """Decoding settings on the half of the questions that was not used to choose them."""
+
+    questions: Count
+    arms: dict[str, dict[str, Rate]] = Field(description="model -> setting -> hallucination rate")
+    best: dict[str, str] = Field(description="model -> the setting chosen on the other half")
+    p: dict[str, Share] = Field(description="model -> exact p of the source's `after` against its `before`")
+
+
 class Rule(View):
     name: str
     outcome: Literal["pass", "fail", "unknown"]
@@ -221,6 +230,7 @@ class Report(View):
     jobs: list[Job] = []
     verdict: Verdict | None = None
     evaluation: Evaluation | None = None
+    sweep: Sweep | None = None
     funnel: Funnel | None = None
     books: list[Book] | None = None
     incomplete: bool = Field(default=False, description="the dataset was made although shards are missing")
