@@ -6,6 +6,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ from insurance_rag.retrieval.index import Retriever, Scores, searchable
 
 log = logging.getLogger(__name__)
 
+#: A term that stands in more than one of this many chunks has its scores kept as a column over all chunks.
+FREQUENT = 20
+#: Columns kept; 4 bytes a chunk each.
+COLUMNS = 256
+
 
 class Bm25Retriever(Retriever):
     """Lucene's BM25 with its usual k1 and b: tuning them, or the variant, gains nothing on Korean clauses."""
@@ -27,14 +33,31 @@ class Bm25Retriever(Retriever):
         texts = [searchable(chunk) for chunk in self.chunks]
         folder = cache / f"bm25-{sha256_text(tokens.VERSION, *texts)[:16]}" if cache else None
         self._index = _load(folder) or _build(texts, folder)
+        self._column = lru_cache(maxsize=COLUMNS)(self._spread)
 
     def scores(self, query: str) -> Scores:
         ids = self._index.get_tokens_ids(tokens.terms([query])[0])
         if not ids:
             return np.full(len(self.chunks), -np.inf, dtype=np.float32)
-        scores: Scores = self._index.get_scores_from_ids(ids)
+        rare = [i for i in ids if not self._is_frequent(i)]
+        scores: Scores = self._index.get_scores_from_ids(rare)
+        for i in ids:
+            if self._is_frequent(i):
+                scores += self._column(i)
         scores[scores <= 0] = -np.inf
         return scores
+
+    def _is_frequent(self, term: int) -> bool:
+        """Whether adding a whole column is quicker than adding the term's postings one by one."""
+        starts = self._index.scores["indptr"]
+        return int(starts[term + 1] - starts[term]) * FREQUENT > len(self.chunks)
+
+    def _spread(self, term: int) -> Scores:
+        posted = self._index.scores
+        span = slice(posted["indptr"][term], posted["indptr"][term + 1])
+        column = np.zeros(len(self.chunks), dtype=np.float32)
+        column[posted["indices"][span]] = posted["data"][span]
+        return column
 
 
 def _load(folder: Path | None) -> Any:
@@ -61,8 +84,12 @@ def _build(texts: list[str], folder: Path | None) -> Any:
 
 def _save(index: Any, folder: Path) -> None:
     """Write beside, then rename: a folder of this name is always whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    except OSError as e:
+        log.warning("%s: the index is not kept (%s)", folder, e)
+        return
     try:
         index.save(str(beside), show_progress=False)
         shutil.rmtree(folder, ignore_errors=True)  # there only if it could not be read

@@ -61,17 +61,14 @@ class Retriever(ABC):
         scores = self.scores(query)
         if filters:
             scores = np.where(self._mask(filters), scores, -np.inf).astype(np.float32)
-        hits: dict[int, Hit] = {}
-        for i in _best_first(scores, self._enough(k)):
-            text = self._text_of[i]
-            if text in hits:
-                continue  # the same words from a sister product: the best placed stands for all
-            chunk = self.chunks[i]
-            twins = tuple(other for other in self._twins[text] if other != chunk.chunk_id)
-            hits[text] = Hit(chunk.chunk_id, chunk.text, float(scores[i]), twins)
-            if len(hits) == k:
-                break
-        return list(hits.values())
+        depth = 4 * k
+        while True:
+            ranked = _best_first(scores, depth)
+            # Of chunks with the same words, from sister products, the best placed stands for all.
+            first = {self._text_of[i]: i for i in reversed(ranked)}
+            if len(first) >= k or len(ranked) < depth:
+                return [self._hit(i, float(scores[i])) for i in ranked if first[self._text_of[i]] == i][:k]
+            depth *= 4
 
     def search_many(
         self, queries: Sequence[str], k: int = 10, filters: Sequence[Mapping[Any, str]] | None = None
@@ -86,10 +83,10 @@ class Retriever(ABC):
             self._masks[key] = np.array(rows, dtype=bool)
         return self._masks[key]
 
-    def _enough(self, k: int) -> int:
-        """How many chunks hold `k` distinct texts for certain."""
-        most_repeated = max((len(t) for t in self._twins), default=1)
-        return min(len(self.chunks), k * most_repeated)
+    def _hit(self, i: int, score: float) -> Hit:
+        chunk = self.chunks[i]
+        twins = tuple(other for other in self._twins[self._text_of[i]] if other != chunk.chunk_id)
+        return Hit(chunk.chunk_id, chunk.text, score, twins)
 
 
 def _best_first(scores: Scores, n: int) -> list[int]:
@@ -100,4 +97,4 @@ def _best_first(scores: Scores, n: int) -> list[int]:
     else:
         candidates = np.arange(len(scores))
     candidates = candidates[scores[candidates] > -np.inf]
-    return candidates[np.argsort(-scores[candidates], kind="stable")][:n].tolist()  # type: ignore[no-any-return]
+    return candidates[np.argsort(-scores[candidates], kind="stable")][:n].tolist()

@@ -34,8 +34,9 @@ def terms(texts: Sequence[str]) -> list[list[str]]:
 
 
 def _morphemes(lines: list[str]) -> list[list[str]]:
-    # An irregular stem is tagged VV-I, a regular one VV-R.
-    return [[t.form for t in tokens if t.tag.split("-")[0] in CONTENT] for tokens in _kiwi().tokenize(lines)]
+    # A single line, as of a query, is not worth the analyser's threads. An irregular stem is tagged VV-I.
+    analysed = [_kiwi().tokenize(lines[0])] if len(lines) == 1 else _kiwi().tokenize(lines)
+    return [[t.form for t in tokens if t.tag.split("-")[0] in CONTENT] for tokens in analysed]
 
 
 def _bigrams(line: str) -> list[str]:
