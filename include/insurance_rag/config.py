@@ -166,8 +166,8 @@ class LoraSettings(Config):
     """Rank."""
     alpha: int = Field(default=32, ge=1)
     """The adapter's output is scaled by alpha / r."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] = "auto"
-    """On the adapter's input; auto: 0.05, or 0 where activations are kept (each mask would be kept too)."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """On the adapter's input. The published value is 0.05 (profile source); its masks cost 3 % of the speed and memory."""
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
     """Linear layers that get an adapter; never `lm_head`, whose adapter TRL's fused head would not train."""
 

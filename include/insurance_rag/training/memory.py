@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any, Literal
 
 from insurance_rag.config import TrainingConfig
@@ -13,15 +14,21 @@ from insurance_rag.config import TrainingConfig
 GIB = 2**30
 #: Share of the free memory that an estimate may fill; the rest is for fragmentation and the estimate's own error.
 HEADROOM = 0.9
-#: (micro-batch, checkpointing, double quantisation, optimizer), fastest first. Measured with an 8B base on one H100:
-#: 15,200 tokens/s in 33 GiB, 11,100 in 9.3 GiB, and the third in 7.7 GiB.
+#: (micro-batch, checkpointing, double quantisation, optimizer), fastest first; docs/results/training.md has their figures.
 Layout = tuple[int, bool, bool, str]
 PRESETS: dict[str, Layout] = {
-    "80GB": (8, False, False, "adamw_torch_fused"),
+    "80GB": (16, False, False, "adamw_torch_fused"),
     "24GB": (8, True, True, "adamw_torch_fused"),
-    "8GB": (4, True, True, "adamw_8bit"),
+    "8GB": (2, True, True, "adamw_8bit"),
 }
-LADDER: tuple[Layout, ...] = (*PRESETS.values(), (2, True, True, "adamw_8bit"), (1, True, True, "adamw_8bit"))
+LADDER: tuple[Layout, ...] = (
+    PRESETS["80GB"],
+    (8, False, False, "adamw_torch_fused"),
+    PRESETS["24GB"],
+    (4, True, True, "adamw_torch_fused"),
+    PRESETS["8GB"],
+    (1, True, True, "adamw_8bit"),
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,6 @@ class Plan:
     checkpointing: bool
     double_quantization: bool
     optimizer: str
-    dropout: float
     compute: Literal["bf16", "fp32"]
     adapter_dtype: Literal["bf16", "fp32"]
     liger: bool
@@ -118,26 +124,18 @@ def _fill_in(config: TrainingConfig, shape: Shape, lengths: Sequence[int], devic
         micro -= 1
     compute = ("bf16" if device.kind == "cuda" else "fp32") if config.compute == "auto" else config.compute
     checkpointing = checkpointing if config.checkpointing == "auto" else config.checkpointing
-    dropout = config.lora.dropout
     plan = Plan(
         micro_batch=micro,
         accumulation=per_device // micro,
         checkpointing=checkpointing,
         double_quantization=double if config.double_quantization == "auto" else config.double_quantization,
         optimizer=optimizer if config.optimizer == "auto" else config.optimizer,
-        dropout=(0.05 if checkpointing else 0.0) if dropout == "auto" else dropout,
         compute=compute,
         adapter_dtype=compute if config.adapter_dtype == "auto" else config.adapter_dtype,
-        liger=_liger_installed() and device.kind == "cuda" if config.liger == "auto" else config.liger,
+        liger=_use_liger(config, device),
         estimate_gib=0.0,
         preset=next((name for name, preset in PRESETS.items() if preset == layout), f"micro-batch {micro}"),
     )
-    return _with_estimate(plan, config, shape, lengths)
-
-
-def _with_estimate(plan: Plan, config: TrainingConfig, shape: Shape, lengths: Sequence[int]) -> Plan:
-    from dataclasses import replace
-
     return replace(plan, estimate_gib=round(estimate_bytes(plan, config, shape, lengths) / GIB, 2))
 
 
@@ -151,31 +149,35 @@ def estimate_bytes(plan: Plan, config: TrainingConfig, shape: Shape, lengths: Se
     adapter_width = 2 if plan.adapter_dtype == "bf16" else 4
     moments = 2 * (1 if "8bit" in plan.optimizer else 4 if "32bit" in plan.optimizer else adapter_width)
     trained = adapter * (2 * adapter_width + moments)
-    tokens = _largest_micro_batch(lengths, plan.micro_batch, padded=not config.padding_free)
+    tokens = _largest_micro_batch(lengths, plan, padded=not config.padding_free)
     # What a layer keeps for its backward pass, in elements a token: both norms' inputs and the first one's output,
     # q, k, v, attention's output, gate and up (and their product without Liger), and dropout's copies and masks.
     layer = (
         3 * shape.hidden + 2 * shape.attention + 2 * shape.key_value + (2 if plan.liger else 3.5) * shape.intermediate
     )
-    layer += (0 if plan.liger else 4 * shape.hidden) + (3 * 1.5 * shape.hidden if plan.dropout else 0)
-    layer += 2 * shape.hidden if config.kbit_preparation else 0
-    kept = tokens * width * (shape.layers * shape.hidden + 2.0 * layer if plan.checkpointing else shape.layers * layer)
-    scratch = 3 * shape.largest_linear * width + 4 * tokens * shape.intermediate * width * 0.5
-    return base + embeddings + trained + kept + scratch
+    layer += (0 if plan.liger else 4 * shape.hidden) + (3 * 1.5 * shape.hidden if config.lora.dropout else 0)
+    stream = shape.hidden * (
+        4 if config.kbit_preparation else width
+    )  # bytes; fp32 embeddings make an fp32 residual stream
+    kept = shape.layers * stream + 1.5 * layer * width if plan.checkpointing else shape.layers * layer * width
+    scratch = 3 * shape.largest_linear * width  # dequantised weights
+    return base + embeddings + trained + tokens * kept + scratch
 
 
-def _largest_micro_batch(lengths: Sequence[int], rows: int, *, padded: bool) -> float:
-    """Tokens of the largest micro-batch to expect in some hundreds of random ones (three standard deviations)."""
+def _largest_micro_batch(lengths: Sequence[int], plan: Plan, *, padded: bool) -> float:
+    """Tokens of the largest micro-batch to expect in a thousand batches, which are dealt evenly (three deviations)."""
     if not lengths:
         return 0.0
     longest = max(lengths)
     if padded:
-        return float(rows * longest)
-    spread = statistics.pstdev(lengths) * math.sqrt(rows)
-    return min(rows * longest, rows * statistics.fmean(lengths) + 3 * spread)
+        return float(plan.micro_batch * longest)
+    rows = plan.micro_batch * plan.accumulation
+    batch = rows * statistics.fmean(lengths) + 3 * statistics.pstdev(lengths) * math.sqrt(rows)
+    return min(plan.micro_batch * longest, max(longest, batch / plan.accumulation))
 
 
-def _liger_installed() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("liger_kernel") is not None
+def _use_liger(config: TrainingConfig, device: Device) -> bool:
+    """On a GPU where it is installed; not under torch.compile, which cannot trace its norm and fuses the same by itself."""
+    if config.liger != "auto":
+        return config.liger
+    return device.kind == "cuda" and not config.compile and find_spec("liger_kernel") is not None

@@ -110,13 +110,13 @@ def forbid_cpu_repacking(model: Any) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
-def lora_config(config: TrainingConfig, plan: Plan) -> Any:
+def lora_config(config: TrainingConfig) -> Any:
     from peft import LoraConfig
 
     return LoraConfig(
         r=config.lora.r,
         lora_alpha=config.lora.alpha,
-        lora_dropout=plan.dropout,
+        lora_dropout=config.lora.dropout,
         target_modules=list(config.lora.target_modules),
         bias="none",
         task_type="CAUSAL_LM",

@@ -18,6 +18,7 @@ from trl import SFTConfig, SFTTrainer
 from insurance_rag.config import TrainingConfig
 from insurance_rag.errors import OutOfMemory
 from insurance_rag.training.memory import Plan
+from insurance_rag.training.balance import BalancedSampler
 from insurance_rag.training.model import lora_config, set_adapter_dtype
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,13 @@ class AdapterTrainer(SFTTrainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, model)
         set_adapter_dtype(self.model, self.adapter_dtype)
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> BalancedSampler:
+        """The rows of an optimizer step are those of TRL's own sampler; only their grouping differs."""
+        args = self.args
+        rows = self.train_dataset if train_dataset is None else train_dataset
+        batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        return BalancedSampler([len(ids) for ids in rows["input_ids"]], batch, args.train_batch_size, args.data_seed)
 
     def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Any:
         """One micro-batch, in as many pieces as fit.
@@ -129,7 +137,7 @@ def build_trainer(
         train_dataset=Dataset.from_list(rows),
         eval_dataset=Dataset.from_list(heldout) if heldout else None,
         processing_class=tokenizer,
-        peft_config=lora_config(config, plan),
+        peft_config=lora_config(config),
         callbacks=[*callbacks, *stopping],
         adapter_dtype=plan.adapter_dtype,
     )
