@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import IO, Any
 
@@ -171,7 +172,8 @@ def check_blocks(blocks: Iterable[Block], job: Job) -> Iterator[Checked]:
         for block in _chain(head, source):
             yield check_block(block, context)
         return
-    with ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(job,)) as pool:
+    # spawn: a fork of a process with threads (Arrow's, Airflow's) may hang
+    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (job,)) as pool:
         waiting: list[Future[Checked]] = []
         for block in _chain(head, source):
             waiting.append(pool.submit(_check_in_worker, block))

@@ -64,7 +64,7 @@ def rank_rows(
             if workers == 1 or len(wanted) <= SINGLE_PROCESS_ROWS:
                 found = ([ranker.rank(*pair) for pair in some] for some in pairs)
             else:
-                # Each worker loads the index from the folder: the analyser's threads would not survive a fork.
+                # Each worker loads the index from the folder; spawn, as the analyser's threads do not survive a fork.
                 pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (list(chunks), Path(folder)))
                 found = stack.enter_context(pool).map(_rank, pairs)
             for batch, numbers in zip(batches, found, strict=True):
