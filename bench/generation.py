@@ -24,6 +24,7 @@ from generation_scenarios import ALONE, PACED, Bench, Scenario, ratio
 from insurance_rag.artifacts import write_json
 
 SCENARIOS: dict[str, Scenario] = {scenario.__name__: scenario for scenario in (*PACED, *ALONE)}
+#: Begun first.
 LONG = ("killed", "source", "official", "speeds", "windows")
 
 
@@ -93,9 +94,9 @@ def run_scenarios(speed: float, work: Path, names: list[str], lanes: int) -> Ben
         return bench
 
     with ThreadPoolExecutor(lanes) as pool:
-        longest_first = sorted(set(names) & {s.__name__ for s in PACED}, key=lambda name: name not in LONG)
+        paced = [scenario.__name__ for scenario in PACED if scenario.__name__ in names]
         started = {}
-        for name in longest_first:
+        for name in sorted(paced, key=lambda name: name not in LONG):
             started[name] = pool.submit(run, SCENARIOS[name])
             time.sleep(min(60 / speed / lanes, 5))
         finished = {name: future.result() for name, future in started.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from insurance_rag.simulator.quota import MINUTE_S
@@ -56,7 +56,7 @@ def _group(calls: list[Call]) -> dict[str, Any]:
     }
 
 
-def _peak(calls: Iterable[Call], weight: Any) -> int:
+def _peak(calls: Iterable[Call], weight: Callable[[Call], int]) -> int:
     """The most in any rolling minute."""
     inside: deque[Call] = deque()
     total = most = 0
