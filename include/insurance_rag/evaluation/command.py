@@ -15,6 +15,7 @@ EXAMPLE = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_shared_arguments(parser)
     parser.add_argument("--source-faithful", action="store_true", help="load, merge into 4 bit, one answer at a time")
+    parser.add_argument("--labels", type=Path, help="labelling.csv, filled in by a person")
     parser.add_argument("--decoding", choices=("before", "after", "default"), default="default")
 
 
@@ -68,10 +69,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # beside other load, spinning threads make a step 10x slower
     from insurance_rag.config import DecodingConfig
+    from insurance_rag.evaluation.labels import read_sheet
     from insurance_rag.evaluation.run import evaluate
 
     arguments = read_shared_arguments(args)
     decoding = DecodingConfig.preset(args.decoding).model_dump() | arguments.pop("settings")
     if args.source_faithful:
         arguments["config"] = arguments["config"].model_copy(update={"source_faithful": True})
-    return evaluate(**arguments, decoding=DecodingConfig.parse(decoding, "--set decoding"))
+    labels = read_sheet(args.labels) if args.labels else None
+    return evaluate(**arguments, labels=labels, decoding=DecodingConfig.parse(decoding, "--set decoding"))

@@ -14,6 +14,7 @@ from insurance_rag.config import DecodingConfig, EvaluationConfig
 from insurance_rag.errors import WrongInput
 from insurance_rag.evaluation.comparison import write_comparisons
 from insurance_rag.evaluation.journal import AnswerJournal
+from insurance_rag.evaluation.labels import agreement, write_sheet
 from insurance_rag.evaluation.prompts import JOINT, Ask, Reply, answer_key, fit_clauses
 from insurance_rag.evaluation.scoring import ContextSource, ScoredAnswer, score
 from insurance_rag.evaluation.summary import summarize
@@ -61,6 +62,7 @@ def evaluate(
     out: Path,
     config: EvaluationConfig | None = None,
     *,
+    labels: Mapping[str, bool] | None = None,
     cache: Path | None = None,
     progress: Path | None = None,
 ) -> dict[str, Any]:
@@ -68,7 +70,8 @@ def evaluate(
 
     Writes into `out`: answers.jsonl and summary.json of the first context source (and, with the suffix _gold, of the
     other), retrieval.json, comparison_results.json, comparison_results_v2.json, a manifest. Run again it asks only what
-    changed. `cache` keeps the retriever's index, `progress` gets the progress file.
+    changed. `labels` are people's verdicts by answer key (labels.read_sheet); `cache` keeps the retriever's index,
+    `progress` gets the progress file.
     """
     config = config or EvaluationConfig()
     check_inputs(questions, chunks, adapters)
@@ -92,11 +95,45 @@ def evaluate(
     for source in reversed(config.contexts):  # the first one, whose files have no suffix, is written last
         rows = [row for row in scored if row.context_source == source]
         summary = {"context": source, **summarize(rows, [BASE, *adapters], config.warn_below, config.draws), **facts}
+        summary |= second_opinions(rows, [BASE, *adapters], config, labels, out, progress)
         suffix = "" if source == config.contexts[0] else f"_{source}"
         write_jsonl(out / f"answers{suffix}.jsonl", (row.model_dump(mode="json") for row in rows))
         write_json(out / f"summary{suffix}.json", summary)
     write_comparisons(out, rows, summary)
+    write_sheet(out / "labelling.csv", rows)
     return write_result(out, summary, len(rows))
+
+
+def second_opinions(
+    rows: Sequence[ScoredAnswer],
+    models: Sequence[str],
+    config: EvaluationConfig,
+    labels: Mapping[str, bool] | None,
+    out: Path,
+    progress: Path | None,
+) -> dict[str, Any]:
+    """What a judge says, where one is configured, and how people's labels agree with the checks and with the judge."""
+    opinions: dict[str, Any] = {}
+    flags = {"checks": [(row.key, row.model, row.hallucinated) for row in rows]}
+    if config.judge:
+        from insurance_rag.evaluation.judge import judge_answers, judged_rates
+
+        judgements = judge_answers(rows, config.judge, out, progress)
+        suffix = "" if rows[0].context_source == config.contexts[0] else f"_{rows[0].context_source}"
+        write_jsonl(out / f"judgements{suffix}.jsonl", (j.model_dump(mode="json") for j in judgements))
+        opinions["judge"] = {"name": config.judge, "models": judged_rates(judgements, models)}
+        usable = [(j.key, j.model, j.hallucinated) for j in judgements if j.hallucinated is not None]
+        flags["judge"] = usable
+    if labels:
+        opinions["labels"] = {
+            who: agreement(
+                labels,
+                {key: flag for key, _, flag in own},
+                {model: [flag for _, of, flag in own if of == model] for model in models},
+            )
+            for who, own in flags.items()
+        }
+    return opinions
 
 
 def write_result(out: Path, summary: dict[str, Any], rows: int) -> dict[str, Any]:
