@@ -16,7 +16,7 @@ KEY = keys(1)[0]
 
 def test_a_batch_costs_half_and_fills_the_same_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("insurance_rag.generation.batch.MOST_BYTES", 40_000)  # several lots
-    with running_simulator(speed=600, batch_s=120, faults={"malformed": 0.1, "503": 0.1, "blocked": 0.05}) as sim:
+    with running_simulator(speed=600, batch_s=1200, faults={"malformed": 0.1, "503": 0.1, "blocked": 0.05}) as sim:
         run, config = planned(tmp_path, sim, 60, keys(1))
         handle = submit_batch(run, 1, KEY, config)
         assert handle is not None

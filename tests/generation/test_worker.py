@@ -63,7 +63,7 @@ def test_the_same_call_again_asks_for_nothing(tmp_path: Path) -> None:
 
 
 def test_faults_of_every_kind_cost_calls_and_no_chunk(tmp_path: Path) -> None:
-    with running_simulator(**FAST, faults=FAULTS, seed=1) as sim:
+    with running_simulator(**FAST, faults=FAULTS | {"fenced": 0.2}, seed=1) as sim:
         run, config = planned(tmp_path, sim, 60, keys(1))
         part = generate_shard(run, 1, keys(1)[0], config)
         stats = sim.stats()

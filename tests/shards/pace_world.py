@@ -7,7 +7,8 @@ import random
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
-from insurance_rag.shards.pace import Ask, Pace
+from insurance_rag.shards.pace import Pace
+from insurance_rag.shards.turn import Ask, wait
 
 
 @dataclass
@@ -85,7 +86,7 @@ class World:
         while (any(left.values()) or events) and now - self.start < until:
             waits = []
             for shard in rng.sample(sorted(left), len(left)):
-                while left[shard] and (wait := pace.wait(asks[shard], now)) <= 0:
+                while left[shard] and (pause := wait(pace, asks[shard], now)) <= 0:
                     n += 1
                     left[shard] -= 1
                     sent = {"id": str(n), "shard": shard, "key": f"k{shard}", "pool": self.pool[shard]}
@@ -93,7 +94,7 @@ class World:
                     arrival = now + rng.uniform(0, self.jitter)
                     heapq.heappush(events, (arrival, n, "arrive", shard, None))
                 if left[shard]:
-                    waits.append(now + min(wait, 1.0))
+                    waits.append(now + min(pause, 1.0))
             coming = min([events[0][0]] if events else [], default=None)
             now = min([*waits, *([coming] if coming is not None else [])], default=now)
             while events and events[0][0] <= now:

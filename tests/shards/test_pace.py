@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from tests.shards.pace_world import Server, World, separate
 
 from insurance_rag.errors import KeyRejected, QuotaExhausted
-from insurance_rag.shards.pace import Ask, Pace, next_midnight
+from insurance_rag.shards.pace import Pace
+from insurance_rag.shards.quota import next_midnight
+from insurance_rag.shards.turn import Ask, stop, wait
 
 ASK = Ask(shard=1, key="k1", pool="p", share=1.0, chars=500)
 
@@ -124,8 +126,8 @@ def test_everything_is_answered_near_the_floor(rpm, keys, chunks, latency, jitte
 def test_never_more_than_the_limit_within_a_window() -> None:
     pace, now, sent = opened(rpm=5, gap_s=0.0), 1000.0, []
     for i in range(40):
-        while (wait := pace.wait(ASK, now)) > 0:
-            now += wait
+        while (pause := wait(pace, ASK, now)) > 0:
+            now += pause
         send(pace, now, str(i))
         ok(pace, now + 0.1, str(i))
         sent.append(now)
@@ -136,42 +138,42 @@ def test_an_untested_key_has_two_calls_in_flight() -> None:
     pace = opened(rpm=100)
     send(pace, 1.0, "a")
     send(pace, 2.0, "b")
-    assert pace.wait(ASK, 10.0) > 0
+    assert wait(pace, ASK, 10.0) > 0
     ok(pace, 10.5, "a")
-    assert pace.wait(ASK, 11.0) == 0
+    assert wait(pace, ASK, 11.0) == 0
 
 
 def test_gap_between_calls_of_a_key_shrinks_with_the_minute_and_for_large_quotas() -> None:
     for window, rpm, gap in ((60, None, 0.2), (6, None, 0.02), (60, 1000, 0.03)):
         pace = opened(rpm=rpm, window_s=window)
         send(pace, 1.0, "a")
-        assert pace.wait(ASK, 1.0) == pytest.approx(gap)
+        assert wait(pace, ASK, 1.0) == pytest.approx(gap)
 
 
 def test_tokens_are_learnt_from_the_answers() -> None:
     pace = opened(tpm=1000, gap_s=0.0)
     send(pace, 1.0, "a", chars=500)
-    assert pace.wait(ASK, 2.0) == 0  # counted as a token a character until an answer says more
+    assert wait(pace, ASK, 2.0) == 0  # counted as a token a character until an answer says more
     send(pace, 2.0, "b", chars=500)
     ok(pace, 3.0, "a", tokens=900)
-    assert pace.wait(ASK, 4.0) > 50
+    assert wait(pace, ASK, 4.0) > 50
 
 
 def test_a_call_larger_than_the_token_quota_waits_for_an_empty_window() -> None:
     pace = opened(tpm=100, gap_s=0.0)
-    assert pace.wait(ASK, 1.0) == 0
+    assert wait(pace, ASK, 1.0) == 0
     send(pace, 1.0, "a")
     ok(pace, 2.0, "a", tokens=500)
-    assert 58 < pace.wait(ASK, 2.0) < 62
+    assert 58 < wait(pace, ASK, 2.0) < 62
 
 
 def test_a_dead_key_stops_and_gets_another_try_when_its_shard_starts_again() -> None:
     pace = opened()
     send(pace, 1.0, "a")
     pace.apply({"e": "dead", "t": 1.1, "id": "a", "why": "API_KEY_INVALID", "pool": False})
-    assert isinstance(pace.stop(ASK, 2.0), KeyRejected)
+    assert isinstance(stop(pace, ASK, 2.0), KeyRejected)
     pace.apply({"e": "open", "t": 3.0, "shard": 1, "key": "k1", "pool": "p", "share": 1, "own": False} | QUOTA_UNKNOWN)
-    assert pace.stop(ASK, 3.0) is None
+    assert stop(pace, ASK, 3.0) is None
 
 
 QUOTA_UNKNOWN = {"rpm": None, "tpm": None, "rpd": None}
@@ -182,7 +184,7 @@ def test_a_project_without_quota_stops_all_its_keys() -> None:
     pace.apply({"e": "open", "t": 0, "shard": 2, "key": "k2", "pool": "p", "share": 1, "own": False} | QUOTA_UNKNOWN)
     send(pace, 1.0, "a")
     pace.apply({"e": "dead", "t": 1.1, "id": "a", "why": "limit: 0", "pool": True})
-    assert isinstance(pace.stop(Ask(2, "k2", "p", 0.5, 1), 2.0), KeyRejected)
+    assert isinstance(stop(pace, Ask(2, "k2", "p", 0.5, 1), 2.0), KeyRejected)
 
 
 def test_a_used_up_day_stops_until_midnight_in_california() -> None:
@@ -191,27 +193,27 @@ def test_a_used_up_day_stops_until_midnight_in_california() -> None:
     pace = opened()
     send(pace, now, "a")
     pace.apply({"e": "day", "t": now, "id": "a", "until": next_midnight(now)})
-    stop = pace.stop(ASK, now + 1)
-    assert isinstance(stop, QuotaExhausted)
-    assert stop.resets_at is not None and stop.resets_at.timestamp() == now + 8 * 3600
-    assert pace.stop(ASK, now + 8 * 3600) is None
+    parked = stop(pace, ASK, now + 1)
+    assert isinstance(parked, QuotaExhausted)
+    assert parked.resets_at is not None and parked.resets_at.timestamp() == now + 8 * 3600
+    assert stop(pace, ASK, now + 8 * 3600) is None
 
 
 def test_a_told_day_quota_is_not_overdrawn() -> None:
     pace = opened(rpd=2)
     for i in range(2):
-        assert pace.stop(ASK, 1000.0 + i) is None
+        assert stop(pace, ASK, 1000.0 + i) is None
         send(pace, 1000.0 + i, str(i))
-    assert isinstance(pace.stop(ASK, 1003.0), QuotaExhausted)
-    assert pace.stop(ASK, 1003.0 + 86400) is None
+    assert isinstance(stop(pace, ASK, 1003.0), QuotaExhausted)
+    assert stop(pace, ASK, 1003.0 + 86400) is None
 
 
 def test_calls_whose_process_died_do_not_block_for_ever() -> None:
     pace = opened(rpm=10, timeout_s=30)
     send(pace, 1.0, "a")
     send(pace, 1.5, "b")
-    assert pace.wait(ASK, 5.0) > 0
-    assert pace.wait(ASK, 40.0) == 0
+    assert wait(pace, ASK, 5.0) > 0
+    assert wait(pace, ASK, 40.0) == 0
 
 
 def test_the_larger_of_two_quotas_is_found_by_probing() -> None:

@@ -80,7 +80,7 @@ def fetch_batch(
                 limiter.batch_answered(*_settle(job, entry, content, key.id, ledger))
         ledger.sync()
         books = shard_statement(limiter.pace, shard.shard, config)
-        write_books(run, config)
+        write_books(run, plan, limiter.pace, config)
         if left := [job.chunk_id for job in jobs if job.key not in ledger]:
             write_part(run, shard, jobs, ledger)
             states = ", ".join(str(o.get("metadata", {}).get("state")) for o in operations)

@@ -10,7 +10,7 @@ from insurance_rag.artifacts import RunFolder, write_json
 from insurance_rag.config import GenerationConfig
 from insurance_rag.errors import BudgetSpent, PipelineError
 from insurance_rag.shards.pace import Pace
-from insurance_rag.shards.pace_log import read_pace
+from insurance_rag.shards.plan import Plan
 
 FIGURES = ("calls", "answers", "tokens_in", "tokens_out", "requests_429", "retries", "faults")
 
@@ -38,15 +38,15 @@ def shard_statement(pace: Pace, shard: int, config: GenerationConfig) -> dict[st
     return statement(pace.books.get(shard, Counter()), config)
 
 
-def write_books(run: RunFolder, config: GenerationConfig, calls_saved: int = 0) -> dict[str, Any]:
+def write_books(run: RunFolder, plan: Plan, pace: Pace, config: GenerationConfig) -> dict[str, Any]:
     """RUN/parts/books.json: {"total": {...}, "keys": {id: {...}}, "model", "calls_saved"}; returns the total."""
-    pace = read_pace(run.pace)
     keys: dict[str, Counter[str]] = {}
     for shard, counts in pace.books.items():
         keys.setdefault(pace.key_of[shard], Counter()).update(counts)
     total = statement(sum(keys.values(), Counter()), config)
     by_key = {name: statement(counts, config) for name, counts in sorted(keys.items())}
-    write_json(run.books, {"model": config.model, "total": total, "keys": by_key, "calls_saved": calls_saved})
+    saved = plan.refresh.calls_saved if plan.refresh else 0
+    write_json(run.books, {"model": config.model, "total": total, "keys": by_key, "calls_saved": saved})
     return total
 
 

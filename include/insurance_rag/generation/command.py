@@ -33,7 +33,6 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     folder = RunFolder(args.run)
     plan = read_plan(folder)
-    folder.create()
     config = configured(args, plan.config.model_dump())
     if args.budget is not None:
         config = config.model_copy(update={"budget_usd": args.budget})

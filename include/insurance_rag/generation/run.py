@@ -15,6 +15,7 @@ from insurance_rag.records import ApiKey, Shard
 from insurance_rag.shards.content import Content
 from insurance_rag.shards.jobs import Job, check_input, missing_chunks, read_jobs
 from insurance_rag.shards.leftover import plan_leftover
+from insurance_rag.shards.pace_log import read_pace
 from insurance_rag.shards.plan import Plan, read_plan
 
 
@@ -25,6 +26,7 @@ def generate_run(run: RunFolder, keys: Sequence[ApiKey], config: GenerationConfi
     """
     plan = read_plan(run)
     check_input(run, plan)
+    run.create()
     config = config or plan.config
     by_id = {key.id: key for key in keys}
     results, errors = _round(run, plan, plan.shards, by_id, config)
@@ -35,7 +37,7 @@ def generate_run(run: RunFolder, keys: Sequence[ApiKey], config: GenerationConfi
         results = {**results, **more}
     if missing := missing_chunks(run):
         raise _incomplete(missing, errors)
-    total = write_books(run, config, plan.refresh.calls_saved if plan.refresh else 0)
+    total = write_books(run, plan, read_pace(run.pace), config)
     parts = [results[number] for number in sorted(results)]
     return {
         "uri": str(run.parts.resolve()),

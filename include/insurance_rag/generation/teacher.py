@@ -9,7 +9,7 @@ from insurance_rag.config import GenerationConfig
 from insurance_rag.errors import KeyRejected, RateLimited
 from insurance_rag.records import ApiKey, Chunk, QuestionType
 from insurance_rag.shards.content import Content
-from insurance_rag.shards.pace import Metric
+from insurance_rag.shards.quota import Metric
 
 
 @dataclass(frozen=True)

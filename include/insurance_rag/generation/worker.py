@@ -27,6 +27,7 @@ from insurance_rag.errors import (
     WrongInput,
 )
 from insurance_rag.generation.books import budget_guard, shard_statement, write_books
+from insurance_rag.generation.http import WrongRequest
 from insurance_rag.generation.parts import finish_part, write_part
 from insurance_rag.generation.record import record_answer, record_quarantine
 from insurance_rag.generation.teacher import ProjectRejected, Refusal, Reply, Teacher, make_teacher
@@ -41,6 +42,7 @@ from insurance_rag.shards.plan import Plan, read_plan
 
 OnUpdate = Callable[[dict[str, Any]], None]
 SECOND_ROUNDS = 2  # a clause that alone meets a failing server goes to the end of the queue so often
+DOUBTS = 5  # requests that the server finds fault with before one was answered
 OUTAGE_WINDOWS = 3  # a server that answers nothing for so long is down
 
 
@@ -59,6 +61,7 @@ def generate_shard(
     plan = read_plan(run)
     number = shard if isinstance(shard, int) else shard.shard
     check_input(run, plan)
+    run.create()
     chosen, config = plan.shard(number), config or plan.config
     jobs = list(read_jobs(run, Content.of(config), set(chosen.chunk_ids)))
     return asyncio.run(work(run, plan, chosen, jobs, key, config, on_update))
@@ -93,8 +96,7 @@ async def work(
             ) as progress:
                 worker = Worker(run, shard, config, jobs, ledger, limiter, teacher, progress)
                 await worker.run()
-                saved = plan.refresh.calls_saved if plan.refresh else 0
-                write_books(run, config, saved)
+                write_books(run, plan, limiter.pace, config)
                 worker.check_complete()
         finally:
             await teacher.close()
@@ -125,12 +127,17 @@ class Worker:
         self._saving = asyncio.Lock()
         self._succeeded_at = time.monotonic()  # or begun
         self._set_aside = 0
+        self._doubted: list[tuple[Job, WrongRequest]] = []
+        self._proven = any(job.key in ledger and not ledger.is_quarantined(job.key) for job in jobs)
 
     async def run(self) -> None:
         """Work the queue down; what stops the shard is kept in the limiter, so that no further call goes out."""
         await asyncio.sleep(0)  # shards of one process are all set up before the first call goes out
         workers = min(self._config.max_in_flight, len(self._queue))
-        await asyncio.gather(*(self._work() for _ in range(workers)))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(self._work())
+        await self._set_doubted_aside()
         self._progress.note(**self._figures())
         if self._unsaved:
             await self._save_part()
@@ -161,6 +168,9 @@ class Worker:
         began = time.monotonic()
         try:
             reply = await self._ask(read_chunk(self._run, job))
+        except WrongRequest as e:
+            self._doubt(job, e)
+            return
         except (Blocked, BadAnswer) as e:
             record_quarantine(self._ledger, job, e)
             self._set_aside += 1
@@ -169,7 +179,12 @@ class Worker:
             return
         else:
             self._succeeded_at = time.monotonic()
+            self._proven = True
             record_answer(self._ledger, job, reply, self._content, self._shard.key_id)
+        await self._settled()
+
+    async def _settled(self) -> None:
+        """One more clause is done: on disk first, then counted."""
         await asyncio.to_thread(self._ledger.sync)
         self._progress.note(**self._figures())
         self._progress.advance()
@@ -182,6 +197,20 @@ class Worker:
         self._unsaved = 0
         async with self._saving:
             await asyncio.to_thread(write_part, self._run, self._shard, self._jobs, self._ledger)
+
+    def _doubt(self, job: Job, error: WrongRequest) -> None:
+        """A refused request is the clause's fault where others pass, and the settings' where none ever did."""
+        self._doubted.append((job, error))
+        if not self._proven and len(self._doubted) >= DOUBTS:
+            self._limiter.stopped = WrongInput(
+                f"the server refuses every request ({error}); check the teacher's settings"
+            )
+
+    async def _set_doubted_aside(self) -> None:
+        while self._doubted and not self._limiter.stopped:
+            record_quarantine(self._ledger, *self._doubted.pop())
+            self._set_aside += 1
+            await self._settled()
 
     def _later(self, job: Job, error: Unavailable, began: float) -> None:
         """Back to the queue: an ailing server is waited for, one that fails this clause alone is not."""

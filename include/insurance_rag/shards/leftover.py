@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from insurance_rag.artifacts import RunFolder
 from insurance_rag.records import ApiKey, Shard
+from insurance_rag.shards import turn
 from insurance_rag.shards.jobs import missing_by_shard
 from insurance_rag.shards.ledger import Ledger
 from insurance_rag.shards.lock import is_held
-from insurance_rag.shards.pace import Ask, Pace
+from insurance_rag.shards.pace import Pace
 from insurance_rag.shards.pace_log import read_pace
 from insurance_rag.shards.plan import Plan, make_shard, quota_shares, read_plan, save_plan, share_of_pool, slice_sizes
 
@@ -43,8 +44,8 @@ def plan_leftover(run: RunFolder, keys: Sequence[ApiKey]) -> list[Shard]:
 def is_healthy(key: ApiKey, pace: Pace) -> bool:
     if key.id not in pace.keys:
         return True  # never tried in this run
-    ask = Ask(shard=0, key=key.id, pool=key.pool, share=1.0, chars=0)
-    return pace.stop(ask, time.time()) is None
+    ask = turn.Ask(shard=0, key=key.id, pool=key.pool, share=1.0, chars=0)
+    return turn.stop(pace, ask, time.time()) is None
 
 
 def _move(plan: Plan, dead: list[Shard], missing: dict[int, set[str]], healthy: list[ApiKey]) -> Plan:

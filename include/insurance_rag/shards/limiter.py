@@ -12,10 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from insurance_rag.config import GenerationConfig
-from insurance_rag.errors import PipelineError
+from insurance_rag.errors import Incomplete, PipelineError
 from insurance_rag.records import ApiKey, Shard
-from insurance_rag.shards.pace import Ask, Metric, Pace, next_midnight
+from insurance_rag.shards import turn
+from insurance_rag.shards.pace import Pace
 from insurance_rag.shards.pace_log import PaceLog
+from insurance_rag.shards.quota import Metric, next_midnight
+
+PATIENCE_MINUTES = 10  # of the server, without one call that is not refused
 
 #: Checked before every call with the pace as it stands; what it returns stops the shard.
 Guard = Callable[[Pace], PipelineError | None]
@@ -58,6 +62,7 @@ class Limiter:
         self._changed = asyncio.Event()
         self._ids = (f"{shard.shard}-{os.getpid()}-{n}" for n in itertools.count(1))
         self._refusals = 0
+        self._refused_since: float | None = None
         self.stopped: PipelineError | None = None
         quota = {"rpm": key.rpm, "tpm": key.tpm, "rpd": key.rpd, "own": key.project is None}
         who = {"shard": shard.shard, "key": key.id, "pool": key.pool, "share": shard.share}
@@ -69,8 +74,9 @@ class Limiter:
 
     @property
     def pace(self) -> Pace:
-        """As of the last event; never behind by more than this shard's own last call."""
-        return self._log.pace
+        """With what the other workers have told until now."""
+        with self._log.locked() as pace:
+            return pace
 
     async def slot(self, chars: int, again: bool = False) -> str:
         """Wait until a call of `chars` characters may go out; returns the call's id. Raises what stops the shard."""
@@ -86,16 +92,25 @@ class Limiter:
         shard = self._shard
         with self._log.locked() as pace:
             now = self._clock()
-            ask = Ask(shard.shard, shard.key_id, shard.pool, shard.share, chars)
-            self.stopped = self.stopped or pace.stop(ask, now) or self._guard(pace)
+            ask = turn.Ask(shard.shard, shard.key_id, shard.pool, shard.share, chars)
+            self.stopped = self.stopped or turn.stop(pace, ask, now) or self._guard(pace) or self._hopeless(now)
             if self.stopped:
                 raise self.stopped
-            if (wait := pace.wait(ask, now)) > 0:
+            if (wait := turn.wait(pace, ask, now)) > 0:
                 return None, wait
             call = next(self._ids)
             sent = {"id": call, "shard": shard.shard, "key": shard.key_id, "pool": shard.pool}
             self._log.write({"e": "sent", "t": now, **sent, "chars": chars, "again": again})
             return call, 0.0
+
+    def _hopeless(self, now: float) -> PipelineError | None:
+        minutes = (now - self._refused_since) / self.window if self._refused_since else 0.0
+        if minutes <= PATIENCE_MINUTES:
+            return None
+        return Incomplete(
+            f"every call on key {self._shard.key_id} has been refused for {minutes:.0f} minutes although they keep to "
+            "the quota; others may be using the project: the same command resumes"
+        )
 
     async def _pause(self, wait: float) -> None:
         """Until the wait is over, an own answer arrives, or it is time to see what the other workers learnt."""
@@ -107,13 +122,14 @@ class Limiter:
             task.cancel()
 
     def answered(self, call: str, tokens_in: int, tokens_out: int) -> None:
-        self._refusals = 0
+        self._refusals, self._refused_since = 0, None
         self._tell("ok", call, **{"in": tokens_in, "out": tokens_out})
 
     def refused(self, call: str, metric: Metric, limit: int | None, retry_after_s: float | None) -> None:
         """A minute's quota. Where the server names no wait, the schedule's."""
         wait = backoff_s(self._refusals, self.window) if retry_after_s is None else retry_after_s
         self._refusals += 1
+        self._refused_since = self._refused_since or self._clock()
         self._tell("refused", call, metric=metric, limit=limit, wait=wait)
 
     def day_over(self, call: str) -> None:

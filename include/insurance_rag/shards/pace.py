@@ -1,4 +1,4 @@
-"""When may the next call go out? A state machine over events: pure, no clock, no I/O, no key.
+"""What a run's calls tell of its quotas. A state machine over events: pure, no clock, no I/O, no key.
 
 Every process of a run folds the same events (see `pace_log`), so keys of one project share one window, what one key
 learns about the quota is every key's prior, and a restarted worker knows what it sent.
@@ -12,7 +12,7 @@ learns about the quota is every key's prior, and a restarted worker knows what i
     {"e": "fault",   "t", "id", "why", "in", "out"}       anything else that ended the call
     {"e": "batch",   "t", "shard", "in", "out"}         an answer of batch mode, for the books
 
-Times are seconds of time.time(). A *window* is the server's minute. Decisions, in words:
+Times are seconds of time.time(). A *window* is the server's minute. What is learnt, and decided by it (`turn`):
 - A rolling log of sends; never more than the limit in the window plus a margin that refusals at its edge teach.
 - While a limit is unknown, one pool scouts: at most max(8, proven / 2) of its calls go beyond what some pool has been
   granted in a window. The others follow what is proven, so a quota costs the run a few 429s, not a few a key.
@@ -26,86 +26,20 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
-from zoneinfo import ZoneInfo
+from typing import Any
 
-from insurance_rag.errors import KeyRejected, PipelineError, QuotaExhausted
+from insurance_rag.shards.quota import Call, Key, Metric, Pool, cost
 
-Metric = Literal["requests", "tokens"]
 Event = dict[str, Any]
 
-UNTESTED_IN_FLIGHT = 2  # of a key that has not answered yet: a dead key costs two requests at most
-BURST = 8  # calls that may be in flight beyond what the pace needs, or what is known to be granted
-SURELY_GRANTED = 4  # calls a minute: no known quota is smaller
 FIRST_MARGIN = 0.01  # of a window: send and arrival times differ
 LEAST_MARGIN_S = 0.06  # but what a busy machine adds to that does not shrink with a sped-up minute
 LARGEST_MARGIN = 0.1
 EXPLAINED = 0.85  # a refusal is explained when the window was at least so full
-PACIFIC = ZoneInfo("America/Los_Angeles")  # Google's day ends at midnight there
-
-
-@dataclass(slots=True)
-class Call:
-    at: float
-    chars: int
-    tokens: float
-    shard: int
-    key: str
-    pool: str
-    ordinal: int  # position among the window's calls when it was sent
-
-
-@dataclass
-class Pool:
-    """The quota of one project."""
-
-    own: bool = False  # a key without a told project: may share one with other such keys for all we know
-    told: dict[Metric, float] = field(default_factory=dict)
-    limits: dict[Metric, float] = field(default_factory=dict)
-    rpd: int | None = None
-    guessed: bool = False  # the requests limit is our count, not the server's word
-    beyond_prior: bool = False  # this pool was granted more than the prior said
-    calls: deque[Call] = field(default_factory=deque)  # of the window, oldest first, refused ones taken out
-    last_sent: float = 0.0
-    paused_until: float = 0.0
-    learned_at: float = 0.0  # refusals of calls sent before this are the same incident
-    unexplained_at: float = -math.inf
-    halved_at: float = -math.inf
-    spread: bool = False
-    factor: float = 1.0
-    token_safety: float = 1.0
-    zero: str | None = None
-    day_until: float | None = None
-    day: str = ""
-    day_sent: int = 0
-
-    def used(self, metric: Metric, since: float, until: float = math.inf) -> float:
-        """What the calls that were sent after `since`, and at `until` at the latest, take of the quota."""
-        return sum(1.0 if metric == "requests" else c.tokens for c in self.calls if since < c.at <= until)
-
-
-@dataclass
-class Key:
-    tested: bool = False
-    dead: str | None = None
-    last_sent: float = 0.0
-
-
-@dataclass(frozen=True)
-class Ask:
-    """Who wants to send how much."""
-
-    shard: int
-    key: str
-    pool: str
-    share: float
-    chars: int
 
 
 class Pace:
-    """Folds events with `apply`; answers `stop(ask)` and `wait(ask, now)`."""
+    """What all workers of a run know, folded from their events with `apply`; `turn` decides by it."""
 
     def __init__(
         self, window_s: float = 60.0, gap_s: float = 0.2, timeout_s: float = 60.0, max_in_flight: int = 64
@@ -127,8 +61,6 @@ class Pace:
         self.latency = 0.0
         self._alias: dict[str, str] = {}
         self._suspicion: tuple[str, float] | None = None  # pool and limit of the last refusal that all pools explain
-
-    # ---- folding
 
     def apply(self, event: Event) -> None:
         if event["e"] in {"open", "sent", "batch"}:
@@ -159,24 +91,22 @@ class Pace:
         key_name, t = e["key"], e["t"]
         pool_name = self._name(e["pool"])
         pool = self.pool(pool_name)
-        self._forget(pool, t)
+        pool.forget(t - (1 + LARGEST_MARGIN) * self.window)
         ordinal = sum(c.at > t - self.window for c in pool.calls) + 1
         call = Call(t, e["chars"], e["chars"] * self.tokens_per_char, e["shard"], key_name, pool_name, ordinal)
         self.open[e["id"]] = call
         pool.calls.append(call)
         pool.last_sent = self.keys[key_name].last_sent = t
-        if (prior := self._prior(pool)) and ordinal > prior:
+        if (prior := self.by_prior(pool)) and ordinal > prior:
             self.probed_at = t
-        day = datetime.fromtimestamp(t, PACIFIC).date().isoformat()
-        pool.day_sent = pool.day_sent + 1 if day == pool.day else 1
-        pool.day = day
+        pool.count_day(t)
         self.books[e["shard"]].update(calls=1, retries=int(e["again"]))
 
     def _ok(self, call: Call, e: Event) -> None:
         pool = self.pool(call.pool)
         self.keys[call.key].tested = True
         self.proven = max(self.proven, call.ordinal)
-        if (prior := self._prior(pool)) and call.ordinal > prior:
+        if (prior := self.by_prior(pool)) and call.ordinal > prior:
             pool.beyond_prior = True
         if e["in"]:
             ratio = e["in"] / call.chars
@@ -225,14 +155,14 @@ class Pace:
         if call.at <= pool.learned_at:
             return
         used = pool.used(metric, call.at - self.window, call.at)
-        known = self._known(pool, metric)
+        known = self.known(pool, metric)
         if e["limit"] is not None:
             pool.limits[metric] = self.prior[metric] = e["limit"]
             pool.guessed = False
         elif known is None or pool.guessed:
             pool.limits[metric], pool.guessed = max(1.0, used), metric == "requests"
         limit = pool.limits.get(metric, known or 1.0)
-        explained = used + (1 if metric == "requests" else call.tokens) > EXPLAINED * limit
+        explained = used + cost(call, metric) > EXPLAINED * limit
         if e["limit"] is None or not explained:
             pool.paused_until = max(pool.paused_until, t + min(e["wait"], self.window))
         if not explained and not self._same_project(pool, call, limit, metric):
@@ -288,115 +218,12 @@ class Pace:
         pool.last_sent = calls[-1].at
         return True
 
-    # ---- deciding
-
-    def stop(self, ask: Ask, now: float) -> PipelineError | None:
-        """Why this key may send nothing more in this run."""
-        pool, dead = self.pool(ask.pool), self.keys[ask.key].dead
-        if dead:
-            return KeyRejected(f"key {ask.key}: {dead}; replace the key, then the same command resumes")
-        if pool.zero:
-            return KeyRejected(f"project {ask.pool}: {pool.zero}; use another model or project, then resume")
-        until = pool.day_until
-        today = datetime.fromtimestamp(now, PACIFIC).date().isoformat()
-        if until is None and pool.rpd and pool.day == today and pool.day_sent >= pool.rpd:
-            until = next_midnight(now)
-        if until is None or now >= until:
-            return None
-        resets = datetime.fromtimestamp(until, UTC)
-        return QuotaExhausted(
-            f"project {ask.pool}: the day's quota is used up; it returns at {resets:%Y-%m-%d %H:%M} UTC, resume then",
-            resets,
-        )
-
-    def wait(self, ask: Ask, now: float) -> float:
-        """Seconds until this call may go out, 0 now; an estimate where it hangs on answers that are under way."""
-        pool, key = self.pool(ask.pool), self.keys[ask.key]
-        self._forget(pool, now)
-        limit = self._limit(pool, "requests")
-        poll = max(0.02, self.window / 240)
-        if sum(c.shard == ask.shard for c in self._in_flight(now)) >= self._most_in_flight(key, limit):
-            return poll
-        at = max(now, pool.paused_until, key.last_sent + self._gap(limit))
-        if limit is not None:
-            at = max(at, self._free_at(pool, "requests", 1, limit, now))
-            if pool.spread:
-                at = max(at, pool.last_sent + self.window / limit)
-            mine = sum(c.shard == ask.shard for c in pool.calls)
-            if ask.share < 1 and mine >= math.ceil(ask.share * limit):
-                at = max(at, pool.last_sent + self.window / 240)  # the others of the pool first
-        elif not self._may_scout(pool, now):
-            return poll
-        if tokens := self._limit(pool, "tokens"):
-            at = max(at, self._free_at(pool, "tokens", ask.chars * self.tokens_per_char, tokens, now))
-        return at - now
-
-    def _known(self, pool: Pool, metric: Metric) -> float | None:
+    def known(self, pool: Pool, metric: Metric) -> float | None:
         """The pool's own limit, else what another pool learnt, unless this one was granted more."""
         if metric in pool.limits:
             return pool.limits[metric]
         return None if metric == "requests" and pool.beyond_prior else self.prior.get(metric)
 
-    def _prior(self, pool: Pool) -> float | None:
-        return None if "requests" in pool.limits else self._known(pool, "requests")
-
-    def _limit(self, pool: Pool, metric: Metric) -> float | None:
-        """What the pool is paced by now."""
-        limit = self._known(pool, metric)
-        if limit is None:
-            return None
-        if metric == "requests" and metric not in pool.limits and self._may_probe(pool, limit):
-            limit += 1
-        return limit * pool.token_safety if metric == "tokens" else max(1.0, math.floor(limit * pool.factor))
-
-    def _may_probe(self, pool: Pool, limit: float) -> bool:
-        """One call beyond the prior, by one pool, every second window."""
-        if not pool.calls:
-            return False
-        newest = pool.calls[-1].at
-        return newest - self.probed_at >= 2 * self.window and pool.used("requests", newest - self.window) >= limit
-
-    def _may_scout(self, pool: Pool, now: float) -> bool:
-        granted = max(SURELY_GRANTED, self.proven)
-        if sum(c.at > now - self.window for c in pool.calls) < granted:
-            return True
-        scouts = [self.pool(c.pool) for c in self._in_flight(now) if c.ordinal > granted]
-        return len(scouts) < max(BURST, self.proven // 2) and all(scout is pool for scout in scouts)
-
-    def _in_flight(self, now: float) -> list[Call]:
-        """Without those whose process died unheard: no call outlives its timeout."""
-        return [c for c in self.open.values() if c.at > now - self.timeout]
-
-    def _most_in_flight(self, key: Key, limit: float | None) -> int:
-        if not key.tested:
-            return UNTESTED_IN_FLIGHT
-        if limit is None:
-            return self.max_in_flight
-        # Little's law, twice: as many as the pace needs at this latency, and room for a burst.
-        return min(self.max_in_flight, math.ceil(2 * limit / self.window * self.latency) + BURST)
-
-    def _gap(self, limit: float | None) -> float:
-        return self.gap if limit is None else min(self.gap, self.window / limit / 2)
-
-    def _free_at(self, pool: Pool, metric: Metric, cost: float, limit: float, now: float) -> float:
-        """When the rolling window has room for `cost`; a cost beyond the whole limit waits for an empty window."""
-        horizon = self.window + self.margin
-        used = pool.used(metric, now - horizon)
-        at = now
-        for call in pool.calls:
-            if used + cost <= limit:
-                break
-            if call.at > now - horizon:
-                used -= 1 if metric == "requests" else call.tokens
-                at = call.at + horizon
-        return at
-
-    def _forget(self, pool: Pool, now: float) -> None:
-        while pool.calls and pool.calls[0].at <= now - (1 + LARGEST_MARGIN) * self.window:
-            pool.calls.popleft()
-
-
-def next_midnight(now: float) -> float:
-    """The end of Google's day after `now`."""
-    local = datetime.fromtimestamp(now, PACIFIC)
-    return (local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0) + timedelta(days=1)).timestamp()
+    def by_prior(self, pool: Pool) -> float | None:
+        """The limit of a pool that knows of none itself, by what another pool learnt."""
+        return None if "requests" in pool.limits else self.known(pool, "requests")

@@ -1,0 +1,76 @@
+"""Servers that refuse everything: a shard must end with a word of what to do, and set nothing aside."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from tests.generation.runs import journal_keys, keys, planned
+
+from insurance_rag.errors import Incomplete, WrongInput
+from insurance_rag.generation import generate_shard
+
+PAIR = {"type": "fact", "question": "얼마인가요?", "answer": "3만원입니다.", "evidence": ""}
+ANSWER = {"candidates": [{"content": {"parts": [{"text": json.dumps([PAIR])}]}, "finishReason": "STOP"}]}
+FAULT = {"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": "Unknown name responseSchema"}}
+
+
+@contextmanager
+def server(*answers: tuple[int, object], window_s: float = 0.1) -> Iterator[SimpleNamespace]:
+    """Gives the answers in turn, the last one for ever."""
+    left = list(answers)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            status, body = left.pop(0) if len(left) > 1 else left[0]
+            data = body if isinstance(body, bytes) else json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("content-length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield SimpleNamespace(url=f"http://127.0.0.1:{httpd.server_port}", window_s=window_s)
+        httpd.shutdown()
+
+
+def test_a_request_that_no_clause_can_make_right_sets_none_aside(tmp_path: Path) -> None:
+    with server((400, FAULT)) as sim:
+        run, config = planned(tmp_path, sim, 20, keys(1))
+        with pytest.raises(WrongInput, match=r"refuses every request .*responseSchema.*check the teacher's settings"):
+            generate_shard(run, 1, keys(1)[0], config)
+    assert journal_keys(run) == []
+
+
+def test_a_request_of_one_clause_sets_that_aside(tmp_path: Path) -> None:
+    with server((400, FAULT), (400, FAULT), (200, ANSWER)) as sim:
+        run, config = planned(tmp_path, sim, 20, keys(1))
+        part = generate_shard(run, 1, keys(1)[0], config)
+    assert part["quarantined"] == 2
+    assert len(journal_keys(run)) == 20
+
+
+def test_endless_429s_end_the_shard(tmp_path: Path) -> None:
+    with server((429, {"error": {"code": 429, "message": "exceeded"}}), window_s=0.05) as sim:
+        run, config = planned(tmp_path, sim, 5, keys(1))
+        with pytest.raises(Incomplete, match=r"refused for 1[0-9] minutes.*others may be using the project"):
+            generate_shard(run, 1, keys(1)[0], config)
+    assert journal_keys(run) == []
+
+
+def test_an_html_page_with_status_200_is_a_passing_fault(tmp_path: Path) -> None:
+    with server((200, b"<html>proxy</html>"), (200, ANSWER)) as sim:
+        run, config = planned(tmp_path, sim, 3, keys(1))
+        part = generate_shard(run, 1, keys(1)[0], config)
+    assert (part["faults"], part["quarantined"]) == (1, 0)
