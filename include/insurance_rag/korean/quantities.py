@@ -82,7 +82,7 @@ _WORD_START = re.compile(rf"[{_INITIALS}](?<![가-힣\d].)")
 # What may follow a unit: nothing Korean, a particle, or another unit's word. `3회사` is no count, `5일반` no day.
 _SCALE = re.compile("[십백천만억]")
 _TOKENS = re.compile(rf"{_NUMBER}|[영공일이삼사오육륙칠팔구십백천만억조]")
-_NOT_A_UNIT = re.compile(r"사(?!이|람|고|유|용)|반(?!복|환|드)|칙|래|장(?!애)|원칙")
+_NOT_A_UNIT = re.compile(r"째|사(?!이|람|고|유|용)|반(?!복|환|드)|칙|래|장(?!애)|원칙")
 
 
 def quantities(text: str) -> list[Quantity]:
@@ -120,7 +120,7 @@ def _read_spelled(match: re.Match[str]) -> tuple[float, str] | None:
 
 
 def _is_unit(match: re.Match[str], unit: str) -> bool:
-    return not (unit in "회일원세배명" and _NOT_A_UNIT.match(match.string, match.end()))
+    return not (unit in "회일원세배명번" and _NOT_A_UNIT.match(match.string, match.end()))
 
 
 def _normalised(value: float, unit: str) -> tuple[float, str]:

@@ -133,11 +133,17 @@ def repeats_itself(row: Row, context: Context) -> str | None:
 
 
 def not_korean(row: Row, context: Context) -> str | None:
-    """Question or answer is not in Korean."""
+    """Question or answer is not in Korean; foreign words of the clause are no fault."""
+    least = context.config.min_korean
     for text in (row.instruction, row.output):
-        if hangul_share(text) < context.config.min_korean:
-            return text
+        if hangul_share(text) < least:
+            foreign = [word for word in _LATIN_WORD.findall(text) if word not in context.clause(row).text]
+            if hangul_share(" ".join([*foreign, _LATIN_WORD.sub("", text)])) < least:
+                return text
     return None
+
+
+_LATIN_WORD = re.compile("[A-Za-z]+")
 
 
 def open_ended(row: Row, context: Context) -> str | None:
