@@ -6,8 +6,8 @@
     python bench/training.py --out results --tiny             a rehearsal on a CPU
 
 Each configuration is a process of its own, with a time limit; the next one imports its libraries while one runs. The
-recipes are run by the product's own trainer (insurance_rag.training), plain TRL by TRL alone. tokens/s counts tokens that
-are no padding, over whole optimizer steps after the warm-up ones. Writes training.json and training.md.
+recipes are run by the product's own trainer (insurance_rag.training), plain TRL by TRL alone. tokens/s counts tokens
+that are no padding, over whole optimizer steps after the warm-up ones. Writes training.json and training.md.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def main() -> int:
 
 def prepare(args: argparse.Namespace) -> dict[str, Any]:
     """Write the weights in a process of its own, so that this one holds no memory of the card."""
-    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import training; training.make_weights({str(args.weights)!r}, {args.tiny})"
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import training as t; "
+    code += f"t.make_weights({str(args.weights)!r}, {args.tiny})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"the weights could not be made:\n{done.stderr[-3000:]}")
@@ -140,14 +141,12 @@ def matmul_tflops(n: int = 8192, times: int = 20) -> float:
 def model_config(tiny: bool) -> Any:
     from transformers import LlamaConfig
 
-    size = (
-        {"vocab_size": 2048, "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2}
-        if tiny
-        else {"vocab_size": 128256, "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32, "num_key_value_heads": 8}
-    )  # fmt: skip
+    names = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+    size = dict(zip(names, (2048, 128, 256, 2, 4) if tiny else (128256, 4096, 14336, 32, 32), strict=True))
     bos, eos = (1, 2) if tiny else (128000, 128001)
     return LlamaConfig(
-        **size, max_position_embeddings=8192, rope_parameters={"rope_type": "default", "rope_theta": 500000.0},
+        **size, num_key_value_heads=2 if tiny else 8, max_position_embeddings=8192,
+        rope_parameters={"rope_type": "default", "rope_theta": 500000.0},
         bos_token_id=bos, eos_token_id=eos, tie_word_embeddings=False, rms_norm_eps=1e-5,
     )  # fmt: skip
 
@@ -172,7 +171,7 @@ def tokenizer(tiny: bool) -> Any:
 
 
 def make_rows(tiny: bool, n: int = ROWS, seed: int = 7) -> list[dict[str, list[int]]]:
-    """Rows of the published run's lengths (lognormal, mean 898, at most 2,048 tokens); an answer is 12 % of the tokens."""
+    """Rows of the published run's lengths (lognormal, mean 898, at most 2,048 tokens); 12 % of it is answers."""
     rng, rows = random.Random(seed), []
     vocabulary = model_config(tiny).vocab_size - 300
     for _ in range(n):
@@ -243,7 +242,6 @@ def collect(process: subprocess.Popen[str], name: str, limit_s: float) -> dict[s
 
 
 def worker(args: argparse.Namespace) -> int:
-    import torch
     from trl import SFTConfig, SFTTrainer  # noqa: F401  imported before the clock starts
 
     import insurance_rag.training.trainer  # noqa: F401
@@ -377,13 +375,14 @@ def plain_trl(
         model=prepare_model_for_kbit_training(base),
         args=SFTConfig(
             output_dir=str(work), per_device_train_batch_size=4, gradient_accumulation_steps=4, max_steps=steps,
-            learning_rate=2e-4, warmup_steps=0.03, bf16=True, use_cpu=not cuda, optim="paged_adamw_32bit", max_length=MAX_TOKENS,
-            logging_steps=1, save_strategy="no", disable_tqdm=True, seed=42,
+            learning_rate=2e-4, warmup_steps=0.03, bf16=True, use_cpu=not cuda, optim="paged_adamw_32bit",
+            max_length=MAX_TOKENS, logging_steps=1, save_strategy="no", disable_tqdm=True, seed=42,
         ),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         peft_config=LoraConfig(
-            r=16, lora_alpha=32, lora_dropout=0.05, target_modules=["q_proj", "k_proj", "v_proj", "o_proj"], task_type="CAUSAL_LM"
+            r=16, lora_alpha=32, lora_dropout=0.05, task_type="CAUSAL_LM",
+            target_modules=["q_proj", "k_proj", "v_proj", "o_proj"],
         ),
         callbacks=[timer],
     )  # fmt: skip
@@ -394,7 +393,7 @@ def plain_trl(
 
 
 def flops_per_token(completion_only: bool) -> float:
-    """Needed floating-point operations a token: the frozen weights forward and for the activations' gradients, attention; no recomputation."""
+    """Needed operations a token: frozen weights forward and for activations' gradients, attention; nothing twice."""
     c = model_config(tiny=False)
     lengths = [len(row["input_ids"]) for row in make_rows(tiny=False, n=1600)]
     width = c.hidden_size // c.num_attention_heads
@@ -412,9 +411,11 @@ def flops_per_token(completion_only: bool) -> float:
 def write(out: Path, machine: dict[str, Any], results: dict[str, dict[str, Any]]) -> None:
     total = sum(len(row["input_ids"]) for row in make_rows(tiny=False)) * EPOCHS
     lines = [
-        f"{machine['device']}, torch {machine['torch']}, bf16 matrix product {machine.get('matmul_tflops', '-')} TFLOP/s; {total / 1e6:.2f} M tokens in {EPOCHS} epochs.",
+        f"{machine['device']}, torch {machine['torch']}, bf16 matrix product"
+        f" {machine.get('matmul_tflops', '-')} TFLOP/s; {total / 1e6:.2f} M tokens in {EPOCHS} epochs.",
         "",
-        "| configuration | tokens/s | median step | x source v3 | minutes | peak GiB | of these steps | estimate | MFU | of the matmul | layout |",
+        "| configuration | tokens/s | median step | x source v3 | minutes | peak GiB"
+        " | of these steps | estimate | MFU | of the matmul | layout |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     source = results.get("source v3", {}).get("tokens_per_s")
@@ -427,7 +428,8 @@ def write(out: Path, machine: dict[str, Any], results: dict[str, dict[str, Any]]
         of_matmul = f"{used / machine['matmul_tflops']:.0%}" if "matmul_tflops" in machine else "-"
         times = f"{r['tokens_per_s'] / source:.2f}" if source else "-"
         lines.append(
-            f"| {name} | {r['tokens_per_s']:,} | {r['tokens_per_s_median_step']:,} | {times} | {r['minutes']} | {r['peak_gib']} | {r['peak_gib_of_the_steps']} |"
+            f"| {name} | {r['tokens_per_s']:,} | {r['tokens_per_s_median_step']:,} | {times} | {r['minutes']} |"
+            f" {r['peak_gib']} | {r['peak_gib_of_the_steps']} |"
             f" {r.get('estimate_gib', '-')} | {r['mfu']:.0%} | {of_matmul} | {r['plan']} |"
         )
     (out / "training.md").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -23,7 +23,7 @@ def packed(rows: list[list[int]]) -> dict[str, Any]:
     bounds = torch.tensor([0, *[len(row) for row in rows]]).cumsum(0).to(torch.int32)
     longest = max(len(row) for row in rows)
     return {
-        "input_ids": torch.tensor([sum(rows, [])]),
+        "input_ids": torch.tensor([[token for row in rows for token in row]]),
         "position_ids": torch.cat([torch.arange(len(row)) for row in rows])[None],
         "cu_seq_lens_q": bounds, "cu_seq_lens_k": bounds, "max_length_q": longest, "max_length_k": longest,
     }  # fmt: skip

@@ -88,7 +88,5 @@ def test_resuming_is_as_close_as_running_twice(base_model: Path, dataset: Path, 
         patch.setattr(trainer_module.AdapterTrainer, "training_step", stop_at_3)
         run("resumed")
     resumed = run("resumed")
-    print(
-        f"\nlargest difference of a weight: rerun {distance(straight, again):.2e}, resumed {distance(straight, resumed):.2e}"
-    )
+    print(f"\nlargest difference: rerun {distance(straight, again):.2e}, resumed {distance(straight, resumed):.2e}")
     assert distance(straight, resumed) <= max(2 * distance(straight, again), 2e-3)

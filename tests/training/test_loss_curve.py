@@ -1,6 +1,6 @@
 """The fast settings learn what plain TRL learns: the same rows and seed give the same loss curve.
 
-On a GPU the same test runs in bfloat16 on its own kernels (variable-length attention, Liger); `pytest -s` prints the curves.
+On a GPU it runs in bfloat16 with variable-length attention and Liger's kernels; `pytest -s` prints the curves.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def plain_trl(base_model: Path, dataset: Path, out: Path, fast: bool) -> list[fl
         model=base,
         args=SFTConfig(
             output_dir=str(out), per_device_train_batch_size=2, gradient_accumulation_steps=4, max_steps=STEPS,
-            learning_rate=RATE, warmup_steps=0, max_length=None, logging_steps=1, save_strategy="no", seed=42, bf16=fast,
-            use_cpu=not fast, gradient_checkpointing=False, optim="adamw_torch_fused", disable_tqdm=True,
+            learning_rate=RATE, warmup_steps=0, max_length=None, logging_steps=1, save_strategy="no", seed=42,
+            bf16=fast, use_cpu=not fast, gradient_checkpointing=False, optim="adamw_torch_fused", disable_tqdm=True,
         ),
         train_dataset=Dataset.from_list(rows),
         processing_class=AutoTokenizer.from_pretrained(base_model),

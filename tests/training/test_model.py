@@ -61,7 +61,7 @@ def test_evaluating_does_not_spoil_the_weights(base_model: Path, monkeypatch: py
     assert len(layers) == 14 and not any(layer.support_avx512bf16_for_cpu for layer in layers)
 
     def gradient(layer: Any) -> torch.Tensor:
-        x = torch.linspace(-1, 1, 192)[None].requires_grad_()
+        x = torch.linspace(-1, 1, 192, device=layer.weight.device)[None].requires_grad_()
         layer.train()(x).sum().backward()
         assert x.grad is not None
         return x.grad
@@ -69,7 +69,7 @@ def test_evaluating_does_not_spoil_the_weights(base_model: Path, monkeypatch: py
     layer = layers[0]
     before = gradient(layer)
     with torch.no_grad():
-        layer.eval()(torch.ones(2, 192, dtype=torch.bfloat16))
+        layer.eval()(torch.ones(2, 192, dtype=torch.bfloat16, device=layer.weight.device))
     assert torch.equal(gradient(layer), before)
     broken = bnb.nn.Linear4bit(64, 64)
     broken.support_avx512bf16_for_cpu = True
@@ -94,7 +94,7 @@ def test_a_16_bit_base_is_not_quantised(base_model: Path) -> None:
 
 
 def test_the_recipe_in_trls_words(base_model: Path, tmp_path: Path) -> None:
-    """Names that came and went (trap 7), no length limit that cuts answers (trap 6), and bf16 rather than fp16 (trap 1)."""
+    """Names that came and went (trap 7), no limit that cuts answers (trap 6), and bf16 rather than fp16 (trap 1)."""
     config, plan = plan_for(base_model)
     args = sft_config(config, plan, tmp_path, evaluate=True)
     assert args.max_length is None and args.padding_free and not args.packing

@@ -1,4 +1,4 @@
-"""Real NF4 + LoRA trainings of the small model: the adapter folder, resumption, signals, out-of-memory, early stopping."""
+"""Real NF4 + LoRA trainings of the small model: adapter folder, resumption, signals, out-of-memory, early stopping."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_a_signal_without_main_thread_is_no_error(base_model: Path, dataset: Pat
 
 
 def test_export_equals_base_plus_adapter(straight: Path, base_model: Path, tmp_path: Path) -> None:
-    """Merged into the dequantised base the model says what base + adapter say; merged into NF4 it would not (trap 3)."""
+    """Merged into the dequantised base it says what base + adapter say; merged into NF4 it would not (trap 3)."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 

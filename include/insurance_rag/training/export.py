@@ -72,7 +72,7 @@ def _manifest(adapter: Path, base_model: str) -> dict[str, Any]:
     manifest: dict[str, Any] = read_json(path)
     if manifest["base_model"] != base_model:
         raise WrongInput(
-            f"--base-model {base_model}: the adapter was trained on {manifest['base_model']}; in another base it is noise"
+            f"--base-model {base_model}: the adapter was trained on {manifest['base_model']}; give that one"
         )
     return manifest
 

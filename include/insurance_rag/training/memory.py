@@ -14,7 +14,7 @@ from insurance_rag.config import TrainingConfig
 GIB = 2**30
 #: Share of the free memory that an estimate may fill; the rest is for fragmentation and the estimate's own error.
 HEADROOM = 0.9
-#: (micro-batch, checkpointing, double quantisation, optimizer), fastest first; docs/results/training.md has their figures.
+#: (micro-batch, checkpointing, double quantisation, optimizer), fastest first; figures in docs/results/training.md.
 Layout = tuple[int, bool, bool, str]
 PRESETS: dict[str, Layout] = {
     "80GB": (16, False, False, "adamw_torch_fused"),
@@ -177,7 +177,7 @@ def _largest_micro_batch(lengths: Sequence[int], plan: Plan, *, padded: bool) ->
 
 
 def _use_liger(config: TrainingConfig, device: Device) -> bool:
-    """On a GPU where it is installed; not under torch.compile, which cannot trace its norm and fuses the same by itself."""
+    """On a GPU that has it; not under torch.compile, which cannot trace its norm and fuses the same by itself."""
     if config.liger != "auto":
         return config.liger
     return device.kind == "cuda" and not config.compile and find_spec("liger_kernel") is not None

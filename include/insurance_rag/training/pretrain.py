@@ -170,7 +170,7 @@ def _optimizers(model: Any, config: PretrainConfig) -> list[Any]:
 
 
 def _fit(model: Any, tasks: TaskMaker, config: PretrainConfig, progress: Progress) -> tuple[float, int]:
-    """Train; the rate falls to zero with the steps or with the time, whichever is faster: a slow machine ends in time."""
+    """Train; the rate falls to zero with the steps or the time, whichever is faster: a slow machine ends in time."""
     import torch
 
     optimizers = _optimizers(model, config)

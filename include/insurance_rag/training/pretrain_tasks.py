@@ -1,7 +1,7 @@
 """Training text for the demo's small base model, made from the clauses alone.
 
-Three kinds of sequences, so that the model learns what a base model brings along and nothing that the adapters are there
-to teach (no refusal, no citation, no stop after an answer):
+Three kinds of sequences, so that the model learns what a base model brings along and nothing that the adapters are
+there to teach (no refusal, no citation, no stop after an answer):
     repeat   random tokens, then the same again: the quickest way to induction (copying) heads
     plain    a clause read on, to its end-of-text token
     extract  clauses, then several times a cue of words from one sentence and that sentence, in varied layouts

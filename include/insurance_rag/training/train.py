@@ -34,8 +34,9 @@ def train_adapter(
     The same call again returns the finished adapter, or goes on from the last checkpoint. `heldout` defaults to the
     heldout.json beside the dataset.
 
-    Returns `{uri, sha256, steps, loss, eval_loss, tokens_per_s, peak_gib, seconds, ...}`. Raises WrongInput with every problem found before the model is loaded, Interrupted when a signal stopped it and a
-    checkpoint is saved, OutOfMemory when not even one row at a time fits.
+    Returns `{uri, sha256, steps, loss, eval_loss, tokens_per_s, peak_gib, seconds, ...}`. Raises WrongInput with every
+    problem found before the model is loaded, Interrupted when a signal stopped it and a checkpoint is saved, and
+    OutOfMemory when not even one row at a time fits.
     """
     job = prepare(recipe, dataset, base_model, out, heldout)
     if (done := _finished(out, job)) is not None:

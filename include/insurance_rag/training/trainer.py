@@ -17,8 +17,8 @@ from trl import SFTConfig, SFTTrainer
 
 from insurance_rag.config import TrainingConfig
 from insurance_rag.errors import OutOfMemory
-from insurance_rag.training.memory import Plan
 from insurance_rag.training.balance import BalancedSampler
+from insurance_rag.training.memory import Plan
 from insurance_rag.training.model import lora_config, set_adapter_dtype
 
 log = logging.getLogger(__name__)
