@@ -56,7 +56,8 @@ def report(bench: Bench) -> str:
             *(row(name, [f[k] for k in RUN_COLUMNS]) for name, f in runs.items()),
             "",
             "What `day over` lacks is named and waits for the next day. Calls that were in flight at a kill -9 are "
-            "asked again; no row comes of it twice.",
+            "asked again; no row comes of it twice. 429s at a window's edge come from delays of this machine, which a "
+            "faster clock magnifies: see `narrow` at three speeds.",
             "",
         ]
     )
