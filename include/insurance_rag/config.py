@@ -366,6 +366,8 @@ class PromotionConfig(Config):
     """Upper end of the interval of refusals where the clause had the answer."""
     max_missed_refusal: float = Field(default=0.50, ge=0, le=1)
     """Upper end of the interval of answers where the policy has none."""
+    max_empty: float = Field(default=0.05, ge=0, le=1)
+    """Upper end of the interval of empty answers: who says nothing makes nothing up."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     min_questions: int = Field(default=50, ge=1)
     """Fewer are never enough to decide."""

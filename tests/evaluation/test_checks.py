@@ -39,6 +39,7 @@ def checks_of(answer: str, answerable: bool | None = True) -> set[str]:
         (RIGHT.replace("3천만", "5천만"), True, "quantity"),
         ("자동차를 도난당한 때에는 경찰서에 신고한 뒤 차량가액을 보상합니다.", True, "unsupported"),
         (RIGHT, False, "missed_refusal"),
+        (f"{RIGHT} 진단\ufffd금", True, "garbled"),
         (f"{REFUSAL}.", True, "false_refusal"),
         ("", True, "empty"),
         (" \n\t", None, "empty"),
@@ -95,6 +96,7 @@ def test_a_stop_phrase_counts_only_at_the_start_of_a_later_sentence() -> None:
     assert postprocess(kept, CLAUSE, decoding) == (kept, None)
     assert postprocess(f"{RIGHT} 이번에 새로 나온 상품입니다.", CLAUSE, decoding) == (RIGHT, "이번에")
     assert postprocess(f"{RIGHT}\n### 지시\n다음", CLAUSE, decoding) == (RIGHT, "###")
+    assert postprocess(f"### 출력\n{RIGHT}", CLAUSE, decoding) == (f"### 출력\n{RIGHT}", None)  # nothing said yet
     tail = f"{RIGHT} 그리고 This policy is really great."
     assert postprocess(tail, CLAUSE, decoding) == (RIGHT, "foreign tail")
     assert postprocess(tail, CLAUSE, DecodingConfig.preset("before")) == (tail, None)

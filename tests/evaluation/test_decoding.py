@@ -8,7 +8,7 @@ import pytest
 import torch
 from peft import PeftModel
 from tests.evaluation.tiny import make_adapter, make_base
-from transformers import LlamaForCausalLM
+from transformers import AutoTokenizer, Gemma3ForCausalLM, Gemma3TextConfig, LlamaForCausalLM
 
 from insurance_rag.config import DecodingConfig, EvaluationConfig
 from insurance_rag.errors import WrongInput
@@ -76,6 +76,24 @@ def test_both_loops_and_any_batching_agree(base: Path, adapters: dict[str, Path]
         for settings in ({"engine": "static"}, {"engine": "generate"}, {"batch_tokens": 1200})
     ]
     assert texts[0] == texts[1] == texts[2]
+
+
+def test_layers_with_a_sliding_window_agree(base: Path, tmp_path: Path) -> None:
+    """Gemma 3: most layers see a window only, here shorter than every prompt."""
+    torch.manual_seed(0)
+    settings = {
+        "vocab_size": 600, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3, "head_dim": 16,
+        "num_attention_heads": 4, "num_key_value_heads": 1, "sliding_window": 24, "max_position_embeddings": 2048,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"], "query_pre_attn_scalar": 16,
+        "eos_token_id": 1, "pad_token_id": 0, "bos_token_id": None, "initializer_range": 0.3,
+        "tie_word_embeddings": False,
+    }  # fmt: skip
+    Gemma3ForCausalLM(Gemma3TextConfig(**settings)).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(base).save_pretrained(tmp_path)
+    asks = [ask for ask in ASKS if ask.model == "Base"]
+    static, generate = (replies(tmp_path, {}, PENALISED, asks, engine=engine) for engine in ("static", "generate"))
+    assert {key: reply.text for key, reply in static.items()} == {key: reply.text for key, reply in generate.items()}
+    assert len({reply.text for reply in static.values()}) > 1
 
 
 def test_rows_end_at_eos_stop_string_and_loop(base: Path) -> None:

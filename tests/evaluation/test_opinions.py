@@ -28,12 +28,12 @@ CLAUSE = "제7조 회사는 암진단급여금 3,000만원을 지급합니다."
 def scored(
     i: int, answer: str = "3,000만원을 지급합니다.", hallucinated: bool = False, model: str = "v1"
 ) -> ScoredAnswer:
-    return ScoredAnswer(
-        question_id=f"q{i}", model=model, question="얼마인가요?", type="fact", answerable=True, chunk_ids=["c"], context=CLAUSE,
-        raw_answer=answer, answer=answer, key=f"{model}{i}", context_source="retrieved", product="-", reference_answer=None,
-        gold_chunk_ids=["c"], gold_in_context=True, hallucinated=hallucinated, findings=[], refusal="none",
-        raw_hallucinated=hallucinated, raw_findings=[], numbers_right=None,
-    )  # fmt: skip
+    verdict = {"hallucinated": hallucinated, "findings": [], "raw_hallucinated": hallucinated, "raw_findings": []}
+    asked = {"question_id": f"q{i}", "question": "얼마인가요?", "type": "fact", "answerable": True, "product": "-"}
+    shown = {"chunk_ids": ["c"], "context": CLAUSE, "context_source": "retrieved", "gold_in_context": True}
+    said = {"model": model, "key": f"{model}{i}", "raw_answer": answer, "answer": answer, "refusal": "none"}
+    gold = {"reference_answer": None, "gold_chunk_ids": ["c"], "numbers_right": None}
+    return ScoredAnswer.model_validate(verdict | asked | shown | said | gold)
 
 
 def chat(text: str) -> Reply:

@@ -59,7 +59,12 @@ def test_files_rates_and_resume(base: Path, adapter: Path, cache: Path, tmp_path
         (q.question_id, m) for q in questions for m in ("Base", "v1")
     }
     assert summary["models"]["v1"]["rates"]["hallucination"]["n"] == 8
-    assert {test["metric"] for test in summary["tests"]} == {"hallucination", "false_refusal", "missed_refusal"}
+    assert {test["metric"] for test in summary["tests"]} == {
+        "hallucination",
+        "faulty",
+        "false_refusal",
+        "missed_refusal",
+    }
     assert all(row["gold_in_context"] in (True, None) for row in read_jsonl(out / "answers_gold.jsonl"))
     for name, models in (("comparison_results.json", 2), ("comparison_results_v2.json", 2)):
         comparison = read_json(out / name)

@@ -18,7 +18,7 @@ from insurance_rag.promotion import decide
 def row(model: str, i: int, *, wrong: bool, refusal: str = "none", answerable: bool = True) -> dict[str, Any]:
     return {
         "model": model, "question_id": f"q{i}", "context": f"clause {i}", "answerable": answerable,
-        "gold_in_context": answerable or None, "hallucinated": wrong, "refusal": refusal,
+        "gold_in_context": answerable or None, "hallucinated": wrong, "refusal": refusal, "answer": "답",
     }  # fmt: skip
 
 
@@ -90,6 +90,12 @@ def test_a_model_that_refuses_everything_is_refused(tmp_path: Path) -> None:
     decision = decide(evaluation(tmp_path, Base=rows("Base", 300, 90), v2=rows("v2", 300, 0, refused=300)))
     assert outcomes(decision)["false_refusal"] == "fail"
     assert decision["decision"] == "refuse"
+
+
+def test_a_model_that_says_nothing_is_refused(tmp_path: Path) -> None:
+    own = [r | {"answer": "", "hallucinated": False} for r in rows("v2", 300, 0)]
+    decision = decide(evaluation(tmp_path, Base=rows("Base", 300, 90), v2=own))
+    assert (decision["decision"], outcomes(decision)["empty"]) == ("refuse", "fail")
 
 
 def test_a_model_that_never_refuses_is_refused(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from insurance_rag.records import Finding, Verdict
 
 #: Findings that are faults but no hallucination: nothing was made up.
 HARMLESS = frozenset({"empty", "false_refusal"})
+_GARBLED = re.compile("[\ufffd\x00-\x08\x0b-\x1f\x7f]+")
 #: Longer answers are judged by their beginning and their end; a 100,000-character answer is a loop or an echo anyway.
 LONGEST = 20_000
 MIN_SUPPORT = 0.4
@@ -66,6 +67,8 @@ def _form(text: str, context: str, question: str) -> Iterator[Finding]:
     for check, span in found:
         if span is not None:
             yield Finding(check=check, span=span.text)
+    if broken := _GARBLED.search(text):
+        yield Finding(check="garbled", span=broken.group())
 
 
 def _facts(text: str, context: str, question: str) -> Iterator[Finding]:

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from insurance_rag.config import DecodingConfig
 from insurance_rag.korean import foreign_tail, sentences
+
+
+def first_stop(text: str, stops: Sequence[str]) -> tuple[int, str] | None:
+    """Where the first stop string is, and which. One before any words stops nothing: the answer is still to come."""
+    start = len(text) - len(text.lstrip())
+    places = [(text.find(stop, start + 1), stop) for stop in stops]
+    return min((place for place in places if place[0] >= 0), default=None)
 
 
 def postprocess(raw: str, context: str, decoding: DecodingConfig) -> tuple[str, str | None]:
@@ -11,7 +20,8 @@ def postprocess(raw: str, context: str, decoding: DecodingConfig) -> tuple[str, 
 
     A stop phrase counts only where it starts a sentence after the first: `이번에` is an ordinary word.
     """
-    cuts = [(raw.index(stop), stop) for stop in decoding.stop_strings if stop in raw]
+    stop = first_stop(raw, decoding.stop_strings)
+    cuts = [stop] if stop else []
     cuts += [
         (sentence.start, phrase)
         for sentence in sentences(raw)[1:]

@@ -14,6 +14,8 @@ from insurance_rag.config import DecodingConfig
 from insurance_rag.formats import rag_prompt
 
 JOINT = "\n\n"
+#: Raise it when the same settings come to generate something else: kept answers are then asked anew.
+VERSION = "2"
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def answer_key(prompt: str, question_id: str, identity: str, decoding: DecodingC
     """What an answer is resumed by. Settings that only cut the finished text are left out; so are greedy draws."""
     cuts = {"stop_phrases", "trim_foreign_tail"}
     unused = {"seed", "top_p"} if decoding.temperature == 0 else set()
-    return sha256_text(prompt, question_id, identity, decoding.model_dump_json(exclude=cuts | unused))
+    return sha256_text(VERSION, prompt, question_id, identity, decoding.model_dump_json(exclude=cuts | unused))
 
 
 def fit_clauses(clauses: Sequence[str], question: str, room: int, count_tokens: Callable[[str], int]) -> list[str]:

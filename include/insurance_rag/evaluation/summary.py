@@ -29,12 +29,18 @@ def _judged(row: ScoredAnswer) -> bool:
     return row.answerable and bool(row.gold_in_context)
 
 
+def _false_refusal(row: ScoredAnswer) -> bool:
+    return _judged(row) and row.refusal == "full"
+
+
 #: metric -> (what is counted, among which rows)
 METRICS: dict[str, tuple[Test, Test]] = {
     "hallucination": (lambda row: row.hallucinated, _asked),
     "raw_hallucination": (lambda row: row.raw_hallucinated, _asked),
+    # Saying nothing is no hallucination and no answer either: a model must not win by it.
+    "faulty": (lambda row: row.hallucinated or not row.answer or _false_refusal(row), _asked),
     "false_refusal": (lambda row: row.refusal == "full", _judged),
-    "missed_refusal": (lambda row: row.refusal == "none", lambda row: not row.answerable),
+    "missed_refusal": (lambda row: row.refusal == "none" and bool(row.answer), lambda row: not row.answerable),
     "partial_refusal": (lambda row: row.refusal == "partial", _asked),
     "numbers_right": (lambda row: bool(row.numbers_right), lambda row: row.numbers_right is not None),
     "retrieval_miss": (lambda row: not row.gold_in_context, lambda row: row.gold_in_context is not None),
@@ -42,7 +48,7 @@ METRICS: dict[str, tuple[Test, Test]] = {
     "empty": (lambda row: not row.answer, _asked),
 }
 #: Metrics in which the models are tested against each other.
-COMPARED = ("hallucination", "false_refusal", "missed_refusal")
+COMPARED = ("hallucination", "faulty", "false_refusal", "missed_refusal")
 
 
 def summarize(rows: Rows, models: Sequence[str], warn_below: int = 200, draws: int = 2000) -> dict[str, Any]:

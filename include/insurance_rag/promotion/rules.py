@@ -44,8 +44,10 @@ def judge(challenger: Sequence[dict[str, Any]], champion: Sequence[dict[str, Any
     answerable = [row for row in challenger if row["answerable"] and row["gold_in_context"]]
     unanswerable = [row for row in challenger if not row["answerable"]]
     refusals = sum(row["refusal"] == "full" for row in answerable)
-    answers = sum(row["refusal"] == "none" for row in unanswerable)
+    answers = sum(row["refusal"] == "none" and bool(row["answer"]) for row in unanswerable)
+    empty = sum(not row["answer"] for row in challenger)
     yield _bounded("false_refusal", refusals, len(answerable), policy.max_false_refusal, n, confidence)
+    yield _bounded("empty", empty, n, policy.max_empty, n, confidence)
     yield _bounded("missed_refusal", answers, len(unanswerable), policy.max_missed_refusal, n, confidence)
 
 

@@ -13,6 +13,7 @@ import torch
 
 from insurance_rag.artifacts import sha256_text
 from insurance_rag.config import DecodingConfig
+from insurance_rag.evaluation.postprocess import first_stop
 
 #: Sampling looks at this many best tokens; top-p reaches further only on a distribution that knows nothing.
 NUCLEUS = 1024
@@ -66,20 +67,22 @@ class StopRule:
     def text(self, tokens: Sequence[int]) -> str:
         """The answer as generated, up to and with the first stop string."""
         text: str = self.tokenizer.decode(tokens, skip_special_tokens=True)
-        ends = [text.index(s) + len(s) for s in self.decoding.stop_strings if s in text]
-        return text[: min(ends)] if ends else text
+        stop = first_stop(text, self.decoding.stop_strings)
+        return text if stop is None else text[: stop[0] + len(stop[1])]
 
     def _has_stop_string(self, tokens: Sequence[int]) -> bool:
         if not self.decoding.stop_strings:
             return False
         text = self.tokenizer.decode(tokens, skip_special_tokens=True)
-        return any(stop in text for stop in self.decoding.stop_strings)
+        return first_stop(text, self.decoding.stop_strings) is not None
 
 
 def _loop_ends(tokens: Sequence[int]) -> int | None:
     """Where the tokens may end because they repeat; looked for at fixed places, so that both loops agree."""
     for end in range(CHECK_EVERY, len(tokens) + 1, CHECK_EVERY):
         for period in range(1, end // 3 + 1):
+            if tokens[end - 1] != tokens[end - 1 - period]:
+                continue  # most periods end here, hundreds of them for each row
             span = max(3 * period, LOOP_TOKENS)
             if span <= end and all(tokens[i] == tokens[i - period] for i in range(end - span + period, end)):
                 return end

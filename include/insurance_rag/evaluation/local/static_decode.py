@@ -2,7 +2,8 @@
 
 Prompts are padded on the right, so the prefill needs no mask and runs on the fast causal kernel; each row then writes
 its tokens over its own padding. On a GPU the step is recorded once as a CUDA graph: 256 steps cost the weights' memory
-traffic and not 256 times the host's launches. It gives what `generate` gives, token for token, for plain attention.
+traffic and not 256 times the host's launches. It gives what `generate` gives, token for token. Layers with a sliding
+window (Gemma 3) keep all their keys and mask those outside it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from insurance_rag.evaluation.local.sampling import CHECK_EVERY, StopRule, next_
 
 #: Architectures whose every layer is plain causal attention over all positions.
 PLAIN_ATTENTION = frozenset({"llama", "mistral", "qwen2", "qwen3"})
+#: Architectures that take a mask for each kind of layer: full attention, or over a sliding window.
+MIXED_ATTENTION = frozenset({"gemma3_text"})
 #: Prompt tokens of one forward pass of the prefill.
 PREFILL_TOKENS = 16384
 #: Keys of a row are padded to a multiple of this, as the masked attention kernels want it.
@@ -28,6 +31,8 @@ ALIGNMENT = 64
 
 def supports(config: Any) -> bool:
     """Whether the loop gives the same tokens as `generate` for a model of this configuration."""
+    if config.model_type in MIXED_ATTENTION:
+        return not config.use_bidirectional_attention
     return config.model_type in PLAIN_ATTENTION and getattr(config, "sliding_window", None) is None
 
 
@@ -161,10 +166,18 @@ class StaticDecoder:
 
     def _advance(self) -> None:
         last = self.tokens.index_select(1, self.step - 1)
-        seen = (self.positions <= self.place.position[:, None])[:, None, None]
-        states = self._hidden(input_ids=last, position_ids=self.place.position[:, None], attention_mask=seen)
+        states = self._hidden(input_ids=last, position_ids=self.place.position[:, None], attention_mask=self._seen())
         self.place.position += 1
         self._choose(states[:, 0])
+
+    def _seen(self) -> Any:
+        """Which keys each row's token attends to; for each kind of layer where there are several."""
+        config, position = self.model.config, self.place.position[:, None]
+        seen = (self.positions <= position)[:, None, None]
+        if config.model_type not in MIXED_ATTENTION:
+            return seen
+        near = (self.positions > position - config.sliding_window)[:, None, None]
+        return {"full_attention": seen, "sliding_attention": seen & near}
 
     def _recorded(self) -> Callable[[], None]:
         """The step as a CUDA graph; on a CPU the step itself."""
