@@ -68,7 +68,8 @@ def _show(what: str, rows: int, figures: dict[str, float]) -> bool:
     over += [f"over {MEMORY_GIB} GiB"] if figures["gib"] > MEMORY_GIB else []
     per_row = 1e6 * figures["seconds"] / rows
     print(
-        f"{rows:9,}  {what:9} {figures['seconds']:8.1f} {figures['cpu_s']:8.1f} {per_row:9.1f} {figures['gib']:5.2f}  {', '.join(over)}",
+        f"{rows:9,}  {what:9} {figures['seconds']:8.1f} {figures['cpu_s']:8.1f} {per_row:9.1f} {figures['gib']:5.2f}"
+        f"  {', '.join(over)}",
         flush=True,
     )
     return not over
@@ -78,7 +79,7 @@ def _show(what: str, rows: int, figures: dict[str, float]) -> bool:
 
 
 def measure(what: str, rows: int, folder: Path) -> dict[str, float]:
-    """Run one of: spec (its five rules), checks (every row rule and near duplicates), whole (the command), retriever."""
+    """spec: its five rules; checks: all row rules and near duplicates; whole: the command; retriever: with its check."""
     from insurance_rag.chunks import read_chunks
     from insurance_rag.config import SPEC_RULES, ValidationConfig
     from insurance_rag.validation import validate_parts
@@ -216,7 +217,8 @@ def _pairs(
             )
         yield {
             "chunk_id": chunk_id, "type": ("fact", "scenario", "easy")[k % 3], "instruction": question, "input": text,
-            "output": answer, "evidence": statement, "answerable": True, "meta": {"model": "bench", "key": f"{chunk_id}-{k}"},
+            "output": answer, "evidence": statement, "answerable": True,
+            "meta": {"model": "bench", "key": f"{chunk_id}-{k}"},
         }  # fmt: skip
 
 

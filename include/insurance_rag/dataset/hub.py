@@ -10,7 +10,7 @@ from insurance_rag.errors import WrongInput
 def push_to_hub(folder: Path, name: str) -> str:
     """Create the private data set `name` where it does not exist, upload the folder, return its address."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
     api = HfApi()
     try:
@@ -18,6 +18,6 @@ def push_to_hub(folder: Path, name: str) -> str:
         commit = api.upload_folder(
             repo_id=name, repo_type="dataset", folder_path=folder, ignore_patterns=["rejects.jsonl"]
         )
-    except (HfHubHTTPError, LocalTokenNotFoundError) as e:
+    except (HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled) as e:
         raise WrongInput(f"push_to_hub {name}: {e}; set HF_TOKEN to a token that may write there") from e
     return str(commit.repo_url)

@@ -17,6 +17,7 @@ from insurance_rag.config import ValidationConfig
 from insurance_rag.dataset import Built, Rows, build_datasets
 from insurance_rag.dataset.card import render_card
 from insurance_rag.dataset.contexts import product
+from insurance_rag.dataset.funnel import render_funnel
 from insurance_rag.dataset.hub import push_to_hub
 from insurance_rag.errors import WrongInput
 from insurance_rag.progress import Progress
@@ -131,12 +132,13 @@ def _rejects(
 
 
 def _finish(out: Path, report: dict[str, Any], files: Sequence[Path], config: ValidationConfig) -> dict[str, Any]:
-    """The report, the card and, last, the manifest: the data is complete when that is there."""
+    """The report, its picture, the card and, last, the manifest: the data is complete when that is there."""
     data = {name: sha256_file(out / name) for name in sorted(report["files"])}
     report["lineage"]["data_sha256"] = sha256_text(*data.values())
     write_json(out / "report.json", report)
-    with atomic_write(out / "README.md") as card:
-        card.write(render_card(report))
+    for name, text in (("README.md", render_card(report)), ("funnel.svg", render_funnel(report))):
+        with atomic_write(out / name) as f:
+            f.write(text)
     parents = [{"uri": str(path.resolve()), "sha256": sha256_file(path)} for path in files]
     facts: dict[str, Any] = {"rows": report["rows"], "kept": report["kept"], "files": report["files"]}
     # The folder's hash changes with its report (names of shards, drift); this one with the rows alone.
