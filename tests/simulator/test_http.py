@@ -218,21 +218,21 @@ def test_truth_knows_every_answer() -> None:
     assert set(stats["clauses"]) == {item["clause_sha256"] for item in truth}
 
 
-def test_it_sustains_hundreds_of_requests_a_second() -> None:
+def test_a_request_costs_little() -> None:
+    """In processor time, which neighbours on the machine do not change; most of it is the client's own."""
+
     async def many() -> float:
-        limits = httpx.Limits(max_connections=16)
         headers = {"x-goog-api-key": "k1"}
-        async with httpx.AsyncClient(base_url=sim.url, limits=limits, headers=headers, timeout=30) as client:
+        async with httpx.AsyncClient(base_url=sim.url, headers=headers, timeout=None) as client:
             body = {"contents": [{"parts": [{"text": prompt(1)}]}], "generationConfig": ARRAY}
-            started = time.perf_counter()
-            answers = await asyncio.gather(
-                *(client.post("/v1beta/models/m:generateContent", json=body) for _ in range(300))
-            )
-            assert all(answer.status_code == 200 for answer in answers)
-            return 300 / (time.perf_counter() - started)
+            await client.post("/v1beta/models/m:generateContent", json=body)
+            started = time.process_time()
+            for _ in range(200):
+                assert (await client.post("/v1beta/models/m:generateContent", json=body)).status_code == 200
+            return (time.process_time() - started) / 200
 
     with running_simulator(latency_s=0) as sim:
-        assert asyncio.run(many()) > 60  # client and server share this process; alone it is ten times that
+        assert asyncio.run(many()) < 0.010
 
 
 def test_wrong_options_and_a_taken_port_are_named() -> None:
