@@ -6,7 +6,7 @@ Tasks, scheduler and DAG processor load this file too, so it imports little; onl
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from airflow.plugins_manager import AirflowPlugin
 from airflow.sdk import BaseOperatorLink
@@ -30,12 +30,16 @@ class ReportLink(BaseOperatorLink):
     name = "Run report"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        from airflow.configuration import conf
+
         from insurance_rag.orchestration.runs import run_folder
 
         if not run_folder(ti_key.dag_id, ti_key.run_id).root.is_dir():
             return ""
         task = ti_key.task_id.rsplit(".", 1)[-1]
-        return f"/run-report/dags/{quote(ti_key.dag_id)}/runs/{quote(ti_key.run_id)}#{PARTS.get(task, 'verdict')}"
+        below = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")  # where a proxy serves Airflow
+        page = f"dags/{quote(ti_key.dag_id)}/runs/{quote(ti_key.run_id)}"
+        return f"{below}/run-report/{page}#{PARTS.get(task, 'verdict')}"
 
 
 class RunReportPlugin(AirflowPlugin):

@@ -7,8 +7,8 @@ const parse = (html) => new DOMParser().parseFromString(html, "text/html");
 
 function swap(fresh) {
   for (const part of fresh.querySelectorAll("[data-part]")) {
-    const here = byId(part.id);
-    if (part.id !== "questions" && here.outerHTML !== part.outerHTML) here.replaceWith(document.adoptNode(part));
+    label(part);
+    if (part.id !== "questions" && byId(part.id)?.outerHTML !== part.outerHTML) byId(part.id)?.replaceWith(document.adoptNode(part));
   }
 }
 

@@ -28,8 +28,12 @@ function remembered(key) {
 
 function speak(language) {
   lang = root.lang = root.dataset.lang = language;
-  for (const node of document.querySelectorAll("[data-t-label]")) node.setAttribute("aria-label", text(node.dataset.tLabel));
+  label(document);
   drawFilters();
+}
+
+function label(scope) {
+  for (const node of scope.querySelectorAll("[data-t-label]")) node.setAttribute("aria-label", text(node.dataset.tLabel));
 }
 
 // Inside Airflow the page follows Airflow's own theme and language; elsewhere the browser's.
@@ -155,11 +159,12 @@ function drawDetail(question) {
 function drawAnswer(answer) {
   const refusal = answer.refusal === "none" ? null : el("span", { className: "chip", textContent: text("mark_refusal") });
   const body = el("div", { className: "text", lang: "ko" });
-  const spans = answer.findings.map(({ span }) => span);
+  const findings = [...new Map(answer.findings.map((finding) => [finding.check + finding.span, finding])).values()];
+  const spans = findings.map(({ span }) => span);
   fill(body, answer.answer, spans, "fault");
   const node = el("div", { className: "answer" },
     el("h4", {}, answer.model, refusal), body,
-    el("ul", { className: "findings" }, ...answer.findings.map(({ check, span, evidence }) => el("li", {},
+    el("ul", { className: "findings" }, ...findings.map(({ check, span, evidence }) => el("li", {},
       el("b", { textContent: "● " + named("check_", check) }), span ? " — " : null, span ? el("bdi", { textContent: clip(span, 160) }) : null,
       evidence ? ` · ${text("evidence")}: ` : null, evidence ? el("bdi", { textContent: clip(evidence, 240) }) : null))));
   if (answer.raw !== null)
