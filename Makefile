@@ -35,7 +35,7 @@ types: env ## Static types
 	$(BIN)/mypy
 
 bench-generation: env ## Generation against the simulator: seconds, 429s, losses, beside other clients
-	$(BIN)/python bench/generation.py
+	$(BIN)/python bench/generation.py --out docs/results/generation
 
 bench-dataset: env ## Validation at a million rows
 	$(BIN)/python bench/dataset.py

@@ -104,6 +104,10 @@ class GenerationConfig(Config):
         "gemini-2.5-pro": Price(input=1.25, output=10.0),
     }
     """Price of a million tokens by model (list prices, 2025-09); a model that is not listed counts as free."""
+    batch: bool = False
+    """In Airflow: Gemini's batch mode, at half the price and within a day; for scheduled refreshes."""
+    batch_poll_s: float = Field(default=300.0, gt=0)
+    """Between two looks at a batch."""
     batch_discount: float = Field(default=0.5, ge=0, le=1)
     """What batch mode costs, as a share of the price."""
 

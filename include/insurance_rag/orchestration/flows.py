@@ -8,6 +8,7 @@ from typing import Any
 from airflow.sdk import TriggerRule, task
 
 from insurance_rag.orchestration import tasks
+from insurance_rag.orchestration.generate import GenerateOperator
 from insurance_rag.orchestration.settings import GENERATE
 
 
@@ -29,9 +30,9 @@ def make_dataset(run: Any) -> Any:
     A dead key's shard stays red; validate judges by plan and journals, so the run goes on where nothing is missing.
     """
     shards = step(tasks.plan)(run)
-    parts = step(tasks.generate, **GENERATE).expand(shard=shards)
+    parts = GenerateOperator.partial(task_id="generate", **GENERATE).expand(shard=shards)
     leftover = step(tasks.plan_leftover, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)(run)
-    leftover_parts = step(tasks.generate, task_id="generate_leftover", **GENERATE).expand(shard=leftover)
+    leftover_parts = GenerateOperator.partial(task_id="generate_leftover", **GENERATE).expand(shard=leftover)
     dataset = step(tasks.validate, trigger_rule=TriggerRule.ALL_DONE)(run)
     parts >> leftover
     leftover_parts >> dataset

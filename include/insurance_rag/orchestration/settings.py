@@ -25,7 +25,8 @@ DAG_DEFAULTS: dict[str, Any] = {
 
 #: One mapped task a shard. Short of three hours each: what is done is kept, the next try resumes.
 GENERATE: dict[str, Any] = {
-    "map_index_template": "{{ task.op_kwargs['shard']['label'] }}",
+    "map_index_template": "{{ task.shard['label'] }}",
+    "doc_md": "Ask the teacher for the pairs of one shard; answers that the journal holds are not asked for again.",
     "pool": "gemini",
     "retries": 3,
     "execution_timeout": timedelta(hours=3),

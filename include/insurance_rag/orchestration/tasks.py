@@ -70,23 +70,6 @@ def plan(run: dict[str, Any]) -> list[dict[str, Any]]:
     return [_shard_artifact(run, shard) for shard in made.shards]
 
 
-def generate(shard: dict[str, Any], task_state_store: Any = None) -> dict[str, Any]:
-    """Ask the teacher for the pairs of one shard; answers that the journal holds are not asked for again."""
-    from insurance_rag.generation import generate_shard
-    from insurance_rag.orchestration.gemini_hook import GeminiHook
-
-    folder, config = open_run(shard)
-    key, url = GeminiHook(shard["key_id"]).get_conn()
-    log_command("generate", "--run", str(folder.root), "--shard", str(shard["shard"]), "--base-url", url)
-
-    def show(progress: dict[str, Any]) -> None:
-        if task_state_store is not None:
-            task_state_store.set("progress", progress)
-
-    generation = config.generation.model_copy(update={"base_url": config.generation.base_url or url})
-    return generate_shard(folder, shard["shard"], key, generation, on_update=show)
-
-
 def plan_leftover(run: dict[str, Any]) -> list[dict[str, Any]]:
     """Plan again, over the healthy keys, the clauses that dead keys left over; none: the next step is skipped."""
     from insurance_rag import shards

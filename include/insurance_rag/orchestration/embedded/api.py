@@ -84,8 +84,10 @@ class AirflowApi:
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"
         answer = self.call("GET", path, params={"map_index": map_index}, headers={"Accept": "application/json"})
         content = answer["content"]
-        return content if isinstance(content, str) else "\n".join(_log_line(entry) for entry in content)
+        return "\n".join(_log_line(entry) for entry in content)
 
 
-def _log_line(entry: Any) -> str:
-    return str(entry.get("event", entry)) if isinstance(entry, dict) else str(entry)
+def _log_line(entry: dict[str, Any]) -> str:
+    """The event, and of an exception its name and message."""
+    errors = [f"{e['exc_type']}: {e['exc_value']}" for e in entry.get("error_detail") or []]
+    return "\n".join([str(entry.get("event", "")), *errors])
