@@ -32,7 +32,7 @@ from insurance_rag.shards.quota import Call, Key, Metric, Pool, cost
 
 Event = dict[str, Any]
 
-FIRST_MARGIN = 0.01  # of a window: send and arrival times differ
+FIRST_MARGIN = 0.0125  # of a window: send and arrival times differ
 LEAST_MARGIN_S = 0.06  # but what a busy machine adds to that does not shrink with a sped-up minute
 LARGEST_MARGIN = 0.1
 EXPLAINED = 0.85  # a refusal is explained when the window was at least so full
