@@ -79,7 +79,7 @@ def _show(what: str, rows: int, figures: dict[str, float]) -> bool:
 
 
 def measure(what: str, rows: int, folder: Path) -> dict[str, float]:
-    """spec: its five rules; checks: all row rules and near duplicates; whole: the command; retriever: with its check."""
+    """spec: its five rules; checks: all row rules and near duplicates; whole: the command; retriever: and its check."""
     from insurance_rag.chunks import read_chunks
     from insurance_rag.config import SPEC_RULES, ValidationConfig
     from insurance_rag.validation import validate_parts

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.validation.helpers import CLAUSE, SETTINGS, chunk, read_rows, reasons, row, with_dataset, write_part
 
-from insurance_rag.artifacts import manifest_path, read_json
+from insurance_rag.artifacts import manifest_path, read_json, read_jsonl
 from insurance_rag.cli import main
 from insurance_rag.config import SPEC_RULES, ValidationConfig
 from insurance_rag.errors import WrongInput
@@ -137,6 +137,15 @@ def test_pretty_printed_parts_are_read_too(tmp_path: Path) -> None:
     part = tmp_path / "part.json"
     part.write_text(json.dumps([row(1), row(2)], indent=2, ensure_ascii=False), encoding="utf-8")
     assert validate_parts([part], [chunk("c1")], tmp_path / "out", SETTINGS)["kept"] == 2
+
+
+def test_parts_of_one_name_are_told_apart_and_rejects_keep_their_clause(tmp_path: Path) -> None:
+    parts = [write_part(tmp_path / f"{n}/dataset_part_1.json", [row(1)]) for n in range(2)]
+    validate_parts(parts, [chunk("c1")], tmp_path / "out", SETTINGS)
+    report = read_json(tmp_path / "out/report.json")
+    assert [shard["rows"] for shard in report["by_shard"].values()] == [1, 1]
+    (reject,) = read_jsonl(tmp_path / "out/rejects.jsonl")
+    assert (reject["reason"], reject["input"], reject["mendable"]) == ("duplicate", CLAUSE, False)
 
 
 @pytest.mark.parametrize(

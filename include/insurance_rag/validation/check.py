@@ -125,7 +125,8 @@ def _append(checked: Checked, row: Row, drop: int, context: Context) -> None:
         fields_of_row["input"] = ""  # the clause itself, which is put back when the row is read
     encoded = json.dumps(fields_of_row, ensure_ascii=False, sort_keys=True).encode("utf-8", "replace")
     digest = hashlib.blake2b(encoded, digest_size=16).hexdigest()
-    checked.keys.append(f"{row.chunk_id}\0{row.type}\0{digest}")
+    kind = "" if row.problem else row.type  # of a malformed row it can be anything
+    checked.keys.append(f"{row.chunk_id}\0{kind}\0{digest}")
     checked.rows.append(encoded)
     checked.dropped_by.append(drop)
     checked.answerable.append(row.answerable)
@@ -226,7 +227,7 @@ class Table:
             if column is not None:
                 self._columns.setdefault(name, []).append(column)
 
-    def freeze(self) -> Table:
+    def freeze(self) -> None:
         """Sort into canonical order; no more rows can be added."""
         order = np.array(sorted(range(self._n), key=self._keys.__getitem__), dtype=np.int64)
         self._keys = [self._keys[i] for i in order.tolist()]
@@ -244,7 +245,6 @@ class Table:
         place = np.argsort(order)
         self.spans = {int(place[n]): span for n, span in self._spans.items()}
         self._file.flush()
-        return self
 
     def chunk_id(self, i: int) -> str:
         return self._keys[i].partition("\0")[0]
@@ -253,8 +253,7 @@ class Table:
         """The i-th row in canonical order."""
         raw = os.pread(self._file.fileno(), int(self._sizes[i]), int(self._starts[i]))
         row = Row(**json.loads(raw))
-        if self.dropped_by[i] == KEPT and row.chunk_id in self._clauses:
-            row.input = self._clauses[row.chunk_id]
+        row.input = row.input or self._clauses.get(row.chunk_id, "")
         return row
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from insurance_rag.errors import WrongInput
 from insurance_rag.records import Chunk
 from insurance_rag.validation.check import KEPT, Table
 from insurance_rag.validation.leaks import Split
+from insurance_rag.validation.rules import MENDABLE
 from insurance_rag.validation.select import Selection
 
 SAMPLES = 5
@@ -40,6 +41,7 @@ def make_report(
         **_funnel(table, config.rules, labels, chosen.surplus),
         "training": len(chosen.training),
         "held_out": len(chosen.heldout),
+        "mendable": sum(int((table.dropped_by == n).sum()) for n, name in enumerate(config.rules) if name in MENDABLE),
         "mended": dict(sorted(table.mended.items())),
         "files": built.rows,
         "rag": {

@@ -68,11 +68,15 @@ def find_parts(places: Sequence[Path]) -> list[Path]:
     return list(dict.fromkeys(p for p in parts if not p.name.endswith(".manifest.json")))
 
 
-def part_label(path: Path) -> str:
-    """The shard's label by the part's manifest ("shard 3/7 · gemini_k4"), else the file's name."""
-    manifest = manifest_path(path)
-    label = read_json(manifest).get("label") if manifest.is_file() else None
-    return str(label or path.stem)
+def part_labels(parts: Sequence[Path]) -> list[str]:
+    """Each shard's label by its part's manifest ("shard 3/7 · gemini_k4"), else the file's name; all different."""
+    labels = []
+    for path in parts:
+        manifest = manifest_path(path)
+        known = read_json(manifest) if manifest.is_file() else {}
+        label = str(known.get("label") or path.stem) if isinstance(known, dict) else path.stem
+        labels.append(f"{label} ({path})" if label in labels else label)
+    return labels
 
 
 def read_blocks(parts: Sequence[Path]) -> Iterator[Block]:

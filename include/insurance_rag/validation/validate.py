@@ -26,7 +26,7 @@ from insurance_rag.validation.check import KEPT, Job, Table, check_blocks, check
 from insurance_rag.validation.leaks import Split, make_split
 from insurance_rag.validation.ranks import UNRANKED, rank_report, rank_rows
 from insurance_rag.validation.report import drift, make_report, read_report
-from insurance_rag.validation.rows import find_parts, part_label, read_blocks
+from insurance_rag.validation.rows import find_parts, part_labels, read_blocks
 from insurance_rag.validation.rules import MENDABLE
 from insurance_rag.validation.select import Selection, select
 from insurance_rag.validation.sets import apply_set_rules
@@ -60,7 +60,7 @@ def validate_parts(
         ranks = _rank(table, known, config, progress)
         chosen = select(table, known, split, config.dataset)
         built = _build(table, chosen, [c for c in known.values() if split.may_train(c)], ranks, out, config, progress)
-        labels = [part_label(path) for path in files]
+        labels = part_labels(files)
         report = make_report(table, chosen, built, split, config, labels, list(known.values()))
         report["retriever"] = rank_report(ranks)
         if before:
