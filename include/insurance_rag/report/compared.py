@@ -37,9 +37,10 @@ def read_verdict(reader: Reader, run: RunFolder) -> Verdict | None:
     return None if decision is None else reader.section(path, Verdict.model_validate, decision)
 
 
-#: Shown first, in this order; the others on request.
+#: Shown first, in this order; the others on request. Empty answers stand here because they hallucinate nothing.
 HEADLINES = (
-    "hallucination", "gold_hallucination", "raw_hallucination", "false_refusal", "missed_refusal", "numbers_right"
+    "hallucination", "gold_hallucination", "raw_hallucination",
+    "false_refusal", "missed_refusal", "numbers_right", "empty",
 )  # fmt: skip
 
 
