@@ -39,6 +39,10 @@ def test_keys_of_one_project_weigh_less_where_no_quota_is_told() -> None:
     assert quota_shares([key("a", project="p"), key("b", project="p"), key("c")]) == [0.5, 0.5, 1]
 
 
+def test_tokens_count_where_requests_are_not_told_of_every_key() -> None:
+    assert quota_shares([key("a", tpm=100, rpm=5), key("b", tpm=300)]) == [100, 300]
+
+
 def test_fewer_chunks_than_keys_make_fewer_shards(make_chunks, make_keys) -> None:
     assert [len(s.chunk_ids) for s in make_plan(make_chunks(3), make_keys(7), CONFIG).shards] == [1, 1, 1]
 

@@ -93,13 +93,14 @@ def make_shard(number: int, of: int, key: ApiKey, share: float, chunk_ids: list[
 
 
 def quota_shares(keys: Sequence[ApiKey]) -> list[float]:
-    """Each key's part of the pace: its project's requests a minute, divided by the project's keys.
+    """Each key's part of the pace: its project's quota, divided by the project's keys.
 
-    Where any is unknown the projects count as equal, for only this is certain: keys of one project share its quota.
+    The first of rpm, tpm, rpd that is told of every key counts; without one the projects count as equal, for only this
+    is certain: keys of one project share its quota.
     """
     in_pool = Counter(key.pool for key in keys)
-    told = all(key.rpm for key in keys)
-    return [((key.rpm or 1) if told else 1) / in_pool[key.pool] for key in keys]
+    told = next((name for name in ("rpm", "tpm", "rpd") if all(getattr(key, name) for key in keys)), None)
+    return [(getattr(key, told) if told else 1) / in_pool[key.pool] for key in keys]
 
 
 def share_of_pool(key: ApiKey, keys: Sequence[ApiKey]) -> float:
