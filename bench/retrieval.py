@@ -1,8 +1,8 @@
 """The retriever on the sample questions against whitespace tokens, and on a large corpus.
 
-    python bench/retrieval.py [--chunks 100000] [--out docs/results/retrieval.json]     exits with 1 where a limit is missed
+    python bench/retrieval.py [--chunks 100000] [--out docs/results/retrieval.json]     exits with 1 past a limit
 
-The large corpus is the sample's clauses again and again with other numbers, so that most of its lines are distinct.
+The large corpus is the sample's clauses again and again with other numbers.
 """
 
 from __future__ import annotations
