@@ -52,7 +52,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     run = write_run(folder_under(stack.artifacts, DAG, RUN).root, models=("Base", "v1", "v2"), questions=60)
     try:
         stack.start_component("api-server")
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while not _answers(stack.url):
             stack.check_alive()
             assert time.monotonic() < deadline
