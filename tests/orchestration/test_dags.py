@@ -63,7 +63,7 @@ def test_shape_of_the_main_dag(parsed: dict[str, Any]) -> None:
         "generate": ["plan"],
         "plan_leftover": ["check_input", "generate"],
         "generate_leftover": ["plan_leftover"],
-        "validate": ["check_input", "generate_leftover"],
+        "validate": ["check_input", "generate", "generate_leftover"],
         "pretrain_jobs": ["check_input"],
         "pretrain": ["pretrain_jobs"],
         "training_jobs": ["check_input", "pretrain", "validate"],
