@@ -1,0 +1,70 @@
+"""The commands: their words, their light imports, and the demo's base model."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from insurance_rag import cli
+from insurance_rag.config import PretrainConfig
+from insurance_rag.errors import WrongInput
+from insurance_rag.records import Chunk
+from insurance_rag.training import pretrain_base
+from insurance_rag.training.command import progress_folder
+
+
+@pytest.mark.parametrize("command", ["pretrain", "train", "export"])
+def test_help_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main([command, "--help"])
+    assert f"insurance-rag {command}" in capsys.readouterr().out
+
+
+def test_pretrain_train_export(
+    dataset: Path, base_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The three commands one after the other, in a run folder, whose progress files they write."""
+    (tmp_path / "plan.json").write_text("{}")
+    base, adapter = tmp_path / "base_model", tmp_path / "adapters" / "v2"
+    small = [f"--set={s}" for s in ("steps=2", "vocab_size=600", "context=512", "tokens_per_step=256")]
+    assert cli.main(["pretrain", "--chunks", "sample", "--out", str(base), "--json", *small]) == 0
+    quick = [f"--set={s}" for s in ("max_steps=1", "batch_size=2", "micro_batch=2", "max_length=512", "eval_rows=2")]
+    train = ["train", "--recipe", "smoke", "--dataset", str(dataset), "--base-model", str(base), "--out", str(adapter)]
+    assert cli.main([*train, "--json", *quick]) == 0
+    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert {"uri", "sha256", "steps", "loss", "eval_loss", "tokens_per_s", "peak_gib", "seconds"} <= result.keys()
+    assert len(list((tmp_path / "progress").glob("*.json"))) == 2
+    export = ["export", "--adapter", str(adapter), "--base-model", str(base), "--out", str(tmp_path / "merged")]
+    assert cli.main([*export, "--json"]) == 0
+    assert (tmp_path / "merged" / "model.safetensors").is_file()
+    assert cli.main([*train, "--set", "max_step=1"]) == 2
+    assert "did you mean 'max_steps'" in capsys.readouterr().err
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
+def test_progress_lies_in_the_run_folder(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text("{}")
+    assert progress_folder(tmp_path / "adapters" / "v2") == tmp_path / "progress"
+    assert progress_folder(tmp_path.parent / "elsewhere") is None
+
+
+def test_the_base_model_copies_but_has_no_instruct_habits(base_model: Path, chunks: list[Chunk]) -> None:
+    """Held-out clauses after eight steps: it already copies asked-for sentences, and knows its own special tokens."""
+    facts = json.loads((base_model / "pretrain.json").read_text())
+    assert facts["copy_token_accuracy"] > 0.5 and facts["steps"] == 8
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base_model)
+    assert len({tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id}) == 3
+    text = chunks[0].text + " 3,000만원"
+    ids = tokenizer(text)["input_ids"]
+    assert ids[0] == tokenizer.bos_token_id and tokenizer.decode(ids[1:]) == text
+    assert not {"제3조에 따르면", "약관에 해당 내용이 없습니다"} & set(tokenizer.get_vocab())
+
+
+def test_too_few_clauses_are_refused(chunks: list[Chunk], tmp_path: Path) -> None:
+    with pytest.raises(WrongInput, match="too few"):
+        pretrain_base(chunks[:3], tmp_path, PretrainConfig())
