@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.generation.runs import answered, chunks, journal_keys, keys, planned, rows
 
+from insurance_rag.shards.pace_log import read_pace
 from insurance_rag.simulator import running_simulator
 
 FAULTS = {"503": 0.02, "500": 0.01, "drop": 0.015, "malformed": 0.02, "max_tokens": 0.01, "blocked": 0.005}
@@ -39,9 +40,9 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
             while sim.stats()["calls"] == before and worker.poll() is None:
                 time.sleep(0.05)
             time.sleep(rng.uniform(0, 0.4))
-            in_flight += sim.stats()["in_flight"]
             worker.send_signal(signal.SIGKILL)
             worker.wait()
+            in_flight += len(read_pace(run.pace).open)  # sent, and nothing heard
         time.sleep(0.2)
         last = start(run.root, sim.url, sim.window_s)
         assert last.wait(timeout=60) == 0
@@ -49,8 +50,8 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
     assert sorted({row["chunk_id"] for row in rows(run)} | quarantined(run)) == [c.chunk_id for c in chunks(90)]
     assert set(answered(run).values()) == {1}
     assert len(journal_keys(run)) == len(set(journal_keys(run))) == 90
-    assert stats["repeated_answers"] <= in_flight + 3 * kills  # some arrived between the count and the kill
-    assert stats["refused_429"] <= 4 * (kills + 1)
+    assert stats["repeated_answers"] <= in_flight
+    assert stats["refused_429"] <= 6 * (kills + 1)
     assert config.model == json.loads(run.plan.read_text())["config"]["model"]
 
 
