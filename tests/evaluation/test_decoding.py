@@ -127,6 +127,17 @@ def test_an_adapter_of_another_base_is_refused(base: Path, adapters: dict[str, P
         LocalAnswerer(str(other), adapters, EvaluationConfig())
 
 
+def test_what_a_wide_lora_cannot_express_is_refused(base: Path, tmp_path: Path) -> None:
+    odd = make_adapter(base, tmp_path / "dora", 3, use_dora=True)
+    with pytest.raises(WrongInput, match="try --source-faithful"):
+        LocalAnswerer(str(base), {"v1": odd}, EvaluationConfig())
+    (odd / "adapter_model.safetensors").unlink()
+    with pytest.raises(WrongInput, match=r"adapter_model\.safetensors is missing"):
+        LocalAnswerer(str(base), {"v1": odd}, EvaluationConfig())
+    with pytest.raises(WrongInput, match="not an adapter folder"):
+        LocalAnswerer(str(base), {"v1": tmp_path}, EvaluationConfig())
+
+
 def test_a_base_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WrongInput, match="cannot be loaded"):
         LocalAnswerer(str(tmp_path / "nothing"), {}, EvaluationConfig())

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from insurance_rag.artifacts import RunFolder, artifact, write_json, write_jsonl, write_manifest
 from insurance_rag.config import DecodingConfig, EvaluationConfig
 from insurance_rag.errors import WrongInput
+from insurance_rag.evaluation.cases import Case, make_cases
 from insurance_rag.evaluation.comparison import write_comparisons
 from insurance_rag.evaluation.journal import AnswerJournal
 from insurance_rag.evaluation.labels import agreement, write_sheet
-from insurance_rag.evaluation.prompts import JOINT, Ask, Reply, answer_key, fit_clauses
-from insurance_rag.evaluation.scoring import ContextSource, ScoredAnswer, score
+from insurance_rag.evaluation.prompts import JOINT, Ask, Reply, answer_key
+from insurance_rag.evaluation.scoring import ScoredAnswer, score
 from insurance_rag.evaluation.summary import summarize
 from insurance_rag.formats import rag_prompt
 from insurance_rag.progress import Progress
@@ -40,17 +40,6 @@ class Answerer(Protocol):
     def count_tokens(self, text: str) -> int: ...
 
     def answer(self, asks: Sequence[Ask], decoding: DecodingConfig, on_reply: Any) -> None: ...
-
-
-@dataclass(frozen=True)
-class Case:
-    """One question with the clauses it is asked with."""
-
-    question: Question
-    source: ContextSource
-    shown: list[tuple[str, str]]
-    gold_in_context: bool | None
-    product: str
 
 
 def evaluate(
@@ -81,7 +70,7 @@ def evaluate(
     started = time.monotonic()
     with open_answerer(base_model, adapters, config) as answerer:
         room = answerer.context_limit - decoding.max_new_tokens
-        cases = list(make_cases(questions, chunks, retriever, config, room, answerer))
+        cases = list(make_cases(questions, chunks, retriever, config, room, answerer.count_tokens))
         scored = answer_cases(cases, [BASE, *adapters], answerer, decoding, config, out, progress)
     facts = {
         "base_model": base_model,
@@ -185,32 +174,6 @@ def open_answerer(
     return LocalAnswerer(base_model, adapters, config)
 
 
-def make_cases(
-    questions: Sequence[Question],
-    chunks: Sequence[Chunk],
-    retriever: Any,
-    config: EvaluationConfig,
-    room: int,
-    answerer: Answerer,
-) -> Iterator[Case]:
-    """Each question with the retrieved clauses, and with the gold ones; a question without any keeps the retrieved."""
-    by_id = {chunk.chunk_id: chunk for chunk in chunks}
-    for question in questions:
-        filters = question.filters if config.retrieval.use_filters else None
-        hits = retriever.search(question.question, config.retrieval.clauses, filters)
-        product = _product(question, by_id)
-        for source in config.contexts:
-            if source == "gold" and question.gold_chunk_ids:
-                shown = [(i, by_id[i].text) for i in question.gold_chunk_ids]
-            else:
-                shown = [(hit.chunk_id, hit.text) for hit in hits]
-            texts = fit_clauses([text for _, text in shown], question.question, room, answerer.count_tokens)
-            shown = [(i, text) for (i, _), text in zip(shown, texts, strict=False)]
-            ids = {i for i, _ in shown}
-            found = source == "gold" or any(h.is_any_of(question.gold_chunk_ids) for h in hits if h.chunk_id in ids)
-            yield Case(question, source, shown, found if question.gold_chunk_ids else None, product)
-
-
 def answer_cases(
     cases: Sequence[Case],
     models: Sequence[str],
@@ -252,11 +215,3 @@ def answer_cases(
             )
             for case, ask in keyed
         ]  # fmt: skip
-
-
-def _product(question: Question, by_id: Mapping[str, Chunk]) -> str:
-    """Company and kind of policy, from the gold clause or the question's filters."""
-    for chunk_id in question.gold_chunk_ids:
-        metadata = by_id[chunk_id].metadata
-        return f"{metadata.company} · {metadata.policy_type}"
-    return " · ".join(question.filters.values()) or "-"

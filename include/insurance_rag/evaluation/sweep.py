@@ -13,7 +13,8 @@ from typing import Any
 
 from insurance_rag.artifacts import RunFolder, artifact, sha256_text, write_json
 from insurance_rag.config import DecodingConfig, EvaluationConfig
-from insurance_rag.evaluation.run import BASE, answer_cases, check_inputs, make_cases, open_answerer
+from insurance_rag.evaluation.cases import make_cases
+from insurance_rag.evaluation.run import BASE, answer_cases, check_inputs, open_answerer
 from insurance_rag.evaluation.scoring import ScoredAnswer
 from insurance_rag.evaluation.summary import paired, rates, too_few
 from insurance_rag.records import Chunk, Question
@@ -65,7 +66,9 @@ def sweep(
     retriever = build_retriever(config.retrieval.kind, chunks, cache, config.retrieval)
     with open_answerer(base_model, adapters, config) as answerer:
         longest = max(arm.max_new_tokens for arm in arms.values())
-        cases = list(make_cases(questions, chunks, retriever, config, answerer.context_limit - longest, answerer))
+        cases = list(
+            make_cases(questions, chunks, retriever, config, answerer.context_limit - longest, answerer.count_tokens)
+        )
         halves = [[c for c in cases if is_tuning(c.question.question_id) == half] for half in (True, False)]
 
         def ask(half: int, arm: str) -> list[ScoredAnswer]:
@@ -92,9 +95,8 @@ def _by_model(rows: Sequence[ScoredAnswer], models: Sequence[str]) -> dict[str, 
 
 
 def _key(figures: dict[str, Any]) -> tuple[float, float]:
-    """Fewest hallucinations, then fewest false refusals: refusing everything must not win a tie."""
-    shares = [figures[metric]["rate"] for metric in ("hallucination", "false_refusal")]
-    return (shares[0] or 0.0, shares[1] or 0.0)
+    """Fewest faulty answers, then fewest hallucinations: silence and refusing everything must not win."""
+    return figures["faulty"]["rate"] or 0.0, figures["hallucination"]["rate"] or 0.0
 
 
 def _before_after(reported: Mapping[str, Sequence[ScoredAnswer]], model: str, draws: int) -> dict[str, Any]:

@@ -30,8 +30,8 @@ class LocalAnswerer:
     """The base with all adapters attached. Use as a context manager: its memory is freed at the end."""
 
     def __init__(self, base_model: str, adapters: Mapping[str, Path], config: EvaluationConfig) -> None:
-        odd = [f"{folder}: only plain LoRA adapters can be mixed in one batch" for folder in adapters.values()
-               if not is_plain(read_adapter_config(folder))]  # fmt: skip
+        hint = "only plain LoRA adapters can be mixed in one batch; try --source-faithful"
+        odd = [f"{d}: {hint}" for d in adapters.values() if not is_plain(read_adapter_config(d))]
         if odd:
             raise WrongInput(odd)
         self.config = config
