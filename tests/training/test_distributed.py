@@ -27,7 +27,8 @@ def test_two_processes_equal_one(base_model: Path, dataset: Path, tmp_path: Path
     command = [
         sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", f"--master-port={port}",
         "-m", "insurance_rag", "train", "--recipe", "smoke", "--dataset", str(dataset),
-        "--base-model", str(base_model), "--out", str(tmp_path / "two"), *[f"--set={k}={v}" for k, v in settings.items()],
+        "--base-model", str(base_model), "--out", str(tmp_path / "two"),
+        *[f"--set={k}={v}" for k, v in settings.items()],
     ]  # fmt: skip
     done = subprocess.run(command, env={**os.environ, "ACCELERATE_USE_CPU": "true"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]

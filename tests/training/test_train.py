@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 from tests.training.conftest import QUICK
 
+from insurance_rag import cli
 from insurance_rag.config import TrainingConfig
 from insurance_rag.errors import Interrupted, OutOfMemory, WrongInput
 from insurance_rag.training import export_adapter, load_recipe, train_adapter
@@ -65,20 +66,38 @@ def test_the_same_command_returns_the_finished_adapter(straight: Path, dataset: 
     assert (straight / "training.json").stat().st_mtime_ns == before and result["steps"] == 4
 
 
-def cli(base_model: Path, dataset: Path, out: Path, **settings: Any) -> subprocess.Popen[str]:
+def start(base_model: Path, dataset: Path, out: Path, **settings: Any) -> Any:
+    """`insurance-rag train` in a process of its own, forked so that it need not import torch again."""
     sets = [f"--set={k}={v}" for k, v in {**QUICK, "max_length": 512, "lora.dropout": 0.1, **settings}.items()]
-    command = [sys.executable, "-m", "insurance_rag", "train", "--recipe", "smoke", "--dataset", str(dataset)]
-    return subprocess.Popen(
-        [*command, "--base-model", str(base_model), "--out", str(out), "--json", *sets],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    command = [
+        "train",
+        "--recipe",
+        "smoke",
+        "--dataset",
+        str(dataset),
+        "--base-model",
+        str(base_model),
+        "--out",
+        str(out),
+    ]
+
+    def body() -> None:
+        with out.with_suffix(".err").open("w") as errors:
+            os.dup2(errors.fileno(), 2)
+            sys.stderr = errors
+            code = cli.main(["train", "--recipe", "smoke", *paths, *sets])
+        os._exit(code)
+
+    process = multiprocessing.get_context("fork").Process(target=body)
+    process.start()
+    return process
 
 
-def wait_for(path: Path, pattern: str, process: subprocess.Popen[str]) -> None:
+def wait_for(path: Path, pattern: str, process: Any) -> None:
     deadline = time.monotonic() + 120
     while not list(path.glob(pattern)):
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
-        time.sleep(0.02)
+        assert process.is_alive() and time.monotonic() < deadline, path.with_suffix(".err").read_text()
+        time.sleep(0.01)
 
 
 def test_a_killed_run_resumes_to_the_very_same_weights(
@@ -86,10 +105,10 @@ def test_a_killed_run_resumes_to_the_very_same_weights(
 ) -> None:
     """kill -9 after the first checkpoint; the resumed adapter equals the straight one bit for bit (trap 2)."""
     out = tmp_path / "killed"
-    process = cli(base_model, dataset, out)
+    process = start(base_model, dataset, out)
     wait_for(out, "checkpoints/*/checkpoint-2/complete.json", process)
     process.kill()
-    process.communicate()
+    process.join()
     assert not (out / "training.json").exists()  # nothing partial looks finished
     torn = next(out.glob("checkpoints/*")) / "checkpoint-3"
     torn.mkdir()  # a checkpoint that the kill cut off: it is passed over
@@ -105,11 +124,12 @@ def test_sigterm_saves_and_exits_3_and_the_same_command_goes_on(
     straight: Path, base_model: Path, dataset: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "stopped"
-    process = cli(base_model, dataset, out, save_every=1, max_steps=2000)
+    process = start(base_model, dataset, out, save_every=1, max_steps=2000)
     wait_for(out, "checkpoints/*/checkpoint-1/complete.json", process)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 3 and "the same command goes on from there" in errors
+    process.terminate()
+    process.join(120)
+    assert process.exitcode == 3
+    assert "the same command goes on from there" in out.with_suffix(".err").read_text()
     steps = [int(p.parent.name.split("-")[1]) for p in out.glob("checkpoints/*/*/complete.json")]
     assert steps and max(steps) < 2000
 
