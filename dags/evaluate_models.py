@@ -9,6 +9,7 @@ from airflow.sdk import dag
 
 from insurance_rag.config import RunConfig
 from insurance_rag.orchestration import tasks
+from insurance_rag.orchestration.alerts import late_after
 from insurance_rag.orchestration.assets import ADAPTERS
 from insurance_rag.orchestration.commands import evaluate_argv
 from insurance_rag.orchestration.flows import step
@@ -22,6 +23,7 @@ from insurance_rag.orchestration.settings import DAG_DEFAULTS, MODEL_FIELDS
     doc_md=__doc__,
     params=trigger_form(RunConfig, MODEL_FIELDS, question_limit=None),
     tags=["insurance-rag", "evaluation"],
+    deadline=late_after(hours=12),
     **DAG_DEFAULTS,
 )
 def evaluate_models() -> None:

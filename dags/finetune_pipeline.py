@@ -17,6 +17,7 @@ from airflow.sdk import TriggerRule, dag
 
 from insurance_rag.config import RunConfig
 from insurance_rag.orchestration import tasks
+from insurance_rag.orchestration.alerts import late_after
 from insurance_rag.orchestration.assets import ADAPTERS, QA_DATASET
 from insurance_rag.orchestration.commands import evaluate_argv, pretrain_argv, train_argv
 from insurance_rag.orchestration.flows import make_dataset, step
@@ -30,6 +31,7 @@ from insurance_rag.orchestration.settings import DAG_DEFAULTS, default_keys
     doc_md=__doc__,
     params=trigger_form(RunConfig, keys=default_keys()),
     tags=["insurance-rag", "training"],
+    deadline=late_after(hours=24),
     **DAG_DEFAULTS,
 )
 def finetune_pipeline() -> None:

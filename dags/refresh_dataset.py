@@ -11,6 +11,7 @@ from airflow.sdk import TriggerRule, dag
 
 from insurance_rag.config import RunConfig
 from insurance_rag.orchestration import tasks
+from insurance_rag.orchestration.alerts import late_after
 from insurance_rag.orchestration.assets import QA_DATASET
 from insurance_rag.orchestration.flows import gate, make_dataset, step
 from insurance_rag.orchestration.form import trigger_form
@@ -30,6 +31,7 @@ from insurance_rag.orchestration.settings import (
     params=trigger_form(RunConfig, DATASET_FIELDS, keys=default_keys()),
     user_defined_macros={"review_text": review_text},
     tags=["insurance-rag", "dataset"],
+    deadline=late_after(hours=84),
     **DAG_DEFAULTS,
 )
 def refresh_dataset() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow.sdk import CronTriggerTimetable
 
+from insurance_rag.orchestration.alerts import tell_failure
 from insurance_rag.orchestration.retries import RETRY_POLICY
 
 DAG_DEFAULTS: dict[str, Any] = {
@@ -19,6 +20,7 @@ DAG_DEFAULTS: dict[str, Any] = {
         "retries": 1,
         "retry_delay": timedelta(seconds=30),
         "retry_policy": RETRY_POLICY,
+        "on_failure_callback": tell_failure,
         "execution_timeout": timedelta(hours=12),
     },
 }

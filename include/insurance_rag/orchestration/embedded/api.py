@@ -42,8 +42,8 @@ class AirflowApi:
             self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
         return self._http.request(method, f"/api/v2{path}", **kwargs)
 
-    def put_pool(self, name: str, slots: int, description: str) -> None:
-        pool = {"name": name, "slots": slots, "description": description, "include_deferred": False}
+    def put_pool(self, name: str, slots: int, description: str, *, include_deferred: bool = False) -> None:
+        pool = {"name": name, "slots": slots, "description": description, "include_deferred": include_deferred}
         if self.call("POST", "/pools", json=pool, ok=(409,)) is None:
             self.call("PATCH", f"/pools/{name}", json=pool)
 

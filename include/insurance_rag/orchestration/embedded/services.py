@@ -15,6 +15,7 @@ import httpx
 from insurance_rag.artifacts import read_json, write_json
 from insurance_rag.orchestration.embedded.api import AirflowApi
 from insurance_rag.orchestration.embedded.stack import Stack, StackError, free_port
+from insurance_rag.orchestration.setup import set_up_pools
 
 KEYS = tuple(f"gemini_k{n}" for n in range(1, 8))
 #: Two of the seven keys share a project, as real keys do.
@@ -98,8 +99,7 @@ class Services:
 
 def set_up(api: AirflowApi, base_url: str, keys: dict[str, str]) -> None:
     """Pools and connections; the same call again changes nothing."""
-    api.put_pool("gemini", len(keys), "one slot a shard: as many as there are keys")
-    api.put_pool("gpu", 2, "GPU jobs at a time: as many as there are cards (two small ones fit a laptop's CPU)")
+    set_up_pools(api, keys=len(keys), gpus=2)  # two of the demo's small jobs fit a laptop
     for name, key in keys.items():
         project = PROJECTS.get(name)
         extra = "{}" if project is None else f'{{"project": "{project}"}}'
