@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from insurance_rag.config import DecodingConfig, EvaluationConfig
 from insurance_rag.errors import WrongInput
 from insurance_rag.evaluation import evaluate
 from insurance_rag.evaluation import run as evaluation_run
+from insurance_rag.evaluation import sweep as evaluation_sweep
 from insurance_rag.evaluation.prompts import fit_clauses
 from insurance_rag.evaluation.sweep import sweep
 from insurance_rag.formats import rag_prompt
@@ -169,3 +171,23 @@ def test_other_ways_to_answer(base: Path, adapter: Path, cache: Path, tmp_path: 
     )
     assert result["rows"] == 4
     assert all(row["new_tokens"] for row in read_jsonl(tmp_path / "answers.jsonl"))
+
+
+def test_the_commands_evaluate_and_sweep(
+    monkeypatch: pytest.MonkeyPatch, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(evaluation_run, "open_answerer", lambda *_: Parrot())
+    monkeypatch.setattr(evaluation_sweep, "open_answerer", lambda *_: Parrot())
+    (tmp_path / "plan.json").write_text("{}")  # the folder of a run: progress goes beside the evaluation
+    out = tmp_path / "evaluation"
+    shared = ["--questions", "sample", "--limit", "4", "--chunks", "sample", "--base-model", "parrot", "--json"]
+    shared += ["--cache", str(cache), "--set", "decoding.max_new_tokens=9", "--set", "contexts=[gold]"]
+    assert main(["evaluate", *shared, "--out", str(out), "--decoding", "after", "--source-faithful"]) == 0
+    summary = read_json(out / "summary.json")
+    assert (summary["context"], summary["decoding"]["max_new_tokens"]) == ("gold", 9)
+    assert summary["decoding"]["penalty_scope"] == "prompt"
+    assert summary["config"]["source_faithful"] is True
+    assert (tmp_path / "progress" / "evaluate-answers.json").exists()
+    assert main(["evaluate", *shared, "--out", str(out), "--labels", str(tmp_path / "none.csv")]) == 2
+    assert main(["sweep", *shared, "--out", str(tmp_path / "sweep")]) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["best"]["Base"]
