@@ -70,13 +70,13 @@ class GenerationConfig(Config):
     """How question-answer pairs are asked for."""
 
     teacher: Literal["gemini", "openai", "local"] = "gemini"
-    """gemini: Google's API or the simulator; openai: any compatible server (vLLM, Ollama); local: a 4-bit model here."""
+    """gemini: Google's API or the simulator; openai: any compatible server (vLLM, Ollama); local: a 4-bit model."""
     model: str = "gemini-2.5-flash"
     """The teacher's model name; part of what a pair is keyed by."""
     base_url: str | None = None
     """Server address without /v1beta; None takes GEMINI_BASE_URL, then Google's own."""
     prompt: str | None = None
-    """Name of a file in generation/prompts (None: qa_v1, or local_v1); its version is part of what a pair is keyed by."""
+    """A file of generation/prompts (None: qa_v1, or local_v1); its version is part of what a pair is keyed by."""
     types: tuple[QuestionType, ...] = Field(default=GENERATED_TYPES, min_length=1)
     """Question types asked for of every clause."""
     pairs_per_type: int = Field(default=1, ge=1, le=5)
@@ -112,7 +112,6 @@ class GenerationConfig(Config):
     """What batch mode costs, as a share of the price."""
 
 
-
 class QuotaConfig(Config):
     """Limits of one project, for each model; None is unlimited, 0 means the model is not in the project's tier."""
 
@@ -128,7 +127,7 @@ FaultName = Literal["503", "500", "502", "drop", "malformed", "max_tokens", "emp
 
 
 class SimulatorConfig(Config):
-    """The Gemini look-alike. Every duration is in seconds of its own clock, which runs `speed` times as fast as ours."""
+    """The Gemini look-alike. Durations are in seconds of its own clock, which runs `speed` times as fast as ours."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=0, ge=0, le=65535)
@@ -171,7 +170,7 @@ class LoraSettings(Config):
     alpha: int = Field(default=32, ge=1)
     """The adapter's output is scaled by alpha / r."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    """On the adapter's input. The published value is 0.05 (profile source); its masks cost 3 % of the speed and memory."""
+    """On the adapter's input. The published value is 0.05 (profile source); its masks cost 3 % of speed and memory."""
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
     """Linear layers that get an adapter; never `lm_head`, whose adapter TRL's fused head would not train."""
 
@@ -343,7 +342,7 @@ class EvaluationConfig(Config):
     batch_tokens: int | None = Field(default=None, ge=64)
     """Padded tokens (prompt and answer) in one batch; None fits the free memory."""
     source_faithful: bool = False
-    """The source's way instead: load each model anew, merge its adapter into the 4-bit weights, one answer at a time."""
+    """The source's way instead: load each model anew, merge its adapter into 4-bit weights, one answer at a time."""
     server: str | None = None
     """Base URL of an OpenAI-compatible server (vLLM with LoRA) that answers instead; models by their served names."""
     server_concurrency: int = Field(default=32, ge=1)
@@ -363,7 +362,7 @@ class PromotionConfig(Config):
     champion: str = "Base"
     """The model a challenger is held against where the registry has none."""
     margin: float = Field(default=0.03, ge=0, lt=1)
-    """A challenger is "no worse" if, with confidence, it hallucinates at most this much more often than the champion."""
+    """A challenger is "no worse" if, with confidence, it hallucinates at most this much more than the champion."""
     must_improve: bool = True
     """Being no worse is not enough: fewer hallucinations, with confidence."""
     max_false_refusal: float = Field(default=0.10, ge=0, le=1)
@@ -466,13 +465,15 @@ class RunConfig(Config):
     keys: tuple[str, ...] = Field(default=(), title="API keys")
     """Airflow connections of type `gemini`, one shard each."""
     base_model: str = Field(default="demo", min_length=1, title="Base model")
-    """Hugging Face name or local folder, e.g. beomi/Llama-3-Open-Ko-8B; "demo" trains a small Llama on the clauses."""
-    versions: tuple[Literal["v1", "v2", "v3"], ...] = Field(default=("v1", "v2"), min_length=1, title="Adapters to train")
+    """Hugging Face name or local folder, e.g. beomi/Llama-3-Open-Ko-8B; "demo" trains a small one."""
+    versions: tuple[Literal["v1", "v2", "v3"], ...] = Field(
+        default=("v1", "v2"), min_length=1, title="Adapters to train"
+    )
     """v1: plain QA; v2: RAG style, cites and refuses; v3: the merged dataset."""
     profile: Literal["smoke", "default", "source"] = Field(default="smoke", title="Training profile")
     """smoke: minutes on a CPU; default: fast settings for a GPU; source: the settings of the original system."""
     questions: str = Field(default="sample", title="Evaluation questions")
-    """JSON lines of frozen questions; their documents are held out of training. "sample" goes with the sample clauses."""
+    """JSON lines of frozen questions; their documents are held out of training. "sample" goes with those clauses."""
     question_limit: int | None = Field(default=60, ge=1, title="Questions to ask")
     """Evaluate on the first n; empty asks all. Under 200 a difference of 10 points cannot be told from chance."""
     reuse_answers: bool = Field(default=True, title="Reuse answers")

@@ -1,4 +1,4 @@
-"""The prompt formats of the three datasets, to the character; training rows and evaluation prompts are made by the same functions.
+"""The prompt formats of the three datasets, to the character; training and evaluation use the same functions.
 
 A prompt ends where the model's answer begins; `prompt + answer` is a training row without its end-of-sequence token.
 """
