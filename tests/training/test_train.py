@@ -69,17 +69,7 @@ def test_the_same_command_returns_the_finished_adapter(straight: Path, dataset: 
 def start(base_model: Path, dataset: Path, out: Path, **settings: Any) -> Any:
     """`insurance-rag train` in a process of its own, forked so that it need not import torch again."""
     sets = [f"--set={k}={v}" for k, v in {**QUICK, "max_length": 512, "lora.dropout": 0.1, **settings}.items()]
-    command = [
-        "train",
-        "--recipe",
-        "smoke",
-        "--dataset",
-        str(dataset),
-        "--base-model",
-        str(base_model),
-        "--out",
-        str(out),
-    ]
+    paths = ["--dataset", str(dataset), "--base-model", str(base_model), "--out", str(out)]
 
     def body() -> None:
         with out.with_suffix(".err").open("w") as errors:
