@@ -296,6 +296,9 @@ def save(out: Path, results: Mapping[str, Any], parts: Parts, adapters: Mapping[
             shutil.copy(work / "evaluation" / name, out / name)
     if (work / "sweep" / "sweep.json").exists():
         shutil.copy(work / "sweep" / "sweep.json", out / "sweep.json")
+    elif (journal := work / "sweep" / "answers.journal.jsonl").exists():
+        with gzip.open(out / "sweep.journal.jsonl.gz", "wb") as packed:
+            packed.write(journal.read_bytes())
     answers = [work / "evaluation" / name for name in ("answers.jsonl", "answers_gold.jsonl")]
     if all(path.exists() for path in answers):
         with gzip.open(out / "answers.jsonl.gz", "wb") as packed:
