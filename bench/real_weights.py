@@ -138,7 +138,8 @@ def run(args: argparse.Namespace) -> int:
         parts.notes["training"]["failed"] = ", ".join(missing)
     adapters = {version: work / version for version in trainings}
     results |= {"training": trainings, "dataset": read_json(dataset / "report.json")["files"]}
-    results["heldout"] = parts.run("held-out loss", lambda: heldout_losses(base, adapters, dataset, args.heldout))
+    if "heldout" not in args.skip:
+        results["heldout"] = parts.run("held-out loss", lambda: heldout_losses(base, adapters, dataset, args.heldout))
     save(args.out, results, parts, adapters, work)
 
     retriever = RecordedRetriever(read_json(args.inputs / "hits.json"))
@@ -150,14 +151,15 @@ def run(args: argparse.Namespace) -> int:
         asked = (questions, chunks, str(base), adapters)
         precision = "bf16" if torch.cuda.is_available() else "fp32"
         config = EvaluationConfig(precision=precision, batch_tokens=BATCH_TOKENS)
-        if parts.run("evaluate", lambda: evaluate_models(asked, work, config, args.tokens)) is None:
-            config = config.model_copy(update={"engine": "generate"})
-            parts.run("evaluate", lambda: evaluate_models(asked, work, config, args.tokens))
-        save(args.out, results, parts, adapters, work)
-        left = args.deadline - (time.monotonic() - STARTED)
-        tokens = args.tokens or sweep_tokens(
-            left, parts.notes["evaluate"]["seconds"], len(questions), len(adapters) + 1
-        )
+        tokens = args.tokens
+        if "evaluate" not in args.skip:
+            if parts.run("evaluate", lambda: evaluate_models(asked, work, config, args.tokens)) is None:
+                config = config.model_copy(update={"engine": "generate"})
+                parts.run("evaluate", lambda: evaluate_models(asked, work, config, args.tokens))
+            save(args.out, results, parts, adapters, work)
+            left, took = args.deadline - (time.monotonic() - STARTED), parts.notes["evaluate"]["seconds"]
+            tokens = tokens or sweep_tokens(left, took, len(questions), len(adapters) + 1)
+        tokens, left = tokens or SWEEP_TOKENS[-1], args.deadline - (time.monotonic() - STARTED)
         say(f"{left:.0f} s left: the sweep's answers have up to {tokens} tokens")
         results["sweep_max_new_tokens"] = tokens
         parts.run("sweep", lambda: sweep_models(asked, work, config, tokens, left))
@@ -317,6 +319,7 @@ def main() -> int:
     running.add_argument("--out", type=Path, required=True)
     running.add_argument("--work", type=Path, default=Path("/dev/shm/real-weights"), help="adapters and journals")
     running.add_argument("--deadline", type=float, default=330, help="seconds after which the sweep is stopped")
+    running.add_argument("--skip", nargs="+", choices=("heldout", "evaluate"), default=(), help="parts to leave out")
     running.add_argument("--base", type=Path, help="rehearsal: another base model than the inputs' weights")
     running.add_argument("--steps", type=int, help="rehearsal: optimizer steps of each training")
     running.add_argument("--limit", type=int, help="rehearsal: questions")

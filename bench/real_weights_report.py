@@ -149,11 +149,12 @@ def _sweep(sweep: dict[str, Any]) -> Iterator[str]:
 
 
 def write_report(results: Path, out: Path) -> None:
-    """OUT/real_weights.tables.md, the JSON files under OUT/real_weights/, and the loss curves as SVG."""
+    """The tables, the JSON files and the loss curves (SVG) in OUT/real_weights/."""
     folder = out / "real_weights"
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("results.json", "summary.json", "summary_gold.json", "sweep.json"):
-        shutil.copy(results / name, folder / name)
+        if (results / name).exists():
+            shutil.copy(results / name, folder / name)
     (folder / "tables.md").write_text(tables(results), encoding="utf-8")
     _curves(read_json(results / "results.json")["training"], folder / "loss.svg")
 
