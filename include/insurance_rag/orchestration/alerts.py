@@ -14,7 +14,8 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
-from airflow.sdk import AsyncCallback, BaseHook, DeadlineAlert, DeadlineReference
+from airflow.sdk import AsyncCallback, BaseHook, DeadlineAlert
+from airflow.sdk.definitions.deadline import BaseDeadlineReference
 from airflow.sdk.exceptions import AirflowNotFoundException
 
 from insurance_rag.orchestration.retries import RETRY_POLICY
@@ -55,11 +56,26 @@ async def tell_late(hours: float, context: dict[str, Any]) -> None:
             _log_undelivered(connection_id, e)
 
 
+class RunQueued(BaseDeadlineReference):
+    """Deadlines count from when the run was queued first; plugins/deadlines.py makes it known to Airflow.
+
+    Airflow's own DAGRUN_QUEUED_AT cannot be used: in 3.3 no run that has it can be cleared (apache/airflow#70368).
+    """
+
+    required_kwargs = frozenset({"dag_id", "run_id"})
+
+    def _evaluate_with(self, *, session: Any, dag_id: str, run_id: str) -> Any:
+        from airflow.models import DagRun
+        from sqlalchemy import select
+
+        return session.scalar(select(DagRun.queued_at).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
+
+
 def late_after(hours: float) -> DeadlineAlert:
     """The `deadline` of a DAG whose runs should be done `hours` after they were queued."""
     return DeadlineAlert(
         name=f"done in {hours:g} h",
-        reference=DeadlineReference.DAGRUN_QUEUED_AT,
+        reference=RunQueued(),
         interval=timedelta(hours=hours),
         callback=AsyncCallback(tell_late, kwargs={"hours": hours}),
     )

@@ -14,10 +14,11 @@ def trigger_form(model: type[Config], only: Iterable[str] = (), **defaults: Any)
     """One Param per field of `model` (`only` some); nested models become JSON fields in a section of their own."""
     schema = model.model_json_schema()
     values = {**model().model_dump(mode="json"), **defaults}
-    return {name: _param(schema["properties"][name], values[name], schema) for name in only or schema["properties"]}
+    fields = schema["properties"]
+    return {name: _param(name, fields[name], values[name], schema) for name in only or fields}
 
 
-def _param(field: dict[str, Any], value: Any, schema: dict[str, Any]) -> Param:
+def _param(name: str, field: dict[str, Any], value: Any, schema: dict[str, Any]) -> Param:
     field = _inlined(field, schema.get("$defs", {}))
     nested = field.get("type") == "object"
     facts = {k: v for k, v in field.items() if k not in ("default", "description")}
@@ -28,7 +29,7 @@ def _param(field: dict[str, Any], value: Any, schema: dict[str, Any]) -> Param:
     if facts.get("type") == "array" and "enum" in facts.get("items", {}):
         facts["examples"] = facts["items"]["enum"]  # renders as a multi-select
     if nested:
-        facts["section"] = "More settings"
+        facts |= {"section": "More settings", "title": name.capitalize()}
     return Param(value, description_md=field.get("description"), **facts)
 
 
