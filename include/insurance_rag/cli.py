@@ -18,7 +18,7 @@ from typing import Any
 #: command -> (module with `EXAMPLE`, `add_arguments(parser)` and `run(args) -> dict`, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("insurance_rag.shards.command", "cut the chunks into one shard per API key"),
-    "generate": ("insurance_rag.generation.command", "ask the teacher for QA pairs, resuming from the journal"),
+    "generate": ("insurance_rag.generate_command", "ask the teacher for QA pairs, resuming from the journal"),
     "validate": ("insurance_rag.validation.command", "check and merge the parts into training datasets"),
     "pretrain": ("insurance_rag.training.pretrain_command", "train the demo's small base model from scratch"),
     "train": ("insurance_rag.training.command", "train a QLoRA adapter by a recipe"),

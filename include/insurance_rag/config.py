@@ -94,6 +94,8 @@ class GenerationConfig(Config):
     """Of one call."""
     quota_window_s: float | None = Field(default=None, gt=0)
     """Seconds that the server's minute lasts; None takes GEMINI_QUOTA_WINDOW_S (a sped-up simulator), then 60."""
+    mend: bool = True
+    """Ask once more for pairs that the row rules would drop (gemini, openai), with the fault named; both are kept."""
     redistribute: bool = True
     """Plan what a dead key left over again, over the healthy keys."""
     budget_usd: float | None = Field(default=None, gt=0)

@@ -53,9 +53,14 @@ def rows(run: RunFolder) -> list[dict[str, Any]]:
 
 
 def answered(run: RunFolder) -> Counter[tuple[str, str]]:
-    """(chunk, type) -> times; every value has to be 1."""
-    return Counter((row["chunk_id"], row["type"]) for row in rows(run))
+    """(chunk, type) -> times in the first answers; every value has to be 1."""
+    return Counter((row["chunk_id"], row["type"]) for row in rows(run) if not row["meta"].get("mended"))
+
+
+def journal(run: RunFolder) -> list[dict[str, Any]]:
+    return [json.loads(line) for path in run.journal.glob("*.jsonl") for line in path.read_text().splitlines()]
 
 
 def journal_keys(run: RunFolder) -> list[str]:
-    return [json.loads(line)["key"] for path in run.journal.glob("*.jsonl") for line in path.read_text().splitlines()]
+    """Of the clauses that are done; a clause that is asked again has a record before."""
+    return [record["key"] for record in journal(run) if record["state"] != "mendable"]

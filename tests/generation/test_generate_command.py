@@ -12,7 +12,7 @@ from insurance_rag.simulator import running_simulator
 
 @pytest.fixture
 def sim(monkeypatch: pytest.MonkeyPatch):
-    with running_simulator(speed=600) as simulator:
+    with running_simulator(speed=600, defects=0) as simulator:
         monkeypatch.setenv("GEMINI_BASE_URL", simulator.url)
         monkeypatch.setenv("GEMINI_QUOTA_WINDOW_S", str(simulator.window_s))
         monkeypatch.setenv("GEMINI_API_KEYS", "one,two")

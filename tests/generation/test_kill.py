@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.generation.runs import answered, chunks, journal_keys, keys, planned, rows
+from tests.generation.runs import answered, chunks, journal, journal_keys, keys, planned, rows
 
 from insurance_rag.shards.pace_log import read_pace
 from insurance_rag.simulator import running_simulator
@@ -32,7 +32,7 @@ def start(run: Path, url: str, window_s: float) -> subprocess.Popen[bytes]:
 def test_killed_again_and_again(tmp_path: Path) -> None:
     named = [key.model_copy(update={"id": f"gemini_{key.id}"}) for key in keys(3)]
     rng, kills, in_flight = random.Random(4), 3, 0
-    with running_simulator(speed=10, latency_s=1.5, quota={"rpm": 60}, faults=FAULTS) as sim:
+    with running_simulator(speed=10, latency_s=1.5, quota={"rpm": 60}, faults=FAULTS, defects=0.3) as sim:
         run, config = planned(tmp_path, sim, 90, named)
         for _ in range(kills):
             worker = start(run.root, sim.url, sim.window_s)
@@ -50,11 +50,13 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
     assert sorted({row["chunk_id"] for row in rows(run)} | quarantined(run)) == [c.chunk_id for c in chunks(90)]
     assert set(answered(run).values()) == {1}
     assert len(journal_keys(run)) == len(set(journal_keys(run))) == 90
-    assert stats["repeated_answers"] <= in_flight
+    assert stats["repeated_answers"] <= in_flight  # corrections among them
+    to_mend = [record["key"] for record in journal(run) if record["state"] == "mendable"]
+    assert len(to_mend) == len(set(to_mend)) == sum("mend" in record for record in journal(run)) > 20
+    assert len(to_mend) <= stats["corrections"] <= len(to_mend) + in_flight
     assert stats["refused_429"] <= 6 * (kills + 1)
     assert config.model == json.loads(run.plan.read_text())["config"]["model"]
 
 
 def quarantined(run) -> set[str]:
-    lines = [line for path in run.journal.glob("*.jsonl") for line in path.read_text().splitlines()]
-    return {r["chunk_id"] for r in map(json.loads, lines) if r["state"] == "quarantined"}
+    return {record["chunk_id"] for record in journal(run) if record["state"] == "quarantined"}

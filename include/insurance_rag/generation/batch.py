@@ -22,9 +22,10 @@ from insurance_rag.config import GenerationConfig
 from insurance_rag.errors import BadAnswer, Blocked, Incomplete, RateLimited, Unavailable, WrongInput
 from insurance_rag.generation.books import shard_statement, write_books
 from insurance_rag.generation.gemini import GeminiTeacher, read_answer, read_error, read_usage
+from insurance_rag.generation.mend import Judge, find_faults
 from insurance_rag.generation.parts import finish_part, write_part
 from insurance_rag.generation.record import record_answer, record_quarantine
-from insurance_rag.records import ApiKey, Shard
+from insurance_rag.records import ApiKey, Chunk, Shard
 from insurance_rag.shards.content import Content
 from insurance_rag.shards.jobs import Job, check_input, read_chunk, read_jobs
 from insurance_rag.shards.ledger import Ledger
@@ -58,11 +59,16 @@ def poll_batch(handle: dict[str, Any], key: ApiKey, config: GenerationConfig) ->
 
 
 def fetch_batch(
-    run: RunFolder, handle: dict[str, Any], key: ApiKey, config: GenerationConfig | None = None
+    run: RunFolder,
+    handle: dict[str, Any],
+    key: ApiKey,
+    config: GenerationConfig | None = None,
+    judge: Judge | None = None,
 ) -> dict[str, Any]:
     """Write the answers to the journal; returns the part like `generate_shard`.
 
     Incomplete where a batch is not done, failed, or left clauses open: `generate_shard` or another batch asks for them.
+    Incomplete too where `judge` finds fault with pairs: `generate_shard` asks for these once more, at the full price.
     """
     plan = read_plan(run)
     config = config or plan.config
@@ -77,11 +83,12 @@ def fetch_batch(
         wanted = {job.key: job for job in jobs if job.key not in ledger}
         for content_key, entry in (pair for operation in operations for pair in _entries(operation)):
             if job := wanted.pop(content_key, None):
-                limiter.batch_answered(*_settle(job, entry, content, key.id, ledger))
+                chunk, mending = read_chunk(run, job), judge if config.mend else None
+                limiter.batch_answered(*_settle(job, chunk, entry, content, key.id, ledger, mending))
         ledger.sync()
         books = shard_statement(limiter.pace, shard.shard, config)
         write_books(run, plan, limiter.pace, config)
-        if left := [job.chunk_id for job in jobs if job.key not in ledger]:
+        if left := [job.chunk_id for job in jobs if job.key not in ledger or ledger.is_mendable(job.key)]:
             write_part(run, shard, jobs, ledger)
             states = ", ".join(str(o.get("metadata", {}).get("state")) for o in operations)
             raise Incomplete(f"{shard.label}: batch {states}; {len(left)} chunks are open, e.g. {', '.join(left[:3])}")
@@ -166,12 +173,22 @@ def _entries(operation: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield entry.get("metadata", {}).get("key", ""), entry
 
 
-def _settle(job: Job, entry: dict[str, Any], content: Content, key_id: str, ledger: Ledger) -> tuple[int, int]:
+def _settle(
+    job: Job,
+    chunk: Chunk,
+    entry: dict[str, Any],
+    content: Content,
+    key_id: str,
+    ledger: Ledger,
+    judge: Judge | None,
+) -> tuple[int, int]:
     """One answer into the journal; one that failed stays open. Returns the tokens it cost."""
     if "response" not in entry:
         return 0, 0
     try:
-        record_answer(ledger, job, read_answer(entry["response"], content), content, key_id)
+        reply = read_answer(entry["response"], content)
+        faults = find_faults(judge, chunk, reply.pairs, content) if judge else []
+        record_answer(ledger, job, reply, content, key_id, faults)
     except Blocked as e:
         record_quarantine(ledger, job, e)
     except BadAnswer as e:  # asked again it may be answered better

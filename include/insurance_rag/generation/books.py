@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from insurance_rag.artifacts import RunFolder, write_json
-from insurance_rag.config import GenerationConfig
+from insurance_rag.config import GenerationConfig, Price
 from insurance_rag.errors import BudgetSpent, PipelineError
 from insurance_rag.shards.pace import Pace
 from insurance_rag.shards.plan import Plan
@@ -20,17 +20,24 @@ def cost_usd(counts: Counter[str], config: GenerationConfig) -> float:
     price = config.prices.get(config.model)
     if price is None:
         return 0.0
-    full_in, full_out = counts["tokens_in"], counts["tokens_out"]
-    batch = counts["batch_tokens_in"] * price.input + counts["batch_tokens_out"] * price.output
-    return (full_in * price.input + full_out * price.output + batch * config.batch_discount) / 1e6
+    full, batch = _price(counts, price), _price(counts, price, "batch_")
+    return full + batch * config.batch_discount
+
+
+def _price(counts: Counter[str], price: Price, kind: str = "") -> float:
+    return (counts[f"{kind}tokens_in"] * price.input + counts[f"{kind}tokens_out"] * price.output) / 1e6
 
 
 def statement(counts: Counter[str], config: GenerationConfig) -> dict[str, Any]:
+    """`mend_*` are the part of it that asked again for faulty pairs."""
+    price = config.prices.get(config.model)
     batch = {"tokens_in": counts["batch_tokens_in"], "tokens_out": counts["batch_tokens_out"]}
     return {
         **{name: counts[name] + batch.get(name, 0) for name in FIGURES},
         "blocked": counts["Blocked"] + counts["WrongRequest"],
         "cost_usd": round(cost_usd(counts, config), 6),
+        "mend_calls": counts["mend_calls"],
+        "mend_cost_usd": round(_price(counts, price, "mend_"), 6) if price else 0.0,
     }
 
 

@@ -14,7 +14,7 @@ from insurance_rag.errors import BadAnswer, Blocked, KeyRejected, QuotaExhausted
 from insurance_rag.generation.http import Server
 from insurance_rag.generation.parse import parse_json
 from insurance_rag.generation.prompt import answer_schema, render
-from insurance_rag.generation.teacher import ProjectRejected, Refusal, Reply
+from insurance_rag.generation.teacher import Correction, ProjectRejected, Refusal, Reply
 from insurance_rag.records import ApiKey, Chunk
 from insurance_rag.shards.content import Content
 
@@ -29,32 +29,34 @@ class GeminiTeacher:
         base = config.base_url or os.environ.get("GEMINI_BASE_URL") or GOOGLE
         headers = {"x-goog-api-key": key.key.get_secret_value()}
         self.server = Server(base, key, headers, config.timeout_s)
-        self._config, self._content, self.max_retries = config, content, config.max_retries
+        self._config, self._first, self.max_retries = config, Correction(content, ""), config.max_retries
         self._path = f"/v1beta/models/{config.model}:generateContent"
 
     async def close(self) -> None:
         await self.server.close()
 
-    def size(self, chunk: Chunk) -> int:
-        return len(render(self._content, chunk))
+    def size(self, chunk: Chunk, correction: Correction | None = None) -> int:
+        wanted = correction or self._first
+        return len(render(wanted.content, chunk, wanted.note))
 
-    def body(self, chunk: Chunk) -> dict[str, Any]:
+    def body(self, chunk: Chunk, correction: Correction | None = None) -> dict[str, Any]:
+        wanted = correction or self._first
         return {
-            "contents": [{"role": "user", "parts": [{"text": render(self._content, chunk)}]}],
+            "contents": [{"role": "user", "parts": [{"text": render(wanted.content, chunk, wanted.note)}]}],
             "generationConfig": {
                 "temperature": self._config.temperature,
                 "responseMimeType": "application/json",
-                "responseSchema": answer_schema(self._content),
+                "responseSchema": answer_schema(wanted.content),
             },
         }
 
-    async def ask(self, chunk: Chunk) -> Reply:
-        status, answer, _ = await self.server.request("POST", self._path, self.body(chunk))
+    async def ask(self, chunk: Chunk, correction: Correction | None = None) -> Reply:
+        status, answer, _ = await self.server.request("POST", self._path, self.body(chunk, correction))
         if status != 200:
             raise read_error(status, answer, self.server)
         if not isinstance(answer, dict):
             raise Unavailable(f"200 without JSON from {self.server.base_url}")
-        return read_answer(answer, self._content)
+        return read_answer(answer, (correction or self._first).content)
 
 
 def read_answer(answer: dict[str, Any], content: Content) -> Reply:

@@ -11,7 +11,7 @@ from insurance_rag.config import GenerationConfig
 from insurance_rag.errors import BadAnswer, WrongInput
 from insurance_rag.generation.parse import parse_labelled
 from insurance_rag.generation.prompt import render
-from insurance_rag.generation.teacher import Pair, Reply
+from insurance_rag.generation.teacher import Correction, Pair, Reply
 from insurance_rag.korean.articles import unsupported_articles
 from insurance_rag.korean.quantities import unsupported_quantities
 from insurance_rag.records import Chunk, QuestionType
@@ -34,10 +34,11 @@ class LocalTeacher:
     async def close(self) -> None:
         self._loaded = None
 
-    def size(self, chunk: Chunk) -> int:
+    def size(self, chunk: Chunk, correction: Correction | None = None) -> int:
         return len(render(self._content, chunk))
 
-    async def ask(self, chunk: Chunk) -> Reply:
+    async def ask(self, chunk: Chunk, correction: Correction | None = None) -> Reply:
+        assert correction is None, "it checks and retries pair by pair itself"
         return await asyncio.to_thread(self._ask, chunk)
 
     def _ask(self, chunk: Chunk) -> Reply:

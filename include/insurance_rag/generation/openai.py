@@ -12,7 +12,7 @@ from insurance_rag.errors import BadAnswer, Blocked, QuotaExhausted, Unavailable
 from insurance_rag.generation.http import Server
 from insurance_rag.generation.parse import parse_json
 from insurance_rag.generation.prompt import answer_schema, render
-from insurance_rag.generation.teacher import Refusal, Reply
+from insurance_rag.generation.teacher import Correction, Refusal, Reply
 from insurance_rag.records import ApiKey, Chunk
 from insurance_rag.shards.content import Content
 
@@ -27,26 +27,29 @@ class OpenAITeacher:
         secret = key.key.get_secret_value()
         headers = {"authorization": f"Bearer {secret}"} if secret else {}
         self.server = Server(base.removesuffix("/").removesuffix("/v1"), key, headers, config.timeout_s)
-        self._config, self._content, self.max_retries = config, content, config.max_retries
+        self._config, self._first, self.max_retries = config, Correction(content, ""), config.max_retries
 
     async def close(self) -> None:
         await self.server.close()
 
-    def size(self, chunk: Chunk) -> int:
-        return len(render(self._content, chunk))
+    def size(self, chunk: Chunk, correction: Correction | None = None) -> int:
+        wanted = correction or self._first
+        return len(render(wanted.content, chunk, wanted.note))
 
-    def body(self, chunk: Chunk) -> dict[str, Any]:
+    def body(self, chunk: Chunk, correction: Correction | None = None) -> dict[str, Any]:
+        wanted = correction or self._first
         # The root of a strict schema has to be an object.
-        schema = {"type": "object", "properties": {"pairs": answer_schema(self._content)}, "required": ["pairs"]}
+        schema = {"type": "object", "properties": {"pairs": answer_schema(wanted.content)}, "required": ["pairs"]}
         return {
             "model": self._config.model,
-            "messages": [{"role": "user", "content": render(self._content, chunk)}],
+            "messages": [{"role": "user", "content": render(wanted.content, chunk, wanted.note)}],
             "temperature": self._config.temperature,
             "response_format": {"type": "json_schema", "json_schema": {"name": "pairs", "schema": schema}},
         }
 
-    async def ask(self, chunk: Chunk) -> Reply:
-        status, answer, headers = await self.server.request("POST", "/v1/chat/completions", self.body(chunk))
+    async def ask(self, chunk: Chunk, correction: Correction | None = None) -> Reply:
+        body = self.body(chunk, correction)
+        status, answer, headers = await self.server.request("POST", "/v1/chat/completions", body)
         if status != 200:
             raise self._error(status, answer, headers)
         if not isinstance(answer, dict):
@@ -60,7 +63,8 @@ class OpenAITeacher:
         if finish != "stop":
             raise BadAnswer(f"finish_reason {finish}")
         usage = answer.get("usage") or {}
-        pairs = parse_json((choices[0].get("message") or {}).get("content") or "", self._content.types)
+        types = (correction or self._first).content.types
+        pairs = parse_json((choices[0].get("message") or {}).get("content") or "", types)
         return Reply(pairs, usage.get("prompt_tokens", 0), usage.get("completion_tokens", 0))
 
     def _error(self, status: int, answer: Any, headers: httpx.Headers) -> Exception:

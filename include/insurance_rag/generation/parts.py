@@ -2,31 +2,47 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from insurance_rag.artifacts import RunFolder, atomic_write, manifest_path, write_manifest
+from insurance_rag.generation.mend import replacements
 from insurance_rag.records import QAPair, Shard
 from insurance_rag.shards.jobs import Job, read_chunk
 from insurance_rag.shards.ledger import Ledger
 from insurance_rag.shards.plan import Plan
 
 
-def write_part(run: RunFolder, shard: Shard, jobs: list[Job], ledger: Ledger) -> int:
-    """Write a JSON array, one row a line, of the answered jobs; returns the number of rows. Any manifest goes first."""
+def write_part(run: RunFolder, shard: Shard, jobs: list[Job], ledger: Ledger) -> Counter[str]:
+    """Write a JSON array, one row a line, of the answered jobs; counts rows, and those `mended` among them.
+
+    Any manifest goes first.
+    """
     manifest_path(run.part(shard.shard)).unlink(missing_ok=True)
     answered = [job for job in jobs if job.key in ledger and not ledger.is_quarantined(job.key)]
-    rows = 0
+    counts = Counter(rows=0, mended=0)
     with atomic_write(run.part(shard.shard)) as f:
         f.write("[")
         for job, record in zip(answered, ledger.records([job.key for job in answered]), strict=True):
             text = read_chunk(run, job).text
-            meta = {"content_key": job.key, "shard": shard.shard, **record["meta"]}
-            for pair in record["pairs"]:
-                f.write(",\n" if rows else "\n")
-                f.write(_row(job.chunk_id, text, pair, meta).model_dump_json())
-                rows += 1
+            for pair, meta in _pairs(record):
+                f.write(",\n" if counts["rows"] else "\n")
+                whole = {"content_key": job.key, "shard": shard.shard, **meta}
+                f.write(_row(job.chunk_id, text, pair, whole).model_dump_json())
+                counts.update(rows=1, mended=meta.get("mended", False))
         f.write("\n]\n")
-    return rows
+    return counts
+
+
+def _pairs(record: dict[str, Any]) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
+    """Every pair of both answers with its meta: a faulty one stays, for validation to reject, and names its fault."""
+    faults = {fault["pair"]: fault["reason"] for fault in record.get("faults", [])}
+    for n, pair in enumerate(record["pairs"]):
+        yield pair, record["meta"] | ({"fault": faults[n]} if n in faults else {})
+    if mend := record.get("mend"):
+        for pair, reason in replacements(record):
+            yield pair, {**record["meta"], **mend["meta"], "mended": True, "mended_reason": reason}
 
 
 def _row(chunk_id: str, text: str, pair: dict[str, str], meta: dict[str, Any]) -> QAPair:
@@ -48,19 +64,20 @@ def finish_part(
     run: RunFolder, plan: Plan, shard: Shard, jobs: list[Job], ledger: Ledger, **books: Any
 ) -> dict[str, Any]:
     """Write the part and, last, its manifest, whose existence means that the shard is complete."""
-    rows = write_part(run, shard, jobs, ledger)
+    counts = write_part(run, shard, jobs, ledger)
     aside = [record for job in jobs if ledger.is_quarantined(job.key) for record in [ledger.record(job.key)]]
     quarantined = [{name: record[name] for name in ("chunk_id", "reason", "detail")} for record in aside]
     manifest = write_manifest(
         run.part(shard.shard),
         parents=[{"uri": str(run.chunks.resolve()), "sha256": plan.chunks_sha256}],
-        rows=rows,
+        **counts,
         shard=shard.shard,
         label=shard.label,
         key_id=shard.key_id,
         chunks=len(jobs),
         plan_id=plan.plan_id,
         **books,
+        mends_open=sum(ledger.is_mendable(job.key) for job in jobs),
         quarantined=quarantined,
     )
     return {**{k: v for k, v in manifest.items() if k != "parents"}, "quarantined": len(quarantined)}

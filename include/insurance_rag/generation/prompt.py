@@ -16,15 +16,21 @@ TYPES = {
 }
 
 
-def render(content: Content, chunk: Chunk) -> str:
-    """The template with its four places filled; the clause comes last."""
+def render(content: Content, chunk: Chunk, note: str = "") -> str:
+    """The template with its four places filled; the clause comes last, and behind it only the note of a correction."""
     values = {
         "types": "\n".join(f"   - {name}: {TYPES[name]}" for name in content.types),
         "pairs_per_type": str(content.pairs_per_type),
         "product": product(chunk),
         "clause": chunk.text,
     }
-    return re.sub(r"\{(\w+)\}", lambda m: values.get(m[1], m[0]), content.template)
+    prompt = fill(content.template, values)
+    return f"{prompt.rstrip()}\n\n{note}" if note else prompt
+
+
+def fill(template: str, values: dict[str, str]) -> str:
+    """`{name}` becomes values["name"], in one pass: braces within the values stay."""
+    return re.sub(r"\{(\w+)\}", lambda m: values.get(m[1], m[0]), template)
 
 
 def answer_schema(content: Content) -> dict[str, Any]:

@@ -3,26 +3,49 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from insurance_rag.errors import PipelineError
+from insurance_rag.generation.mend import Fault, correction_version
 from insurance_rag.generation.teacher import Reply
 from insurance_rag.shards.content import Content
 from insurance_rag.shards.jobs import Job
 from insurance_rag.shards.ledger import Ledger
 
 
-def record_answer(ledger: Ledger, job: Job, reply: Reply, content: Content, key_id: str) -> None:
+def record_answer(
+    ledger: Ledger, job: Job, reply: Reply, content: Content, key_id: str, faults: Sequence[Fault] = ()
+) -> None:
+    """The first answer; with `faults` it is to be asked again, by whichever worker opens the journal next."""
     meta = {
         "teacher": content.teacher,
         "model": content.model,
         "prompt_version": content.prompt_version,
-        "key_id": key_id,
-        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        **_lineage(key_id),
     }
+    doubt = {"faults": [asdict(fault) for fault in faults]} if faults else {}
+    state = "mendable" if faults else "answered"
+    ledger.append(job.key, state, chunk_id=job.chunk_id, **_told(reply), meta=meta, **doubt)
+
+
+def record_mend(ledger: Ledger, job: Job, outcome: Reply | PipelineError, key_id: str) -> None:
+    """Both answers of a clause that was asked again, or why the second is none: it is not asked a third time."""
+    first = {name: value for name, value in ledger.record(job.key).items() if name not in ("key", "state")}
+    reply = outcome if isinstance(outcome, Reply) else Reply([])
+    failed = {} if isinstance(outcome, Reply) else {"failed": str(outcome)}
+    lineage = {"correction_version": correction_version(), **_lineage(key_id)}
+    ledger.append(job.key, "answered", **first, mend={**_told(reply), **failed, "meta": lineage})
+
+
+def _told(reply: Reply) -> dict[str, Any]:
     usage = {"tokens_in": reply.tokens_in, "tokens_out": reply.tokens_out}
-    pairs = [asdict(pair) for pair in reply.pairs]
-    ledger.append(job.key, "answered", chunk_id=job.chunk_id, pairs=pairs, usage=usage, meta=meta)
+    return {"pairs": [asdict(pair) for pair in reply.pairs], "usage": usage}
+
+
+def _lineage(key_id: str) -> dict[str, str]:
+    return {"key_id": key_id, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
 
 
 def record_quarantine(ledger: Ledger, job: Job, error: PipelineError) -> None:

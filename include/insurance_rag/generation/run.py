@@ -10,6 +10,7 @@ from insurance_rag.artifacts import RunFolder
 from insurance_rag.config import GenerationConfig
 from insurance_rag.errors import BudgetSpent, Incomplete, PipelineError, QuotaExhausted, WrongInput
 from insurance_rag.generation.books import write_books
+from insurance_rag.generation.mend import Judge
 from insurance_rag.generation.worker import work
 from insurance_rag.records import ApiKey, Shard
 from insurance_rag.shards.content import Content
@@ -19,8 +20,12 @@ from insurance_rag.shards.pace_log import read_pace
 from insurance_rag.shards.plan import Plan, read_plan
 
 
-def generate_run(run: RunFolder, keys: Sequence[ApiKey], config: GenerationConfig | None = None) -> dict[str, Any]:
+def generate_run(
+    run: RunFolder, keys: Sequence[ApiKey], config: GenerationConfig | None = None, judge: Judge | None = None
+) -> dict[str, Any]:
     """Answer every shard; the same call resumes. Returns {uri, parts, rows, chunks, calls, ...}.
+
+    `judge` as in `generate_shard`.
 
     Raises Incomplete (or QuotaExhausted, BudgetSpent) naming the chunks that are missing and when to resume.
     """
@@ -29,11 +34,11 @@ def generate_run(run: RunFolder, keys: Sequence[ApiKey], config: GenerationConfi
     run.create()
     config = config or plan.config
     by_id = {key.id: key for key in keys}
-    results, errors = _round(run, plan, plan.shards, by_id, config)
+    results, errors = _round(run, plan, plan.shards, by_id, config, judge)
     while config.redistribute and errors and (extra := plan_leftover(run, keys)):
         plan = read_plan(run)
         dead = [shard for shard in plan.shards if shard.shard in plan.moved]  # complete now: nothing is left in them
-        more, errors = _round(run, plan, [*dead, *extra], by_id, config)
+        more, errors = _round(run, plan, [*dead, *extra], by_id, config, judge)
         results = {**results, **more}
     if missing := missing_chunks(run):
         raise _incomplete(missing, errors)
@@ -43,7 +48,7 @@ def generate_run(run: RunFolder, keys: Sequence[ApiKey], config: GenerationConfi
         "uri": str(run.parts.resolve()),
         "rows": sum(part["rows"] for part in parts),
         "chunks": plan.chunks,
-        "quarantined": sum(part["quarantined"] for part in parts),
+        **{name: sum(part[name] for part in parts) for name in ("mended", "mends_open", "quarantined")},
         **total,
         "parts": [
             {name: part[name] for name in ("uri", "sha256", "rows", "shard", "label", "chunks")} for part in parts
@@ -52,7 +57,12 @@ def generate_run(run: RunFolder, keys: Sequence[ApiKey], config: GenerationConfi
 
 
 def _round(
-    run: RunFolder, plan: Plan, shards: Sequence[Shard], keys: dict[str, ApiKey], config: GenerationConfig
+    run: RunFolder,
+    plan: Plan,
+    shards: Sequence[Shard],
+    keys: dict[str, ApiKey],
+    config: GenerationConfig,
+    judge: Judge | None,
 ) -> tuple[dict[int, dict[str, Any]], list[PipelineError]]:
     if unknown := sorted({shard.key_id for shard in shards} - keys.keys()):
         raise WrongInput([f"key {name!r} of the plan is not among the keys ({', '.join(keys)})" for name in unknown])
@@ -63,7 +73,9 @@ def _round(
         jobs[shard_of[job.chunk_id]].append(job)
 
     async def together() -> list[dict[str, Any] | BaseException]:
-        workers = (work(run, plan, shard, jobs[shard.shard], keys[shard.key_id], config) for shard in shards)
+        workers = (
+            work(run, plan, shard, jobs[shard.shard], keys[shard.key_id], config, judge=judge) for shard in shards
+        )
         return await asyncio.gather(*workers, return_exceptions=True)
 
     results: dict[int, dict[str, Any]] = {}

@@ -29,16 +29,24 @@ class Reply:
     tokens_out: int = 0
 
 
+@dataclass(frozen=True)
+class Correction:
+    """What is asked once more: the types of the faulty pairs alone, and the note that names the faults."""
+
+    content: Content
+    note: str
+
+
 class Teacher(Protocol):
     """`ask` raises Refusal, QuotaExhausted, KeyRejected, Unavailable, BadAnswer, Blocked or WrongRequest."""
 
     max_retries: int  # of one clause, after a passing fault or an answer that cannot be read
 
-    def size(self, chunk: Chunk) -> int:
+    def size(self, chunk: Chunk, correction: Correction | None = None) -> int:
         """Characters of the request, of which the limiter estimates its tokens."""
         ...
 
-    async def ask(self, chunk: Chunk) -> Reply: ...
+    async def ask(self, chunk: Chunk, correction: Correction | None = None) -> Reply: ...
 
     async def close(self) -> None: ...
 

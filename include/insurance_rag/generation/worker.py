@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from typing import Any
 
@@ -28,9 +28,10 @@ from insurance_rag.errors import (
 )
 from insurance_rag.generation.books import budget_guard, shard_statement, write_books
 from insurance_rag.generation.http import WrongRequest
+from insurance_rag.generation.mend import Judge, correction_of, find_faults
 from insurance_rag.generation.parts import finish_part, write_part
-from insurance_rag.generation.record import record_answer, record_quarantine
-from insurance_rag.generation.teacher import ProjectRejected, Refusal, Reply, Teacher, make_teacher
+from insurance_rag.generation.record import record_answer, record_mend, record_quarantine
+from insurance_rag.generation.teacher import Correction, ProjectRejected, Refusal, Reply, Teacher, make_teacher
 from insurance_rag.progress import Progress
 from insurance_rag.records import ApiKey, Chunk, Shard
 from insurance_rag.shards.content import Content
@@ -52,9 +53,12 @@ def generate_shard(
     key: ApiKey,
     config: GenerationConfig | None = None,
     on_update: OnUpdate | None = None,
+    judge: Judge | None = None,
 ) -> dict[str, Any]:
     """Answer one shard; the same call resumes. Returns its part: {uri, sha256, rows, shard, label, chunks, calls ...}.
 
+    Pairs that `judge` finds fault with are asked for once more (`config.mend`), behind all first answers. Clauses that
+    could not be asked again, for the quota or the budget, are counted as `mends_open` and do not hold the shard up.
     Raises KeyRejected, QuotaExhausted, BudgetSpent or Incomplete when it has to end before it is complete (what is
     answered is kept), WrongInput where the input or the settings are at fault.
     """
@@ -64,7 +68,7 @@ def generate_shard(
     run.create()
     chosen, config = plan.shard(number), config or plan.config
     jobs = list(read_jobs(run, Content.of(config), set(chosen.chunk_ids)))
-    return asyncio.run(work(run, plan, chosen, jobs, key, config, on_update))
+    return asyncio.run(work(run, plan, chosen, jobs, key, config, on_update, judge))
 
 
 async def work(
@@ -75,6 +79,7 @@ async def work(
     key: ApiKey,
     config: GenerationConfig,
     on_update: OnUpdate | None = None,
+    judge: Judge | None = None,
 ) -> dict[str, Any]:
     """`generate_shard` for a plan that is read and checked, and jobs that are read."""
     with (
@@ -94,7 +99,7 @@ async def work(
                 folder=run.progress,
                 on_update=on_update,
             ) as progress:
-                worker = Worker(run, shard, config, jobs, ledger, limiter, teacher, progress)
+                worker = Worker(run, shard, config, jobs, ledger, limiter, teacher, progress, judge)
                 await worker.run()
                 write_books(run, plan, limiter.pace, config)
                 worker.check_complete()
@@ -116,12 +121,15 @@ class Worker:
         limiter: Limiter,
         teacher: Teacher,
         progress: Progress,
+        judge: Judge | None = None,
     ) -> None:
         self._run, self._shard, self._config, self._content = run, shard, config, Content.of(config)
         self._jobs, self._ledger, self._limiter = jobs, ledger, limiter
         self._teacher, self._progress = teacher, progress
         # Two chunks of the same content are one job.
-        self._queue = deque({job.key: job for job in jobs if job.key not in ledger}.values())
+        self._once = {job.key: job for job in jobs}.values()
+        self._queue = deque(job for job in self._once if job.key not in ledger)
+        self._judge = judge if config.mend and config.teacher != "local" else None
         self._rounds: Counter[str] = Counter()
         self._unsaved = 0
         self._saving = asyncio.Lock()
@@ -133,11 +141,11 @@ class Worker:
     async def run(self) -> None:
         """Work the queue down; what stops the shard is kept in the limiter, so that no further call goes out."""
         await asyncio.sleep(0)  # shards of one process are all set up before the first call goes out
-        workers = min(self._config.max_in_flight, len(self._queue))
-        async with asyncio.TaskGroup() as group:
-            for _ in range(workers):
-                group.create_task(self._work())
+        await self._work_down(self._answer)
         await self._set_doubted_aside()
+        if self._judge:  # now that no clause waits for its first answer
+            self._queue.extend(job for job in self._once if self._ledger.is_mendable(job.key))
+            await self._work_down(self._mend)
         self._progress.note(**self._figures())
         if self._unsaved:
             await self._save_part()
@@ -156,18 +164,25 @@ class Worker:
         stop.args = (f"{where}: {stop}",)
         raise stop
 
-    async def _work(self) -> None:
+    async def _work_down(self, step: Callable[[Job], Awaitable[None]]) -> None:
+        workers = min(self._config.max_in_flight, len(self._queue))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(self._work(step))
+
+    async def _work(self, step: Callable[[Job], Awaitable[None]]) -> None:
         while self._queue and not self._limiter.stopped:
             job = self._queue.popleft()
             try:
-                await self._answer(job)
+                await step(job)
             except (Incomplete, WrongInput) as e:
                 self._limiter.stopped = self._limiter.stopped or e
 
     async def _answer(self, job: Job) -> None:
         began = time.monotonic()
+        chunk = read_chunk(self._run, job)
         try:
-            reply = await self._ask(read_chunk(self._run, job))
+            reply = await self._ask(chunk)
         except WrongRequest as e:
             self._doubt(job, e)
             return
@@ -180,14 +195,32 @@ class Worker:
         else:
             self._succeeded_at = time.monotonic()
             self._proven = True
-            record_answer(self._ledger, job, reply, self._content, self._shard.key_id)
+            faults = find_faults(self._judge, chunk, reply.pairs, self._content) if self._judge else []
+            record_answer(self._ledger, job, reply, self._content, self._shard.key_id, faults)
         await self._settled()
 
-    async def _settled(self) -> None:
-        """One more clause is done: on disk first, then counted."""
+    async def _mend(self, job: Job) -> None:
+        """Ask once more for the faulty pairs of an answer; both answers stay."""
+        began = time.monotonic()
+        correction = correction_of(self._ledger.record(job.key), self._content)
+        outcome: Reply | PipelineError
+        try:
+            outcome = await self._ask(read_chunk(self._run, job), correction)
+        except (Blocked, BadAnswer) as e:
+            outcome = e
+        except Unavailable as e:
+            self._later(job, e, began)
+            return
+        else:
+            self._succeeded_at = time.monotonic()
+        record_mend(self._ledger, job, outcome, self._shard.key_id)
+        await self._settled(clauses=0)
+
+    async def _settled(self, clauses: int = 1) -> None:
+        """One more answer is there: on disk first, then counted."""
         await asyncio.to_thread(self._ledger.sync)
         self._progress.note(**self._figures())
-        self._progress.advance()
+        self._progress.advance(clauses)
         self._unsaved += 1
         # From the 100th chunk on a part is rewritten when a tenth has come anew, or writing it would grow quadratic.
         if self._unsaved >= max(self._config.save_every, self._progress.done // 10):
@@ -224,11 +257,11 @@ class Worker:
 
     def _figures(self) -> dict[str, Any]:
         books = shard_statement(self._limiter.pace, self._shard.shard, self._config)
-        return {name: books[name] for name in ("requests_429", "retries", "cost_usd")} | {
-            "quarantined": self._set_aside
-        }
+        figures = {name: books[name] for name in ("requests_429", "retries", "cost_usd")}
+        figures |= {"mend_calls": books["mend_calls"]} if self._judge else {}
+        return figures | {"quarantined": self._set_aside}
 
-    async def _ask(self, chunk: Chunk) -> Reply:
+    async def _ask(self, chunk: Chunk, correction: Correction | None = None) -> Reply:
         """Passing faults are retried by the schedule; 429s wait in the limiter and do not count."""
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type((Unavailable, BadAnswer)),
@@ -236,10 +269,10 @@ class Worker:
             wait=self._wait,
             reraise=True,
         )
-        size, again = self._teacher.size(chunk), False
+        again = False
         async for attempt in retrying:
             with attempt:
-                reply = await self._paced(chunk, size, again)
+                reply = await self._paced(chunk, correction, again)
                 return reply
             again = True
         raise AssertionError("tenacity returns or raises")
@@ -249,12 +282,13 @@ class Worker:
         error = state.outcome.exception() if state.outcome else None
         return 0.0 if isinstance(error, BadAnswer) else retry_wait_s(state.attempt_number - 1, self._limiter.window)
 
-    async def _paced(self, chunk: Chunk, size: int, again: bool) -> Reply:
+    async def _paced(self, chunk: Chunk, correction: Correction | None, again: bool) -> Reply:
+        size = self._teacher.size(chunk, correction)
         while True:
-            call = await self._limiter.slot(size, again)
+            call = await self._limiter.slot(size, again, mend=correction is not None)
             again = True
             try:
-                reply = await self._teacher.ask(chunk)
+                reply = await self._teacher.ask(chunk, correction)
             except Refusal as e:
                 self._limiter.refused(call, e.metric, e.limit, e.retry_after_s)
             except QuotaExhausted:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import BaseOperator, Context
@@ -13,6 +13,9 @@ from insurance_rag.config import GenerationConfig
 from insurance_rag.errors import Incomplete
 from insurance_rag.orchestration.tasks import log_command, open_run
 from insurance_rag.records import ApiKey
+
+if TYPE_CHECKING:
+    from insurance_rag.generation.mend import Judge
 
 
 class GenerateOperator(BaseOperator):
@@ -44,7 +47,7 @@ class GenerateOperator(BaseOperator):
         if not poll_batch(handle, key, config):
             self._wait(config, handle)
         try:
-            return fetch_batch(folder, handle, key, config)
+            return fetch_batch(folder, handle, key, config, self._judge())
         except Incomplete as e:
             self.log.info("%s; asking for the rest one by one", e)
             return self._ask(context)
@@ -61,7 +64,12 @@ class GenerateOperator(BaseOperator):
             if store is not None:
                 store.set("progress", progress)
 
-        return generate_shard(folder, self.shard["shard"], key, config, on_update=show)
+        return generate_shard(folder, self.shard["shard"], key, config, on_update=show, judge=self._judge())
+
+    def _judge(self) -> Judge:
+        from insurance_rag.validation.judge import row_judge
+
+        return row_judge(open_run(self.shard)[1].validation)
 
     def _inputs(self) -> tuple[Any, ApiKey, GenerationConfig]:
         from insurance_rag.orchestration.gemini_hook import GeminiHook

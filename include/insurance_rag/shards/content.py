@@ -15,6 +15,8 @@ from insurance_rag.errors import WrongInput
 from insurance_rag.records import Chunk, QuestionType
 
 PROMPTS = Path(__file__).parents[1] / "generation" / "prompts"
+CORRECTION = "mend_v1"
+"""The file that is added to a prompt whose answer was faulty; no prompt by itself."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Content:
         """The prompt file; WrongInput lists those there are."""
         path = PROMPTS / f"{self.prompt}.txt"
         if not path.is_file():
-            known = ", ".join(sorted(p.stem for p in PROMPTS.glob("*.txt")))
+            known = ", ".join(sorted(p.stem for p in PROMPTS.glob("*.txt") if p.stem != CORRECTION))
             raise WrongInput(f"prompt {self.prompt!r}: no such file in {PROMPTS}; there are: {known}")
         return path.read_text(encoding="utf-8")
 

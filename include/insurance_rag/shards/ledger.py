@@ -4,7 +4,10 @@ Append-only, one file a shard, written by the one process that holds the shard's
 all files, so that a new plan finds the answers of an old one. A torn last line (kill -9, power cut) is dropped on open.
 
     {"key": "<64 hex>", "state": "answered", "chunk_id": ..., "pairs": [...], "usage": {...}, "model": ..., "at": ...}
+    {"key": "<64 hex>", "state": "mendable", ..., "faults": [...]}    answered, and to be asked again once
     {"key": "<64 hex>", "state": "quarantined", "chunk_id": ..., "reason": "blocked", "detail": ...}
+
+Of several records of one key the best state counts (answered, mendable, quarantined), of one state the last.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ _HEAD = b'{"key": "'
 _STATE = b'", "state": "'
 _KEY = slice(len(_HEAD), len(_HEAD) + 64)
 _STATE_AT = slice(_KEY.stop, _KEY.stop + len(_STATE))
-_QUARANTINED = b"q"  # the first letter of the state decides
+_ANSWERED, _MENDABLE, _QUARANTINED = b"a", b"m", b"q"  # the first letter of the state decides
+_RANK = {_MENDABLE: 1, _QUARANTINED: 0}
 
 
 class Ledger:
@@ -33,7 +37,7 @@ class Ledger:
         """Opens to read; with `shard` also to append to that shard's journal, which the caller must have locked."""
         self.folder = folder
         self._at: dict[str, tuple[int, int]] = {}
-        self._quarantined: set[str] = set()
+        self._unsettled: dict[str, bytes] = {}  # state of the keys that are not simply answered
         self._files: list[Path] = []
         self._own: int | None = None
         own_path = folder / f"shard_{shard}.jsonl" if shard else None
@@ -60,7 +64,10 @@ class Ledger:
         return len(self._at)
 
     def is_quarantined(self, key: str) -> bool:
-        return key in self._quarantined
+        return self._unsettled.get(key) == _QUARANTINED
+
+    def is_mendable(self, key: str) -> bool:
+        return self._unsettled.get(key) == _MENDABLE
 
     def record(self, key: str) -> dict[str, Any]:
         """The record of `key`; KeyError where there is none."""
@@ -118,13 +125,17 @@ class Ledger:
                 offset += len(line)
 
     def _enter(self, key: str, state: bytes, number: int, offset: int) -> None:
-        if state == _QUARANTINED:
-            if key in self._at and key not in self._quarantined:
-                return  # an answer stands
-            self._quarantined.add(key)
+        if key in self._at and _rank(state) < _rank(self._unsettled.get(key, _ANSWERED)):
+            return  # a better record stands
+        if state in _RANK:
+            self._unsettled[key] = state
         else:
-            self._quarantined.discard(key)
+            self._unsettled.pop(key, None)
         self._at[key] = (number, offset)
+
+
+def _rank(state: bytes) -> int:
+    return _RANK.get(state, 2)
 
 
 def _drop_torn_tail(path: Path) -> None:

@@ -78,17 +78,20 @@ class Limiter:
         with self._log.locked() as pace:
             return pace
 
-    async def slot(self, chars: int, again: bool = False) -> str:
-        """Wait until a call of `chars` characters may go out; returns the call's id. Raises what stops the shard."""
+    async def slot(self, chars: int, again: bool = False, mend: bool = False) -> str:
+        """Wait until a call of `chars` characters may go out; returns the call's id. Raises what stops the shard.
+
+        The books count a call that is made `again`, and one that is to `mend`.
+        """
         async with self._turn:  # one at a time, first come first served
             while True:
                 self._changed.clear()
-                call, wait = self._take(chars, again)
+                call, wait = self._take(chars, again=again, mend=mend)
                 if call:
                     return call
                 await self._pause(wait)
 
-    def _take(self, chars: int, again: bool) -> tuple[str | None, float]:
+    def _take(self, chars: int, **facts: bool) -> tuple[str | None, float]:
         shard = self._shard
         with self._log.locked() as pace:
             now = self._clock()
@@ -100,7 +103,7 @@ class Limiter:
                 return None, wait
             call = next(self._ids)
             sent = {"id": call, "shard": shard.shard, "key": shard.key_id, "pool": shard.pool}
-            self._log.write({"e": "sent", "t": now, **sent, "chars": chars, "again": again})
+            self._log.write({"e": "sent", "t": now, **sent, "chars": chars, **facts})
             return call, 0.0
 
     def _hopeless(self, now: float) -> PipelineError | None:

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 from insurance_rag.records import REFUSAL
-from insurance_rag.simulator.chance import rng
+from insurance_rag.simulator.chance import rng, uniform
 from insurance_rag.simulator.clause import Clause, Statement, read_clause
 from insurance_rag.simulator.defects import spoil_items
 from insurance_rag.simulator.wish import Wish
@@ -21,6 +21,9 @@ Item = dict[str, Any]
 
 #: Longer statements make unreadable questions; they are asked for by their condition or the clause's title.
 QUESTION_CHARS = 110
+
+#: A teacher that is told its faults makes so many times fewer.
+STILL_WRONG = 0.25
 
 _THIS_CONTRACT = re.compile(
     r"(?<![가-힣])(?:이|본) (?:보험계약|계약|약관|보험|특약)(?:(은|는|이|가|을|를|과)(?=\s)|(?=에|의|\s))"
@@ -76,6 +79,8 @@ def _read(text: str) -> Clause:
 def write_answers(wish: Wish, seed: int, defects: float) -> Answers:
     """The pairs that are wished for, a share of `defects` of them wrong on purpose, in the form of the wish."""
     clause = _read(wish.clause)
+    if wish.is_correction:  # another answer than the first, and a better one
+        seed, defects = int(uniform(seed, "correction") * 2**32), defects * STILL_WRONG
     good = [item for kind in wish.types for item in _pairs(clause, kind, wish, seed)]
     items = spoil_items(good, clause, seed, defects)
     said = [{key: value for key, value in item.items() if key != "defect"} for item in items]

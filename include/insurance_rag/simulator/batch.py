@@ -116,7 +116,7 @@ class Batches:
         except BadRequest as e:
             return {"error": {"code": 3, "message": str(e)}, **metadata}
         now = self.service.now()
-        call = Call(now, fingerprint(job.key), job.project, job.model, wish.clause_sha256, wish.sha256, done=now)
+        call = Call(now, fingerprint(job.key), job.project, job.model, wish.clause_sha256, wish.sha256, False, done=now)
         self.service.calls.append(call)
         try:
             reply = self.service.answer(wish, self.service.draw_fault(wish), call)

@@ -70,6 +70,7 @@ class Call:
     model: str
     clause: str
     ask: str
+    correction: bool
     tokens: int = 0
     admitted: bool = False
     outcome: str = "pending"
@@ -102,7 +103,7 @@ class Service:
 
     config: SimulatorConfig
     calls: list[Call] = field(default_factory=list)
-    truth: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
+    truth: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
     _pools: dict[tuple[str, str], Pool] = field(default_factory=dict)
     _attempts: Counter[str] = field(default_factory=Counter)
     _started: float = field(default_factory=time.monotonic)
@@ -127,7 +128,7 @@ class Service:
 
     async def ask(self, key: str | None, model: str, wish: Wish) -> Reply:
         """One generateContent or chat completion: the answer after its latency, or RequestRefused."""
-        call = Call(self.now(), fingerprint(key or ""), "", model, wish.clause_sha256, wish.sha256)
+        call = Call(self.now(), fingerprint(key or ""), "", model, wish.clause_sha256, wish.sha256, wish.is_correction)
         self.calls.append(call)
         try:
             self._admit(call, key, wish)
@@ -203,7 +204,7 @@ class Service:
     def _remember(self, wish: Wish, answers: Answers) -> None:
         for item in answers.items:
             record = {"clause_sha256": wish.clause_sha256, **item}
-            self.truth[wish.clause_sha256, item["type"], item["question"]] = record
+            self.truth[wish.clause_sha256, item["type"], item["question"], item["answer"]] = record
 
 
 def _outcome(refusal: RequestRefused) -> str:

@@ -43,6 +43,7 @@ def _group(calls: list[Call]) -> dict[str, Any]:
         "calls": len(calls),
         "admitted": len(admitted),
         "answered": outcomes["answered"],
+        "corrections": sum(call.correction for call in calls if call.outcome == "answered"),
         "refused_429": sum(n for name, n in outcomes.items() if name.startswith("429_") or name == "limit_0"),
         "in_flight": outcomes["in_flight"],
         "max_in_flight": _max_in_flight(admitted),

@@ -14,6 +14,7 @@ from insurance_rag.records import GENERATED_TYPES
 from insurance_rag.simulator.chance import uniform
 
 _CLAUSE = re.compile(r"^###\s*보험 약관 내용[^\n]*\n(.*?)(?=^###|^질문:|\Z)", re.MULTILINE | re.DOTALL)
+_CORRECTION = re.compile(r"^###\s*다시 작성", re.MULTILINE)
 _PAIRS = re.compile(r"(?:유형|종류)(?:별로?|마다)\s*(?:질문과 답변을?|문답을?)?\s*(?:각각\s*)?(\d)\s*(?:개|쌍)")
 
 #: Names a schema may give to the parts of a pair.
@@ -57,6 +58,11 @@ class Wish:
             return (GENERATED_TYPES[int(uniform("type", self.clause) * len(GENERATED_TYPES))],)
         enums = (part["enum"] for part in _properties(self.schema, "type") if part.get("enum"))
         return tuple(next(enums, GENERATED_TYPES))
+
+    @cached_property
+    def is_correction(self) -> bool:
+        """It asks once more for pairs whose faults it names."""
+        return _CORRECTION.search(self.prompt) is not None
 
     @cached_property
     def pairs(self) -> int:
