@@ -64,3 +64,11 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
         yield Airflow(services.start(), services)
     finally:
         services.stop()
+
+
+@pytest.fixture(scope="session")
+def finetune_run(airflow: Airflow) -> str:
+    """Run id of one whole `finetune_pipeline`, for every module that looks at its result."""
+    run_id = airflow.run("finetune_pipeline", {"question_limit": 8})
+    assert airflow.api.run_state("finetune_pipeline", run_id) == "success", airflow.explain("finetune_pipeline", run_id)
+    return run_id

@@ -6,21 +6,18 @@ import json
 from typing import Any
 
 import pytest
+from tests.airflow.conftest import Airflow
 
 from insurance_rag.artifacts import read_json
-from tests.airflow.conftest import Airflow
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(420), pytest.mark.xdist_group("airflow")]
 
 DAG = "finetune_pipeline"
-SMALL = {"question_limit": 8}
 
 
 @pytest.fixture(scope="module")
-def run_id(airflow: Airflow) -> str:
-    run_id = airflow.run(DAG, SMALL)
-    assert airflow.api.run_state(DAG, run_id) == "success", airflow.explain(DAG, run_id)
-    return run_id
+def run_id(finetune_run: str) -> str:
+    return finetune_run
 
 
 def test_every_task_ran_and_the_shards_carry_their_names(airflow: Airflow, run_id: str) -> None:

@@ -1,0 +1,21 @@
+"""A run that is late at once: its deadline's callback must run in the triggerer."""
+
+from __future__ import annotations
+
+import time
+
+from airflow.sdk import dag, task
+
+from insurance_rag.orchestration.alerts import late_after
+
+
+@dag(schedule=None, deadline=late_after(hours=1 / 3600))
+def late() -> None:
+    @task
+    def work() -> None:
+        time.sleep(20)
+
+    work()
+
+
+late()
