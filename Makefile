@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo up down test lint types bench-generation bench-dataset clean
+.PHONY: help env demo up down test lint types bench-generation bench-dataset bench-airflow clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ bench-generation: env ## Generation against the simulator: seconds, 429s, losses
 
 bench-dataset: env ## Validation at a million rows
 	$(BIN)/python bench/dataset.py
+
+bench-airflow: env ## Airflow on SQLite: 50 and 500 shards, a passed deadline, a scheduler killed twice
+	$(BIN)/python bench/orchestration.py
 
 clean: down ## Remove what the embedded Airflow and the runs left (not the environment)
 	rm -rf airflow_home artifacts
