@@ -1,7 +1,8 @@
 """The statistics of a comparison: every rate with its interval, every difference paired by question.
 
 Sources: Wilson 1927; McNemar's exact test; Holm 1979; Agresti and Min 2005 (interval of a paired difference); Connor
-1987 (its sample size); Fleiss, Cohen and Everitt 1969 (standard error of kappa); Rogan and Gladen 1978. Nothing here returns NaN: what is undefined is None.
+1987 (its sample size); Fleiss, Cohen and Everitt 1969 (standard error of kappa); Rogan and Gladen 1978.
+Nothing here returns NaN: what is undefined is None.
 """
 
 from __future__ import annotations

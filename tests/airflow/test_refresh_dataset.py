@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.airflow.conftest import Airflow
 
 from insurance_rag.artifacts import read_jsonl, write_jsonl
 from insurance_rag.chunks import SAMPLE_CHUNKS, SAMPLE_QUESTIONS
 from insurance_rag.simulator import running_simulator
-from tests.airflow.conftest import Airflow
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(420), pytest.mark.xdist_group("airflow")]
 

@@ -32,7 +32,8 @@ shape = {
 }
 seconds = {stat.file: stat.duration.total_seconds() for stat in bag.dagbag_stats}
 heavy = [name for name in json.loads(sys.argv[2]) if name in sys.modules]
-print("RESULT " + json.dumps({"errors": bag.import_errors, "dags": shape, "seconds": seconds, "heavy": heavy}, default=str))
+result = {"errors": bag.import_errors, "dags": shape, "seconds": seconds, "heavy": heavy}
+print("RESULT " + json.dumps(result, default=str))
 """
 
 
