@@ -38,6 +38,7 @@ def render_card(report: dict[str, Any]) -> str:
         "kept_share": f"{100 * report['kept'] / max(1, report['rows']):.1f}",
         "files": _table(("file", "rows"), [(name, f"{n:,}") for name, n in files.items()]),
         "funnel": _table(("step", "dropped", "left"), _funnel(report)),
+        "asked_again": "{rows:,} (of which {kept:,} kept)".format(**report["asked_again"]),
         "types": _balance(report, "type"),
         "companies": _balance(report, "company"),
         "unanswerable": f"{rag['unanswerable']:,} ({100 * rag['unanswerable_share']:.1f} %)",

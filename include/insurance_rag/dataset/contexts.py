@@ -86,8 +86,9 @@ class Contexts:
     def _negatives(self, row: dict[str, Any], chance: Random) -> Iterator[int]:
         """The same heading in other products, where the question names its own; then the neighbourhood."""
         own = self._chunks[self._at[row["chunk_id"]]]
-        siblings = [i for i in self._by_title[title(own)] if self._chunks[i].metadata.source != own.metadata.source]
-        for i in _some(siblings, chance, 8):
+        for i in _some(self._by_title[title(own)], chance, 16):  # a sample: a common heading has thousands
+            if self._chunks[i].metadata.source == own.metadata.source:
+                continue
             if names_product(row["instruction"], own, self._chunks[i]):
                 yield i
         yield from self._beside(row, chance)
@@ -136,13 +137,19 @@ def product(chunk: Chunk) -> str:
 
 def names_product(question: str, own: Chunk, other: Chunk) -> bool:
     """Whether the question names the product of `own` so that it cannot be `other`'s."""
-    words = set(re.findall(r"\w+", product(own))) - set(re.findall(r"\w+", product(other)))
-    if not words:
-        return False
-    # 든든 is part of 여성든든 too: only a word that the other product's name does not contain tells them apart
-    return any(word in question and word not in product(other) for word in words) or (
-        squeeze(product(own)) in squeeze(question) and squeeze(product(own)) not in squeeze(product(other))
-    )
+    words, whole = _telling(product(own), product(other))
+    return any(word in question for word in words) or (whole != "" and whole in squeeze(question))
+
+
+@lru_cache(maxsize=100_000)
+def _telling(name: str, other: str) -> tuple[tuple[str, ...], str]:
+    """What of a product's name tells it from another: single words, and the whole name; nothing where neither does.
+
+    든든 is part of 여성든든 too: only a word that the other name does not contain counts.
+    """
+    words = set(re.findall(r"\w+", name)) - set(re.findall(r"\w+", other))
+    whole = squeeze(name) if words and squeeze(name) not in squeeze(other) else ""
+    return tuple(sorted(word for word in words if word not in other)), whole
 
 
 def _grams(text: str) -> frozenset[str]:

@@ -48,6 +48,8 @@ class Checked:
     bands: Any = None
     sketches: Any = None
     mended: Counter[str] = field(default_factory=Counter)
+    asked_again: dict[int, str] = field(default_factory=dict)
+    """Rows of a second answer: the reason why the first was at fault."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,8 @@ def check_block(block: Block, context: Context) -> Checked:
 
 
 def _append(checked: Checked, row: Row, drop: int, context: Context) -> None:
+    if row.meta and row.meta.get("mended") is True:
+        checked.asked_again[len(checked.keys)] = str(row.meta.get("mended_reason"))
     fields_of_row = row.fields
     if drop == KEPT and context.clauses is not None and row.chunk_id in context.clauses:
         fields_of_row["input"] = ""  # the clause itself, which is put back when the row is read
@@ -201,6 +205,7 @@ class Table:
         self._clauses = clauses or {}
         self._keys: list[str] = []
         self._spans: dict[int, str] = {}
+        self._asked_again: dict[int, str] = {}
         self._columns: dict[str, list[Any]] = {}
         self._n = 0
         self.mended: Counter[str] = Counter()
@@ -212,6 +217,7 @@ class Table:
         self._file.write(b"".join(checked.rows))
         self._keys += checked.keys
         self._spans.update((self._n + n, span) for n, span in checked.spans.items())
+        self._asked_again.update((self._n + n, reason) for n, reason in checked.asked_again.items())
         self._n += len(checked.keys)
         self.mended.update(checked.mended)
         columns = {
@@ -244,6 +250,7 @@ class Table:
         self.digests: Any = np.array([int(key[-16:], 16) for key in self._keys], dtype=np.uint64)
         place = np.argsort(order)
         self.spans = {int(place[n]): span for n, span in self._spans.items()}
+        self.asked_again = {int(place[n]): reason for n, reason in self._asked_again.items()}
         self._file.flush()
 
     def chunk_id(self, i: int) -> str:

@@ -43,6 +43,7 @@ def make_report(
         "held_out": len(chosen.heldout),
         "mendable": sum(int((table.dropped_by == n).sum()) for n, name in enumerate(config.rules) if name in MENDABLE),
         "mended": dict(sorted(table.mended.items())),
+        "asked_again": _asked_again(table),
         "files": built.rows,
         "rag": {
             "unanswerable": built.unanswerable,
@@ -80,6 +81,14 @@ def _funnel(table: Table, rules: Sequence[str], labels: Sequence[str], surplus: 
 def _counts(reason: Any, names: Sequence[str]) -> dict[str, Any]:
     drops = {name: int((reason == position).sum()) for position, name in enumerate(names)}
     return {"rows": len(reason), "kept": int((reason == KEPT).sum()), "drops": drops}
+
+
+def _asked_again(table: Table) -> dict[str, Any]:
+    """Rows of second answers, and how many of them passed the rules, by the fault of the first."""
+    rows = Counter(table.asked_again.values())
+    kept = Counter(reason for i, reason in table.asked_again.items() if table.dropped_by[i] == KEPT)
+    by_reason = {reason: {"rows": n, "kept": kept[reason]} for reason, n in sorted(rows.items())}
+    return {"rows": rows.total(), "kept": kept.total(), "by_reason": by_reason}
 
 
 def _samples(table: Table, rules: Sequence[str]) -> dict[str, list[dict[str, str]]]:
