@@ -15,7 +15,7 @@ from insurance_rag.orchestration.embedded.api import AirflowApi
 from insurance_rag.orchestration.embedded.services import Services
 from insurance_rag.orchestration.runs import folder_under
 
-RUN_TIMEOUT_S = 280
+RUN_TIMEOUT_S = 400
 
 
 @dataclass

@@ -6,6 +6,7 @@ when it ends and a broken CUDA context dies with it.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shlex
 import signal
@@ -73,7 +74,13 @@ class LocalJobOperator(BaseOperator):
     def _run(self, command: list[str], env: dict[str, str]) -> tuple[int, list[str]]:
         last_lines: list[str] = []
         with subprocess.Popen(
-            command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+            command,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            preexec_fn=_end_with_this_process(),
         ) as self._process:
             assert self._process.stdout
             for line in self._process.stdout:
@@ -85,3 +92,14 @@ class LocalJobOperator(BaseOperator):
         """Airflow stops the task: the job gets SIGTERM, on which training saves a checkpoint."""
         if self._process and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGTERM)
+
+
+def _end_with_this_process() -> Callable[[], object] | None:
+    """For the child to call: it gets SIGTERM when its worker dies, even by SIGKILL.
+
+    Else it would train on beside the next try. Linux alone can do that.
+    """
+    if sys.platform != "linux":
+        return None
+    prctl, set_death_signal = ctypes.CDLL(None).prctl, 1
+    return lambda: prctl(set_death_signal, signal.SIGTERM)

@@ -1,0 +1,46 @@
+"""A local GPU job does not outlive its worker: it would train on beside the next try."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+WORKER = """
+import os, sys
+from insurance_rag.orchestration.gpu_job import LocalJobOperator
+operator = LocalJobOperator(task_id="train", arguments=["train"])
+operator._run([sys.executable, "-c", sys.argv[1]], dict(os.environ))
+"""
+JOB = """
+import signal, sys, time
+from pathlib import Path
+def stop(number, frame):
+    Path({stopped!r}).write_text("a checkpoint")
+    sys.exit(3)
+signal.signal(signal.SIGTERM, stop)
+Path({started!r}).touch()
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent was killed")
+def test_a_killed_workers_job_is_told_to_stop(tmp_path: Path) -> None:
+    started, stopped = tmp_path / "started", tmp_path / "stopped"
+    job = JOB.format(started=str(started), stopped=str(stopped))
+    worker = subprocess.Popen([sys.executable, "-c", WORKER, job])
+    wait_for(started, 120)
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+    wait_for(stopped, 30)
+
+
+def wait_for(path: Path, timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path.name} did not appear"
+        time.sleep(0.05)
