@@ -162,3 +162,19 @@ def test_korean_forms() -> None:
     assert ask_for_number("회사는 3,000만원을 지급합니다.") == "회사는 얼마를 지급하나요?"
     assert ask_for_number("제7조에 따라 지급합니다.") is None
     assert in_plain_words("지급합니다. 90일입니다.") == "지급해요. 90일이에요."
+
+
+def test_a_correction_is_another_answer_of_the_same_clause_and_a_better_one() -> None:
+    firsts, seconds = [], []
+    for chunk in sample():
+        wish = wish_for(chunk)
+        correction = Wish(f"{wish.prompt}\n### 다시 작성\n- fact: 답변이 너무 짧습니다: '네.'\n", wish.schema)
+        assert correction.clause_sha256 == wish.clause_sha256 and correction.sha256 != wish.sha256
+        first, second = (write_answers(w, seed=0, defects=0.4) for w in (wish, correction))
+        assert second == write_answers(correction, seed=0, defects=0.4)
+        firsts += first.items
+        seconds += second.items
+    same = sum(a["answer"] == b["answer"] for a, b in zip(firsts, seconds, strict=True))
+    assert same < 0.5 * len(firsts)
+    wrong = [sum(item["defect"] is not None for item in items) for items in (firsts, seconds)]
+    assert wrong[1] < 0.4 * wrong[0]
