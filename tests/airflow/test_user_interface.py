@@ -1,0 +1,168 @@
+"""A day in Airflow's own pages, in headless Chromium: trigger by the form, see a shard fail, mend it, approve, read.
+
+`SCREENSHOTS=1` writes the README's pictures to docs/images. The file's name puts it behind the tests that count the
+published datasets.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+from tests.airflow.conftest import Airflow
+
+from insurance_rag.artifacts import read_jsonl, write_jsonl
+from insurance_rag.chunks import SAMPLE_CHUNKS, SAMPLE_QUESTIONS
+from insurance_rag.simulator import running_simulator
+
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600), pytest.mark.xdist_group("airflow")]
+
+DAG = "refresh_dataset"
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
+DEAD_KEY = "dead-browser-key"
+SLOW = 60_000  # milliseconds: a busy machine's Airflow
+
+
+@pytest.fixture(scope="module")
+def page(airflow: Airflow) -> Iterator[Page]:
+    """Logged in by the login page."""
+    with sync_playwright() as playwright:
+        program = shutil.which("chromium") or shutil.which("google-chrome")
+        assert program, "this test looks at Airflow with Chromium: apt-get install chromium fonts-nanum"
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-US").new_page()
+        page.set_default_timeout(SLOW)
+        page.goto(airflow.services.url)
+        page.fill("input[name=username]", "admin")
+        page.fill("input[name=password]", airflow.services.password)
+        page.click("button[type=submit]")
+        page.get_by_role("button", name="Admin").wait_for()
+        yield page
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def simulator() -> Iterator[Any]:
+    options = {"quota": {"rpm": 600}, "speed": 20, "latency_s": 0.2, "defects": 0.1}
+    with running_simulator(**options, key_states={DEAD_KEY: "invalid"}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def inputs(
+    airflow: Airflow, simulator: Any, finetune_run: str, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """15 clauses that no earlier run has answers for, their questions, and three keys of which one is dead.
+
+    The publishing shall start no second `finetune_pipeline`: its one run is done, then it is paused.
+    """
+    folder = tmp_path_factory.mktemp("input")
+    wanted = ("hanbit_cancer", "hanbit_female", "hanbit_again")
+    clauses = [c for c in read_jsonl(SAMPLE_CHUNKS) if c["chunk_id"].startswith(wanted)][::5]
+    ids = {c["chunk_id"] for c in clauses}
+    questions = [q for q in read_jsonl(SAMPLE_QUESTIONS) if q["gold_chunk_ids"] and set(q["gold_chunk_ids"]) <= ids]
+    write_jsonl(folder / "clauses.jsonl", [{**c, "text": c["text"] + "\n⑨ 이 약관은 2026년판입니다."} for c in clauses])
+    write_jsonl(folder / "questions.jsonl", questions)
+    for name, key in {"ui_k1": "browser-key-1", "ui_k2": DEAD_KEY, "ui_k3": "browser-key-3"}.items():
+        put_key(airflow, simulator, name, key)
+    airflow.api.call("PATCH", "/dags/finetune_pipeline", json={"is_paused": True})
+    return {"chunks": str(folder / "clauses.jsonl"), "questions": str(folder / "questions.jsonl")}
+
+
+def put_key(airflow: Airflow, simulator: Any, conn_id: str, key: str) -> None:
+    airflow.api.put_connection(conn_id, {"conn_type": "gemini", "host": simulator.url, "password": key})
+
+
+def keep_picture(page: Page, name: str) -> None:
+    if os.environ.get("SCREENSHOTS"):
+        page.wait_for_timeout(1000)  # animations
+        page.screenshot(path=IMAGES / f"airflow-{name}.png")
+
+
+def trigger_by_form(page: Page, url: str, inputs: dict[str, str]) -> str:
+    """Fill in the form as a person does; the address of the run's page."""
+    page.goto(f"{url}/dags/{DAG}")
+    page.get_by_role("button", name="Trigger Dag").click()
+    form = page.get_by_role("dialog").filter(has_text="Trigger Dag")
+    form.locator("#element_chunks").fill(inputs["chunks"])
+    form.locator("#element_keys").fill("ui_k1\nui_k2\nui_k3")
+    form.locator("#element_questions").fill(inputs["questions"])
+    keep_picture(page, "form")
+    form.get_by_role("button", name="More settings").click()
+    editor = form.locator(".monaco-editor:visible").first  # the field `Generation`, JSON
+    expect(editor).to_contain_text("gemini-2.5-flash")
+    editor.click()
+    page.keyboard.press("Control+A")
+    page.keyboard.insert_text('{"redistribute": false}')
+    page.keyboard.press("Control+Shift+End")  # what the editor closed by itself
+    page.keyboard.press("Delete")
+    form.get_by_test_id("trigger-dag-submit").click()
+    page.wait_for_url(f"**/dags/{DAG}/runs/**")
+    return page.url
+
+
+def test_a_failed_shard_is_mended_and_the_dataset_approved(
+    airflow: Airflow, simulator: Any, page: Page, inputs: dict[str, str]
+) -> None:
+    run_page = trigger_by_form(page, airflow.services.url, inputs)
+    run_id = unquote(run_page.rsplit("/", 1)[1])
+
+    page.goto(f"{run_page}/tasks/generate/mapped")
+    for shard, state in ((1, "Success"), (2, "Failed"), (3, "Success")):
+        row = page.get_by_role("row").filter(has_text=f"shard {shard}/3 · ui_k{shard}")
+        expect(row).to_contain_text(state, timeout=SLOW)
+    assert airflow.wait(DAG, run_id) == "failed"
+    keep_picture(page, "shards")
+    log = airflow.api.log(DAG, run_id, "generate", 1)
+    assert "replace it in its connection, then clear this task" in log and DEAD_KEY not in log
+    assert f"airflow dags clear --run-id {run_id} --only-failed -y {DAG}" in log
+    assert DEAD_KEY not in str(airflow.api.task_instances(DAG, run_id))  # the rendered templates
+    calls = simulator.stats()["calls"]
+
+    put_key(airflow, simulator, "ui_k2", "browser-key-2")
+    page.goto(run_page)
+    page.get_by_role("button", name="Press shift+c to clear").click()
+    dialog = page.get_by_role("dialog").filter(has_text="Clear Dag Run")
+    dialog.get_by_text("Clear only failed tasks").click()
+    expect(dialog).to_contain_text("Affected Tasks: 6")  # shard 2, validate and what waited for it
+    keep_picture(page, "clear")
+    dialog.get_by_role("button", name="Confirm").click()
+    expect(dialog).to_be_hidden(timeout=SLOW)
+
+    page.goto(f"{run_page}/tasks/approve")
+    page.get_by_role("link", name="Required Action").click(timeout=2 * SLOW)
+    expect(page.get_by_text("Publish the refreshed dataset?")).to_be_visible()
+    expect(page.get_by_text("rows kept")).to_be_visible()
+    keep_picture(page, "approval")
+    page.get_by_role("button", name="Approve").click()
+    assert airflow.wait(DAG, run_id) == "success", airflow.explain(DAG, run_id)
+    assert airflow.states(DAG, run_id)["publish"] == "success"
+    assert simulator.stats()["calls"] > calls and simulator.stats()["repeated_answers"] == 0
+
+    page.goto(run_page)
+    page.get_by_role("link", name="Run report").click()
+    report = page.frame_locator("iframe")
+    expect(report.locator("#funnel")).to_contain_text("duplicate")
+
+
+def test_the_report_tab_shows_base_and_adapters(airflow: Airflow, page: Page, finetune_run: str) -> None:
+    page.goto(f"{airflow.services.url}/dags/finetune_pipeline/runs/{quote(finetune_run)}")
+    page.get_by_role("link", name="Run report").click()
+    comparison = page.frame_locator("iframe").locator("#comparison")
+    for model in ("Base", "v1", "v2"):
+        expect(comparison).to_contain_text(model)
+    expect(page.frame_locator("iframe").locator("#verdict h1")).not_to_have_text("No verdict yet")
+    keep_picture(page, "report")
+
+
+def test_anonymous_sees_none_of_our_pages(airflow: Airflow, finetune_run: str) -> None:
+    run = f"/run-report/dags/finetune_pipeline/runs/{quote(finetune_run)}"
+    for route in (run, f"{run}/news", "/run-report/"):
+        assert httpx.get(airflow.services.url + route, timeout=60).status_code == 401, route
