@@ -24,15 +24,19 @@ def stop(number, frame):
     sys.exit(3)
 signal.signal(signal.SIGTERM, stop)
 Path({started!r}).touch()
-time.sleep(60)
+for _ in range(600):
+    print("a step", flush=True)
+    time.sleep(0.1)
 """
+SUPERVISOR = "import subprocess, sys; subprocess.run([sys.executable, '-c', *sys.argv[1:]])"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent was killed")
-def test_a_killed_workers_job_is_told_to_stop(tmp_path: Path) -> None:
+@pytest.mark.parametrize("killed", [[WORKER], [SUPERVISOR, WORKER]], ids=["worker", "supervisor"])
+def test_the_job_of_a_killed_worker_is_told_to_stop(tmp_path: Path, killed: list[str]) -> None:
     started, stopped = tmp_path / "started", tmp_path / "stopped"
     job = JOB.format(started=str(started), stopped=str(stopped))
-    worker = subprocess.Popen([sys.executable, "-c", WORKER, job])
+    worker = subprocess.Popen([sys.executable, "-c", *killed, job])
     wait_for(started, 120)
     worker.send_signal(signal.SIGKILL)
     worker.wait()

@@ -83,7 +83,11 @@ class LocalJobOperator(BaseOperator):
             preexec_fn=_end_with_this_process(),
         ) as self._process:
             assert self._process.stdout
+            supervisor = os.getppid()
             for line in self._process.stdout:
+                if os.getppid() != supervisor:  # killed: the next try shall not find this one at work
+                    supervisor = os.getppid()  # once: a second signal would not wait for the checkpoint
+                    self.on_kill()
                 self.log.info("%s", line.rstrip())
                 last_lines = [*last_lines[1 - LAST_LINES :], line.rstrip()]
         return self._process.returncode, last_lines
