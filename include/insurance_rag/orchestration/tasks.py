@@ -180,7 +180,8 @@ def promote(run: dict[str, Any], outlet_events: Any = None) -> dict[str, Any]:
         [job] = evaluation_jobs(run)
         settings = {name: job[name] for name in ("chunks", "questions", "base_model", "adapters")}
         outlet_events[ADAPTERS].extra = {"run": run["uri"], "settings": {**settings, "question_limit": None}}
-    return decision
+    facts = {name: decision[name] for name in ("decision", "model", "champion", "reason")}
+    return artifact(folder.evaluation / "decision.json", **facts)
 
 
 def report(run: dict[str, Any]) -> dict[str, Any]:
