@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole test suite on two cores with coverage: the tests that share one embedded Airflow beside all the others.
+# The whole test suite for two cores, with coverage: the tests that share one embedded Airflow beside all the others.
 # $1 is the environment's bin folder.
 set -euo pipefail
 bin=$1
@@ -11,7 +11,7 @@ failed=0
 "$bin/python" -m pytest tests/airflow --cov --cov-report= >"$log" 2>&1 &
 airflow=$!
 trap 'kill "$airflow" 2>/dev/null; rm -f "$log"' EXIT
-"$bin/python" -m pytest -n 1 --ignore tests/airflow --cov --cov-report= || failed=1
+"$bin/python" -m pytest -n 2 --ignore tests/airflow --cov --cov-report= || failed=1
 wait "$airflow" || failed=1
 cat "$log"
 "$bin/python" -m coverage combine --quiet 2>/dev/null || true
