@@ -18,6 +18,8 @@ pytestmark = [pytest.mark.airflow, pytest.mark.timeout(420), pytest.mark.xdist_g
 
 DAG = "refresh_dataset"
 CLAUSES = 36
+#: Another content key than the other tests' runs have: their answers would be taken over.
+MODEL = "gemini-2.5-flash-lite"
 DEAD_KEY = "planted-dead-key"
 
 
@@ -52,7 +54,7 @@ def conf(airflow: Airflow, simulator: Any, tmp_path_factory: pytest.TempPathFact
         "chunks": str(folder / "clauses.jsonl"),
         "questions": str(folder / "questions.jsonl"),
         "keys": ["test_k1", "test_k2", "test_k3"],
-        "generation": {"mend": False},  # one call a clause
+        "generation": {"mend": False, "model": MODEL},  # one call a clause
     }
 
 
@@ -82,7 +84,7 @@ def test_a_dead_key_fails_its_shard_and_clearing_only_failed_mends_the_run(
     airflow: Airflow, simulator: Any, conf: dict[str, Any]
 ) -> None:
     put_key(airflow, simulator, "test_k2", DEAD_KEY)
-    run_id = airflow.run(DAG, {**conf, "generation": {"redistribute": False, "mend": False}})
+    run_id = airflow.run(DAG, {**conf, "generation": {"redistribute": False, "mend": False, "model": MODEL}})
     states = airflow.states(DAG, run_id)
     dead = "generate [shard 2/3 · test_k2]"
     assert {t for t, s in states.items() if s == "failed"} == {dead, "validate"}, states
@@ -106,7 +108,7 @@ def test_a_dead_key_fails_its_shard_and_clearing_only_failed_mends_the_run(
 def test_a_dead_keys_clauses_move_to_the_healthy_ones(airflow: Airflow, simulator: Any, conf: dict[str, Any]) -> None:
     put_key(airflow, simulator, "test_k3", DEAD_KEY)
     # Another content key: all is asked anew.
-    changed_prompt = {"generation": {"temperature": 0.7, "pairs_per_type": 2, "mend": False}}
+    changed_prompt = {"generation": {"temperature": 0.7, "pairs_per_type": 2, "mend": False, "model": MODEL}}
     run_id = airflow.run(DAG, {**conf, **changed_prompt}, wait=False)
     wait_for(airflow, run_id, "approve", {"awaiting_input", "deferred"})
     states = airflow.states(DAG, run_id)
