@@ -17,6 +17,9 @@ from insurance_rag.orchestration.runs import folder_under
 
 RUN_TIMEOUT_S = 400
 
+#: The whole path, short: a few steps of training show as much of Airflow as many.
+SMALL = {"question_limit": 8, "training": {"max_steps": 12}, "generation": {"mend": False}}
+
 
 @dataclass
 class Airflow:
@@ -69,6 +72,6 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
 @pytest.fixture(scope="session")
 def finetune_run(airflow: Airflow) -> str:
     """Run id of one whole `finetune_pipeline`, for every module that looks at its result."""
-    run_id = airflow.run("finetune_pipeline", {"question_limit": 8})
+    run_id = airflow.run("finetune_pipeline", SMALL)
     assert airflow.api.run_state("finetune_pipeline", run_id) == "success", airflow.explain("finetune_pipeline", run_id)
     return run_id
