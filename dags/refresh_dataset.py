@@ -18,6 +18,7 @@ from insurance_rag.orchestration.form import trigger_form
 from insurance_rag.orchestration.review import review_text
 from insurance_rag.orchestration.settings import (
     APPROVAL_TIMEOUT,
+    ASKED_AGAIN,
     DAG_DEFAULTS,
     DATASET_FIELDS,
     default_keys,
@@ -45,6 +46,7 @@ def refresh_dataset() -> None:
         body="{{ review_text(ti.xcom_pull(task_ids='validate')) }}",
         defaults="Reject",
         response_timeout=APPROVAL_TIMEOUT,
+        **ASKED_AGAIN,
         doc_md="A person looks at counts, drops and samples; no answer in time is a rejection.",
     )
     published = step(tasks.publish, outlets=[QA_DATASET], trigger_rule=TriggerRule.NONE_FAILED)(run, dataset)

@@ -6,11 +6,13 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from insurance_rag.artifacts import RunFolder
+from insurance_rag.artifacts import RunFolder, read_jsonl, write_jsonl
+from insurance_rag.chunks import SAMPLE_CHUNKS, SAMPLE_QUESTIONS
 from insurance_rag.orchestration.embedded.api import AirflowApi
 from insurance_rag.orchestration.embedded.services import Services
 from insurance_rag.orchestration.runs import folder_under
@@ -48,6 +50,28 @@ class Airflow:
             for i in self.api.task_instances(dag_id, run_id)
         }
 
+    def wait_for(self, dag_id: str, run_id: str, task_id: str, states: set[str], timeout_s: float = 150) -> None:
+        deadline = time.monotonic() + timeout_s
+        while self.states(dag_id, run_id).get(task_id) not in states:
+            assert time.monotonic() < deadline, self.explain(dag_id, run_id)
+            time.sleep(1)
+
+    def decide(self, dag_id: str, run_id: str, choice: str) -> None:
+        """Answer the task `approve` as a person does: after a look, and again where it asks again.
+
+        Airflow 3.3 loses an answer that comes before the scheduler has heard that the task waits, a second or so
+        (the race of apache/airflow#66374), and asks again after the retry delay.
+        """
+        self.wait_for(dag_id, run_id, "approve", {"awaiting_input"})
+        time.sleep(5)
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
+        while self.states(dag_id, run_id)["approve"] != "success":
+            self.api.call("PATCH", path, json={"chosen_options": [choice], "params_input": {}}, ok=(409,))
+            self.wait_for(dag_id, run_id, "approve", {"success", "awaiting_input"})
+
+    def put_key(self, conn_id: str, base_url: str, key: str) -> None:
+        self.api.put_connection(conn_id, {"conn_type": "gemini", "host": base_url, "password": key})
+
     def folder(self, dag_id: str, run_id: str) -> RunFolder:
         return folder_under(self.services.artifacts, dag_id, run_id)
 
@@ -56,6 +80,18 @@ class Airflow:
         failed = [i for i in self.api.task_instances(dag_id, run_id) if i["state"] == "failed"]
         logs = [self.api.log(dag_id, run_id, i["task_id"], i["map_index"], i["try_number"])[-2000:] for i in failed]
         return "\n".join([str(self.states(dag_id, run_id)), *logs])
+
+
+def some_clauses(folder: Path, every: int, ending: str = "") -> dict[str, str]:
+    """One in `every` of three products' clauses, each with `ending`, and the questions that they answer, as files."""
+    wanted = ("hanbit_cancer", "hanbit_female", "hanbit_again")
+    clauses = [c for c in read_jsonl(SAMPLE_CHUNKS) if c["chunk_id"].startswith(wanted)][::every]
+    ids = {c["chunk_id"] for c in clauses}
+    questions = [q for q in read_jsonl(SAMPLE_QUESTIONS) if q["gold_chunk_ids"] and set(q["gold_chunk_ids"]) <= ids]
+    paths = {"chunks": folder / "clauses.jsonl", "questions": folder / "questions.jsonl"}
+    write_jsonl(paths["chunks"], [{**c, "text": c["text"] + ending} for c in clauses])
+    write_jsonl(paths["questions"], questions)
+    return {name: str(path) for name, path in paths.items()}
 
 
 @pytest.fixture(scope="session")

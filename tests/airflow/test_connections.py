@@ -10,7 +10,7 @@ from tests.airflow.conftest import Airflow
 
 from insurance_rag.simulator import running_simulator
 
-pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow")]
+pytestmark = [pytest.mark.airflow]
 
 KEY = "a-working-test-key"
 

@@ -10,7 +10,7 @@ from tests.airflow.conftest import Airflow
 
 from insurance_rag.artifacts import read_json
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(420), pytest.mark.xdist_group("airflow")]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(420)]
 
 DAG = "finetune_pipeline"
 

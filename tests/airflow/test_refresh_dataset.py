@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.airflow.conftest import Airflow
+from tests.airflow.conftest import Airflow, some_clauses
 
 from insurance_rag.artifacts import read_jsonl, write_jsonl
-from insurance_rag.chunks import SAMPLE_CHUNKS, SAMPLE_QUESTIONS
 from insurance_rag.simulator import running_simulator
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(420), pytest.mark.xdist_group("airflow")]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(420)]
 
 DAG = "refresh_dataset"
 CLAUSES = 36
@@ -33,46 +31,15 @@ def simulator() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def conf(airflow: Airflow, simulator: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """36 clauses of three products with their questions; three keys of a simulator whose calls are counted."""
-    folder = tmp_path_factory.mktemp("input")
-    chunks = read_jsonl(SAMPLE_CHUNKS)
-    few = [
-        c
-        for prefix in ("hanbit_cancer", "hanbit_female", "hanbit_again")
-        for c in chunks
-        if c["chunk_id"].startswith(prefix)
-    ][::2]
-    ids = {c["chunk_id"] for c in few}
-    write_jsonl(folder / "clauses.jsonl", few)
-    write_jsonl(
-        folder / "questions.jsonl",
-        [q for q in read_jsonl(SAMPLE_QUESTIONS) if q["gold_chunk_ids"] and set(q["gold_chunk_ids"]) <= ids],
-    )
+    files = some_clauses(tmp_path_factory.mktemp("input"), every=2)
     for n in (1, 2, 3):
-        put_key(airflow, simulator, f"test_k{n}", f"test-key-{n}")
+        airflow.put_key(f"test_k{n}", simulator.url, f"test-key-{n}")
     airflow.api.call("PATCH", "/dags/finetune_pipeline", json={"is_paused": True})
     return {
-        "chunks": str(folder / "clauses.jsonl"),
-        "questions": str(folder / "questions.jsonl"),
+        **files,
         "keys": ["test_k1", "test_k2", "test_k3"],
         "generation": {"mend": False, "model": MODEL},  # one call a clause
     }
-
-
-def put_key(airflow: Airflow, simulator: Any, conn_id: str, key: str) -> None:
-    airflow.api.put_connection(conn_id, {"conn_type": "gemini", "host": simulator.url, "password": key})
-
-
-def wait_for(airflow: Airflow, run_id: str, task_id: str, states: set[str], timeout_s: float = 150) -> str:
-    deadline = time.monotonic() + timeout_s
-    while (state := airflow.states(DAG, run_id).get(task_id, "")) not in states:
-        assert time.monotonic() < deadline, airflow.explain(DAG, run_id)
-        time.sleep(1)
-    return state
-
-
-def answer(airflow: Airflow, run_id: str, choice: str) -> None:
-    path = f"/dags/{DAG}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
-    airflow.api.call("PATCH", path, json={"chosen_options": [choice], "params_input": {}})
 
 
 def events(airflow: Airflow) -> list[dict[str, Any]]:
@@ -83,7 +50,7 @@ def events(airflow: Airflow) -> list[dict[str, Any]]:
 def test_a_dead_key_fails_its_shard_and_clearing_only_failed_mends_the_run(
     airflow: Airflow, simulator: Any, conf: dict[str, Any]
 ) -> None:
-    put_key(airflow, simulator, "test_k2", DEAD_KEY)
+    airflow.put_key("test_k2", simulator.url, DEAD_KEY)
     run_id = airflow.run(DAG, {**conf, "generation": {"redistribute": False, "mend": False, "model": MODEL}})
     states = airflow.states(DAG, run_id)
     dead = "generate [shard 2/3 · test_k2]"
@@ -91,32 +58,32 @@ def test_a_dead_key_fails_its_shard_and_clearing_only_failed_mends_the_run(
     assert "shard 2/3 · test_k2" in airflow.api.log(DAG, run_id, "validate")
     calls = simulator.stats()["calls"]
 
-    put_key(airflow, simulator, "test_k2", "test-key-2")
+    airflow.put_key("test_k2", simulator.url, "test-key-2")
     path = f"/dags/{DAG}/clearTaskInstances"
     cleared = airflow.api.call("POST", path, json={"dry_run": False, "dag_run_id": run_id, "only_failed": True})
     assert {c["task_id"] for c in cleared["task_instances"]} >= {"generate", "validate"}
-    wait_for(airflow, run_id, "approve", {"awaiting_input", "deferred"})
+    airflow.wait_for(DAG, run_id, "approve", {"awaiting_input"})
     assert simulator.stats()["calls"] - calls == CLAUSES / 3
     assert simulator.stats()["repeated_answers"] == 0
     assert DEAD_KEY not in airflow.api.log(DAG, run_id, "generate", 1)
 
-    answer(airflow, run_id, "Reject")
+    airflow.decide(DAG, run_id, "Reject")
     assert airflow.wait(DAG, run_id) == "success"
     assert airflow.states(DAG, run_id)["publish"] == "skipped" and events(airflow) == []
 
 
 def test_a_dead_keys_clauses_move_to_the_healthy_ones(airflow: Airflow, simulator: Any, conf: dict[str, Any]) -> None:
-    put_key(airflow, simulator, "test_k3", DEAD_KEY)
+    airflow.put_key("test_k3", simulator.url, DEAD_KEY)
     # Another content key: all is asked anew.
     changed_prompt = {"generation": {"temperature": 0.7, "pairs_per_type": 2, "mend": False, "model": MODEL}}
     run_id = airflow.run(DAG, {**conf, **changed_prompt}, wait=False)
-    wait_for(airflow, run_id, "approve", {"awaiting_input", "deferred"})
+    airflow.wait_for(DAG, run_id, "approve", {"awaiting_input"})
     states = airflow.states(DAG, run_id)
     assert states["generate [shard 3/3 · test_k3]"] == "failed"
     assert sum(t.startswith("generate_leftover") and s == "success" for t, s in states.items()) >= 1
     assert states["validate"] == "success"
-    put_key(airflow, simulator, "test_k3", "test-key-3")
-    answer(airflow, run_id, "Reject")
+    airflow.put_key("test_k3", simulator.url, "test-key-3")
+    airflow.decide(DAG, run_id, "Reject")
     airflow.wait(DAG, run_id)
 
 
@@ -124,8 +91,8 @@ def test_one_changed_clause_is_one_call_and_none_publishes_nothing(
     airflow: Airflow, simulator: Any, conf: dict[str, Any]
 ) -> None:
     first = airflow.run(DAG, conf, wait=False)
-    wait_for(airflow, first, "approve", {"awaiting_input", "deferred"})
-    answer(airflow, first, "Approve")
+    airflow.wait_for(DAG, first, "approve", {"awaiting_input"})
+    airflow.decide(DAG, first, "Approve")
     assert airflow.wait(DAG, first) == "success", airflow.explain(DAG, first)
     assert len(events(airflow)) == 1
 

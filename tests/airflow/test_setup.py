@@ -7,7 +7,7 @@ from tests.airflow.conftest import Airflow
 
 from insurance_rag.orchestration.setup import main
 
-pytestmark = [pytest.mark.airflow, pytest.mark.xdist_group("airflow")]
+pytestmark = [pytest.mark.airflow]
 
 
 def test_pools_are_made_once(airflow: Airflow, monkeypatch: pytest.MonkeyPatch) -> None:

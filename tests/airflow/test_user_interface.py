@@ -16,13 +16,11 @@ from urllib.parse import quote, unquote
 import httpx
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
-from tests.airflow.conftest import Airflow
+from tests.airflow.conftest import Airflow, some_clauses
 
-from insurance_rag.artifacts import read_jsonl, write_jsonl
-from insurance_rag.chunks import SAMPLE_CHUNKS, SAMPLE_QUESTIONS
 from insurance_rag.simulator import running_simulator
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600), pytest.mark.xdist_group("airflow")]
+pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
 
 DAG = "refresh_dataset"
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
@@ -63,21 +61,10 @@ def inputs(
 
     The publishing shall start no second `finetune_pipeline`: its one run is done, then it is paused.
     """
-    folder = tmp_path_factory.mktemp("input")
-    wanted = ("hanbit_cancer", "hanbit_female", "hanbit_again")
-    clauses = [c for c in read_jsonl(SAMPLE_CHUNKS) if c["chunk_id"].startswith(wanted)][::5]
-    ids = {c["chunk_id"] for c in clauses}
-    questions = [q for q in read_jsonl(SAMPLE_QUESTIONS) if q["gold_chunk_ids"] and set(q["gold_chunk_ids"]) <= ids]
-    write_jsonl(folder / "clauses.jsonl", [{**c, "text": c["text"] + "\n⑨ 이 약관은 2026년판입니다."} for c in clauses])
-    write_jsonl(folder / "questions.jsonl", questions)
     for name, key in {"ui_k1": "browser-key-1", "ui_k2": DEAD_KEY, "ui_k3": "browser-key-3"}.items():
-        put_key(airflow, simulator, name, key)
+        airflow.put_key(name, simulator.url, key)
     airflow.api.call("PATCH", "/dags/finetune_pipeline", json={"is_paused": True})
-    return {"chunks": str(folder / "clauses.jsonl"), "questions": str(folder / "questions.jsonl")}
-
-
-def put_key(airflow: Airflow, simulator: Any, conn_id: str, key: str) -> None:
-    airflow.api.put_connection(conn_id, {"conn_type": "gemini", "host": simulator.url, "password": key})
+    return some_clauses(tmp_path_factory.mktemp("input"), every=5, ending="\n⑨ 이 약관은 2026년판입니다.")
 
 
 def keep_picture(page: Page, name: str) -> None:
@@ -126,7 +113,7 @@ def test_a_failed_shard_is_mended_and_the_dataset_approved(
     assert DEAD_KEY not in str(airflow.api.task_instances(DAG, run_id))  # the rendered templates
     calls = simulator.stats()["calls"]
 
-    put_key(airflow, simulator, "ui_k2", "browser-key-2")
+    airflow.put_key("ui_k2", simulator.url, "browser-key-2")
     page.goto(run_page)
     page.get_by_role("button", name="Press shift+c to clear").click()
     dialog = page.get_by_role("dialog").filter(has_text="Clear Dag Run")
@@ -141,6 +128,7 @@ def test_a_failed_shard_is_mended_and_the_dataset_approved(
     expect(page.get_by_text("Publish the refreshed dataset?")).to_be_visible()
     expect(page.get_by_text("rows kept")).to_be_visible()
     keep_picture(page, "approval")
+    page.wait_for_timeout(5000)  # a person reads; see Airflow.decide
     page.get_by_role("button", name="Approve").click()
     assert airflow.wait(DAG, run_id) == "success", airflow.explain(DAG, run_id)
     assert airflow.states(DAG, run_id)["publish"] == "success"
