@@ -98,6 +98,7 @@ def some_clauses(folder: Path, every: int, ending: str = "") -> dict[str, str]:
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     root = tmp_path_factory.mktemp("airflow")
     os.environ.pop("AIRFLOW__CORE__UNIT_TEST_MODE", None)  # of the tests that import Airflow in this process
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)  # killed at the end, the components would leave nothing measured
     services = Services(root / "home", root / "artifacts")
     try:
         yield Airflow(services.start(), services)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -50,6 +52,15 @@ def test_mcnemar_is_statsmodels_and_scipy(b: int, c: int) -> None:
         assert p == pytest.approx(binomtest(b, b + c).pvalue, abs=1e-9)
 
 
+@pytest.fixture(scope="module")
+def little_garbage() -> Iterator[None]:
+    """multipletests collects garbage at each call: a third of a second where torch is loaded."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("little_garbage")
 @settings(max_examples=30)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_is_statsmodels(p_values: list[float]) -> None:

@@ -43,8 +43,11 @@ class Site:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     root = tmp_path_factory.mktemp("site")
-    users = {"AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer,stranger:"}
-    stack = Stack(root / "home", root / "artifacts", users, dags=HERE / "dags")
+    env = {
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer,stranger:",
+        "COVERAGE_PROCESS_CONFIG": "",  # killed at the end, the components would leave nothing measured
+    }
+    stack = Stack(root / "home", root / "artifacts", env, dags=HERE / "dags")
     write_json(stack.home / "passwords.json", PASSWORDS)
     make_run = [sys.executable, str(HERE / "make_run.py"), DAG, RUN]
     made = subprocess.run(make_run, env=stack.env, capture_output=True, text=True)
