@@ -1,0 +1,38 @@
+"""What a run can be told, one typed model a stage.
+
+Every field is documented where it is declared; the command line, the recipes and Airflow's trigger form all come from
+these models. An unknown key is refused with a suggestion, and all problems of a configuration are reported at once.
+"""
+
+from __future__ import annotations
+
+from insurance_rag.config.base import Config, parse_settings
+from insurance_rag.config.evaluation import SOURCE_STOP_PHRASES, DecodingConfig, EvaluationConfig, RetrievalConfig
+from insurance_rag.config.generation import GenerationConfig, Price
+from insurance_rag.config.promotion import PromotionConfig
+from insurance_rag.config.run import RunConfig
+from insurance_rag.config.simulator import FaultName, QuotaConfig, SimulatorConfig
+from insurance_rag.config.training import LoraSettings, PretrainConfig, TrainingConfig
+from insurance_rag.config.validation import SPEC_RULES, DatasetConfig, ValidationConfig
+
+__all__ = [
+    "SOURCE_STOP_PHRASES",
+    "SPEC_RULES",
+    "Config",
+    "DatasetConfig",
+    "DecodingConfig",
+    "EvaluationConfig",
+    "FaultName",
+    "GenerationConfig",
+    "LoraSettings",
+    "PretrainConfig",
+    "Price",
+    "PromotionConfig",
+    "QuotaConfig",
+    "RetrievalConfig",
+    "RunConfig",
+    "SimulatorConfig",
+    "TrainingConfig",
+    "ValidationConfig",
+    "parse_settings",
+]

@@ -1,0 +1,54 @@
+"""What all configurations share: unknown keys are refused with a suggestion, all problems come at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from insurance_rag.errors import WrongInput
+
+
+class Config(BaseModel):
+    """Base of every configuration: immutable, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], where: str = "configuration") -> Self:
+        """Validate `values`; WrongInput lists every problem as `where: key: what is wrong`, with a suggestion."""
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as e:
+            raise WrongInput([f"{where}: {_explain(cls, error)}" for error in e.errors()]) from None
+
+
+def _explain(model: type[BaseModel], error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"]) or "(whole)"
+    if error["type"] != "extra_forbidden":
+        return f"{key}: {error['msg']} (got {error['input']!r})"
+    near = difflib.get_close_matches(str(error["loc"][-1]), model.model_fields, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else "known keys: " + ", ".join(model.model_fields)
+    return f"{key}: unknown key; {hint}"
+
+
+def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
+    """`["max_steps=20", "lora.r=8"]` (from `--set`) as a nested dict; values are read as YAML."""
+    result: dict[str, Any] = {}
+    problems = []
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key.strip():
+            problems.append(f"--set {setting}: want key=value")
+            continue
+        *parents, leaf = key.strip().split(".")
+        target = result
+        for parent in parents:
+            target = target.setdefault(parent, {})
+        target[leaf] = yaml.safe_load(value)
+    if problems:
+        raise WrongInput(problems)
+    return result
