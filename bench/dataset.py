@@ -79,25 +79,25 @@ def _show(what: str, rows: int, figures: dict[str, float]) -> bool:
 
 
 def measure(what: str, rows: int, folder: Path) -> dict[str, float]:
-    """spec: its five rules; checks: all row rules and near duplicates; whole: the command; retriever: and its check."""
+    """spec: its five rules; checks: all row rules and near duplicates; retriever: these and its check; whole: the
+    command without that check, which also makes and writes the training files."""
     from insurance_rag.chunks import read_chunks
     from insurance_rag.config import SPEC_RULES, ValidationConfig
     from insurance_rag.validation import validate_parts
 
     chunks = read_chunks(folder / "chunks.jsonl")
     out = folder / f"out-{what}"
-    config = ValidationConfig(retriever_check=False)
+    config = ValidationConfig(retriever_check=what == "retriever")
     if what == "spec":
         config = config.model_copy(update={"rules": SPEC_RULES})
-    if what == "retriever":
-        config = config.model_copy(update={"retriever_check": True})
-    if what in ("whole", "retriever"):
+    if what == "whole":
         return timed(lambda: validate_parts([folder], chunks, out, config))
     return timed(lambda: judge(folder, chunks, out, config))
 
 
 def judge(folder: Path, chunks: Any, out: Path, config: Any) -> None:
-    from insurance_rag.validation.check import Job, Table
+    from insurance_rag.validation.check import KEPT, Job, Table
+    from insurance_rag.validation.ranks import rank_report, rank_rows
     from insurance_rag.validation.rows import find_parts
     from insurance_rag.validation.validate import judge_rows
 
@@ -107,6 +107,9 @@ def judge(folder: Path, chunks: Any, out: Path, config: Any) -> None:
         table, find_parts([folder]), Job(config, texts, frozenset(), frozenset()), {c.chunk_id: c for c in chunks}
     )
     print({name: int((table.dropped_by == n).sum()) for n, name in enumerate(config.rules)}, file=sys.stderr)
+    if config.retriever_check:
+        passed = [i for i in range(len(table)) if table.dropped_by[i] == KEPT]
+        print(rank_report(rank_rows(table, passed, chunks, config)), file=sys.stderr)
     table.close()
 
 

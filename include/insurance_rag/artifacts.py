@@ -154,6 +154,8 @@ def read_json(path: Path) -> Any:
         raise WrongInput(f"{path}: byte {e.start} is not UTF-8") from e
     except json.JSONDecodeError as e:
         raise WrongInput(f"{path}:{e.lineno}: not JSON ({e.msg}, column {e.colno})") from e
+    except RecursionError as e:
+        raise WrongInput(f"{path}: nested too deeply to be read") from e
 
 
 def parse_jsonl(path: Path) -> tuple[list[tuple[int, Any]], list[str]]:
@@ -172,6 +174,8 @@ def parse_jsonl(path: Path) -> tuple[list[tuple[int, Any]], list[str]]:
             problems.append(f"{path}:{number}: not UTF-8 (byte {e.start} of the line); save the file as UTF-8")
         except json.JSONDecodeError as e:
             problems.append(f"{path}:{number}: not JSON ({e.msg}, column {e.colno}); one object a line is wanted")
+        except RecursionError:
+            problems.append(f"{path}:{number}: nested too deeply to be read")
     return rows, problems
 
 
@@ -197,6 +201,19 @@ def sha256_tree(folder: Path) -> str:
     """Hash of a folder: relative names and contents, in name order."""
     entries = [(p.relative_to(folder).as_posix(), sha256_file(p)) for p in sorted(folder.rglob("*")) if p.is_file()]
     return sha256_text(*(f"{name} {digest}" for name, digest in entries))
+
+
+def model_identity(name: str) -> str:
+    """Who a model or adapter is: the files of a local folder by name, size and time, else the name itself.
+
+    Weights are not read for this: hashing 16 GB would cost more than answering a question.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        return name
+    config = sha256_file(folder / "config.json") if (folder / "config.json").exists() else ""
+    files = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.glob("*.safetensors"))]
+    return sha256_text(config, str(files))
 
 
 def artifact(path: Path, **facts: Any) -> dict[str, Any]:

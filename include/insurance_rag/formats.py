@@ -5,6 +5,9 @@ A prompt ends where the model's answer begins; `prompt + answer` is a training r
 
 from __future__ import annotations
 
+#: What every prompt ends with: the answer begins behind it.
+ANSWER_HEADING = "### 출력\n"
+
 #: Clauses of plain QA rows (v1) are cut to this many characters.
 PLAIN_CLAUSE_CHARACTERS = 500
 
@@ -19,14 +22,14 @@ RAG_INSTRUCTION = (
 
 def plain_prompt(instruction: str, clause: str) -> str:
     """Phase 1 (v1). The caller cuts `clause` to PLAIN_CLAUSE_CHARACTERS."""
-    return f"### 지시\n{instruction}\n### 입력\n{clause}\n### 출력\n"
+    return f"### 지시\n{instruction}\n### 입력\n{clause}\n{ANSWER_HEADING}"
 
 
 def rag_prompt(clause: str, question: str) -> str:
     """Phase 2 (v2) and every evaluation prompt; several clauses are joined by a blank line."""
-    return f"### 지시\n{RAG_INSTRUCTION}\n### 입력\n[보험약관]\n{clause}\n\n질문: {question}\n### 출력\n"
+    return f"### 지시\n{RAG_INSTRUCTION}\n### 입력\n[보험약관]\n{clause}\n\n질문: {question}\n{ANSWER_HEADING}"
 
 
 def merged_prompt(instruction: str, clause: str) -> str:
     """Phase 3 (v3): a blank line between the sections."""
-    return f"### 지시\n{instruction}\n\n### 입력\n{clause}\n\n### 출력\n"
+    return f"### 지시\n{instruction}\n\n### 입력\n{clause}\n\n{ANSWER_HEADING}"

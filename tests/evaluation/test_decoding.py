@@ -65,7 +65,8 @@ def test_equals_generate_with_peft(base: Path, adapters: dict[str, Path], decodi
             repetition_penalty=decoding.repetition_penalty,
             adapter_names=["__base__" if ask.model == "Base" else ask.model],
         )  # fmt: skip
-        assert tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True) == ours[ask.key].text
+        text = tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True)
+        assert text.rstrip("\ufffd") == ours[ask.key].text  # the limit may cut a syllable's bytes
     assert len({reply.text for reply in ours.values()}) == len(ASKS)  # the comparison is not of one constant answer
 
 

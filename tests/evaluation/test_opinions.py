@@ -67,7 +67,7 @@ def test_a_server_answers_and_is_asked_again_after_a_fault(tmp_path: Path) -> No
         with pytest.raises(WrongInput, match="counts the prompt's tokens too"):
             evaluate(*asked, DecodingConfig(), tmp_path / "out", config)
         with pytest.raises(WrongInput, match="does not serve v9; it serves Base, v1"):
-            ServerAnswerer(["Base", "v9"], config)
+            ServerAnswerer("served", {"v9": folder}, config)
     with pytest.raises(Unavailable, match="is the server up"):
         ServerAnswerer(["Base"], config)
 

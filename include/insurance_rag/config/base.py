@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 import yaml
@@ -25,6 +26,18 @@ class Config(BaseModel):
         except ValidationError as e:
             raise WrongInput([f"{where}: {_explain(cls, error)}" for error in e.errors()]) from None
 
+    def as_settings(self) -> list[str]:
+        """What differs from the defaults, as `--set` words of the command line."""
+        return [f"--set={key}={json.dumps(value, ensure_ascii=False)}" for key, value in self._changed()]
+
+    def _changed(self) -> Iterator[tuple[str, Any]]:
+        for key, value in self.model_dump(mode="json", exclude_defaults=True).items():
+            own = getattr(self, key)
+            if isinstance(own, Config):
+                yield from ((f"{key}.{inner}", v) for inner, v in own._changed())
+            else:
+                yield key, value
+
 
 def _explain(model: type[BaseModel], error: Any) -> str:
     key = ".".join(str(part) for part in error["loc"]) or "(whole)"
@@ -45,10 +58,15 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
             problems.append(f"--set {setting}: want key=value")
             continue
         *parents, leaf = key.strip().split(".")
-        target = result
+        target: Any = result
         for parent in parents:
-            target = target.setdefault(parent, {})
-        target[leaf] = yaml.safe_load(value)
+            target = target.setdefault(parent, {}) if isinstance(target, dict) else None
+        try:
+            target[leaf] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            problems.append(f"--set {setting}: {value!r} cannot be read as YAML")
+        except TypeError:
+            problems.append(f"--set {setting}: {'.'.join(parents)} was given a value already")
     if problems:
         raise WrongInput(problems)
     return result

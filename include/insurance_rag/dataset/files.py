@@ -38,7 +38,7 @@ class RowWriter:
 
     def close(self) -> None:
         self._array.write("\n]\n" if self.rows else "[]\n")
-        if self._parquet is not None and self._waiting:
+        if self._parquet is not None and (self._waiting or self._writer is None):
             self._flush()
         if self._writer is not None:
             self._writer.close()
@@ -48,7 +48,10 @@ class RowWriter:
         import pyarrow.json
         import pyarrow.parquet
 
-        schema = _schema(self._columns)
+        schema = _schema(self._columns or list(TEXTS))
+        if not self._waiting:  # a file without rows is a Parquet file all the same
+            self._writer = pyarrow.parquet.ParquetWriter(self._parquet, schema)
+            return
         options = pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
         lines = io.BytesIO("\n".join(self._waiting).encode())
         # One block: a row that is larger than a block is refused.

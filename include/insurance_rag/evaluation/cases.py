@@ -43,9 +43,14 @@ def make_cases(
             else:
                 shown = [(hit.chunk_id, hit.text) for hit in hits]
             texts = fit_clauses([text for _, text in shown], question.question, room, count_tokens)
+            # A clause that was cut to fit may have lost the answer: whoever then refuses is not at fault.
+            whole = {i for (i, text), kept in zip(shown, texts, strict=False) if kept == text}
             shown = [(i, text) for (i, _), text in zip(shown, texts, strict=False)]
-            ids = {i for i, _ in shown}
-            found = source == "gold" or any(h.is_any_of(question.gold_chunk_ids) for h in hits if h.chunk_id in ids)
+            found = (
+                whole.issuperset(question.gold_chunk_ids)
+                if source == "gold"
+                else any(h.is_any_of(question.gold_chunk_ids) for h in hits if h.chunk_id in whole)
+            )
             yield Case(question, source, shown, found if question.gold_chunk_ids else None, product)
 
 

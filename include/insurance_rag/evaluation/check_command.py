@@ -20,9 +20,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from insurance_rag.statistics import rate
 
     rows = _read(args.answers)
-    verdicts = [
-        check_answer(row["answer"], row["context"], row.get("question") or "", row.get("answerable")) for row in rows
-    ]
+    verdicts = [check_answer(row["answer"], row["context"], row["question"], row.get("answerable")) for row in rows]
     n = write_jsonl(args.out, (row | v.model_dump() for row, v in zip(rows, verdicts, strict=True)))
     counts: dict[str, int] = {}
     for verdict in verdicts:
@@ -36,6 +34,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
     """The rows; WrongInput lists every line that is no object or lacks a text. A missing answer counts as empty."""
     from insurance_rag.artifacts import parse_jsonl
     from insurance_rag.errors import WrongInput
+    from insurance_rag.korean.text import encodable
 
     numbered, problems = parse_jsonl(path)
     rows = []
@@ -43,8 +42,9 @@ def _read(path: Path) -> list[dict[str, Any]]:
         if not isinstance(row, dict):
             problems.append(f"{path}:{line}: an object with context and answer is wanted")
             continue
-        row = row | {"answer": row.get("answer") or ""}
-        wrong = [key for key in ("context", "answer") if not isinstance(row.get(key), str)]
+        row = row | {"question": row.get("question") or "", "answer": row.get("answer") or ""}
+        row = {key: encodable(value) if isinstance(value, str) else value for key, value in row.items()}
+        wrong = [key for key in ("context", "question", "answer") if not isinstance(row.get(key), str)]
         problems += [f"{path}:{line}: {key}: a text is wanted" for key in wrong]
         if not isinstance(row.get("answerable"), bool | None):
             problems.append(f"{path}:{line}: answerable: true, false or nothing is wanted")

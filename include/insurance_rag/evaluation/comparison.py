@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from insurance_rag.artifacts import write_json
+from insurance_rag.evaluation.prompts import BASE
 from insurance_rag.evaluation.scoring import ScoredAnswer
 
 
@@ -14,7 +15,7 @@ def write_comparisons(out: Path, rows: Sequence[ScoredAnswer], summary: dict[str
     """Both files from the answers of one context source and their summary."""
     models = list(summary["models"])
     write_json(out / "comparison_results_v2.json", _comparison(rows, models, summary))
-    write_json(out / "comparison_results.json", _comparison(rows, models[:2], summary))
+    write_json(out / "comparison_results.json", _comparison(rows, [m for m in models if m in (BASE, "v1")], summary))
 
 
 def _comparison(rows: Sequence[ScoredAnswer], models: Sequence[str], summary: dict[str, Any]) -> dict[str, Any]:

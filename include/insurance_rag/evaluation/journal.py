@@ -39,7 +39,7 @@ class AnswerJournal:
 
     def add(self, key: str, reply: Reply) -> None:
         self.replies[key] = reply
-        self._file.write(json.dumps({"key": key, **vars(reply)}, ensure_ascii=False).encode() + b"\n")
+        self._file.write(json.dumps({"key": key, **vars(reply)}, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
         self._file.flush()  # now it outlives the process; `sync` makes it outlive the machine
 
     def sync(self) -> None:

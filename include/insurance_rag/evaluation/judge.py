@@ -119,7 +119,8 @@ def _read(text: str, row: ScoredAnswer) -> Judgement:
     reraise=True,
 )  # fmt: skip
 def _ask(client: httpx.Client, model: str, text: str) -> str:
-    """The judge's text; "" where it gives none. Raises Unavailable, WrongInput where the request itself is refused."""
+    """The judge's text; "" where it gives none or refuses the request for what stands in it. Raises Unavailable,
+    and WrongInput where no request can succeed (the key, the model's name)."""
     body = {
         "model": model,
         "messages": [{"role": "user", "content": text}],
@@ -132,6 +133,8 @@ def _ask(client: httpx.Client, model: str, text: str) -> str:
         raise Unavailable(f"judge: {type(e).__name__}; is the server up?") from e
     if response.status_code == 429 or response.status_code >= 500:
         raise Unavailable(f"judge: {response.status_code}")
+    if response.status_code in {400, 413, 422}:
+        return ""
     if response.status_code >= 400:
         raise WrongInput(f"judge: {response.status_code} {response.text[:300]}")
     try:

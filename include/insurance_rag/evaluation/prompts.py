@@ -11,8 +11,11 @@ from dataclasses import dataclass
 
 from insurance_rag.artifacts import sha256_text
 from insurance_rag.config import DecodingConfig
+from insurance_rag.errors import WrongInput
 from insurance_rag.formats import rag_prompt
 
+#: The base model without an adapter.
+BASE = "Base"
 JOINT = "\n\n"
 #: Raise it when the same settings come to generate something else: kept answers are then asked anew.
 VERSION = "2"
@@ -41,6 +44,15 @@ class Reply:
     text: str
     new_tokens: int
     seconds: float
+
+
+def check_prompt_penalty(who: str, decoding: DecodingConfig) -> None:
+    """WrongInput for a penalty on generated tokens alone, where `who` answers can only count the prompt's too."""
+    if decoding.repetition_penalty != 1 and decoding.penalty_scope == "generated":
+        raise WrongInput(
+            f"{who}: its repetition_penalty counts the prompt's tokens too: take the preset `after` or "
+            "--set decoding.repetition_penalty=1.0"
+        )
 
 
 def answer_key(prompt: str, question_id: str, identity: str, decoding: DecodingConfig) -> str:

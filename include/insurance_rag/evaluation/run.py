@@ -8,14 +8,14 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
-from insurance_rag.artifacts import RunFolder, artifact, write_json, write_jsonl, write_manifest
+from insurance_rag.artifacts import RunFolder, artifact, read_json, write_json, write_jsonl, write_manifest
 from insurance_rag.config import DecodingConfig, EvaluationConfig
 from insurance_rag.errors import WrongInput
 from insurance_rag.evaluation.cases import Case, make_cases
 from insurance_rag.evaluation.comparison import write_comparisons
 from insurance_rag.evaluation.journal import AnswerJournal
 from insurance_rag.evaluation.labels import agreement, write_sheet
-from insurance_rag.evaluation.prompts import JOINT, Ask, Reply, answer_key
+from insurance_rag.evaluation.prompts import BASE, JOINT, Ask, Reply, answer_key
 from insurance_rag.evaluation.scoring import ScoredAnswer, score
 from insurance_rag.evaluation.summary import summarize
 from insurance_rag.formats import rag_prompt
@@ -23,7 +23,7 @@ from insurance_rag.progress import Progress
 from insurance_rag.records import Chunk, Question
 from insurance_rag.retrieval import build_retriever, measure_retrieval
 
-BASE = "Base"
+SMALLEST_CLAUSE_TOKENS = 50
 #: Replies are synced to disk after this many seconds at the latest.
 SYNC_EVERY_S = 5.0
 
@@ -69,14 +69,15 @@ def evaluate(
     retrieval = measure_retrieval(retriever, questions, config.retrieval.use_filters)
     started = time.monotonic()
     with open_answerer(base_model, adapters, config) as answerer:
-        room = answerer.context_limit - decoding.max_new_tokens
+        room = prompt_room(answerer, decoding.max_new_tokens)
         cases = list(make_cases(questions, chunks, retriever, config, room, answerer.count_tokens))
         scored = answer_cases(cases, [BASE, *adapters], answerer, decoding, config, out, progress)
-    facts = {
+    facts: dict[str, Any] = {
         "base_model": base_model,
         "decoding": decoding.model_dump(mode="json"),
         "config": config.model_dump(mode="json"),
         "retrieval": {key: value for key, value in retrieval.items() if key != "rows"},
+        "seen": seen_questions(questions, chunks, adapters),
         "adapters": {name: artifact(folder) for name, folder in adapters.items()},
         "wall_seconds": round(time.monotonic() - started, 1),
     }
@@ -84,6 +85,11 @@ def evaluate(
     for source in reversed(config.contexts):  # the first one, whose files have no suffix, is written last
         rows = [row for row in scored if row.context_source == source]
         summary = {"context": source, **summarize(rows, [BASE, *adapters], config.warn_below, config.draws), **facts}
+        summary["notes"] += [
+            f"{name} was trained on the documents that {n} of the questions are about: validate with --questions"
+            for name, n in facts["seen"].items()
+            if n
+        ]
         summary |= second_opinions(rows, [BASE, *adapters], config, labels, out, progress)
         suffix = "" if source == config.contexts[0] else f"_{source}"
         write_jsonl(out / f"answers{suffix}.jsonl", (row.model_dump(mode="json") for row in rows))
@@ -157,6 +163,32 @@ def check_inputs(questions: Sequence[Question], chunks: Sequence[Chunk], adapter
         raise WrongInput(problems)
 
 
+def seen_questions(
+    questions: Sequence[Question], chunks: Sequence[Chunk], adapters: Mapping[str, Path]
+) -> dict[str, int]:
+    """How many questions are about documents an adapter was trained on, for those that say what they left out."""
+    sources = {chunk.chunk_id: chunk.metadata.source for chunk in chunks}
+    about = [{sources[i] for i in question.gold_chunk_ids} for question in questions]
+    seen = {}
+    for name, folder in adapters.items():
+        path = folder / "training.json"
+        heldout = read_json(path)["dataset"].get("heldout_documents") if path.is_file() else None
+        if heldout is not None:
+            seen[name] = sum(not documents.issubset(heldout) for documents in about)
+    return seen
+
+
+def prompt_room(answerer: Answerer, new_tokens: int) -> int:
+    """Tokens of the context that are left for a prompt; WrongInput where that is no room for a clause."""
+    room = answerer.context_limit - new_tokens
+    if room < answerer.count_tokens(rag_prompt("", "")) + SMALLEST_CLAUSE_TOKENS:
+        raise WrongInput(
+            f"max_new_tokens {new_tokens} leaves {room} of {answerer.context_limit} tokens for the prompt, which is no "
+            "room for a clause; set decoding.max_new_tokens lower"
+        )
+    return room
+
+
 def open_answerer(
     base_model: str, adapters: Mapping[str, Path], config: EvaluationConfig
 ) -> AbstractContextManager[Answerer]:
@@ -164,7 +196,7 @@ def open_answerer(
     if config.server:
         from insurance_rag.evaluation.server import ServerAnswerer
 
-        return ServerAnswerer([BASE, *adapters], config)
+        return ServerAnswerer(base_model, adapters, config)
     if config.source_faithful:
         from insurance_rag.evaluation.local.source_faithful import SourceFaithfulAnswerer
 

@@ -10,14 +10,16 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 from typing import Any
 
 import httpx
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from insurance_rag.artifacts import model_identity
 from insurance_rag.config import DecodingConfig, EvaluationConfig
-from insurance_rag.errors import Unavailable, WrongInput
-from insurance_rag.evaluation.prompts import Ask, Reply
+from insurance_rag.errors import Incomplete, Unavailable, WrongInput
+from insurance_rag.evaluation.prompts import BASE, Ask, Reply, check_prompt_penalty
 
 #: Characters of Korean text in a token, at least: for fitting prompts where no tokenizer is at hand.
 CHARACTERS_A_TOKEN = 1.0
@@ -26,18 +28,21 @@ CHARACTERS_A_TOKEN = 1.0
 class ServerAnswerer:
     """Same interface as LocalAnswerer; `server_concurrency` requests at a time, so that the server can batch them."""
 
-    def __init__(self, models: Sequence[str], config: EvaluationConfig) -> None:
+    def __init__(self, base_model: str, adapters: Mapping[str, Path], config: EvaluationConfig) -> None:
         assert config.server is not None
         headers = {"Authorization": f"Bearer {os.environ.get('EVALUATION_API_KEY', 'none')}"}
         self.client = httpx.Client(base_url=config.server.rstrip("/"), headers=headers, timeout=600)
         self.url, self.concurrency = config.server, config.server_concurrency
+        models = [BASE, *adapters]
         served = self._served()
         if missing := [model for model in models if model not in served]:
             raise WrongInput(
                 f"{self.url}: does not serve {', '.join(missing)}; it serves {', '.join(served) or 'nothing'}"
             )
         self._limit = min(served[model] for model in models)
-        self.identities: Mapping[str, str] = {model: f"{self.url} {model}" for model in models}
+        # The server does not say which weights stand behind a name: a retrained adapter has to be reloaded there.
+        base = f"{self.url} {model_identity(base_model)}"
+        self.identities = {BASE: base} | {name: f"{base} {model_identity(str(d))}" for name, d in adapters.items()}
 
     def __enter__(self) -> ServerAnswerer:
         return self
@@ -53,15 +58,20 @@ class ServerAnswerer:
         return int(len(text) / CHARACTERS_A_TOKEN)
 
     def answer(self, asks: Sequence[Ask], decoding: DecodingConfig, on_reply: Callable[[Ask, Reply], None]) -> None:
-        if decoding.repetition_penalty != 1 and decoding.penalty_scope == "generated":
-            raise WrongInput(
-                "a server's repetition_penalty counts the prompt's tokens too: take the preset `after` or "
-                "--set decoding.repetition_penalty=1.0"
-            )
+        check_prompt_penalty("a server", decoding)
         with ThreadPoolExecutor(self.concurrency) as pool:
             waiting = {pool.submit(self._one, ask, decoding): ask for ask in asks}
+            faults = []
             for future in as_completed(waiting):
-                on_reply(waiting[future], future.result())
+                if future.cancelled():
+                    continue
+                if (fault := future.exception()) is None:
+                    on_reply(waiting[future], future.result())
+                    continue
+                faults.append(fault)
+                pool.shutdown(wait=False, cancel_futures=True)  # what is under way is still kept
+        if faults:
+            raise Incomplete(f"{faults[0]}; the answers that came are kept, the same command goes on") from faults[0]
 
     @retry(
         retry=retry_if_exception_type(Unavailable), stop=stop_after_attempt(5), wait=wait_random_exponential(1, 20),

@@ -13,8 +13,10 @@ from typing import Any
 
 from insurance_rag.artifacts import RunFolder, artifact, sha256_text, write_json
 from insurance_rag.config import DecodingConfig, EvaluationConfig
+from insurance_rag.errors import WrongInput
 from insurance_rag.evaluation.cases import make_cases
-from insurance_rag.evaluation.run import BASE, answer_cases, check_inputs, open_answerer
+from insurance_rag.evaluation.prompts import BASE
+from insurance_rag.evaluation.run import answer_cases, check_inputs, open_answerer, prompt_room
 from insurance_rag.evaluation.scoring import ScoredAnswer
 from insurance_rag.evaluation.summary import paired, rates, too_few
 from insurance_rag.records import Chunk, Question
@@ -61,14 +63,15 @@ def sweep(
     """
     config = (config or EvaluationConfig()).model_copy(update={"contexts": (config or EvaluationConfig()).contexts[:1]})
     check_inputs(questions, chunks, adapters)
+    if config.server or config.source_faithful:
+        raise WrongInput("sweep: half of its settings count the generated tokens alone, which needs a local model")
     RunFolder(out).create()
     models, arms = [BASE, *adapters], make_arms(settings or {})
     retriever = build_retriever(config.retrieval.kind, chunks, cache, config.retrieval)
     with open_answerer(base_model, adapters, config) as answerer:
         longest = max(arm.max_new_tokens for arm in arms.values())
-        cases = list(
-            make_cases(questions, chunks, retriever, config, answerer.context_limit - longest, answerer.count_tokens)
-        )
+        room = prompt_room(answerer, longest)
+        cases = list(make_cases(questions, chunks, retriever, config, room, answerer.count_tokens))
         halves = [[c for c in cases if is_tuning(c.question.question_id) == half] for half in (True, False)]
 
         def ask(half: int, arm: str) -> list[ScoredAnswer]:

@@ -159,6 +159,10 @@ def parse_number(text: str) -> float:
     return total + section + digit
 
 
+#: Of the quantities that a result may be worked out from: every pair of them is tried.
+MOST_TOLD = 40
+
+
 def unsupported_quantities(answer: str, *contexts: str) -> list[Quantity]:
     """The quantities of `answer` that no context states.
 
@@ -178,7 +182,8 @@ def unsupported(stated: Iterable[Quantity], known: set[tuple[float, str]]) -> li
     told: list[tuple[float, str]] = []
     for quantity in stated:
         if quantity.key in known or _is_worked_out(quantity.key, told):
-            told.append(quantity.key)
+            if quantity.key not in told and len(told) < MOST_TOLD:
+                told.append(quantity.key)
         else:
             missing.append(quantity)
     return missing

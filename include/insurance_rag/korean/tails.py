@@ -16,6 +16,7 @@ _LATIN = "[A-Za-zÀ-ɏ'’\\-]"
 _FOREIGN_PHRASE = re.compile(
     rf"(?<!{_LATIN}){_LATIN}{{2,}}+(?:[\s,;:]++{_LATIN}++){{2,}}+|[\u4e00-\u9fff]{{6,}}|(?:Este es|Ich möchte)\b"
 )
+_LATIN_WORDS = re.compile(f"{_LATIN}+")
 _ADVERTISING = re.compile(
     r"이번에 새로 (?:나온|출시)|이번엔 |https?://|www\.|[#＃][가-힣A-Za-z]{2,}|놓치지 마세요|"
     r"지금 (?:바로|즉시) (?:가입|신청|상담|클릭|전화|다운)|구독(?:과|하|은|을|,)|좋아요(?:와|를|\s?버튼)|"
@@ -47,13 +48,21 @@ def hangul_share(text: str) -> float:
     return hangul / (hangul + others)
 
 
+def _is_known(phrase: str, contexts: tuple[str, ...]) -> bool:
+    """Whether a context holds the phrase, or its words are abbreviations (CT, MRI, PET) and words of the context."""
+    words = _LATIN_WORDS.findall(phrase)
+    return any(phrase in context for context in contexts) or (
+        bool(words) and all(word.isupper() or any(word in context for context in contexts) for word in words)
+    )
+
+
 def foreign_tail(text: str, *contexts: str) -> Span | None:
     """The first foreign phrase that no context holds, with all that follows it."""
     if not _MAY_BE_FOREIGN.search(text):
         return None
     for pattern in (_STRANGE_SCRIPT, _FOREIGN_PHRASE):
         for match in pattern.finditer(text):
-            if not any(match.group() in context for context in contexts):
+            if not _is_known(match.group(), contexts):
                 return Span(text[match.start() :], match.start(), len(text))
     return None
 

@@ -29,6 +29,11 @@ def is_encodable(text: str) -> bool:
     return _SURROGATE.search(text) is None
 
 
+def encodable(text: str) -> str:
+    """With a question mark for each lone surrogate, so that it can be written."""
+    return text if is_encodable(text) else _SURROGATE.sub("?", text)
+
+
 def fold_width(text: str) -> str:
     """Full-width digits, % and separators as ASCII; every span keeps its place."""
     return text if text.isascii() else text.translate(_DIGITS)

@@ -57,7 +57,8 @@ class GenerateOperator(BaseOperator):
 
         folder, key, config = self._inputs()
         number = str(self.shard["shard"])
-        log_command("generate", "--run", str(folder.root), "--shard", number, "--base-url", str(config.base_url))
+        server = ["--base-url", config.base_url] if config.base_url else []
+        log_command("generate", "--run", str(folder.root), "--shard", number, *server)
         store = context.get("task_state_store")
 
         def show(progress: dict[str, Any]) -> None:

@@ -66,7 +66,16 @@ def plan(run: dict[str, Any]) -> list[dict[str, Any]]:
     write_plan(made, folder, chunks)
     if config.reuse_answers:
         take_over(folder, earlier_runs(folder))
-    log_command("plan", "--chunks", config.chunks, "--keys", "keys.json", "--out", str(folder.root))
+    log_command(
+        "plan",
+        "--chunks",
+        config.chunks,
+        "--keys",
+        "keys.json",
+        "--out",
+        str(folder.root),
+        *config.generation.as_settings(),
+    )
     return [_shard_artifact(run, shard) for shard in made.shards]
 
 
@@ -92,14 +101,19 @@ def validate(run: dict[str, Any]) -> dict[str, Any]:
     missing = missing_chunks(folder)
     if missing and not config.allow_partial:
         raise AirflowFailException(_missing_message(missing))
-    log_command("validate", "--run", str(folder.root), "--out", str(folder.dataset))
+    previous = published_report()
+    log_command(
+        "validate", "--run", str(folder.root), "--questions", config.questions, "--out", str(folder.dataset),
+        *(["--previous", str(previous)] if previous else []),
+        *config.validation.as_settings(),
+    )  # fmt: skip
     dataset = validate_parts(
         [folder.parts],
         read_chunks(folder.chunks),
         folder.dataset,
         config.validation,
         questions=read_questions(config.questions),
-        previous=published_report(),
+        previous=previous,
         progress=folder.progress,
     )
     return {**dataset, "complete": not missing}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from insurance_rag.artifacts import read_json, read_jsonl, write_json
+from insurance_rag.artifacts import read_json, read_jsonl, sha256_file, write_json
 from insurance_rag.config import PromotionConfig
 from insurance_rag.errors import WrongInput
 from insurance_rag.promotion.registry import Registry
@@ -23,6 +24,12 @@ def decide(evaluation_dir: Path, policy: PromotionConfig | None = None, registry
     summary = read_json(evaluation_dir / "summary.json")
     rows = read_jsonl(evaluation_dir / "answers.jsonl")
     shelf = Registry(registry) if registry else None
+    judged_by = {
+        "policy": policy.model_dump(mode="json"),
+        "answers_sha256": sha256_file(evaluation_dir / "answers.jsonl"),
+    }
+    if shelf and (before := _decided_already(evaluation_dir, shelf, judged_by)):
+        return before
     champion = shelf.champion_in(summary) if shelf else None
     champion = champion or policy.champion
     models = list(summary["models"])
@@ -32,15 +39,35 @@ def decide(evaluation_dir: Path, policy: PromotionConfig | None = None, registry
     challengers = [model for model in models if model != champion and model in summary["adapters"]]
     confidence = 1 - (1 - policy.confidence) / max(1, len(challengers))
     of = {model: [row for row in rows if row["model"] == model] for model in models}
-    judged = {model: list(judge(of[model], of[champion], policy, confidence)) for model in challengers}
+    judged = {
+        model: [*_unseen(model, summary), *judge(of[model], of[champion], policy, confidence)] for model in challengers
+    }
     decision = _decision(judged, summary, champion) | {
         "evaluation": str(evaluation_dir.resolve()),
-        "policy": policy.model_dump(mode="json"),
+        **judged_by,
     }
     write_json(evaluation_dir / "decision.json", decision)
     if shelf:
         shelf.record(decision, summary)
     return decision
+
+
+def _unseen(model: str, summary: dict[str, Any]) -> Iterator[Rule]:
+    """Questions about what a model was trained on say nothing of how it answers new ones."""
+    seen = summary.get("seen", {}).get(model)
+    if seen is not None:
+        text = f"{seen} of {summary['questions']} questions are about documents it was trained on"
+        yield Rule("unseen", "fail" if seen else "pass", text)
+
+
+def _decided_already(evaluation_dir: Path, shelf: Registry, judged_by: dict[str, Any]) -> dict[str, Any] | None:
+    """The decision that made the present champion of this very evaluation: held against itself it would be refused."""
+    path = evaluation_dir / "decision.json"
+    before = read_json(path) if path.is_file() else {}
+    champion = shelf.champion or {}
+    promoted = before.get("decision") == "promote" and champion.get("evaluation") == str(evaluation_dir.resolve())
+    same = all(before.get(name) == value for name, value in judged_by.items())
+    return dict(before) if promoted and same else None
 
 
 def _decision(judged: dict[str, list[Rule]], summary: dict[str, Any], champion: str) -> dict[str, Any]:

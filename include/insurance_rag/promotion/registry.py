@@ -47,6 +47,7 @@ class Registry:
 
     def record(self, decision: dict[str, Any], summary: dict[str, Any]) -> None:
         """Keep the judged adapters and the decision; a promoted one becomes the champion, last and atomically."""
+        self.root.mkdir(parents=True, exist_ok=True)
         for adapter in summary["adapters"].values():
             self._keep(Path(adapter["uri"]), adapter["sha256"])
         now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 #: A term that stands in more than one of this many chunks has its scores kept as a column over all chunks.
 FREQUENT = 20
+#: Sums of float32 differ by less than this, whatever their order.
+ROUNDING = 1e-3
 #: Columns kept; 4 bytes a chunk each.
 COLUMNS = 256
 
@@ -36,28 +38,45 @@ class Bm25Retriever(Retriever):
         self._column = lru_cache(maxsize=COLUMNS)(self._spread)
 
     def scores(self, query: str) -> Scores:
-        ids = self._index.get_tokens_ids(tokens.terms([query])[0])
-        if not ids:
-            return np.full(len(self.chunks), -np.inf, dtype=np.float32)
-        rare = [i for i in ids if not self._is_frequent(i)]
-        scores: Scores = self._index.get_scores_from_ids(rare)
-        for i in ids:
-            if self._is_frequent(i):
-                scores += self._column(i)
+        scores, columns = self._parts(query)
+        for column, _ in columns:
+            scores += column
         scores[scores <= 0] = -np.inf
         return scores
+
+    def beating(self, query: str, chunk: int) -> np.ndarray[Any, Any]:
+        """Positions of the chunks that score higher than the one at `chunk`: as by `scores`, several times quicker.
+
+        Only chunks whose rare terms alone come near enough are looked at: frequent ones can lift them no further than
+        the columns' largest values.
+        """
+        scores, columns = self._parts(query)
+        own = max(sum((column[chunk] for column, _ in columns), scores[chunk]), np.float32(0))
+        least = own - sum(largest for _, largest in columns) - ROUNDING
+        near = np.flatnonzero(scores > least) if least > 0 else np.arange(len(scores))
+        found = scores[near]
+        for column, _ in columns:
+            found += column[near]
+        return near[found > own]
+
+    def _parts(self, query: str) -> tuple[Scores, list[tuple[Scores, float]]]:
+        """The scores of the rare terms; of the frequent ones the columns to be added, and their largest values."""
+        ids = self._index.get_tokens_ids(tokens.terms([query])[0])
+        rare = [i for i in ids if not self._is_frequent(i)]
+        scores = self._index.get_scores_from_ids(rare) if ids else np.zeros(len(self.chunks), dtype=np.float32)
+        return scores, [self._column(i) for i in ids if self._is_frequent(i)]
 
     def _is_frequent(self, term: int) -> bool:
         """Whether adding a whole column is quicker than adding the term's postings one by one."""
         starts = self._index.scores["indptr"]
         return int(starts[term + 1] - starts[term]) * FREQUENT > len(self.chunks)
 
-    def _spread(self, term: int) -> Scores:
+    def _spread(self, term: int) -> tuple[Scores, float]:
         posted = self._index.scores
         span = slice(posted["indptr"][term], posted["indptr"][term + 1])
         column = np.zeros(len(self.chunks), dtype=np.float32)
         column[posted["indices"][span]] = posted["data"][span]
-        return column
+        return column, float(column.max())
 
 
 def _load(folder: Path | None) -> Any:

@@ -8,10 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from insurance_rag.artifacts import read_json, sha256_file
+from insurance_rag.artifacts import model_identity, read_json, sha256_file, sha256_text
 from insurance_rag.config import TrainingConfig
 from insurance_rag.errors import WrongInput
-from insurance_rag.formats import PLAIN_CLAUSE_CHARACTERS, RAG_FILE_EOS, merged_prompt, plain_prompt, rag_prompt
+from insurance_rag.formats import (
+    ANSWER_HEADING,
+    PLAIN_CLAUSE_CHARACTERS,
+    RAG_FILE_EOS,
+    merged_prompt,
+    plain_prompt,
+    rag_prompt,
+)
 from insurance_rag.korean import sentences
 
 #: The dataset folder's file for each version.
@@ -44,9 +51,16 @@ def heldout_file(dataset: Path) -> Path | None:
     return path if path.is_file() else None
 
 
+def heldout_documents(dataset: Path) -> list[str] | None:
+    """Documents that the dataset's report says no row was drawn from; None where there is no report."""
+    path = dataset / "report.json"
+    report = read_json(path) if path.is_file() else {}
+    return report.get("split", {}).get("documents") if isinstance(report, dict) else None
+
+
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """Rows of a JSON array or of JSON lines; WrongInput lists every row without a prompt or an answer."""
-    rows = _parse(path)
+    rows = [_split_text(row) for row in _parse(path)]
     problems = [] if rows else [f"{path}: holds no rows"]
     for number, row in enumerate(rows, 1):
         lacking = [
@@ -59,6 +73,19 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     if problems:
         raise WrongInput(problems[:20] + [f"... and {len(problems) - 20} more"] * (len(problems) > 20))
     return rows
+
+
+def read_heldout(path: Path) -> list[dict[str, Any]]:
+    """As `read_rows`, but there may be none: without evaluation questions nothing is held out."""
+    return read_rows(path) if _parse(path) else []
+
+
+def _split_text(row: Any) -> Any:
+    """A row of formatted text alone, as the published files have them, cut where the answer begins."""
+    if not isinstance(row, dict) or "prompt" in row or not isinstance(row.get("text"), str):
+        return row
+    prompt, heading, completion = row["text"].rpartition(ANSWER_HEADING)
+    return {**row, "prompt": prompt + heading, "completion": completion} if heading else row
 
 
 def _parse(path: Path) -> list[Any]:
@@ -134,10 +161,9 @@ def _cut_context(row: dict[str, Any], tokenizer: Any, over: int) -> list[int] | 
     return None
 
 
-def fingerprint(config: TrainingConfig, dataset: Path, base: str, revision: str | None) -> str:
-    """Identity of a training: the same one resumes, another one starts afresh."""
-    from insurance_rag.artifacts import sha256_text
-
+def fingerprint(config: TrainingConfig, files: Sequence[Path | None], base: str, revision: str | None) -> str:
+    """Identity of a training on these rows, held-out ones included: the same one resumes, another starts afresh."""
+    digests = [sha256_file(path) if path else "" for path in files]
     # Where and how fast it runs may change between a run and its resumption; what it learns may not.
     settings = config.model_dump(mode="json", exclude={"memory", "report_to", "log_every", "save_every", "compile"})
-    return sha256_text(json.dumps(settings, sort_keys=True), sha256_file(dataset), base, revision or "")[:16]
+    return sha256_text(json.dumps(settings, sort_keys=True), *digests, model_identity(base), revision or "")[:16]

@@ -46,7 +46,8 @@ def load_tokenizer(base_model: str, revision: str | None = None) -> Any:
 
 
 def find_device() -> Device:
-    """The GPU of this process, or the CPU with the memory that is free."""
+    """The GPU of this process, or the CPU with the memory that can be had."""
+    import psutil
     import torch
 
     count = int(os.environ.get("WORLD_SIZE", "1"))
@@ -55,8 +56,8 @@ def find_device() -> Device:
         properties = torch.cuda.get_device_properties(index)
         free = torch.cuda.mem_get_info(index)[0] / GIB
         return Device("cuda", properties.name, free, (properties.major, properties.minor), count)
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / GIB
-    return Device("cpu", "CPU", free, count=count)
+    # Not what is unused: the page cache is given back when memory is wanted.
+    return Device("cpu", "CPU", psutil.virtual_memory().available / GIB, count=count)
 
 
 def load_base(base_model: str, config: TrainingConfig, plan: Plan, revision: str | None = None) -> Any:

@@ -18,6 +18,7 @@ from insurance_rag.training.data import (
     encode_rows,
     fingerprint,
     heldout_file,
+    read_heldout,
     read_rows,
 )
 from insurance_rag.training.memory import GIB, HEADROOM, Device, Plan, Shape, make_plan, shape_of
@@ -58,12 +59,14 @@ def prepare(config: TrainingConfig, dataset: Path, base_model: str, out: Path, h
     path = dataset_file(dataset, config.version)
     held = heldout or heldout_file(dataset)
     rows = attempt(read_rows, path)
-    held_rows = attempt(read_rows, held) if held else []
+    held_rows = (attempt(read_heldout, held) if held else None) or []
     model_config = attempt(_base_config, base_model, config.base_revision)
     revision = getattr(model_config, "_commit_hash", None)
     tokenizer = attempt(load_tokenizer, base_model, revision) if model_config else None
     device = find_device()
     problems += _device_problems(config, device) + _package_problems(config)
+    if config.early_stopping and not (held_rows and config.eval_every):
+        problems.append("early_stopping needs held-out rows and eval_every: validate with --questions, or leave it out")
     attempt(_writable, out)
     encoded = held_encoded = Rows()
     if rows and tokenizer:
@@ -80,7 +83,7 @@ def prepare(config: TrainingConfig, dataset: Path, base_model: str, out: Path, h
         raise WrongInput(problems)
     return Job(
         config, plan, device, tokenizer, encoded, held_encoded, path, base_model, revision,
-        fingerprint(config, path, base_model, revision),
+        fingerprint(config, [path, held], base_model, revision),
     )  # fmt: skip
 
 

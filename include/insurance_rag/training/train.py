@@ -13,6 +13,7 @@ from insurance_rag.artifacts import artifact, read_json, sha256_file, write_json
 from insurance_rag.config import TrainingConfig
 from insurance_rag.errors import Interrupted
 from insurance_rag.progress import Progress
+from insurance_rag.training.data import heldout_documents
 from insurance_rag.training.preflight import Job, prepare
 
 log = logging.getLogger(__name__)
@@ -111,6 +112,7 @@ def _save(trainer: Any, job: Job, out: Path, figures: dict[str, Any]) -> dict[st
             "uri": str(job.dataset.resolve()),
             "sha256": sha256_file(job.dataset),
             "rows": len(job.rows.encoded),
+            "heldout_documents": heldout_documents(job.dataset.parent),
         },
         "rows_context_cut": job.rows.context_cut,
         "rows_left_out": job.rows.left_out,

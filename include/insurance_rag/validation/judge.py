@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from insurance_rag.config import ValidationConfig
 from insurance_rag.generation.mend import Judge
 from insurance_rag.generation.teacher import Pair
+from insurance_rag.korean.text import clean
 from insurance_rag.records import Chunk
 from insurance_rag.validation.rows import parse_row
 from insurance_rag.validation.rules import MENDABLE, RULES, Clause, Context
@@ -18,7 +19,7 @@ def row_judge(config: ValidationConfig | None = None) -> Judge:
     names = [name for name in config.rules if name in MENDABLE]
 
     def judge(chunk: Chunk, pairs: Sequence[Pair]) -> list[tuple[str, str] | None]:
-        context = Context(config, {chunk.chunk_id: Clause(chunk.text)})
+        context = Context(config, {chunk.chunk_id: Clause(clean(chunk.text))})
         return [_fault(chunk, pair, names, context) for pair in pairs]
 
     return judge

@@ -27,18 +27,18 @@ class Ranker:
     """Ranks clauses for questions. Clauses of the same words count as one: any of them is the right one."""
 
     def __init__(self, chunks: Sequence[Chunk], cache: Path) -> None:
-        from insurance_rag.retrieval import build_retriever
+        from insurance_rag.retrieval.bm25 import Bm25Retriever
 
-        self._retriever = build_retriever("bm25", chunks, cache)
+        self._retriever = Bm25Retriever(chunks, cache)
         self._at = {chunk.chunk_id: i for i, chunk in enumerate(chunks)}
         texts: dict[str, int] = {}
         self._text = np.array([texts.setdefault(squeeze(chunk.text), len(texts)) for chunk in chunks])
 
     def rank(self, question: str, chunk_id: str) -> int:
         """1 is first; a clause without any match comes last."""
-        scores = self._retriever.scores(question)
         own = self._at[chunk_id]
-        return 1 + int(np.count_nonzero((scores > scores[own]) & (self._text != self._text[own])))
+        before = self._retriever.beating(question, own)
+        return 1 + int(np.count_nonzero(self._text[before] != self._text[own]))
 
 
 def rank_rows(

@@ -117,7 +117,9 @@ def _lines(path: Path, *, in_array: bool) -> Iterator[list[bytes]]:
             last = text
             if in_array and text == b"]":
                 continue
-            block.append(text.rstrip(b",") if in_array else text)
+            if in_array:
+                text = text[:-1] if text.endswith(b"}]") else text.rstrip(b",")  # the array may end on a row's line
+            block.append(text)
             if len(block) == BLOCK_ROWS:
                 yield block
                 block = []
@@ -132,7 +134,7 @@ def parse_row(raw: bytes | Any, max_characters: int) -> Row:
     if isinstance(raw, bytes):
         try:
             raw = json.loads(raw)
-        except ValueError as e:  # JSON and UTF-8 errors both
+        except (ValueError, RecursionError) as e:  # of JSON and of UTF-8; nested beyond what can be read
             return Row(problem=f"cannot be read: {e}")
     if not isinstance(raw, dict):
         return Row(problem=f"is {_kind(raw)}, not an object")

@@ -20,6 +20,7 @@ from insurance_rag.dataset.contexts import product
 from insurance_rag.dataset.funnel import render_funnel
 from insurance_rag.dataset.hub import push_to_hub
 from insurance_rag.errors import WrongInput
+from insurance_rag.korean.text import clean
 from insurance_rag.progress import Progress
 from insurance_rag.records import Chunk, Question
 from insurance_rag.validation.check import KEPT, Job, Table, check_blocks, check_rules
@@ -52,8 +53,13 @@ def validate_parts(
     check_rules(config)
     files = find_parts(parts)
     before = read_report(previous) if previous else None
-    known = {chunk.chunk_id: chunk for chunk in chunks or []}
-    split = make_split(list(known.values()), questions, config) if questions and known else Split()
+    if questions and not chunks:
+        raise WrongInput("questions hold out the documents of their clauses: give --chunks, the clauses, with them")
+    # As the rows are cleaned: a soft hyphen or decomposed Hangul in a clause is no difference.
+    known = {chunk.chunk_id: chunk.model_copy(update={"text": clean(chunk.text)}) for chunk in chunks or []}
+    if questions and "leak" not in config.rules:
+        config = config.model_copy(update={"rules": (*config.rules, "leak")})
+    split = make_split(list(known.values()), questions, config) if questions else Split()
     texts = None if chunks is None else {i: chunk.text for i, chunk in known.items()}
     with contextlib.closing(Table(out, texts)) as table:
         judge_rows(table, files, Job(config, texts, split.leaking, split.questions), known, progress)

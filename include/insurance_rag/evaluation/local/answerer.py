@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 
+from insurance_rag.artifacts import model_identity
 from insurance_rag.config import DecodingConfig, EvaluationConfig
 from insurance_rag.errors import OutOfMemory, WrongInput
 from insurance_rag.evaluation.local.generate_decode import generate_batch
 from insurance_rag.evaluation.local.lora import WideLora, is_plain, read_adapter_config
-from insurance_rag.evaluation.local.model import fingerprint, load_base, load_tokenizer
+from insurance_rag.evaluation.local.model import Trained, load_base, load_tokenizer
 from insurance_rag.evaluation.local.sampling import StopRule, uniform_noise
 from insurance_rag.evaluation.local.static_decode import StaticDecoder, supports
 from insurance_rag.evaluation.prompts import Ask, Reply
@@ -35,15 +36,15 @@ class LocalAnswerer:
         if odd:
             raise WrongInput(odd)
         self.config = config
-        self.tokenizer = load_tokenizer(base_model)
-        self.model, self.precision = load_base(base_model, config.precision)
+        trained = Trained.of(adapters)
+        self.tokenizer = load_tokenizer(base_model, trained.revision)
+        self.model, self.precision = load_base(base_model, config.precision, trained)
         self.lora = WideLora(self.model, adapters) if adapters else None
         self.static = config.engine == "static" or (config.engine == "auto" and supports(self.model.config))
         if config.engine == "static" and not supports(self.model.config):
             raise WrongInput(f"engine static: does not cover {self.model.config.model_type}; use auto or generate")
-        base = fingerprint(base_model)
-        self.identities = {"Base": f"{base} {self.precision}"}
-        self.identities |= {name: f"{base} {self.precision} {fingerprint(str(d))}" for name, d in adapters.items()}
+        base = f"{model_identity(base_model)} {self.precision} {trained}"
+        self.identities = {"Base": base} | {name: f"{base} {model_identity(str(d))}" for name, d in adapters.items()}
 
     def __enter__(self) -> LocalAnswerer:
         return self

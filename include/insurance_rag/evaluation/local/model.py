@@ -2,64 +2,77 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from insurance_rag.artifacts import sha256_text
+from insurance_rag.artifacts import read_json
 from insurance_rag.errors import WrongInput
 
 
-def load_tokenizer(name: str) -> Any:
+def load_tokenizer(name: str, revision: str | None = None) -> Any:
     try:
-        return AutoTokenizer.from_pretrained(name)
+        return AutoTokenizer.from_pretrained(name, revision=revision)
     except (OSError, ValueError) as e:
         raise WrongInput(f"base model {name}: its tokenizer cannot be loaded ({e})") from e
 
 
-def load_base(name: str, precision: str) -> tuple[Any, str]:
-    """The base model in evaluation mode and the precision it was given (`auto` is decided here).
+@dataclass(frozen=True)
+class Trained:
+    """The base as adapters knew it while they trained; the defaults where their folders do not say."""
+
+    quantized: bool = True
+    double_quantization: bool = True
+    revision: str | None = None
+
+    @classmethod
+    def of(cls, adapters: Mapping[str, Path]) -> Trained:
+        """By the adapters' training.json. WrongInput where they differ: one base in memory serves them all."""
+        told: dict[Trained, list[str]] = {}
+        for name, folder in adapters.items():
+            if (path := folder / "training.json").is_file():
+                known = read_json(path)
+                quantized = known["settings"]["quantization"] != "none"
+                double = quantized and bool(known["plan"]["double_quantization"])
+                told.setdefault(cls(quantized, double, known["base_revision"]), []).append(name)
+        if len(told) > 1:
+            apart = "; ".join(f"{', '.join(names)}: {trained}" for trained, names in told.items())
+            raise WrongInput(f"the adapters were trained on different bases, evaluate them apart ({apart})")
+        return next(iter(told), cls())
+
+
+def load_base(name: str, precision: str, trained: Trained | None = None) -> tuple[Any, str]:
+    """The base model in evaluation mode and the precision it was given (`auto` is decided here, as `trained`).
 
     nf4-dequantized quantises to NF4 and back: the very values an adapter was trained on, as plain 16-bit (CPU: 32-bit)
     weights. Nothing of bitsandbytes remains at work, so neither does its faulty repacking on CPUs with avx512_bf16.
     """
-    cuda = torch.cuda.is_available()
+    cuda, trained = torch.cuda.is_available(), trained or Trained()
     try:
-        config = AutoConfig.from_pretrained(name)
-        if precision == "auto":
+        config = AutoConfig.from_pretrained(name, revision=trained.revision)
+        if precision == "auto" and not trained.quantized:
+            precision = "bf16" if cuda else "fp32"
+        elif precision == "auto":
             precision = "nf4-dequantized" if not cuda or _fits(config) else "nf4"
         dtype = torch.bfloat16 if (cuda and precision != "fp32") or precision == "bf16" else torch.float32
         options: dict[str, Any] = {"dtype": dtype, "attn_implementation": "sdpa"}
         if precision == "nf4":
-            options["quantization_config"] = _nf4_settings(dtype)
+            options["quantization_config"] = _nf4_settings(dtype, trained.double_quantization)
+        options["revision"] = trained.revision
         model = AutoModelForCausalLM.from_pretrained(name, device_map={"": 0 if cuda else "cpu"}, **options)
     except (OSError, ValueError) as e:
         raise WrongInput(
             f"base model {name}: cannot be loaded ({e}); want a Hugging Face name or a local folder"
         ) from e
     if precision == "nf4-dequantized":
-        _round_to_nf4(model)
+        _round_to_nf4(model, trained.double_quantization)
     elif precision == "nf4" and not cuda:
         _keep_cpu_layout(model)
     return model.eval(), precision
-
-
-def fingerprint(name: str) -> str:
-    """Who a model or adapter is: the files of a local folder by name, size and time, else the name itself.
-
-    Weights are not read for this: hashing 16 GB would cost more than answering a question.
-    """
-    folder = Path(name)
-    if not folder.is_dir():
-        return name
-    config = (
-        hashlib.sha256((folder / "config.json").read_bytes()).hexdigest() if (folder / "config.json").exists() else ""
-    )
-    files = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.glob("*.safetensors"))]
-    return sha256_text(config, str(files))
 
 
 def _fits(config: Any) -> bool:
@@ -70,15 +83,15 @@ def _fits(config: Any) -> bool:
     return bool(2 * parameters < free / 2)
 
 
-def _nf4_settings(dtype: torch.dtype) -> Any:
+def _nf4_settings(dtype: torch.dtype, double: bool) -> Any:
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=double, bnb_4bit_compute_dtype=dtype
     )
 
 
-def _round_to_nf4(model: Any) -> None:
+def _round_to_nf4(model: Any, double: bool) -> None:
     """Replace the weights that QLoRA would quantise (every linear layer but the head) by their NF4 values."""
     import bitsandbytes.functional as bnb
 
@@ -86,7 +99,7 @@ def _round_to_nf4(model: Any) -> None:
     for module in model.modules():
         if isinstance(module, torch.nn.Linear) and module is not head:
             weight = module.weight.data
-            packed, state = bnb.quantize_4bit(weight, blocksize=64, quant_type="nf4", compress_statistics=True)
+            packed, state = bnb.quantize_4bit(weight, blocksize=64, quant_type="nf4", compress_statistics=double)
             module.weight.data = bnb.dequantize_4bit(packed, state).to(weight.dtype)
 
 

@@ -66,7 +66,8 @@ class StopRule:
 
     def text(self, tokens: Sequence[int]) -> str:
         """The answer as generated, up to and with the first stop string."""
-        text: str = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        # The limit of new tokens may fall between the bytes of a syllable.
+        text = str(self.tokenizer.decode(tokens, skip_special_tokens=True)).rstrip("\ufffd")
         stop = first_stop(text, self.decoding.stop_strings)
         return text if stop is None else text[: stop[0] + len(stop[1])]
 

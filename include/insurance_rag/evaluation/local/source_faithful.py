@@ -13,10 +13,11 @@ from typing import Any
 
 import torch
 
+from insurance_rag.artifacts import model_identity, sha256_text
 from insurance_rag.config import DecodingConfig
-from insurance_rag.evaluation.local.model import fingerprint, load_base, load_tokenizer
+from insurance_rag.evaluation.local.model import load_base, load_tokenizer
 from insurance_rag.evaluation.local.sampling import StopRule
-from insurance_rag.evaluation.prompts import Ask, Reply
+from insurance_rag.evaluation.prompts import Ask, Reply, check_prompt_penalty
 
 
 class SourceFaithfulAnswerer:
@@ -25,8 +26,8 @@ class SourceFaithfulAnswerer:
     def __init__(self, base_model: str, adapters: Mapping[str, Path]) -> None:
         self.base_model, self.adapters = base_model, adapters
         self.tokenizer = load_tokenizer(base_model)
-        base = f"{fingerprint(base_model)} merged into nf4"
-        self.identities = {"Base": base} | {name: f"{base} {fingerprint(str(d))}" for name, d in adapters.items()}
+        base = f"{model_identity(base_model)} merged into nf4"
+        self.identities = {"Base": base} | {name: f"{base} {model_identity(str(d))}" for name, d in adapters.items()}
 
     def __enter__(self) -> SourceFaithfulAnswerer:
         return self
@@ -44,12 +45,13 @@ class SourceFaithfulAnswerer:
         return len(self.tokenizer(text)["input_ids"])
 
     def answer(self, asks: Sequence[Ask], decoding: DecodingConfig, on_reply: Callable[[Ask, Reply], None]) -> None:
+        check_prompt_penalty("the source's way", decoding)
         for name in dict.fromkeys(ask.model for ask in asks):
             model = self._load(name)
             rule = StopRule(self.tokenizer, frozenset({self.tokenizer.eos_token_id}), decoding)
             for ask in asks:
                 if ask.model == name:
-                    on_reply(ask, self._one(model, ask.prompt, decoding, rule))
+                    on_reply(ask, self._one(model, ask, decoding, rule))
             del model
             gc.collect()
             if torch.cuda.is_available():
@@ -64,8 +66,9 @@ class SourceFaithfulAnswerer:
         return model.eval()
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
-    def _one(self, model: Any, prompt: str, decoding: DecodingConfig, rule: StopRule) -> Reply:
-        inputs = self.tokenizer(prompt, return_tensors="pt", return_token_type_ids=False).to(model.device)
+    def _one(self, model: Any, ask: Ask, decoding: DecodingConfig, rule: StopRule) -> Reply:
+        inputs = self.tokenizer(ask.prompt, return_tensors="pt", return_token_type_ids=False).to(model.device)
+        torch.manual_seed(int(sha256_text(ask.noise_identity, str(decoding.seed))[:15], 16))  # whatever came before
         sampling = {"do_sample": True, "temperature": decoding.temperature, "top_p": decoding.top_p}
         started = time.perf_counter()
         made = model.generate(
