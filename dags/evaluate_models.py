@@ -15,13 +15,13 @@ from insurance_rag.orchestration.commands import evaluate_argv
 from insurance_rag.orchestration.flows import step
 from insurance_rag.orchestration.form import trigger_form
 from insurance_rag.orchestration.gpu_job import gpu_job
-from insurance_rag.orchestration.settings import DAG_DEFAULTS, MODEL_FIELDS
+from insurance_rag.orchestration.settings import DAG_DEFAULTS, MODEL_FIELDS, form_defaults
 
 
 @dag(
     schedule=[ADAPTERS],
     doc_md=__doc__,
-    params=trigger_form(RunConfig, MODEL_FIELDS, question_limit=None),
+    params=trigger_form(RunConfig, MODEL_FIELDS, **{**form_defaults(), "question_limit": None}),
     tags=["insurance-rag", "evaluation"],
     deadline=late_after(hours=12),
     **DAG_DEFAULTS,

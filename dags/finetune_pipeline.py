@@ -23,13 +23,13 @@ from insurance_rag.orchestration.commands import evaluate_argv, pretrain_argv, t
 from insurance_rag.orchestration.flows import make_dataset, step
 from insurance_rag.orchestration.form import trigger_form
 from insurance_rag.orchestration.gpu_job import gpu_job
-from insurance_rag.orchestration.settings import DAG_DEFAULTS, default_keys
+from insurance_rag.orchestration.settings import DAG_DEFAULTS, form_defaults
 
 
 @dag(
     schedule=[QA_DATASET],
     doc_md=__doc__,
-    params=trigger_form(RunConfig, keys=default_keys()),
+    params=trigger_form(RunConfig, **form_defaults()),
     tags=["insurance-rag", "training"],
     deadline=late_after(hours=24),
     **DAG_DEFAULTS,

@@ -1,7 +1,8 @@
 """Keep the dataset fresh: ask only for the clauses that are new or changed, and publish what a person approved.
 
-Runs weekly ($REFRESH_SCHEDULE) or by hand; a backfill over dates pays for nothing twice. Where nothing changed, nothing
-is published. The approval shows counts, drops and samples; without an answer in three days it is a rejection.
+Runs weekly ($REFRESH_SCHEDULE) or by hand; a backfill over dates (one run at a time) pays for nothing twice. Where
+nothing changed, nothing is published. The approval shows counts, drops and samples; without an answer in three days it
+is a rejection.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from insurance_rag.orchestration.settings import (
     ASKED_AGAIN,
     DAG_DEFAULTS,
     DATASET_FIELDS,
-    default_keys,
+    form_defaults,
     refresh_schedule,
 )
 
@@ -29,7 +30,7 @@ from insurance_rag.orchestration.settings import (
 @dag(
     schedule=refresh_schedule(),
     doc_md=__doc__,
-    params=trigger_form(RunConfig, DATASET_FIELDS, keys=default_keys()),
+    params=trigger_form(RunConfig, DATASET_FIELDS, **form_defaults()),
     user_defined_macros={"review_text": review_text},
     tags=["insurance-rag", "dataset"],
     deadline=late_after(hours=84),

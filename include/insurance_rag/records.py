@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 QuestionType = Literal["fact", "scenario", "easy", "unanswerable"]
 GENERATED_TYPES: tuple[QuestionType, ...] = ("fact", "scenario", "easy")
@@ -50,6 +50,16 @@ class ApiKey(Record):
     rpm: int | None = Field(default=None, gt=0, description="requests a minute of the project")
     tpm: int | None = Field(default=None, gt=0, description="input tokens a minute of the project")
     rpd: int | None = Field(default=None, gt=0, description="requests a day of the project")
+
+    @field_validator("key", mode="before")
+    @classmethod
+    def _fits_a_header(cls, key: Any) -> Any:
+        """Without the newline that secret stores add; what no header can carry would be printed by the HTTP client."""
+        if not isinstance(key, str):
+            return key
+        if not (key := key.strip()).isascii() or not key.isprintable():
+            raise ValueError("the key holds characters no header can carry")
+        return key
 
     @property
     def pool(self) -> str:

@@ -108,4 +108,6 @@ def test_one_changed_clause_is_one_call_and_none_publishes_nothing(
     assert simulator.stats()["calls"] == calls + 1, airflow.explain(DAG, changed)
     assert airflow.states(DAG, changed)["approve"] == "skipped"
     assert airflow.states(DAG, changed)["publish"] == "success" and len(events(airflow)) == 2
-    assert events(airflow)[-1]["extra"]["settings"]["dataset"].endswith("/dataset")
+    settings = events(airflow)[-1]["extra"]["settings"]
+    assert settings["dataset"].endswith("/dataset")
+    assert (settings["chunks"], settings["questions"]) == (conf["chunks"], conf["questions"])

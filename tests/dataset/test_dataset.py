@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet
 import pytest
 import yaml
 from tests.validation.helpers import CLAUSE, chunk, read_rows, row, with_dataset, write_part
@@ -224,3 +225,10 @@ def test_a_failed_upload_says_what_to_do(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(WrongInput, match="HF_TOKEN"):
         hub.push_to_hub(tmp_path, "someone/data")
+
+
+def test_no_held_out_rows_are_files_that_open(tmp_path: Path) -> None:
+    part = write_part(tmp_path / "p.json", generated())
+    validate_parts([part], clauses(), tmp_path / "out", with_dataset())
+    assert read_rows(tmp_path / "out/heldout.json") == []
+    assert pyarrow.parquet.read_table(tmp_path / "out/parquet/heldout.parquet").num_rows == 0

@@ -69,7 +69,7 @@ def test_a_server_answers_and_is_asked_again_after_a_fault(tmp_path: Path) -> No
         with pytest.raises(WrongInput, match="does not serve v9; it serves Base, v1"):
             ServerAnswerer("served", {"v9": folder}, config)
     with pytest.raises(Unavailable, match="is the server up"):
-        ServerAnswerer(["Base"], config)
+        ServerAnswerer("served", {}, config)
 
 
 def test_a_judge_must_quote_and_rubbish_is_counted(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from tests.evaluation.parrot import QUESTIONS, Parrot, evaluate_with
 from tests.evaluation.tiny import make_adapter, make_base
 
-from insurance_rag.artifacts import read_json, read_jsonl
+from insurance_rag.artifacts import read_json, read_jsonl, write_json
 from insurance_rag.chunks import read_chunks, read_questions
 from insurance_rag.cli import main
 from insurance_rag.config import DecodingConfig, EvaluationConfig
@@ -21,7 +22,9 @@ from insurance_rag.errors import WrongInput
 from insurance_rag.evaluation import evaluate
 from insurance_rag.evaluation import run as evaluation_run
 from insurance_rag.evaluation import sweep as evaluation_sweep
+from insurance_rag.evaluation.local.model import Trained
 from insurance_rag.evaluation.prompts import fit_clauses
+from insurance_rag.evaluation.run import seen_questions
 from insurance_rag.evaluation.sweep import sweep
 from insurance_rag.formats import rag_prompt
 
@@ -191,3 +194,41 @@ def test_the_commands_evaluate_and_sweep(
     assert main(["evaluate", *shared, "--out", str(out), "--labels", str(tmp_path / "none.csv")]) == 2
     assert main(["sweep", *shared, "--out", str(tmp_path / "sweep")]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["best"]["Base"]
+
+
+def test_the_base_is_held_as_the_adapters_knew_it(adapter: Path, tmp_path: Path) -> None:
+    folders = {}
+    for name, (quantization, double) in {"a": ("nf4", False), "b": ("none", False)}.items():
+        folders[name] = tmp_path / name
+        shutil.copytree(adapter, folders[name])
+        facts = {"settings": {"quantization": quantization}, "plan": {"double_quantization": double}}
+        write_json(folders[name] / "training.json", {**facts, "base_revision": None})
+    assert Trained.of({"a": folders["a"]}) == Trained(quantized=True, double_quantization=False)
+    assert Trained.of({"b": folders["b"]}) == Trained(quantized=False, double_quantization=False)
+    assert Trained.of({"v1": adapter}) == Trained()
+    with pytest.raises(WrongInput, match="trained on different bases, evaluate them apart"):
+        Trained.of(folders)
+
+
+def test_questions_about_what_an_adapter_was_trained_on_are_counted(tmp_path: Path) -> None:
+    chunks, questions = read_chunks("sample"), read_questions("sample")[:4]
+    sources = {c.chunk_id: c.metadata.source for c in chunks}
+    about = sorted({sources[i] for q in questions for i in q.gold_chunk_ids})
+    write_json(tmp_path / "clean" / "training.json", {"dataset": {"heldout_documents": about}})
+    write_json(tmp_path / "leaky" / "training.json", {"dataset": {"heldout_documents": []}})
+    (tmp_path / "unknown").mkdir()
+    folders = {name: tmp_path / name for name in ("clean", "leaky", "unknown")}
+    answerable = sum(bool(q.gold_chunk_ids) for q in questions)
+    assert seen_questions(questions, chunks, folders) == {"clean": 0, "leaky": answerable}
+
+
+def test_no_room_for_a_clause_is_said_at_once(base: Path, adapter: Path, tmp_path: Path) -> None:
+    arguments = (read_questions("sample")[:1], read_chunks("sample"), str(base), {"v1": adapter})
+    with pytest.raises(WrongInput, match="no room for a clause"):
+        evaluate(*arguments, DecodingConfig(max_new_tokens=100_000), tmp_path)
+
+
+def test_a_sweep_needs_a_local_model(base: Path, adapter: Path, tmp_path: Path) -> None:
+    config = EvaluationConfig(server="http://127.0.0.1:9")
+    with pytest.raises(WrongInput, match="which needs a local model"):
+        sweep(read_questions("sample")[:1], read_chunks("sample"), str(base), {"v1": adapter}, tmp_path, config)

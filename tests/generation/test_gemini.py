@@ -86,7 +86,7 @@ def failed(status: str, reason: str | None = None) -> dict[str, Any]:
         (500, failed("INTERNAL"), Unavailable),
         (502, None, Unavailable),
         (503, failed("UNAVAILABLE"), Unavailable),
-        (302, None, Unavailable),
+        (302, None, WrongInput),
     ],
 )
 def test_other_errors(status: int, body: Any, kind: type[Exception]) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tests.generation.runs import journal_keys, keys, planned
+from tests.generation.runs import journal_keys, keys, planned, rows
 
-from insurance_rag.errors import Incomplete, WrongInput
+from insurance_rag.errors import Incomplete, KeyRejected, WrongInput
 from insurance_rag.generation import generate_shard
 
 PAIR = {"type": "fact", "question": "얼마인가요?", "answer": "3만원입니다.", "evidence": ""}
@@ -74,3 +74,51 @@ def test_an_html_page_with_status_200_is_a_passing_fault(tmp_path: Path) -> None
         run, config = planned(tmp_path, sim, 3, keys(1))
         part = generate_shard(run, 1, keys(1)[0], config)
     assert (part["faults"], part["quarantined"]) == (1, 0)
+
+
+PROSE = {"candidates": [{"content": {"parts": [{"text": "물론입니다! 다음과 같습니다."}]}, "finishReason": "STOP"}]}
+
+
+@pytest.mark.parametrize("later", [(400, FAULT), (200, PROSE)], ids=["refused", "unreadable"])
+def test_a_server_that_turns_odd_sets_the_rest_of_the_clauses_not_aside(
+    tmp_path: Path, later: tuple[int, object]
+) -> None:
+    with server((200, ANSWER), (200, ANSWER), later) as sim:
+        run, config = planned(tmp_path, sim, 30, keys(1), max_retries=0)
+        with pytest.raises(WrongInput, match=r"clauses in a row .*check the teacher's settings, then run this again"):
+            generate_shard(run, 1, keys(1)[0], config)
+    assert len(journal_keys(run)) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "message"),
+    [
+        (402, KeyRejected, "402: no"),
+        (451, WrongInput, "answers 451"),
+        (302, WrongInput, "a redirection; give the address it leads to"),
+    ],
+)
+def test_what_concerns_the_account_or_the_address_sets_no_clause_aside(
+    tmp_path: Path, status: int, kind: type[Exception], message: str
+) -> None:
+    with server((status, {"error": {"code": status, "message": "no"}})) as sim:
+        run, config = planned(tmp_path, sim, 5, keys(1))
+        with pytest.raises(kind, match=message):
+            generate_shard(run, 1, keys(1)[0], config)
+    assert journal_keys(run) == []
+
+
+def test_an_address_without_a_scheme_is_no_outage(tmp_path: Path) -> None:
+    with server((200, ANSWER)) as sim:
+        run, config = planned(tmp_path, sim, 2, keys(1))
+    with pytest.raises(WrongInput, match=r"base_url '127.0.0.1:9': want http://HOST"):
+        generate_shard(run, 1, keys(1)[0], config.model_copy(update={"base_url": "127.0.0.1:9"}))
+
+
+def test_half_a_surrogate_pair_in_an_answer_is_a_question_mark(tmp_path: Path) -> None:
+    pair = json.dumps([{**PAIR, "answer": PAIR["answer"] + "@"}]).replace("@", "\\ud83d")
+    body = {"candidates": [{"content": {"parts": [{"text": pair}]}, "finishReason": "STOP"}]}
+    with server((200, body)) as sim:
+        run, config = planned(tmp_path, sim, 2, keys(1))
+        assert generate_shard(run, 1, keys(1)[0], config)["rows"] == 2
+    assert rows(run)[0]["output"].endswith("?")

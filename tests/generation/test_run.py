@@ -8,9 +8,9 @@ from tests.generation.runs import answered, chunks, journal_keys, keys, planned,
 
 from insurance_rag.artifacts import manifest_path, read_json
 from insurance_rag.errors import Incomplete, QuotaExhausted, WrongInput
-from insurance_rag.generation import generate_run, generate_shard, missing_chunks
+from insurance_rag.generation import generate_run, generate_shard, missing_chunks, write_open_parts
 from insurance_rag.records import ApiKey
-from insurance_rag.shards import plan_leftover, read_plan
+from insurance_rag.shards import plan_leftover, read_plan, take_over
 from insurance_rag.shards.plan import prove
 from insurance_rag.simulator import running_simulator
 
@@ -132,3 +132,30 @@ def test_a_mended_key_goes_on_where_it_stopped(tmp_path: Path) -> None:
         mended = [ApiKey.model_validate({"id": "k1", "key": "fresh"})]
         assert generate_run(run, mended, config)["chunks"] == 6
     assert json.loads(run.books.read_text())["total"]["answers"] == 6
+
+
+def test_keys_that_die_one_after_the_other_end_the_run(tmp_path: Path) -> None:
+    """A key that was dead is not taken for a healthy one because its shard was opened again."""
+    with running_simulator(**FAST, quotas={"p1": {"rpd": 9}}, projects={"secret-1": "p1"},
+                           key_states={"secret-2": "invalid"}) as sim:  # fmt: skip
+        run, config = planned(tmp_path, sim, 14, keys(2))
+        with pytest.raises(QuotaExhausted, match="5 chunks are missing"):
+            generate_run(run, keys(2), config)
+        assert sim.stats()["calls"] <= 14 + 4
+    assert len(read_plan(run).shards) <= 4
+
+
+def test_a_dead_shards_rows_are_in_its_part_though_it_answered_nothing(tmp_path: Path) -> None:
+    """Its clauses that an earlier run answered count as answered, so they must be in the dataset."""
+    with running_simulator(**FAST) as sim:
+        first, config = planned(tmp_path / "1", sim, 9, keys(3))
+        generate_run(first, keys(3), config)
+    with running_simulator(**FAST, key_states={"secret-2": "invalid"}) as sim:
+        run, config = planned(tmp_path / "2", sim, 10, keys(3), redistribute=False)
+        take_over(run, [first])
+        for number in (1, 3):
+            generate_shard(run, number, keys(3)[number - 1], config)
+        assert not run.part(2).exists()
+        write_open_parts(run, read_plan(run))
+    assert {row["chunk_id"] for row in rows(run)} == {chunk.chunk_id for chunk in chunks(10)}
+    assert not manifest_path(run.part(2)).exists()

@@ -100,7 +100,7 @@ def test_a_key_that_cannot_be_a_header_is_refused_before_it_is_sent(tmp_path: Pa
     from insurance_rag.shards import load_keys
 
     path = tmp_path / "keys.json"
-    path.write_text(f'[{{"id": "a", "key": "{PLANTED}\\n"}}]')
+    path.write_text(f'[{{"id": "a", "key": "{PLANTED}\\nx"}}]')
     with pytest.raises(WrongInput) as e:
         load_keys(path)
     assert PLANTED not in str(e.value)

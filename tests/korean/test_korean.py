@@ -242,3 +242,17 @@ def test_a_megabyte_takes_no_more_than_a_moment(unit: str) -> None:
     ):
         function(text)
     assert time.perf_counter() - started < 10
+
+
+def test_abbreviations_and_words_of_the_clause_are_no_foreign_tail() -> None:
+    clause = "CT, MRI 및 PET 검사를 보장합니다. KCD of Statistics Korea 기준."
+    assert korean.foreign_tail("제9조에 따르면 CT, MRI, PET 검사를 받은 경우입니다.", clause) is None
+    assert korean.foreign_tail("Statistics Korea, KCD 기준입니다.", clause) is None
+    assert korean.foreign_tail("지급합니다. Click here for more", clause)
+
+
+def test_thousands_of_quantities_take_a_moment() -> None:
+    answer = " ".join(f"{n}만원과 {n}일" for n in range(1, 2000))
+    started = time.perf_counter()
+    korean.unsupported_quantities(answer, "1만원, 2만원, 3일")
+    assert time.perf_counter() - started < 5

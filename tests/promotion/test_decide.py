@@ -174,3 +174,27 @@ def test_the_command_exits_4_unless_promoted(tmp_path: Path, capsys: pytest.Capt
     assert main(["promote", "--evaluation", str(bad), "--policy", str(policy)]) == 2
     policy.write_text("- 1")
     assert main(["promote", "--evaluation", str(bad), "--policy", str(policy)]) == 2
+
+
+def test_the_decision_that_made_the_champion_stands_when_asked_again(tmp_path: Path) -> None:
+    folder = evaluation(tmp_path / "1", Base=rows("Base", 300, 90), v1=rows("v1", 300, 30))
+    first = decide(folder, registry=tmp_path / "registry")
+    assert decide(folder, registry=tmp_path / "registry") == first
+    assert len(read_jsonl(tmp_path / "registry" / "decisions.jsonl")) == 1
+    stricter = decide(folder, PromotionConfig(margin=0.01), tmp_path / "registry")  # another question
+    assert stricter["decision"] == "refuse"
+
+
+def test_an_evaluation_of_base_alone_is_recorded(tmp_path: Path) -> None:
+    folder = evaluation(tmp_path / "1", Base=rows("Base", 300, 90))
+    assert decide(folder, registry=tmp_path / "registry")["decision"] == "refuse"
+    assert len(read_jsonl(tmp_path / "registry" / "decisions.jsonl")) == 1
+
+
+def test_who_was_trained_on_the_questions_documents_is_refused(tmp_path: Path) -> None:
+    folder = evaluation(tmp_path, Base=rows("Base", 300, 90), v2=rows("v2", 300, 30))
+    summary = read_json(folder / "summary.json")
+    write_json(folder / "summary.json", summary | {"seen": {"v2": 5}, "questions": 300})
+    decision = decide(folder)
+    assert decision["decision"] == "refuse"
+    assert "5 of 300 questions are about documents it was trained on" in decision["reason"]

@@ -211,3 +211,13 @@ def test_the_command_writes_figures(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_no_question_with_a_gold_clause_gives_none_and_never_nan(retriever: Retriever) -> None:
     figures = measure_retrieval(retriever, [])
     assert (figures["n"], figures["mrr@10"]["value"]) == (0, None)
+
+
+def test_beating_is_a_quicker_way_to_the_ranks_of_scores(retriever: Retriever, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(retriever, bm25.Bm25Retriever)
+    monkeypatch.setattr(bm25, "FREQUENT", 5)  # on a small corpus too some terms are frequent and some are not
+    asked = [q.question for q in read_questions("sample")[:40]] + ["", "zzz"]
+    for query in asked:
+        scores = retriever.scores(query)
+        for own in (0, 57, int(scores.argmax())):
+            assert set(retriever.beating(query, own)) == set(np.flatnonzero(scores > scores[own]))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from insurance_rag.errors import WrongInput
+from insurance_rag.records import ApiKey
 from insurance_rag.shards import load_keys
 
 SECRET = "AIzaSyPLANTED-key-0123456789"
@@ -53,7 +54,7 @@ def test_every_problem_is_listed_and_no_key_is_shown(tmp_path: Path) -> None:
     with pytest.raises(WrongInput) as e:
         load_keys(path)
     text = str(e.value)
-    expected = ("'a' is used twice", "same key as a", "key 3: id", "key 4 (c)", "key 5 (d)", "key 6: kee", "key 9")
+    expected = ("'a' is used twice", "same key as a", "key 3: id", "key 4 (c)", "key 5: key", "key 6: kee", "key 9")
     for part in (*expected, "two values of rpm"):
         assert part in text
     assert SECRET not in text
@@ -64,3 +65,7 @@ def test_a_file_that_is_no_list(tmp_path: Path) -> None:
     path.write_text('{"id": "a"}')
     with pytest.raises(WrongInput, match="is not a list"):
         load_keys(path)
+
+
+def test_the_newline_of_a_secret_store_is_no_part_of_a_key() -> None:
+    assert ApiKey.model_validate({"id": "a", "key": f"{SECRET}\n"}).key.get_secret_value() == SECRET

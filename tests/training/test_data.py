@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.training.conftest import QUICK
 
 from insurance_rag.errors import WrongInput
 from insurance_rag.formats import RAG_FILE_EOS, rag_prompt
 from insurance_rag.training import load_recipe
 from insurance_rag.training.data import IGNORED, as_version, dataset_file, encode_rows, heldout_file, read_rows
 from insurance_rag.training.model import load_tokenizer
+from insurance_rag.training.preflight import prepare
 
+SHORT = {**QUICK, "max_length": 512}
 ANSWER = "제3조에 따르면 90일입니다."
 
 
@@ -100,3 +105,37 @@ def test_bad_rows_are_listed_together(tmp_path: Path) -> None:
     lines = tmp_path / "rows.jsonl"
     lines.write_text('{"prompt": "a", "completion": "b"}\n')
     assert len(read_rows(lines)) == 1
+
+
+def test_the_published_files_with_text_alone_are_read(tmp_path: Path) -> None:
+    rows = [{"text": "### 지시\n묻기\n### 입력\n조항\n### 출력\n답입니다.<|end_of_text|>"}]
+    (tmp_path / "train_dataset.json").write_text(json.dumps(rows))
+    [row] = read_rows(tmp_path / "train_dataset.json")
+    assert row["prompt"].endswith("조항\n### 출력\n") and row["completion"] == "답입니다.<|end_of_text|>"
+
+
+def test_without_held_out_rows_training_goes_on_and_early_stopping_is_refused(
+    base_model: Path, dataset: Path, tmp_path: Path
+) -> None:
+    alone = tmp_path / "dataset"
+    shutil.copytree(dataset, alone)
+    (alone / "heldout.json").write_text("[]")
+    assert prepare(load_recipe("smoke", SHORT), alone, str(base_model), tmp_path / "out").heldout.encoded == []
+    with pytest.raises(WrongInput, match="early_stopping needs held-out rows"):
+        prepare(load_recipe("smoke", {**SHORT, "early_stopping": 2}), alone, str(base_model), tmp_path / "out")
+
+
+def test_a_base_model_trained_anew_and_other_held_out_rows_are_another_training(
+    base_model: Path, dataset: Path, tmp_path: Path
+) -> None:
+    base, data = tmp_path / "base", tmp_path / "data"
+    shutil.copytree(base_model, base)
+    shutil.copytree(dataset, data)
+    recipe = load_recipe("smoke", SHORT)
+    first = prepare(recipe, data, str(base), tmp_path / "out").fingerprint
+    assert prepare(recipe, data, str(base), tmp_path / "out").fingerprint == first
+    (data / "heldout.json").write_text("[]")
+    second = prepare(recipe, data, str(base), tmp_path / "out").fingerprint
+    os.utime(base / "model.safetensors")
+    third = prepare(recipe, data, str(base), tmp_path / "out").fingerprint
+    assert len({first, second, third}) == 3

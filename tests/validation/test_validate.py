@@ -290,3 +290,53 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main([*command, "--rules", "spec"]) == 0
     assert main([*command, "--set", "min_outptu=3"]) == 2
     assert "did you mean 'min_output'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", [CLAUSE.replace("암 진단비", "암 진\u00ad단비"), unicodedata.normalize("NFD", CLAUSE)])
+def test_a_clause_that_is_not_clean_loses_no_rows(tmp_path: Path, text: str) -> None:
+    part = write_part(tmp_path / "dataset_part_1.json", [row(input=text)])
+    assert validate_parts([part], [chunk("c1", text)], tmp_path / "out", SETTINGS)["kept"] == 1
+
+
+def test_an_array_may_end_on_its_last_rows_line(tmp_path: Path) -> None:
+    part = tmp_path / "dataset_part_1.json"
+    part.write_text("[\n" + ",\n".join(json.dumps(row(n)) for n in range(3)) + "]", encoding="utf-8")
+    assert validate_parts([part], None, tmp_path / "out", SETTINGS)["rows"] == 3
+    assert reasons(tmp_path / "out") == []
+
+
+def test_a_row_nested_beyond_reading_is_a_reason(tmp_path: Path) -> None:
+    part = tmp_path / "dataset_part_1.json"
+    deep = json.dumps(row(1))[:-1] + ', "deep": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    part.write_text("[\n" + json.dumps(row(0)) + ",\n" + deep + "\n]\n", encoding="utf-8")
+    assert validate_parts([part], None, tmp_path / "out", SETTINGS)["rows"] == 2
+    assert reasons(tmp_path / "out") == ["malformed"]
+
+
+def test_questions_want_the_clauses_whose_documents_they_hold_out(tmp_path: Path) -> None:
+    part = write_part(tmp_path / "dataset_part_1.json", [row()])
+    with pytest.raises(WrongInput, match="give --chunks"):
+        validate_parts([part], None, tmp_path / "out", SETTINGS, questions=[question("c1")])
+
+
+def test_the_specs_rules_with_questions_keep_leaks_out_too(tmp_path: Path) -> None:
+    clauses = [
+        chunk("c1"),
+        chunk("copy", CLAUSE + " 끝.", source="b.pdf"),
+        chunk("other", "제9조 다른 조항.", source="c.pdf"),
+    ]
+    rows = [row(0, chunk_id="copy", input=CLAUSE + " 끝.")]
+    part = write_part(tmp_path / "dataset_part_1.json", rows)
+    spec = SETTINGS.model_copy(update={"rules": SPEC_RULES})
+    assert validate_parts([part], clauses, tmp_path / "out", spec, questions=[question("c1")])["kept"] == 0
+    assert reasons(tmp_path / "out") == ["leak"]
+
+
+def test_a_run_that_is_not_complete_is_validated_on_request_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GEMINI_API_KEYS", "a,b")
+    run = str(tmp_path / "run")
+    assert main(["plan", "--chunks", "sample", "--out", run]) == 0
+    assert main(["validate", "--run", run, "--out", str(tmp_path / "out")]) == 3
+    assert "210 clauses have no answer yet" in capsys.readouterr().err

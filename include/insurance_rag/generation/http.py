@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import ssl
 from typing import Any
 
@@ -30,6 +31,8 @@ class Server:
     """A base URL, a key and a keep-alive pool."""
 
     def __init__(self, base_url: str, key: ApiKey, headers: dict[str, str], timeout_s: float) -> None:
+        if not re.match(r"https?://[^/]", base_url):
+            raise WrongInput(f"base_url {base_url!r}: want http://HOST[:PORT] or https://HOST")
         self.base_url = base_url.rstrip("/")
         self._key = key
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=60)
@@ -44,7 +47,7 @@ class Server:
         """Status, decoded JSON (None where the body is none) and headers. Unavailable where nothing came back."""
         try:
             answer = await self._client.request(method, self.base_url + path, json=body)
-        except httpx.TransportError as e:
+        except httpx.RequestError as e:
             # Not chained: the exception holds the request, and that the key.
             raise Unavailable(f"{type(e).__name__} {self.scrub(str(e))} at {self.base_url}".strip()) from None
         except httpx.InvalidURL as e:
@@ -63,10 +66,16 @@ class Server:
     def failure(self, status: int, message: str) -> Exception:
         """The error of a status that needs no further look into the body."""
         words = self.scrub(message)
-        if status in {401, 403}:
+        if status in {401, 402, 403}:  # 402: the account's balance
             return KeyRejected(f"{status}: {words}")
         if status == 404:
             return WrongInput(f"{self.base_url}: no such model or address ({words}); check --model and --base-url")
+        if 300 <= status < 400:
+            return WrongInput(f"{self.base_url} answers {status}, a redirection; give the address it leads to")
         if status == 408 or status >= 500 or status < 400:
             return Unavailable(f"{status} from {self.base_url}: {words}")
+        if status not in {400, 413, 422}:
+            return WrongInput(
+                f"{self.base_url} answers {status} ({words}); check --base-url and the teacher's settings"
+            )
         return WrongRequest(f"{status}: {words}")

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from insurance_rag.errors import BadAnswer
 from insurance_rag.generation.teacher import Pair
+from insurance_rag.korean.text import encodable
 from insurance_rag.records import QuestionType
 
 _FENCE = re.compile(r"^\s*```(?:json)?\s*|\s*```\s*$")
@@ -40,7 +41,7 @@ def _pair(item: Any, types: tuple[str, ...]) -> Pair | None:
 
 
 def _text(value: Any) -> str:
-    return value.strip() if isinstance(value, str) else ""
+    return encodable(value.strip()) if isinstance(value, str) else ""
 
 
 def parse_labelled(text: str) -> list[tuple[str, str]]:

@@ -9,8 +9,10 @@ from typing import Any
 from insurance_rag.artifacts import RunFolder, atomic_write, manifest_path, write_manifest
 from insurance_rag.generation.mend import replacements
 from insurance_rag.records import QAPair, Shard
-from insurance_rag.shards.jobs import Job, read_chunk
+from insurance_rag.shards.content import Content
+from insurance_rag.shards.jobs import Job, read_chunk, read_jobs
 from insurance_rag.shards.ledger import Ledger
+from insurance_rag.shards.lock import held
 from insurance_rag.shards.plan import Plan
 
 
@@ -33,6 +35,19 @@ def write_part(run: RunFolder, shard: Shard, jobs: list[Job], ledger: Ledger) ->
                 counts.update(rows=1, mended=meta.get("mended", False))
         f.write("\n]\n")
     return counts
+
+
+def write_open_parts(run: RunFolder, plan: Plan) -> None:
+    """The parts of the shards without a manifest, from the journal: a shard that ended early has no or an old one."""
+    open_shards = [s for s in plan.shards if not manifest_path(run.part(s.shard)).exists()]
+    shard_of = {chunk_id: shard.shard for shard in open_shards for chunk_id in shard.chunk_ids}
+    jobs: dict[int, list[Job]] = {shard.shard: [] for shard in open_shards}
+    for job in read_jobs(run, Content.of(plan.config), shard_of):
+        jobs[shard_of[job.chunk_id]].append(job)
+    with Ledger(run.journal) as ledger:
+        for shard in open_shards:
+            with held(run.lock(shard.shard), shard.label):
+                write_part(run, shard, jobs[shard.shard], ledger)
 
 
 def _pairs(record: dict[str, Any]) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:

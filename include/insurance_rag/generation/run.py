@@ -8,7 +8,7 @@ from typing import Any
 
 from insurance_rag.artifacts import RunFolder
 from insurance_rag.config import GenerationConfig
-from insurance_rag.errors import BudgetSpent, Incomplete, PipelineError, QuotaExhausted, WrongInput
+from insurance_rag.errors import BudgetSpent, Incomplete, KeyRejected, PipelineError, QuotaExhausted, WrongInput
 from insurance_rag.generation.books import write_books
 from insurance_rag.generation.mend import Judge
 from insurance_rag.generation.worker import work
@@ -35,13 +35,19 @@ def generate_run(
     config = config or plan.config
     by_id = {key.id: key for key in keys}
     results, errors = _round(run, plan, plan.shards, by_id, config, judge)
-    while config.redistribute and errors and (extra := plan_leftover(run, keys)):
+    dead_keys: set[str] = set()
+    while config.redistribute and errors:
+        # What is known of a key is forgotten when its shard is opened again, for a new key may stand behind its name.
+        dead_keys |= {shard.key_id for shard, error in errors if isinstance(error, (KeyRejected, QuotaExhausted))}
+        extra = plan_leftover(run, [key for key in keys if key.id not in dead_keys])
+        if not extra:
+            break
         plan = read_plan(run)
         dead = [shard for shard in plan.shards if shard.shard in plan.moved]  # complete now: nothing is left in them
         more, errors = _round(run, plan, [*dead, *extra], by_id, config, judge)
         results = {**results, **more}
     if missing := missing_chunks(run):
-        raise _incomplete(missing, errors)
+        raise _incomplete(missing, [error for _, error in errors])
     total = write_books(run, plan, read_pace(run.pace), config)
     parts = [results[number] for number in sorted(results)]
     return {
@@ -63,9 +69,15 @@ def _round(
     keys: dict[str, ApiKey],
     config: GenerationConfig,
     judge: Judge | None,
-) -> tuple[dict[int, dict[str, Any]], list[PipelineError]]:
+) -> tuple[dict[int, dict[str, Any]], list[tuple[Shard, PipelineError]]]:
     if unknown := sorted({shard.key_id for shard in shards} - keys.keys()):
-        raise WrongInput([f"key {name!r} of the plan is not among the keys ({', '.join(keys)})" for name in unknown])
+        raise WrongInput(
+            [
+                f"key {name!r} of the plan is not among the keys ({', '.join(keys)}); give it, or plan again with the "
+                "same --out (answers are kept)"
+                for name in unknown
+            ]
+        )
 
     shard_of = {chunk_id: shard.shard for shard in shards for chunk_id in shard.chunk_ids}
     jobs: dict[int, list[Job]] = {shard.shard: [] for shard in shards}
@@ -79,12 +91,12 @@ def _round(
         return await asyncio.gather(*workers, return_exceptions=True)
 
     results: dict[int, dict[str, Any]] = {}
-    errors: list[PipelineError] = []
+    errors: list[tuple[Shard, PipelineError]] = []
     for shard, outcome in zip(shards, asyncio.run(together()), strict=True):
         if isinstance(outcome, dict):
             results[shard.shard] = outcome
         elif isinstance(outcome, Incomplete):
-            errors.append(outcome)
+            errors.append((shard, outcome))
         else:
             raise outcome
     return results, errors

@@ -43,7 +43,8 @@ from insurance_rag.shards.plan import Plan, read_plan
 
 OnUpdate = Callable[[dict[str, Any]], None]
 SECOND_ROUNDS = 2  # a clause that alone meets a failing server goes to the end of the queue so often
-DOUBTS = 5  # requests that the server finds fault with before one was answered
+DOUBTS = 5  # clauses in a row without an answer that can be used, before one had any
+DOUBTS_IF_PROVEN = 10  # the same, later: a balance that ran out, a server restarted with other settings
 OUTAGE_WINDOWS = 3  # a server that answers nothing for so long is down
 
 
@@ -135,7 +136,7 @@ class Worker:
         self._saving = asyncio.Lock()
         self._succeeded_at = time.monotonic()  # or begun
         self._set_aside = 0
-        self._doubted: list[tuple[Job, WrongRequest]] = []
+        self._doubted: list[tuple[Job, WrongRequest | BadAnswer]] = []
         self._proven = any(job.key in ledger and not ledger.is_quarantined(job.key) for job in jobs)
 
     async def run(self) -> None:
@@ -183,10 +184,10 @@ class Worker:
         chunk = read_chunk(self._run, job)
         try:
             reply = await self._ask(chunk)
-        except WrongRequest as e:
+        except (WrongRequest, BadAnswer) as e:
             self._doubt(job, e)
             return
-        except (Blocked, BadAnswer) as e:
+        except Blocked as e:
             record_quarantine(self._ledger, job, e)
             self._set_aside += 1
         except Unavailable as e:
@@ -195,6 +196,7 @@ class Worker:
         else:
             self._succeeded_at = time.monotonic()
             self._proven = True
+            await self._set_doubted_aside()
             faults = find_faults(self._judge, chunk, reply.pairs, self._content) if self._judge else []
             record_answer(self._ledger, job, reply, self._content, self._shard.key_id, faults)
         await self._settled()
@@ -231,12 +233,13 @@ class Worker:
         async with self._saving:
             await asyncio.to_thread(write_part, self._run, self._shard, self._jobs, self._ledger)
 
-    def _doubt(self, job: Job, error: WrongRequest) -> None:
-        """A refused request is the clause's fault where others pass, and the settings' where none ever did."""
+    def _doubt(self, job: Job, error: WrongRequest | BadAnswer) -> None:
+        """A refused request or an unreadable answer is the clause's fault where others pass, else the settings'."""
         self._doubted.append((job, error))
-        if not self._proven and len(self._doubted) >= DOUBTS:
-            self._limiter.stopped = WrongInput(
-                f"the server refuses every request ({error}); check the teacher's settings"
+        if len(self._doubted) >= (DOUBTS_IF_PROVEN if self._proven else DOUBTS):
+            self._limiter.stopped = self._limiter.stopped or WrongInput(
+                f"the server refuses every request or answers what cannot be read, the last {len(self._doubted)} "
+                f"clauses in a row ({error}); check the teacher's settings, then run this again"
             )
 
     async def _set_doubted_aside(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from airflow.sdk import BaseHook
@@ -27,25 +28,27 @@ class GeminiHook(BaseHook):
         super().__init__()
         self.gemini_conn_id = gemini_conn_id
 
-    def get_conn(self) -> tuple[ApiKey, str]:
-        """The key and its server's address; WrongInput says what the connection lacks. The key is masked in logs."""
+    def get_conn(self) -> tuple[ApiKey, str | None]:
+        """The key, masked in logs, and its server's address (None: the usual one); WrongInput says what is lacking."""
         connection = self.get_connection(self.gemini_conn_id)
         if not connection.password:
             raise WrongInput(f"connection {self.gemini_conn_id}: has no API key; put it into the password field")
         mask_secret(connection.password)
+        mask_secret(connection.password.strip())
         quota = {name: connection.extra_dejson.get(name) or None for name in QUOTA_FIELDS}
         try:
             key = ApiKey.model_validate({"id": self.gemini_conn_id, "key": connection.password, **quota})
         except ValidationError as e:
             faults = [f"connection {self.gemini_conn_id}: {x['loc'][0]}: {x['msg']}" for x in e.errors()]
             raise WrongInput(faults) from None
-        return key, (connection.host or GOOGLE).rstrip("/")
+        return key, connection.host or None
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask the server for the model's card: costs no quota, and tells a bad key from a bad address."""
         import httpx
 
-        key, url = self.get_conn()
+        key, host = self.get_conn()
+        url = (host or os.environ.get("GEMINI_BASE_URL") or GOOGLE).rstrip("/")
         model = self.get_connection(self.gemini_conn_id).extra_dejson.get("model") or "gemini-2.5-flash"
         headers = {"x-goog-api-key": key.key.get_secret_value()}
         try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowRuntimeError
 
 from insurance_rag.config import GenerationConfig
 from insurance_rag.errors import Incomplete
@@ -63,7 +65,8 @@ class GenerateOperator(BaseOperator):
 
         def show(progress: dict[str, Any]) -> None:
             if store is not None:
-                store.set("progress", progress)
+                with contextlib.suppress(AirflowRuntimeError):  # it is shown, and no more than that
+                    store.set("progress", progress)
 
         return generate_shard(folder, self.shard["shard"], key, config, on_update=show, judge=self._judge())
 

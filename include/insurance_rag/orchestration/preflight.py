@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 from insurance_rag.chunks import read_chunks, read_questions
@@ -11,11 +12,13 @@ from insurance_rag.config import RunConfig
 from insurance_rag.errors import WrongInput
 
 
-def problems_of(config: RunConfig) -> list[str]:
+def problems_of(config: RunConfig, *, generates: bool = True) -> list[str]:
+    """`generates`: pairs are asked for, unless a finished dataset is given; else adapters that exist are compared."""
     checks: tuple[Callable[[RunConfig], object], ...] = (
         lambda c: read_chunks(c.chunks),
         lambda c: read_questions(c.questions),
-        check_keys,
+        check_keys if generates and not config.dataset else check_adapters,
+        check_dataset,
         check_recipes,
         check_base_model,
         check_gold,
@@ -38,8 +41,8 @@ def check_keys(config: RunConfig) -> None:
 
     problems = []
     owner: dict[str, str] = {}
-    if config.dataset or config.adapters:
-        return
+    if config.generation.teacher == "local" and find_spec("torch") is None:
+        problems.append("generation.teacher: local needs torch where the tasks run; use gemini or openai here")
     if not config.keys:
         problems.append("keys: none given; add connections of type gemini (Admin > Connections) and name them here")
     for name in config.keys:
@@ -54,6 +57,28 @@ def check_keys(config: RunConfig) -> None:
                 problems.append(f"keys: {name} and {owner[key]} hold the same API key; remove one")
     if problems:
         raise WrongInput(problems)
+
+
+def check_adapters(config: RunConfig) -> None:
+    """Of a run that generates nothing: adapters stand where they are said to, on a base model that exists."""
+    if config.dataset:
+        return
+    problems = [
+        f"adapters: {name}: {folder} holds no adapter_config.json; give the folder that `train` wrote"
+        for name, folder in config.adapters.items()
+        if not (Path(folder) / "adapter_config.json").is_file()
+    ]
+    if not config.adapters:
+        problems.append('adapters: none given; name some, e.g. {"v2": "/artifacts/.../llama-3-ko-insurance-lora-v2"}')
+    if config.base_model == "demo":
+        problems.append("base_model: `demo` is made by finetune_pipeline; give the folder base_model of its run")
+    if problems:
+        raise WrongInput(problems)
+
+
+def check_dataset(config: RunConfig) -> None:
+    if config.dataset and not (Path(config.dataset) / "report.json").is_file():
+        raise WrongInput(f"dataset: {config.dataset} holds no report.json; give a folder that `validate` wrote")
 
 
 def check_recipes(config: RunConfig) -> None:

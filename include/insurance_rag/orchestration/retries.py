@@ -29,7 +29,11 @@ RETRY_POLICY = ExceptionRetryPolicy(
         RetryRule(
             QuotaExhausted, FAIL, reason="the day's quota is used up: other keys take over, or clear this task tomorrow"
         ),
-        RetryRule(BudgetSpent, FAIL, reason="the run's budget is used up: raise it, then clear this task"),
+        RetryRule(
+            BudgetSpent,
+            FAIL,
+            reason="the budget is used up: a new run with a larger one takes the answers over",
+        ),
         RetryRule(OutOfMemory, FAIL, reason="the memory is too small for these settings: see the message"),
         RetryRule(
             Incomplete, RETRY, timedelta(seconds=10), reason="interrupted: what is done is kept, the next try resumes"

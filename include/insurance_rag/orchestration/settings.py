@@ -40,6 +40,17 @@ def default_keys() -> list[str]:
     return [name.strip() for name in os.environ.get("GEMINI_CONNECTIONS", "gemini_k1").split(",") if name.strip()]
 
 
+def form_defaults() -> dict[str, Any]:
+    """What the forms, and so the scheduled runs, start from: the environment's, where it says anything."""
+    told = {
+        "chunks": os.environ.get("CLAUSES"),
+        "questions": os.environ.get("QUESTIONS"),
+        "base_model": os.environ.get("BASE_MODEL"),
+        "profile": os.environ.get("TRAINING_PROFILE"),
+    }
+    return {"keys": default_keys(), **{name: value for name, value in told.items() if value}}
+
+
 #: What a refresh asks; the rest of RunConfig is about training.
 DATASET_FIELDS = (
     "chunks", "keys", "questions", "approve", "reuse_answers", "allow_partial",

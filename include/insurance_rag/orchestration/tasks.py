@@ -43,7 +43,7 @@ def check_input(params: dict[str, Any] | None = None, triggering_asset_events: A
     config = RunConfig.parse({**(params or {}), **event_settings(triggering_asset_events)}, "parameters")
     dag_run = get_current_context()["dag_run"]
     run = run_folder(dag_run.dag_id, dag_run.run_id).create()
-    if problems := problems_of(config):
+    if problems := problems_of(config, generates="keys" in (params or {})):
         raise WrongInput(problems)
     write_json(run.config, config.model_dump(mode="json"))
     rows = len(read_chunks(config.chunks))
@@ -92,7 +92,8 @@ def plan_leftover(run: dict[str, Any]) -> list[dict[str, Any]]:
 def validate(run: dict[str, Any]) -> dict[str, Any]:
     """Check and merge the parts. Completeness is judged by plan and journals, not by task states."""
     from insurance_rag.chunks import read_chunks, read_questions
-    from insurance_rag.generation import missing_chunks
+    from insurance_rag.generation import missing_chunks, write_open_parts
+    from insurance_rag.shards.plan import read_plan
     from insurance_rag.validation import validate_parts
 
     folder, config = open_run(run)
@@ -101,6 +102,7 @@ def validate(run: dict[str, Any]) -> dict[str, Any]:
     missing = missing_chunks(folder)
     if missing and not config.allow_partial:
         raise AirflowFailException(_missing_message(missing))
+    write_open_parts(folder, read_plan(folder))
     previous = published_report()
     log_command(
         "validate", "--run", str(folder.root), "--questions", config.questions, "--out", str(folder.dataset),
@@ -133,8 +135,10 @@ def wants_approval(run: dict[str, Any]) -> bool:
 
 def publish(run: dict[str, Any], dataset: dict[str, Any], outlet_events: Any = None) -> dict[str, Any]:
     """Make the dataset the published one and tell its consumers."""
+    config = open_run(run)[1]
+    settings = {"dataset": dataset["uri"], "chunks": config.chunks, "questions": config.questions}
     published = publish_dataset(run, dataset)
-    outlet_events[QA_DATASET].extra = {**published, "settings": {"dataset": dataset["uri"]}}
+    outlet_events[QA_DATASET].extra = {**published, "settings": settings}
     return published
 
 

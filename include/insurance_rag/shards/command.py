@@ -34,17 +34,15 @@ def add_teacher_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def configured(args: argparse.Namespace, base: dict[str, Any] | None = None) -> Any:
-    """GenerationConfig: `base`, then GEMINI_MODEL, then --set, then the flags."""
+    """GenerationConfig: `base` (a plan's), then --set, then the flags; GEMINI_MODEL where a plan is only being made."""
     import os
 
     from insurance_rag.config import GenerationConfig, parse_settings
 
-    values = dict(base or {})
-    if model := os.environ.get("GEMINI_MODEL"):
-        values["model"] = model
-    values |= parse_settings(args.set)
     flags = {"teacher": args.teacher, "model": args.model, "base_url": args.base_url}
-    values |= {name: value for name, value in flags.items() if value is not None}
+    values = {**(base or {}), **parse_settings(args.set), **{k: v for k, v in flags.items() if v is not None}}
+    if base is None and values.get("teacher", "gemini") == "gemini" and (model := os.environ.get("GEMINI_MODEL")):
+        values.setdefault("model", model)
     return GenerationConfig.parse(values, "settings")
 
 
@@ -72,7 +70,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     chunks = _collect(problems, lambda: read_chunks(args.chunks))
     keys = _collect(problems, lambda: load_keys(args.keys, config.teacher if config else "gemini"))
     folder = _collect(problems, RunFolder(args.out).create)
-    if config is None or chunks is None or keys is None or folder is None:
+    problems += [
+        f"--previous {path}: holds no plan.json; give folders of earlier runs"
+        for path in args.previous or []
+        if not RunFolder(path).plan.is_file()
+    ]
+    if problems or config is None or chunks is None or keys is None or folder is None:
         raise WrongInput(problems)
     plan = write_plan(make_plan(chunks, keys, config, args.keys), folder, chunks)
     if args.previous:

@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from insurance_rag.errors import Incomplete
 from insurance_rag.shards.pace import Event, Pace
 
 
@@ -23,6 +24,7 @@ class PaceLog:
     def __init__(self, path: Path, pace: Pace) -> None:
         self.pace = pace
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         self._read = 0
 
@@ -41,7 +43,10 @@ class PaceLog:
     def write(self, event: Event) -> None:
         """Append and fold one event; only inside `locked`."""
         line = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-        os.write(self._fd, line)
+        try:
+            os.write(self._fd, line)
+        except OSError as e:
+            raise Incomplete(f"{self._path}: cannot be written ({e.strerror}); make room, then run this again") from e
         self._read += len(line)
         self.pace.apply(event)
 

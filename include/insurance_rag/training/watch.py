@@ -102,7 +102,10 @@ def latest_checkpoint(work: Path) -> Path | None:
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set; a second signal acts as always. Only the main thread can listen."""
+    """An event that SIGTERM and SIGINT set. Only the main thread can listen.
+
+    A second SIGINT acts as always, a second SIGTERM does nothing: a task that is cleared sends several, and its
+    checkpoint is being written."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -111,8 +114,8 @@ def stop_on_signals() -> Iterator[threading.Event]:
 
     def ask(number: int, frame: Any) -> None:
         stop.set()
-        for s, handler in previous.items():
-            signal.signal(s, handler)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, previous[signal.SIGINT])
 
     for s in previous:
         signal.signal(s, ask)

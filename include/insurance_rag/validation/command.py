@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--parts", type=Path, nargs="+", help="part files (dataset_part_N.json) or folders of them")
     parser.add_argument("--chunks", help='clauses the rows were drawn from; default: the run\'s own; "sample"')
     parser.add_argument("--questions", help='evaluation questions whose documents are held out; "sample"')
+    parser.add_argument("--allow-partial", action="store_true", help="of a --run whose generation is not complete")
     parser.add_argument("--out", type=Path, required=True, help="dataset folder to write")
     parser.add_argument("--previous", type=Path, help="report.json of an earlier run, to measure drift against")
     parser.add_argument("--rules", choices=("all", "spec"), default="all", help="spec: its five rules alone")
@@ -31,6 +32,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from insurance_rag.artifacts import RunFolder
     from insurance_rag.chunks import read_chunks, read_questions
     from insurance_rag.config import SPEC_RULES, ValidationConfig, parse_settings
+    from insurance_rag.errors import Incomplete
+    from insurance_rag.generation import missing_chunks, write_open_parts
+    from insurance_rag.shards.plan import read_plan
     from insurance_rag.validation import validate_parts
 
     settings = parse_settings(args.set)
@@ -38,6 +42,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         settings = {"rules": SPEC_RULES, **settings}
     config = ValidationConfig.parse(settings, "--set")
     folder = RunFolder(args.run) if args.run else None
+    if folder:
+        plan = read_plan(folder)
+        if (missing := missing_chunks(folder)) and not args.allow_partial:
+            n = sum(map(len, missing.values()))
+            raise Incomplete(f"{folder.root}: {n} clauses have no answer yet; generate again, or give --allow-partial")
+        write_open_parts(folder, plan)
     chunks = args.chunks or (folder.chunks if folder else None)
     return validate_parts(
         [folder.parts] if folder else args.parts,
