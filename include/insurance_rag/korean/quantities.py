@@ -160,7 +160,7 @@ def parse_number(text: str) -> float:
 
 
 #: Of the quantities that a result may be worked out from: every pair of them is tried.
-MOST_TOLD = 40
+MOST_TOLD = 12
 
 
 def unsupported_quantities(answer: str, *contexts: str) -> list[Quantity]:

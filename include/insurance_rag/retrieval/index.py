@@ -91,10 +91,8 @@ class Retriever(ABC):
 
 def _best_first(scores: Scores, n: int) -> list[int]:
     """Positions of the `n` best matches; ties in the order of the chunks, so that a run repeats."""
-    if n < len(scores):
-        bound = np.partition(scores, -n)[-n]
-        candidates = np.flatnonzero(scores >= bound)
-    else:
-        candidates = np.arange(len(scores))
-    candidates = candidates[scores[candidates] > -np.inf]
+    candidates = np.flatnonzero(scores > -np.inf)  # partition is slow where most are the same
+    if n < len(candidates):
+        own = scores[candidates]
+        candidates = candidates[own >= np.partition(own, -n)[-n]]
     return candidates[np.argsort(-scores[candidates], kind="stable")][:n].tolist()
