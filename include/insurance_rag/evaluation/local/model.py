@@ -31,18 +31,21 @@ class Trained:
 
     @classmethod
     def of(cls, adapters: Mapping[str, Path]) -> Trained:
-        """By the adapters' training.json. WrongInput where they differ: one base in memory serves them all."""
-        told: dict[Trained, list[str]] = {}
-        for name, folder in adapters.items():
-            if (path := folder / "training.json").is_file():
-                known = read_json(path)
-                quantized = known["settings"]["quantization"] != "none"
-                double = quantized and bool(known["plan"]["double_quantization"])
-                told.setdefault(cls(quantized, double, known["base_revision"]), []).append(name)
-        if len(told) > 1:
-            apart = "; ".join(f"{', '.join(names)}: {trained}" for trained, names in told.items())
+        """By the adapters' training.json. WrongInput where they differ: one base in memory serves them all.
+
+        Double quantisation rounds the scales alone: where adapters differ in it, none is held so.
+        """
+        known = {n: read_json(d / "training.json") for n, d in adapters.items() if (d / "training.json").is_file()}
+        if not known:
+            return cls()
+        bases = {n: (k["settings"]["quantization"] != "none", k["base_revision"]) for n, k in known.items()}
+        if len(set(bases.values())) > 1:
+            apart = "; ".join(
+                f"{n}: {'NF4' if nf4 else '16 bit'}, {at or 'a folder'}" for n, (nf4, at) in bases.items()
+            )
             raise WrongInput(f"the adapters were trained on different bases, evaluate them apart ({apart})")
-        return next(iter(told), cls())
+        [(quantized, revision)] = set(bases.values())
+        return cls(quantized, all(k["plan"]["double_quantization"] for k in known.values()), revision)
 
 
 def load_base(name: str, precision: str, trained: Trained | None = None) -> tuple[Any, str]:
