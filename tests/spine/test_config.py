@@ -42,3 +42,20 @@ def test_the_defaults_are_the_embedded_demo() -> None:
 def test_wrong_input_survives_a_process_border() -> None:
     error = pickle.loads(pickle.dumps(WrongInput(["a", "b"])))
     assert error.problems == ["a", "b"]
+
+
+def test_a_batch_has_no_budget() -> None:
+    with pytest.raises(WrongInput, match="budget_usd could not stop it"):
+        GenerationConfig.parse({"batch": True, "budget_usd": 1})
+
+
+def test_settings_are_shown_as_the_command_line_takes_them() -> None:
+    words = RunConfig.parse({"validation": {"max_rank": 5, "dataset": {"seed": 3}}}).validation.as_settings()
+    assert words == ["--set=max_rank=5", "--set=dataset.seed=3"]
+    assert parse_settings(word.removeprefix("--set=") for word in words) == {"max_rank": 5, "dataset": {"seed": 3}}
+
+
+@pytest.mark.parametrize("words", [["stop_strings=[a"], ["lora=1", "lora.r=8"]])
+def test_settings_that_cannot_be_read_are_wrong_input(words: list[str]) -> None:
+    with pytest.raises(WrongInput, match="--set"):
+        parse_settings(words)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from insurance_rag.config.base import Config
 from insurance_rag.records import GENERATED_TYPES, QuestionType
@@ -63,3 +63,9 @@ class GenerationConfig(Config):
     """Between two looks at a batch."""
     batch_discount: float = Field(default=0.5, ge=0, le=1)
     """What batch mode costs, as a share of the price."""
+
+    @model_validator(mode="after")
+    def _batch_has_no_budget(self) -> Self:
+        if self.batch and self.budget_usd is not None:
+            raise ValueError("a batch is paid for as a whole, budget_usd could not stop it: set one of the two")
+        return self
