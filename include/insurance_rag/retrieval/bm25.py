@@ -6,7 +6,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ FREQUENT = 20
 ROUNDING = 1e-3
 #: Columns kept; 4 bytes a chunk each.
 COLUMNS = 256
+#: Of a chunk's score, the share that terms may add which are looked up for the few chunks still in the race.
+LOOKED_UP = 0.7
 
 
 class Bm25Retriever(Retriever):
@@ -38,45 +40,78 @@ class Bm25Retriever(Retriever):
         self._column = lru_cache(maxsize=COLUMNS)(self._spread)
 
     def scores(self, query: str) -> Scores:
-        scores, columns = self._parts(query)
-        for column, _ in columns:
-            scores += column
+        ids = self._terms(query)
+        rare = [i for i in ids if not self._is_frequent(i)]
+        scores = self._index.get_scores_from_ids(rare) if ids else np.zeros(len(self.chunks), dtype=np.float32)
+        for term in ids:
+            if self._is_frequent(term):
+                scores += self._column(term)
         scores[scores <= 0] = -np.inf
         return scores
 
     def beating(self, query: str, chunk: int) -> np.ndarray[Any, Any]:
         """Positions of the chunks that score higher than the one at `chunk`: as by `scores`, several times quicker.
 
-        Only chunks whose rare terms alone come near enough are looked at: frequent ones can lift them no further than
-        the columns' largest values.
+        After MaxScore (Turtle and Flood, 1995): chunks without the weightiest terms cannot get there, so only the
+        postings of these are read whole, those that weigh most for their length first.
         """
-        scores, columns = self._parts(query)
-        own = max(sum((column[chunk] for column, _ in columns), scores[chunk]), np.float32(0))
-        least = own - sum(largest for _, largest in columns) - ROUNDING
-        near = np.flatnonzero(scores > least) if least > 0 else np.arange(len(scores))
-        found = scores[near]
-        for column, _ in columns:
-            found += column[near]
-        return near[found > own]
+        terms, times = np.unique(np.array(self._terms(query), dtype=np.int64), return_counts=True)
+        wanted = np.zeros(len(self._largest), dtype=np.float32)
+        wanted[terms] = times
+        row = slice(*self._by_chunk.indptr[chunk : chunk + 2])
+        own = float(wanted[self._by_chunk.indices[row]] @ self._by_chunk.data[row])
 
-    def _parts(self, query: str) -> tuple[Scores, list[tuple[Scores, float]]]:
-        """The scores of the rare terms; of the frequent ones the columns to be added, and their largest values."""
-        ids = self._index.get_tokens_ids(tokens.terms([query])[0])
-        rare = [i for i in ids if not self._is_frequent(i)]
-        scores = self._index.get_scores_from_ids(rare) if ids else np.zeros(len(self.chunks), dtype=np.float32)
-        return scores, [self._column(i) for i in ids if self._is_frequent(i)]
+        most = self._largest[terms] * times
+        order = np.argsort(-most / self._posted[terms])
+        still = np.append(np.cumsum(most[order][::-1])[::-1], 0) + ROUNDING  # to be gained after the first i terms
+        weighty = int(np.argmax(still <= max(LOOKED_UP * own, ROUNDING)))
+        sums = np.zeros(len(self.chunks), dtype=np.float32)
+        for i in order[:weighty]:
+            chunks, added = self._postings(terms[i])
+            sums[chunks] += added * np.float32(times[i])
+        near = np.flatnonzero(sums > max(own - still[weighty], 0))
+        scores = self._by_chunk[near] @ wanted  # equal chunks have equal sums only if made in the same order: own too
+        return near[scores > scores[near == chunk].sum()]
+
+    def _terms(self, query: str) -> list[int]:
+        """The query's terms that stand in any chunk, as often as they stand in the query."""
+        return list(self._index.get_tokens_ids(tokens.terms([query])[0]))
 
     def _is_frequent(self, term: int) -> bool:
         """Whether adding a whole column is quicker than adding the term's postings one by one."""
-        starts = self._index.scores["indptr"]
-        return int(starts[term + 1] - starts[term]) * FREQUENT > len(self.chunks)
+        return int(self._posted[term]) * FREQUENT > len(self.chunks)
 
-    def _spread(self, term: int) -> tuple[Scores, float]:
+    def _spread(self, term: int) -> Scores:
+        column = np.zeros(len(self.chunks), dtype=np.float32)
+        chunks, added = self._postings(term)
+        column[chunks] = added
+        return column
+
+    def _postings(self, term: int) -> tuple[np.ndarray[Any, Any], Scores]:
+        """The chunks with the term, and what it adds to each."""
         posted = self._index.scores
         span = slice(posted["indptr"][term], posted["indptr"][term + 1])
-        column = np.zeros(len(self.chunks), dtype=np.float32)
-        column[posted["indices"][span]] = posted["data"][span]
-        return column, float(column.max())
+        return posted["indices"][span], posted["data"][span]
+
+    @cached_property
+    def _posted(self) -> np.ndarray[Any, Any]:
+        """How many chunks each term stands in."""
+        return np.diff(self._index.scores["indptr"])
+
+    @cached_property
+    def _largest(self) -> Scores:
+        """The most that each term adds to any chunk."""
+        posted = self._index.scores
+        return np.maximum.reduceat(posted["data"], posted["indptr"][:-1])
+
+    @cached_property
+    def _by_chunk(self) -> Any:
+        """chunks x terms: what each term of a chunk adds to its score, as a sparse matrix."""
+        from scipy.sparse import csc_array
+
+        posted = self._index.scores
+        shape = (len(self.chunks), len(self._largest))
+        return csc_array((posted["data"], posted["indices"], posted["indptr"]), shape).tocsr()
 
 
 def _load(folder: Path | None) -> Any:
