@@ -10,7 +10,7 @@ from insurance_rag.artifacts import RunFolder, atomic_write, manifest_path, writ
 from insurance_rag.generation.mend import replacements
 from insurance_rag.records import QAPair, Shard
 from insurance_rag.shards.content import Content
-from insurance_rag.shards.jobs import Job, read_chunk, read_jobs
+from insurance_rag.shards.jobs import Job, jobs_by_shard, read_chunk
 from insurance_rag.shards.ledger import Ledger
 from insurance_rag.shards.lock import held
 from insurance_rag.shards.plan import Plan
@@ -40,10 +40,7 @@ def write_part(run: RunFolder, shard: Shard, jobs: list[Job], ledger: Ledger) ->
 def write_open_parts(run: RunFolder, plan: Plan) -> None:
     """The parts of the shards without a manifest, from the journal: a shard that ended early has no or an old one."""
     open_shards = [s for s in plan.shards if not manifest_path(run.part(s.shard)).exists()]
-    shard_of = {chunk_id: shard.shard for shard in open_shards for chunk_id in shard.chunk_ids}
-    jobs: dict[int, list[Job]] = {shard.shard: [] for shard in open_shards}
-    for job in read_jobs(run, Content.of(plan.config), shard_of):
-        jobs[shard_of[job.chunk_id]].append(job)
+    jobs = jobs_by_shard(run, Content.of(plan.config), open_shards)
     with Ledger(run.journal) as ledger:
         for shard in open_shards:
             with held(run.lock(shard.shard), shard.label):

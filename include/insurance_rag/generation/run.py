@@ -14,7 +14,7 @@ from insurance_rag.generation.mend import Judge
 from insurance_rag.generation.worker import work
 from insurance_rag.records import ApiKey, Shard
 from insurance_rag.shards.content import Content
-from insurance_rag.shards.jobs import Job, check_input, missing_chunks, read_jobs
+from insurance_rag.shards.jobs import check_input, jobs_by_shard, missing_chunks
 from insurance_rag.shards.leftover import plan_leftover
 from insurance_rag.shards.pace_log import read_pace
 from insurance_rag.shards.plan import Plan, read_plan
@@ -79,10 +79,7 @@ def _round(
             ]
         )
 
-    shard_of = {chunk_id: shard.shard for shard in shards for chunk_id in shard.chunk_ids}
-    jobs: dict[int, list[Job]] = {shard.shard: [] for shard in shards}
-    for job in read_jobs(run, Content.of(config), shard_of):
-        jobs[shard_of[job.chunk_id]].append(job)
+    jobs = jobs_by_shard(run, Content.of(config), shards)
 
     async def together() -> list[dict[str, Any] | BaseException]:
         workers = (

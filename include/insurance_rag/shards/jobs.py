@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
 from insurance_rag.artifacts import RunFolder, sha256_file
@@ -10,7 +10,7 @@ from insurance_rag.errors import WrongInput
 from insurance_rag.records import Chunk
 from insurance_rag.shards.content import Content
 from insurance_rag.shards.ledger import Ledger
-from insurance_rag.shards.plan import Plan, read_plan
+from insurance_rag.shards.plan import Plan, Shard, read_plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,15 @@ def read_jobs(run: RunFolder, content: Content, chunk_ids: Container[str]) -> It
             offset += len(line)
 
 
+def jobs_by_shard(run: RunFolder, content: Content, shards: Sequence[Shard]) -> dict[int, list[Job]]:
+    """The jobs of each shard, by its number, in the order of the input."""
+    shard_of = {chunk_id: shard.shard for shard in shards for chunk_id in shard.chunk_ids}
+    jobs: dict[int, list[Job]] = {shard.shard: [] for shard in shards}
+    for job in read_jobs(run, content, shard_of):
+        jobs[shard_of[job.chunk_id]].append(job)
+    return jobs
+
+
 def read_chunk(run: RunFolder, job: Job) -> Chunk:
     with run.chunks.open("rb") as f:
         f.seek(job.offset)
@@ -51,9 +60,6 @@ def missing_chunks(run: RunFolder) -> dict[str, list[str]]:
 
 
 def missing_by_shard(run: RunFolder, plan: Plan, ledger: Ledger) -> dict[int, list[Job]]:
-    shard_of = {chunk_id: shard.shard for shard in plan.shards for chunk_id in shard.chunk_ids}
-    missing: dict[int, list[Job]] = {}
-    for job in read_jobs(run, Content.of(plan.config), shard_of):
-        if job.key not in ledger:
-            missing.setdefault(shard_of[job.chunk_id], []).append(job)
-    return dict(sorted(missing.items()))
+    by_shard = jobs_by_shard(run, Content.of(plan.config), plan.shards)
+    missing = {number: [job for job in jobs if job.key not in ledger] for number, jobs in sorted(by_shard.items())}
+    return {number: jobs for number, jobs in missing.items() if jobs}
