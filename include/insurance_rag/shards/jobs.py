@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from insurance_rag.artifacts import RunFolder, sha256_file
 from insurance_rag.errors import WrongInput
-from insurance_rag.records import Chunk
+from insurance_rag.records import Chunk, Shard
 from insurance_rag.shards.content import Content
 from insurance_rag.shards.ledger import Ledger
-from insurance_rag.shards.plan import Plan, Shard, read_plan
+from insurance_rag.shards.plan import Plan, read_plan
 
 
 @dataclass(frozen=True, slots=True)
