@@ -85,7 +85,7 @@ def test_a_query_without_a_known_term_finds_nothing(query: str) -> None:
 def test_the_index_is_kept_by_the_hash_of_the_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = build_retriever("bm25", FEW, tmp_path).search("보험료 연체")
     (folder,) = tmp_path.iterdir()
-    monkeypatch.setattr(bm25, "_build", None)  # a second build would fail
+    monkeypatch.setattr(bm25.Bm25Index, "build", None)  # a second build would fail
     assert build_retriever("bm25", FEW, tmp_path).search("보험료 연체") == first
     monkeypatch.undo()
     next(folder.glob("params*")).write_text("{")
@@ -219,5 +219,6 @@ def test_beating_is_a_quicker_way_to_the_ranks_of_scores(retriever: Retriever, m
     asked = [q.question for q in read_questions("sample")[:40]] + ["", "zzz"]
     for query in asked:
         scores = retriever.scores(query)
+        asked_for = terms([query])[0]
         for own in (0, 57, int(scores.argmax())):
-            assert set(retriever.beating(query, own)) == set(np.flatnonzero(scores > scores[own]))
+            assert set(retriever.index.beating(asked_for, own)) == set(np.flatnonzero(scores > scores[own]))

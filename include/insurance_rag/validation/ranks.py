@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,9 @@ import numpy as np
 from insurance_rag.config import ValidationConfig
 from insurance_rag.korean import squeeze
 from insurance_rag.records import Chunk
+from insurance_rag.retrieval import tokens
+from insurance_rag.retrieval.bm25 import Bm25Index
+from insurance_rag.retrieval.index import searchable
 from insurance_rag.validation.check import SINGLE_PROCESS_ROWS, Table
 
 UNRANKED = 0
@@ -26,19 +31,14 @@ BATCH = 500
 class Ranker:
     """Ranks clauses for questions. Clauses of the same words count as one: any of them is the right one."""
 
-    def __init__(self, chunks: Sequence[Chunk], cache: Path) -> None:
-        from insurance_rag.retrieval.bm25 import Bm25Retriever
+    def __init__(self, index: Bm25Index, text_of: np.ndarray[Any, Any]) -> None:
+        self._index = index
+        self._text_of = text_of  # number of each chunk's words
 
-        self._retriever = Bm25Retriever(chunks, cache)
-        self._at = {chunk.chunk_id: i for i, chunk in enumerate(chunks)}
-        texts: dict[str, int] = {}
-        self._text = np.array([texts.setdefault(squeeze(chunk.text), len(texts)) for chunk in chunks])
-
-    def rank(self, question: str, chunk_id: str) -> int:
-        """1 is first; a clause without any match comes last."""
-        own = self._at[chunk_id]
-        before = self._retriever.beating(question, own)
-        return 1 + int(np.count_nonzero(self._text[before] != self._text[own]))
+    def rank(self, terms: Sequence[str], chunk: int) -> int:
+        """Of the clause at position `chunk`: 1 is first; a clause without any match comes last."""
+        before = self._index.beating(terms, chunk)
+        return 1 + int(np.count_nonzero(self._text_of[before] != self._text_of[chunk]))
 
 
 def rank_rows(
@@ -50,27 +50,48 @@ def rank_rows(
 ) -> Any:
     """For every row of the table the rank of its clause, UNRANKED for those not in `rows`."""
     ranks = np.full(len(table), UNRANKED, dtype=np.int32)
-    known = {chunk.chunk_id for chunk in chunks}
-    wanted = [i for i in rows if table.chunk_id(i) in known]
+    at = {chunk.chunk_id: i for i, chunk in enumerate(chunks)}
+    wanted = [i for i in rows if table.chunk_id(i) in at]
     if not wanted:
         return ranks
-    batches = [wanted[at : at + BATCH] for at in range(0, len(wanted), BATCH)]
-    with tempfile.TemporaryDirectory() as folder:
-        ranker = Ranker(chunks, Path(folder))
-        workers = config.workers or os.cpu_count() or 1
-        with contextlib.ExitStack() as stack:
-            found: Iterable[list[int]]
-            pairs = (_pairs(table, batch) for batch in batches)
-            if workers == 1 or len(wanted) <= SINGLE_PROCESS_ROWS:
-                found = ([ranker.rank(*pair) for pair in some] for some in pairs)
-            else:
-                # Each worker loads the index from the folder; spawn, as the analyser's threads do not survive a fork.
-                pool = ProcessPoolExecutor(workers, get_context("spawn"), _start, (list(chunks), Path(folder)))
-                found = stack.enter_context(pool).map(_rank, pairs)
-            for batch, numbers in zip(batches, found, strict=True):
-                ranks[batch] = numbers
-                on_rows(len(batch))
+    batches = [wanted[start : start + BATCH] for start in range(0, len(wanted), BATCH)]
+    asked = (([table.row(i).instruction for i in batch], [at[table.chunk_id(i)] for i in batch]) for batch in batches)
+    # The analyser takes half a gigabyte: it works here, on threads of its own, and the processes get the terms.
+    queries = ((tokens.terms(questions), positions) for questions, positions in asked)
+    for batch, numbers in zip(batches, _ranked(queries, len(wanted), chunks, config), strict=True):
+        ranks[batch] = numbers
+        on_rows(len(batch))
     return ranks
+
+
+Queries = tuple[list[list[str]], list[int]]
+"""The terms of some questions, and the positions of their clauses."""
+
+
+def _ranked(
+    queries: Iterator[Queries], count: int, chunks: Sequence[Chunk], config: ValidationConfig
+) -> Iterator[list[int]]:
+    _trim()  # of what judging the rows left
+    text_of = _numbered([squeeze(chunk.text) for chunk in chunks])
+    encoded = tokens.encode([searchable(chunk) for chunk in chunks])
+    workers = config.workers or os.cpu_count() or 1
+    if workers == 1 or count <= SINGLE_PROCESS_ROWS:
+        ranker = Ranker(Bm25Index.build(encoded), text_of)
+        yield from (_rank_all(ranker, some) for some in queries)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        index, processes = Path(folder) / "index", get_context("spawn")  # the analyser's threads do not survive a fork
+        with ProcessPoolExecutor(1, processes) as builder:  # what building takes goes back when it ends
+            builder.submit(_build, encoded, index).result()
+        del encoded
+        _trim()
+        with ProcessPoolExecutor(workers, processes, _start, (index, text_of)) as pool:
+            waiting: deque[Future[list[int]]] = deque()
+            for some in queries:
+                waiting.append(pool.submit(_rank, some))
+                if len(waiting) > 2 * workers:  # the analyser must not run ahead
+                    yield waiting.popleft().result()
+            yield from (future.result() for future in waiting)
 
 
 def rank_report(ranks: Any) -> dict[str, Any]:
@@ -83,18 +104,37 @@ def rank_report(ranks: Any) -> dict[str, Any]:
     return {"questions": len(ranked), **recalls, "mrr@10": round(mrr, 4), "worst": int(ranked.max())}
 
 
-def _pairs(table: Table, batch: Sequence[int]) -> list[tuple[str, str]]:
-    return [(table.row(i).instruction, table.chunk_id(i)) for i in batch]
+def _numbered(texts: Sequence[str]) -> np.ndarray[Any, Any]:
+    """The same number for the same text."""
+    numbers: dict[str, int] = {}
+    return np.array([numbers.setdefault(text, len(numbers)) for text in texts])
+
+
+def _rank_all(ranker: Ranker, queries: Queries) -> list[int]:
+    return [ranker.rank(terms, chunk) for terms, chunk in zip(*queries, strict=True)]
+
+
+def _trim() -> None:
+    """What was freed goes back to the system: hundreds of megabytes after a million rows. Only glibc can."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+# ---- in a process of its own
 
 
 _ranker: Ranker | None = None
 
 
-def _start(chunks: Sequence[Chunk], cache: Path) -> None:
+def _build(encoded: tokens.Encoded, folder: Path) -> None:
+    Bm25Index.build(encoded).save(folder)
+
+
+def _start(index: Path, text_of: np.ndarray[Any, Any]) -> None:
     global _ranker
-    _ranker = Ranker(chunks, cache)
+    _ranker = Ranker(Bm25Index.load(index), text_of)
 
 
-def _rank(pairs: Sequence[tuple[str, str]]) -> list[int]:
+def _rank(queries: Queries) -> list[int]:
     assert _ranker is not None
-    return [_ranker.rank(*pair) for pair in pairs]
+    return _rank_all(_ranker, queries)

@@ -89,6 +89,7 @@ def judge_rows(
             raise WrongInput([f"{path}: holds no rows; generate again" for path in files])
         table.freeze()
         apply_set_rules(table, job.config, lambda chunk_id: products.get(chunk_id, ""))
+        table.bands = table.sketches = None  # 200 bytes a row that no later step asks for
 
 
 def _rank(table: Table, chunks: dict[str, Chunk], config: ValidationConfig, progress: Path | None) -> Any:
