@@ -18,7 +18,7 @@ from insurance_rag.cli import main
 from insurance_rag.config import SPEC_RULES, ValidationConfig
 from insurance_rag.errors import WrongInput
 from insurance_rag.records import REFUSAL, Question
-from insurance_rag.validation import check, validate_parts
+from insurance_rag.validation import check, ranks, validate_parts
 from insurance_rag.validation import rows as rows_module
 
 DATA_FILES = ("train_dataset.json", "train_dataset_rag.json", "train_dataset_final_v2.json", "heldout.json")
@@ -262,7 +262,7 @@ def test_drift_names_what_moved(tmp_path: Path) -> None:
         validate_parts([worse], [chunk("c1")], tmp_path / "b", SETTINGS, previous=good)
 
 
-def test_the_retriever_check_reports_ranks_and_can_drop(tmp_path: Path) -> None:
+def test_the_retriever_check_reports_ranks_and_can_drop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clauses = [
         chunk("c1"),
         *(chunk(f"d{n}", f"제{n}조(해약환급금)\n해약환급금은 {n}영업일 이내에 지급합니다.") for n in range(5)),
@@ -273,10 +273,14 @@ def test_the_retriever_check_reports_ranks_and_can_drop(tmp_path: Path) -> None:
     validate_parts([part], clauses, tmp_path / "a", config)
     report = read_json(tmp_path / "a/report.json")
     assert report["retriever"]["questions"] == 2 and report["retriever"]["recall@1"] == 0.5
-    ranks = [r["meta"]["retriever_rank"] for r in read_rows(tmp_path / "a/train_dataset_final_v2.json")]
-    assert sorted(ranks) == [1, 6]
+    found = [r["meta"]["retriever_rank"] for r in read_rows(tmp_path / "a/train_dataset_final_v2.json")]
+    assert sorted(found) == [1, 6]
     validate_parts([part], clauses, tmp_path / "b", config.model_copy(update={"max_rank": 3}))
     assert reasons(tmp_path / "b") == ["not_retrieved"]
+
+    monkeypatch.setattr(ranks, "SINGLE_PROCESS_ROWS", 0)
+    validate_parts([part], clauses, tmp_path / "c", config.model_copy(update={"workers": 2}))
+    assert read_json(tmp_path / "c/report.json")["retriever"] == report["retriever"]
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
