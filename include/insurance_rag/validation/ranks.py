@@ -71,7 +71,7 @@ Queries = tuple[list[list[str]], list[int]]
 def _ranked(
     queries: Iterator[Queries], count: int, chunks: Sequence[Chunk], config: ValidationConfig
 ) -> Iterator[list[int]]:
-    _trim()  # of what judging the rows left
+    _trim()
     text_of = _numbered([squeeze(chunk.text) for chunk in chunks])
     encoded = tokens.encode([searchable(chunk) for chunk in chunks])
     workers = config.workers or os.cpu_count() or 1
@@ -81,6 +81,7 @@ def _ranked(
         return
     with tempfile.TemporaryDirectory() as folder:
         index, processes = Path(folder) / "index", get_context("spawn")  # the analyser's threads do not survive a fork
+        _trim()
         with ProcessPoolExecutor(1, processes) as builder:  # what building takes goes back when it ends
             builder.submit(_build, encoded, index).result()
         del encoded
