@@ -158,7 +158,10 @@ class Bm25Index:
 
         posted = self._index.scores
         shape = (self.size, len(self._largest))
-        return csc_array((posted["data"], posted["indices"], posted["indptr"]), shape).tocsr()
+        starts = posted["indptr"]
+        if starts[-1] <= np.iinfo(np.int32).max:
+            starts = starts.astype(np.int32)  # int64 would make the other indices so: half as much memory again
+        return csc_array((posted["data"], posted["indices"], starts), shape).tocsr()
 
 
 def _load(folder: Path | None) -> Bm25Index | None:

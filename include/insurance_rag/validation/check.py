@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -246,7 +247,7 @@ class Table:
         self.part: Any = columns["part"][order]
         self.bands: Any = columns["bands"][order] if "bands" in columns else None
         self.sketches: Any = columns["sketches"][order] if "sketches" in columns else None
-        self.types: Any = np.array([key.split("\0")[1][:40] for key in self._keys], dtype=object)
+        self.types: Any = np.array([sys.intern(key.split("\0")[1][:40]) for key in self._keys], dtype=object)
         self.digests: Any = np.array([int(key[-16:], 16) for key in self._keys], dtype=np.uint64)
         place = np.argsort(order)
         self.spans = {int(place[n]): span for n, span in self._spans.items()}

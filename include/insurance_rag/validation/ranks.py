@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 import os
 import tempfile
 from collections import deque
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from insurance_rag.artifacts import write_jsonl
 from insurance_rag.config import ValidationConfig
 from insurance_rag.korean import squeeze
 from insurance_rag.records import Chunk
@@ -71,22 +73,19 @@ Queries = tuple[list[list[str]], list[int]]
 def _ranked(
     queries: Iterator[Queries], count: int, chunks: Sequence[Chunk], config: ValidationConfig
 ) -> Iterator[list[int]]:
-    _trim()
     text_of = _numbered([squeeze(chunk.text) for chunk in chunks])
-    encoded = tokens.encode([searchable(chunk) for chunk in chunks])
     workers = config.workers or os.cpu_count() or 1
     if workers == 1 or count <= SINGLE_PROCESS_ROWS:
-        ranker = Ranker(Bm25Index.build(encoded), text_of)
+        ranker = Ranker(Bm25Index.build(tokens.encode([searchable(chunk) for chunk in chunks])), text_of)
         yield from (_rank_all(ranker, some) for some in queries)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        index, processes = Path(folder) / "index", get_context("spawn")  # the analyser's threads do not survive a fork
+    with tempfile.TemporaryDirectory() as name:
+        folder, processes = Path(name), get_context("spawn")  # the analyser's threads do not survive a fork
+        write_jsonl(folder / "texts.jsonl", (searchable(chunk) for chunk in chunks))
         _trim()
         with ProcessPoolExecutor(1, processes) as builder:  # what building takes goes back when it ends
-            builder.submit(_build, encoded, index).result()
-        del encoded
-        _trim()
-        with ProcessPoolExecutor(workers, processes, _start, (index, text_of)) as pool:
+            builder.submit(_build, folder).result()
+        with ProcessPoolExecutor(workers, processes, _start, (folder / "index", text_of)) as pool:
             waiting: deque[Future[list[int]]] = deque()
             for some in queries:
                 waiting.append(pool.submit(_rank, some))
@@ -127,8 +126,10 @@ def _trim() -> None:
 _ranker: Ranker | None = None
 
 
-def _build(encoded: tokens.Encoded, folder: Path) -> None:
-    Bm25Index.build(encoded).save(folder)
+def _build(folder: Path) -> None:
+    with (folder / "texts.jsonl").open(encoding="utf-8") as lines:
+        encoded = tokens.encode([json.loads(line) for line in lines])
+    Bm25Index.build(encoded).save(folder / "index")
 
 
 def _start(index: Path, text_of: np.ndarray[Any, Any]) -> None:
