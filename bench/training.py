@@ -433,7 +433,7 @@ def write(out: Path, machine: dict[str, Any], results: dict[str, dict[str, Any]]
         if "error" in r:
             lines.append(f"| {name} | {r['error']} | | | | | | | | | |")
             continue
-        used = r["tokens_per_s"] * flops_per_token("source" not in name) / 1e12
+        used = r["tokens_per_s"] * flops_per_token("source" not in name) / 1e12 / RUNS[name].get("processes", 1)
         r["minutes"], r["mfu"] = round(total / r["tokens_per_s"] / 60, 1), round(used / DATASHEET_TFLOPS, 3)
         of_matmul = f"{used / machine['matmul_tflops']:.0%}" if "matmul_tflops" in machine else "-"
         times = f"{r['tokens_per_s'] / source:.2f}" if source else "-"

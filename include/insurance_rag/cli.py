@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from insurance_rag.progress import is_main_process
+
 #: command -> (module with `EXAMPLE`, `add_arguments(parser)` and `run(args) -> dict`, one line of help)
 COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("insurance_rag.shards.command", "cut the chunks into one shard per API key"),
@@ -53,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     named = [word for word in argv if word in COMMANDS][:1]
     args = build_parser(named).parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    level = logging.INFO if is_main_process() else logging.WARNING
+    logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs URLs
     from insurance_rag.errors import PipelineError
 
@@ -65,7 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted: the same command again resumes", file=sys.stderr)
         return 3
-    _deliver(result, as_json=args.json)
+    if is_main_process():
+        _deliver(result, as_json=args.json)
     return 0
 
 

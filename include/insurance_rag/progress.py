@@ -10,6 +10,7 @@ The file `<folder>/<stage>-<label>.json` is what the demo, the report tab and a 
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 import time
@@ -24,6 +25,11 @@ log = logging.getLogger("insurance_rag.progress")
 
 FILE_EVERY_S = 0.5
 LOG_EVERY_S = 10.0
+
+
+def is_main_process() -> bool:
+    """Of the processes of one training, a GPU each, the first speaks and writes."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 class Progress:
@@ -50,7 +56,7 @@ class Progress:
         self._bar: Any = None
 
     def __enter__(self) -> Progress:
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and is_main_process():
             self._bar = _Bar(self)
         self._publish(force=True)
         return self

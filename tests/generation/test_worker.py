@@ -9,9 +9,9 @@ from tests.generation.runs import answered, chunks, journal_keys, keys, planned,
 from insurance_rag.artifacts import manifest_path, sha256_file
 from insurance_rag.errors import BudgetSpent, Incomplete, KeyRejected, QuotaExhausted, WrongInput
 from insurance_rag.generation import generate_shard, missing_chunks
+from insurance_rag.lock import held
 from insurance_rag.records import QAPair
 from insurance_rag.shards import make_plan, write_plan
-from insurance_rag.shards.lock import held
 from insurance_rag.simulator import running_simulator
 
 FAULTS = {

@@ -1,14 +1,18 @@
-"""A local GPU job does not outlive its worker: it would train on beside the next try."""
+"""A local GPU job does not outlive its worker: it would train on beside the next try. Jobs share cards, not one."""
 
 from __future__ import annotations
 
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
+
+from insurance_rag.errors import Incomplete
+from insurance_rag.orchestration.gpu_job import free_card
 
 WORKER = """
 import os, sys
@@ -41,6 +45,21 @@ def test_the_job_of_a_killed_worker_is_told_to_stop(tmp_path: Path, killed: list
     worker.send_signal(signal.SIGKILL)
     worker.wait()
     wait_for(stopped, 30)
+
+
+def test_jobs_beside_each_other_work_on_different_cards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with free_card() as any_card:
+        assert any_card == {}
+    monkeypatch.setenv("GPU_CARDS", "0, 1")
+    with free_card() as one, free_card() as two:
+        assert [one["CUDA_VISIBLE_DEVICES"], two["CUDA_VISIBLE_DEVICES"]] == ["0", "1"]
+        with pytest.raises(Incomplete, match="GPU_CARDS=0,1"), free_card():
+            pass
+    with pytest.raises(Incomplete, match="stopped"), free_card():  # a job's own error, not a taken card
+        raise Incomplete("stopped")
+    with free_card() as free:
+        assert free == one
 
 
 def wait_for(path: Path, timeout_s: float) -> None:

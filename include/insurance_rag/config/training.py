@@ -87,6 +87,8 @@ class TrainingConfig(Config):
     """Steps between two rows of loss_history.jsonl."""
     report_to: tuple[Literal["tensorboard", "mlflow", "wandb", "trackio"], ...] = ("tensorboard",)
     """Further places the figures go; each but tensorboard needs its package installed."""
+    gpus: int = Field(default=1, ge=1)
+    """GPUs of this machine to train on, a process each; `batch_size` is shared among them."""
     fsdp: bool = False
     """Shard base and adapter over the GPUs (for models that do not fit one); without it each GPU holds a copy."""
     seed: int = 42

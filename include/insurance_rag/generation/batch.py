@@ -25,12 +25,12 @@ from insurance_rag.generation.gemini import GeminiTeacher, read_answer, read_err
 from insurance_rag.generation.mend import Judge, find_faults
 from insurance_rag.generation.parts import finish_part, write_part
 from insurance_rag.generation.record import record_answer, record_quarantine
+from insurance_rag.lock import held
 from insurance_rag.records import ApiKey, Chunk, Shard
 from insurance_rag.shards.content import Content
 from insurance_rag.shards.jobs import Job, check_input, read_chunk, read_jobs
 from insurance_rag.shards.ledger import Ledger
 from insurance_rag.shards.limiter import Limiter, retry_wait_s, window_s
-from insurance_rag.shards.lock import held
 from insurance_rag.shards.plan import read_plan
 
 log = logging.getLogger(__name__)

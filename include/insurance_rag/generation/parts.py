@@ -8,11 +8,11 @@ from typing import Any
 
 from insurance_rag.artifacts import RunFolder, atomic_write, manifest_path, write_manifest
 from insurance_rag.generation.mend import replacements
+from insurance_rag.lock import held
 from insurance_rag.records import QAPair, Shard
 from insurance_rag.shards.content import Content
 from insurance_rag.shards.jobs import Job, jobs_by_shard, read_chunk
 from insurance_rag.shards.ledger import Ledger
-from insurance_rag.shards.lock import held
 from insurance_rag.shards.plan import Plan
 
 

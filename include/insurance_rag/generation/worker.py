@@ -32,13 +32,13 @@ from insurance_rag.generation.mend import Judge, correction_of, find_faults
 from insurance_rag.generation.parts import finish_part, write_part
 from insurance_rag.generation.record import record_answer, record_mend, record_quarantine
 from insurance_rag.generation.teacher import Correction, ProjectRejected, Refusal, Reply, Teacher, make_teacher
+from insurance_rag.lock import held
 from insurance_rag.progress import Progress
 from insurance_rag.records import ApiKey, Chunk, Shard
 from insurance_rag.shards.content import Content
 from insurance_rag.shards.jobs import Job, check_input, read_chunk, read_jobs
 from insurance_rag.shards.ledger import Ledger
 from insurance_rag.shards.limiter import Limiter, retry_wait_s
-from insurance_rag.shards.lock import held
 from insurance_rag.shards.plan import Plan, read_plan
 
 OnUpdate = Callable[[dict[str, Any]], None]

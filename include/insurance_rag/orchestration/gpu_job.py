@@ -6,6 +6,7 @@ when it ends and a broken CUDA context dies with it.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import shlex
@@ -13,7 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from airflow.sdk import BaseOperator, Context
 
 from insurance_rag.artifacts import read_json
 from insurance_rag.errors import Incomplete, PipelineError, Refused, WrongInput
+from insurance_rag.lock import held
 from insurance_rag.orchestration.retries import RETRY_POLICY
 
 #: Exit code of the command line -> error, so that the retry table judges a process as it judges a function.
@@ -63,9 +65,9 @@ class LocalJobOperator(BaseOperator):
     def execute(self, context: Context) -> Any:
         command = [os.environ.get("GPU_PYTHON", sys.executable), "-m", "insurance_rag", *self.arguments]
         self.log.info("The same by hand: %s", shlex.join(command))
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, free_card() as card:
             result = Path(folder) / "result.json"
-            exit_code, last_lines = self._run(command, {**os.environ, "RESULT_JSON": str(result)})
+            exit_code, last_lines = self._run(command, {**os.environ, **card, "RESULT_JSON": str(result)})
             if exit_code:
                 error = ERROR_BY_EXIT_CODE.get(exit_code, PipelineError)
                 raise error(f"{self.arguments[0]} exited with {exit_code}:\n" + "\n".join(last_lines))
@@ -96,6 +98,25 @@ class LocalJobOperator(BaseOperator):
         """Airflow stops the task: the job gets SIGTERM, on which training saves a checkpoint."""
         if self._process and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def free_card() -> Iterator[dict[str, str]]:
+    """Environment of a job that has one of $GPU_CARDS (e.g. "0,1") to itself; unset: it sees every card."""
+    cards = [name.strip() for name in os.environ.get("GPU_CARDS", "").split(",") if name.strip()]
+    with contextlib.ExitStack() as taken:
+        card = next((name for name in cards if _take(name, taken)), None)
+        if cards and card is None:
+            raise Incomplete(f"a job works on each of GPU_CARDS={','.join(cards)}; give the pool gpu as many slots")
+        yield {"CUDA_VISIBLE_DEVICES": card} if card else {}
+
+
+def _take(card: str, taken: contextlib.ExitStack) -> bool:
+    try:
+        taken.enter_context(held(Path(tempfile.gettempdir()) / f"insurance-rag-gpu-{card}.lock", f"card {card}"))
+    except Incomplete:
+        return False
+    return True
 
 
 def _end_with_this_process() -> Callable[[], object] | None:

@@ -6,11 +6,11 @@ import time
 from collections.abc import Sequence
 
 from insurance_rag.artifacts import RunFolder
+from insurance_rag.lock import is_held
 from insurance_rag.records import ApiKey, Shard
 from insurance_rag.shards import turn
 from insurance_rag.shards.jobs import missing_by_shard
 from insurance_rag.shards.ledger import Ledger
-from insurance_rag.shards.lock import is_held
 from insurance_rag.shards.pace import Pace
 from insurance_rag.shards.pace_log import read_pace
 from insurance_rag.shards.plan import Plan, make_shard, quota_shares, read_plan, save_plan, share_of_pool, slice_sizes

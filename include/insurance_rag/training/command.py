@@ -37,11 +37,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     share_cores()
     from insurance_rag.config import parse_settings
+    from insurance_rag.training.launch import check_cards, is_launched, launch
     from insurance_rag.training.recipe import load_recipe
     from insurance_rag.training.train import train_adapter
 
     recipe = load_recipe(args.recipe, parse_settings(args.set))
+    if recipe.gpus > 1 and not is_launched():
+        check_cards(recipe.gpus)
+        raise SystemExit(launch(recipe.gpus, _argv(args)))
     return train_adapter(recipe, args.dataset, args.base_model, args.out, args.heldout, progress_folder(args.out))
+
+
+def _argv(args: argparse.Namespace) -> list[str]:
+    """The command again, for the processes of several cards."""
+    paths = ["--dataset", str(args.dataset), "--base-model", args.base_model, "--out", str(args.out)]
+    heldout = ["--heldout", str(args.heldout)] if args.heldout else []
+    settings = [word for setting in args.set for word in ("--set", setting)]
+    return ["train", "--recipe", args.recipe, *paths, *heldout, *settings, *["--json"] * args.json]
 
 
 def share_cores() -> None:

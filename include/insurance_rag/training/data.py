@@ -165,5 +165,7 @@ def fingerprint(config: TrainingConfig, files: Sequence[Path | None], base: str,
     """Identity of a training on these rows, held-out ones included: the same one resumes, another starts afresh."""
     digests = [sha256_file(path) if path else "" for path in files]
     # Where and how fast it runs may change between a run and its resumption; what it learns may not.
-    settings = config.model_dump(mode="json", exclude={"memory", "report_to", "log_every", "save_every", "compile"})
+    settings = config.model_dump(
+        mode="json", exclude={"memory", "gpus", "report_to", "log_every", "save_every", "compile"}
+    )
     return sha256_text(json.dumps(settings, sort_keys=True), *digests, model_identity(base), revision or "")[:16]

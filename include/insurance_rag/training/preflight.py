@@ -120,6 +120,11 @@ def _device_problems(config: TrainingConfig, device: Device) -> list[str]:
         )
     if device.kind == "cpu" and config.fsdp:
         problems.append("fsdp needs CUDA devices; on a CPU it would silently be plain data parallelism")
+    if config.gpus not in (1, device.count):
+        problems.append(
+            f"gpus={config.gpus}, but {device.count} processes train; the command `train` starts one a GPU, "
+            f"and torchrun with --nproc-per-node {config.gpus}"
+        )
     if device.count > 1 and config.batch_size % device.count:
         problems.append(
             f"batch_size {config.batch_size} cannot be shared by {device.count} processes; make it a multiple"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -12,7 +13,8 @@ from typing import Any
 from insurance_rag.artifacts import artifact, read_json, sha256_file, write_json
 from insurance_rag.config import TrainingConfig
 from insurance_rag.errors import Interrupted
-from insurance_rag.progress import Progress
+from insurance_rag.lock import held
+from insurance_rag.progress import Progress, is_main_process
 from insurance_rag.training.data import heldout_documents
 from insurance_rag.training.preflight import Job, prepare
 
@@ -20,6 +22,8 @@ log = logging.getLogger(__name__)
 
 MANIFEST = "training.json"
 HISTORY = "loss_history.jsonl"
+OTHERS_CHECKPOINT_S = 60.0
+"""A training that was told to stop still writes its checkpoint when the next try of a task comes."""
 
 
 def train_adapter(
@@ -36,16 +40,22 @@ def train_adapter(
     heldout.json beside the dataset.
 
     Returns `{uri, sha256, steps, loss, eval_loss, tokens_per_s, peak_gib, seconds, ...}`. Raises WrongInput with every
-    problem found before the model is loaded, Interrupted when a signal stopped it and a checkpoint is saved, and
-    OutOfMemory when not even one row at a time fits.
+    problem found before the model is loaded, Incomplete where another process trains into `out`, Interrupted when a
+    signal stopped it and a checkpoint is saved, and OutOfMemory when not even one row at a time fits.
     """
     job = prepare(recipe, dataset, base_model, out, heldout)
+    alone = held(out.with_name(f".{out.name}.lock"), str(out), OTHERS_CHECKPOINT_S)
+    with alone if is_main_process() else contextlib.nullcontext():
+        return _train(job, out, progress_folder)
+
+
+def _train(job: Job, out: Path, progress_folder: Path | None) -> dict[str, Any]:
     if (done := _finished(out, job)) is not None:
         log.info("%s holds this very adapter already", out)
         return _result(out, done)
     work = out / "checkpoints" / job.fingerprint
     figures = _run(job, work, out, progress_folder)
-    if _is_main():
+    if is_main_process():
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
     return _result(out, figures)
 
@@ -71,7 +81,7 @@ def _run(job: Job, work: Path, out: Path, progress_folder: Path | None) -> dict[
             label,
             total=job.config.max_steps or 1,
             unit="steps",
-            folder=progress_folder if _is_main() else None,
+            folder=progress_folder if is_main_process() else None,
         ) as progress,
     ):
         watch = Watch(progress, out / HISTORY, stop)
@@ -124,7 +134,7 @@ def _save(trainer: Any, job: Job, out: Path, figures: dict[str, Any]) -> dict[st
     trainer.model.peft_config["default"].revision = job.revision
     staging = out / ".staging"
     trainer.save_model(str(staging))  # collective under FSDP: every process calls it
-    if _is_main():
+    if is_main_process():
         job.tokenizer.save_pretrained(staging)
         write_card(staging, manifest)
         (out / MANIFEST).unlink(missing_ok=True)
@@ -152,7 +162,3 @@ def _finished(out: Path, job: Job) -> dict[str, Any] | None:
 def _result(out: Path, figures: dict[str, Any]) -> dict[str, Any]:
     keys = ("version", "steps", "loss", "eval_loss", "tokens_per_s", "peak_gib", "seconds")
     return artifact(out, **{key: figures[key] for key in keys}, rows=figures["dataset"]["rows"])
-
-
-def _is_main() -> bool:
-    return os.environ.get("RANK", "0") == "0"

@@ -152,7 +152,7 @@ def sft_config(config: TrainingConfig, plan: Plan, work: Path, *, evaluate: bool
     """The recipe in TRL's words."""
     strategy = "steps" if evaluate and config.eval_every else "no"
     stopping = bool(config.early_stopping and evaluate)
-    return SFTConfig(
+    args = SFTConfig(
         output_dir=str(work),
         per_device_train_batch_size=plan.micro_batch,
         per_device_eval_batch_size=plan.micro_batch,
@@ -191,6 +191,10 @@ def sft_config(config: TrainingConfig, plan: Plan, work: Path, *, evaluate: bool
         seed=config.seed,
         data_seed=config.seed,
     )
+    if args.n_gpu > 1:
+        log.info("one of %d GPUs is used; gpus=%d takes all", args.n_gpu, args.n_gpu)
+        args._n_gpu = 1  # Trainer would give each a thread (nn.DataParallel), which TRL refuses
+    return args
 
 
 #: Base and adapter sharded layer by layer; loading on one rank only keeps the host's memory at one copy.

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from insurance_rag.errors import Incomplete
-from insurance_rag.shards.lock import held, is_held
+from insurance_rag.lock import held, is_held
 
 
 def test_a_second_worker_is_told_who_holds_the_shard(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_a_killed_holder_frees_the_lock(tmp_path: Path) -> None:
     code = f"""
 import time
 from pathlib import Path
-from insurance_rag.shards.lock import held
+from insurance_rag.lock import held
 with held(Path({str(path)!r}), "x"):
     print("held", flush=True)
     time.sleep(60)
