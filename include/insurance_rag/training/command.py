@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     share_cores()
     from insurance_rag.config import parse_settings
-    from insurance_rag.training.launch import check_cards, is_launched, launch
+    from insurance_rag.training.launch import check_cards, is_launched, launch, leave_together
     from insurance_rag.training.recipe import load_recipe
     from insurance_rag.training.train import train_adapter
 
@@ -45,7 +45,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if recipe.gpus > 1 and not is_launched():
         check_cards(recipe.gpus)
         raise SystemExit(launch(recipe.gpus, _argv(args)))
-    return train_adapter(recipe, args.dataset, args.base_model, args.out, args.heldout, progress_folder(args.out))
+    result = train_adapter(recipe, args.dataset, args.base_model, args.out, args.heldout, progress_folder(args.out))
+    leave_together()
+    return result
 
 
 def _argv(args: argparse.Namespace) -> list[str]:

@@ -47,3 +47,12 @@ def launch(processes: int, argv: Sequence[str]) -> int:
     except SignalException as e:
         raise Interrupted(f"stopped by {e.sigval.name}; the same command goes on from the last checkpoint") from None
     return 0
+
+
+def leave_together() -> None:
+    """End what joins the processes: one that just ends can leave the others hanging in NCCL's own ending."""
+    import torch
+
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()

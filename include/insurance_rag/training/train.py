@@ -143,6 +143,7 @@ def _save(trainer: Any, job: Job, out: Path, figures: dict[str, Any]) -> dict[st
                 os.replace(path, out / path.name)
         shutil.rmtree(staging)
         write_json(out / MANIFEST, manifest)
+    trainer.accelerator.wait_for_everyone()  # the others, too, hash the folder
     return manifest
 
 
