@@ -40,12 +40,14 @@ def finetune_pipeline() -> None:
     base_model = gpu_job("pretrain", step(tasks.pretrain_jobs)(run), pretrain_argv, label="demo base model")
     training = step(tasks.training_jobs, trigger_rule=TriggerRule.NONE_FAILED)(run, dataset)
     adapters = gpu_job("train", training, train_argv, label="{{ task.arguments[2] }}")
-    evaluation = gpu_job("evaluate", step(tasks.evaluation_jobs)(run), evaluate_argv, label="Base and adapters")
+    comparison = step(tasks.evaluation_jobs)(run)
+    evaluation = gpu_job("evaluate", comparison, evaluate_argv, label="Base and adapters")
     decision = step(tasks.promote, outlets=[ADAPTERS])(run)
     report = step(tasks.report)(run)
 
     base_model >> training
-    adapters >> evaluation >> decision >> report
+    adapters >> comparison
+    evaluation >> decision >> report
 
 
 finetune_pipeline()

@@ -202,12 +202,15 @@ def test_the_base_is_held_as_the_adapters_knew_it(adapter: Path, tmp_path: Path)
         folders[name] = tmp_path / name
         shutil.copytree(adapter, folders[name])
         facts = {"settings": {"quantization": quantization}, "plan": {"double_quantization": double}}
-        write_json(folders[name] / "training.json", {**facts, "base_revision": None})
-    assert Trained.of({"a": folders["a"]}) == Trained(quantized=True, double_quantization=False)
-    assert Trained.of({"b": folders["b"]}) == Trained(quantized=False, double_quantization=False)
-    assert Trained.of({"v1": adapter}) == Trained()
+        write_json(folders[name] / "training.json", {**facts, "base_model": "base", "base_revision": None})
+    assert Trained.of({"a": folders["a"]}, "base") == Trained(quantized=True, double_quantization=False)
+    assert Trained.of({"b": folders["b"]}, "base") == Trained(quantized=False, double_quantization=False)
+    assert Trained.of({"v1": adapter}, "base") == Trained()
     with pytest.raises(WrongInput, match="trained on different bases, evaluate them apart"):
-        Trained.of(folders)
+        Trained.of(folders, "base")
+    with pytest.raises(WrongInput, match=r"base model is other, but adapters were trained on another \(a: base\)"):
+        Trained.of({"a": folders["a"]}, "other")
+    assert Trained.of({"a": folders["a"]}, str(tmp_path)) == Trained(double_quantization=False)  # a copy of it, maybe
 
 
 def test_questions_about_what_an_adapter_was_trained_on_are_counted(tmp_path: Path) -> None:

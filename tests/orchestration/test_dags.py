@@ -69,8 +69,8 @@ def test_shape_of_the_main_dag(parsed: dict[str, Any]) -> None:
         "pretrain": ["pretrain_jobs"],
         "training_jobs": ["check_input", "pretrain", "validate"],
         "train": ["training_jobs"],
-        "evaluation_jobs": ["check_input"],
-        "evaluate": ["evaluation_jobs", "train"],
+        "evaluation_jobs": ["check_input", "train"],
+        "evaluate": ["evaluation_jobs"],
         "promote": ["check_input", "evaluate"],
         "report": ["check_input", "promote"],
     }

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from insurance_rag.artifacts import write_json
 from insurance_rag.config import RunConfig
-from insurance_rag.orchestration.preflight import problems_of
+from insurance_rag.errors import WrongInput
+from insurance_rag.orchestration.preflight import check_registry, problems_of
 from insurance_rag.orchestration.settings import form_defaults
 
 
@@ -28,9 +30,19 @@ def test_a_finished_dataset_needs_no_keys_but_has_to_be_there(tmp_path: Path) ->
     assert problems_of(RunConfig(dataset=str(tmp_path))) == []
 
 
+def test_a_champion_is_only_held_against_adapters_of_its_base_model(tmp_path: Path) -> None:
+    write_json(tmp_path / "champion.json", {"sha256": "0", "base_model": "a/model"})
+    with pytest.raises(WrongInput, match="belongs to the base model a/model, this run to b/model"):
+        check_registry(RunConfig(base_model="b/model", registry=str(tmp_path)))
+    with pytest.raises(WrongInput, match="`demo` is another base model in every run"):
+        check_registry(RunConfig(registry=str(tmp_path)))
+    check_registry(RunConfig(base_model="a/model", registry=str(tmp_path)))
+    check_registry(RunConfig(base_model="b/model", registry=str(tmp_path / "new")))
+
+
 def test_forms_and_scheduled_runs_start_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEMINI_CONNECTIONS", "a, b")
-    for name in ("CLAUSES", "QUESTIONS", "BASE_MODEL", "TRAINING_PROFILE"):
+    for name in ("CLAUSES", "QUESTIONS", "BASE_MODEL", "TRAINING_PROFILE", "REGISTRY"):
         monkeypatch.delenv(name, raising=False)
     assert form_defaults() == {"keys": ["a", "b"]}
     monkeypatch.setenv("CLAUSES", "/data/clauses.jsonl")

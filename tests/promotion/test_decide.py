@@ -13,6 +13,7 @@ from insurance_rag.cli import main
 from insurance_rag.config import PromotionConfig
 from insurance_rag.errors import WrongInput
 from insurance_rag.promotion import decide
+from insurance_rag.promotion.registry import Registry
 
 
 def row(model: str, i: int, *, wrong: bool, refusal: str = "none", answerable: bool = True) -> dict[str, Any]:
@@ -156,6 +157,27 @@ def test_the_registry_keeps_champion_adapters_and_decisions(tmp_path: Path) -> N
     (registry / "adapters").rename(registry / "gone")
     with pytest.raises(WrongInput, match="changed since it was evaluated"):
         decide(both, registry=registry)
+
+
+def test_the_champion_is_evaluated_beside_new_adapters_and_beaten(tmp_path: Path) -> None:
+    registry = Registry(tmp_path / "registry")
+    first = evaluation(tmp_path / "1", Base=rows("Base", 300, 90), v2=rows("v2", 300, 60))
+    assert registry.beside({"v2": str(first / "v2")}) == {"v2": str(first / "v2")}  # nobody to beat yet
+    assert decide(first, registry=registry.root, dry_run=True)["decision"] == "promote"
+    assert registry.champion is None
+    decide(first, registry=registry.root)
+    assert registry.beside({"v2": str(first / "v2")}) == {"v2": str(first / "v2")}  # it is the champion
+    new = {"v2": str(tmp_path / "new")}
+    assert list(registry.beside(new)) == ["champion", "v2"]
+    second = evaluation(
+        tmp_path / "2", Base=rows("Base", 300, 90), champion=rows("champion", 300, 60), v2=rows("v2", 300, 5)
+    )
+    summary = read_json(second / "summary.json")
+    kept = artifact(Path(registry.beside(new)["champion"]))
+    write_json(second / "summary.json", summary | {"adapters": {**summary["adapters"], "champion": kept}})
+    decision = decide(second, registry=registry.root)
+    assert (decision["decision"], decision["champion"], decision["model"]) == ("promote", "champion", "v2")
+    assert registry.champion and registry.champion["sha256"] == summary["adapters"]["v2"]["sha256"]
 
 
 def test_the_command_exits_4_unless_promoted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

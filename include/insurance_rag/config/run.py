@@ -43,6 +43,9 @@ class RunConfig(Config):
     """Folder of a dataset to train on; nothing is generated then."""
     adapters: dict[str, str] = Field(default={}, title="Trained adapters")
     """Adapters to evaluate, name -> folder."""
+    registry: str | None = Field(default=None, title="Registry")
+    """Folder that keeps the champion: it is evaluated beside the new adapters, and a better one takes its place. Empty:
+    they are held against Base."""
     generation: GenerationConfig = GenerationConfig()
     validation: ValidationConfig = ValidationConfig()
     training: dict[str, Any] = {}

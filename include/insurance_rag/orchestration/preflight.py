@@ -21,6 +21,7 @@ def problems_of(config: RunConfig, *, generates: bool = True) -> list[str]:
         check_dataset,
         check_recipes,
         check_base_model,
+        check_registry,
         check_gold,
         check_gpu_backend,
     )
@@ -94,6 +95,22 @@ def check_base_model(config: RunConfig) -> None:
     looks_like_path = path.is_absolute() or config.base_model.startswith((".", "~"))
     if looks_like_path and not (path.expanduser() / "config.json").is_file():
         raise WrongInput(f"base_model: {path} holds no config.json; give a model's folder or a Hugging Face name")
+
+
+def check_registry(config: RunConfig) -> None:
+    """The champion can only be compared on the base model that it was trained on."""
+    from insurance_rag.promotion.registry import Registry
+
+    if not config.registry:
+        return
+    if config.base_model == "demo":
+        raise WrongInput("registry: `demo` is another base model in every run; name one that stays, or leave it empty")
+    champion = Registry(Path(config.registry)).champion
+    if champion and champion["base_model"] != config.base_model:
+        raise WrongInput(
+            f"registry: the champion of {config.registry} belongs to the base model {champion['base_model']}, "
+            f"this run to {config.base_model}; choose that one, or a registry of its own"
+        )
 
 
 def check_gold(config: RunConfig) -> None:

@@ -47,6 +47,7 @@ def form_defaults() -> dict[str, Any]:
         "questions": os.environ.get("QUESTIONS"),
         "base_model": os.environ.get("BASE_MODEL"),
         "profile": os.environ.get("TRAINING_PROFILE"),
+        "registry": os.environ.get("REGISTRY"),
     }
     return {"keys": default_keys(), **{name: value for name, value in told.items() if value}}
 
@@ -57,7 +58,7 @@ DATASET_FIELDS = (
     "generation",
     "validation",
 )  # fmt: skip
-MODEL_FIELDS = ("base_model", "adapters", "questions", "question_limit", "chunks")
+MODEL_FIELDS = ("base_model", "adapters", "questions", "question_limit", "registry", "chunks")
 
 APPROVAL_TIMEOUT = timedelta(days=3)
 #: Airflow 3.3 loses an answer that a person gives within about a second of being asked (the race of

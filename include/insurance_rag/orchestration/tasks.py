@@ -173,8 +173,11 @@ def training_jobs(run: dict[str, Any], dataset: dict[str, Any]) -> list[dict[str
 
 
 def evaluation_jobs(run: dict[str, Any]) -> list[dict[str, Any]]:
-    """One job that answers every question with Base and each adapter."""
+    """One job that answers every question with Base, the registry's champion and each adapter."""
+    from insurance_rag.promotion.registry import Registry
+
     folder, config = open_run(run)
+    adapters = config.adapters or {version: str(folder.adapter(version)) for version in config.versions}
     return [
         {
             "uri": str(folder.evaluation),
@@ -182,22 +185,29 @@ def evaluation_jobs(run: dict[str, Any]) -> list[dict[str, Any]]:
             "questions": config.questions,
             "limit": config.question_limit,
             "base_model": _base_model(folder, config),
-            "adapters": config.adapters or {version: str(folder.adapter(version)) for version in config.versions},
+            "adapters": Registry(Path(config.registry)).beside(adapters) if config.registry else adapters,
         }
     ]
 
 
 def promote(run: dict[str, Any], outlet_events: Any = None) -> dict[str, Any]:
-    """Decide by the policy whether an adapter may replace the champion; the decision is a result, not a failure."""
+    """Decide by the policy whether an adapter may replace the champion; the decision is a result, not a failure.
+
+    The registry gets a new champion only from an evaluation on all questions.
+    """
     from insurance_rag.promotion import decide
 
-    folder, _ = open_run(run)
-    log_command("promote", "--evaluation", str(folder.evaluation))
-    decision = decide(folder.evaluation)
+    folder, config = open_run(run)
+    registry = Path(config.registry) if config.registry else None
+    dry_run = config.question_limit is not None
+    keeping = ["--registry", str(registry), *["--dry-run"] * dry_run] if registry else []
+    log_command("promote", "--evaluation", str(folder.evaluation), *keeping)
+    decision = decide(folder.evaluation, registry=registry, dry_run=dry_run)
     if ADAPTERS in outlet_events:
         [job] = evaluation_jobs(run)
         settings = {name: job[name] for name in ("chunks", "questions", "base_model", "adapters")}
-        outlet_events[ADAPTERS].extra = {"run": run["uri"], "settings": {**settings, "question_limit": None}}
+        settings |= {"registry": config.registry, "question_limit": None}
+        outlet_events[ADAPTERS].extra = {"run": run["uri"], "settings": settings}
     facts = {name: decision[name] for name in ("decision", "model", "champion", "reason")}
     return artifact(folder.evaluation / "decision.json", **facts)
 

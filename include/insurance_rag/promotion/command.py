@@ -13,6 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--evaluation", type=Path, required=True, help="folder that `evaluate` wrote")
     parser.add_argument("--policy", type=Path, help="YAML file of the rules")
     parser.add_argument("--registry", type=Path, help="folder that keeps champion, adapters and decisions")
+    parser.add_argument("--dry-run", action="store_true", help="decide, and leave the registry as it is")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one rule, e.g. margin=0.02")
 
 
@@ -23,7 +24,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     settings = _read_policy(args.policy) if args.policy else {}
     policy = PromotionConfig.parse(settings | parse_settings(args.set), str(args.policy or "--set"))
-    decision = decide(args.evaluation, policy, args.registry)
+    decision = decide(args.evaluation, policy, args.registry, dry_run=args.dry_run)
     if decision["decision"] != "promote":
         raise Refused(decision["reason"])
     return decision

@@ -10,46 +10,66 @@ from typing import Any
 from insurance_rag.artifacts import read_json, read_jsonl, sha256_file, write_json
 from insurance_rag.config import PromotionConfig
 from insurance_rag.errors import WrongInput
+from insurance_rag.lock import held
 from insurance_rag.promotion.registry import Registry
 from insurance_rag.promotion.rules import Rule, judge
 
 
-def decide(evaluation_dir: Path, policy: PromotionConfig | None = None, registry: Path | None = None) -> dict[str, Any]:
+def decide(
+    evaluation_dir: Path,
+    policy: PromotionConfig | None = None,
+    registry: Path | None = None,
+    *,
+    dry_run: bool = False,
+) -> dict[str, Any]:
     """Write decision.json into the evaluation's folder and return it.
 
     {decision: promote | refuse | cannot_tell, model, champion, reason, more_questions, rules, challengers}. `model` is
-    the best challenger. With a registry its champion is the one to beat, and a promoted model becomes the new one.
+    the best challenger. With a registry its champion is the one to beat, and a promoted model becomes the new one
+    unless it is a `dry_run`.
     """
     policy = policy or PromotionConfig()
+    if registry is None:
+        return _decide(evaluation_dir, policy, None, dry_run)
+    # Another decision must not come between reading the champion and replacing it.
+    with held(registry / ".lock", f"registry {registry}", wait_s=60):
+        return _decide(evaluation_dir, policy, Registry(registry), dry_run)
+
+
+def _decide(evaluation_dir: Path, policy: PromotionConfig, shelf: Registry | None, dry_run: bool) -> dict[str, Any]:
     summary = read_json(evaluation_dir / "summary.json")
     rows = read_jsonl(evaluation_dir / "answers.jsonl")
-    shelf = Registry(registry) if registry else None
     judged_by = {
         "policy": policy.model_dump(mode="json"),
         "answers_sha256": sha256_file(evaluation_dir / "answers.jsonl"),
     }
     if shelf and (before := _decided_already(evaluation_dir, shelf, judged_by)):
         return before
-    champion = shelf.champion_in(summary) if shelf else None
-    champion = champion or policy.champion
-    models = list(summary["models"])
-    if champion not in models:
-        raise WrongInput(f"{evaluation_dir}: the champion {champion!r} was not evaluated; models: {', '.join(models)}")
-    # Bonferroni: the more challengers, the easier one of them is better by chance.
-    challengers = [model for model in models if model != champion and model in summary["adapters"]]
-    confidence = 1 - (1 - policy.confidence) / max(1, len(challengers))
-    of = {model: [row for row in rows if row["model"] == model] for model in models}
-    judged = {
-        model: [*_unseen(model, summary), *judge(of[model], of[champion], policy, confidence)] for model in challengers
-    }
-    decision = _decision(judged, summary, champion) | {
+    champion = (shelf.champion_in(summary) if shelf else None) or policy.champion
+    if champion not in summary["models"]:
+        models = ", ".join(summary["models"])
+        raise WrongInput(f"{evaluation_dir}: the champion {champion!r} was not evaluated; models: {models}")
+    decision = _decision(_judge_all(rows, summary, champion, policy), summary, champion) | {
         "evaluation": str(evaluation_dir.resolve()),
         **judged_by,
     }
     write_json(evaluation_dir / "decision.json", decision)
-    if shelf:
+    if shelf and not dry_run:
         shelf.record(decision, summary)
     return decision
+
+
+def _judge_all(
+    rows: list[dict[str, Any]], summary: dict[str, Any], champion: str, policy: PromotionConfig
+) -> dict[str, list[Rule]]:
+    """The rules' outcomes for every adapter but the champion."""
+    challengers = [model for model in summary["models"] if model != champion and model in summary["adapters"]]
+    # Bonferroni: the more challengers, the easier one of them is better by chance.
+    confidence = 1 - (1 - policy.confidence) / max(1, len(challengers))
+    of = {model: [row for row in rows if row["model"] == model] for model in (champion, *challengers)}
+    return {
+        model: [*_unseen(model, summary), *judge(of[model], of[champion], policy, confidence)] for model in challengers
+    }
 
 
 def _unseen(model: str, summary: dict[str, Any]) -> Iterator[Rule]:

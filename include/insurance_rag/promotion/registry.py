@@ -31,6 +31,13 @@ class Registry:
     def adapter(self, sha256: str) -> Path:
         return self.root / "adapters" / sha256[:16]
 
+    def beside(self, adapters: dict[str, str]) -> dict[str, str]:
+        """The adapters (name -> folder) and, unless it is one of them, the champion they have to beat."""
+        champion = self.champion
+        if champion is None or champion["sha256"] in (sha256_tree(Path(folder)) for folder in adapters.values()):
+            return adapters
+        return {"champion": str(self.adapter(champion["sha256"])), **adapters}
+
     def champion_in(self, summary: dict[str, Any]) -> str | None:
         """The name under which the champion was evaluated, None where there is no champion yet.
 

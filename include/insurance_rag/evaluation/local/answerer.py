@@ -36,7 +36,7 @@ class LocalAnswerer:
         if odd:
             raise WrongInput(odd)
         self.config = config
-        trained = Trained.of(adapters)
+        trained = Trained.of(adapters, base_model)
         self.tokenizer = load_tokenizer(base_model, trained.revision)
         self.model, self.precision = load_base(base_model, config.precision, trained)
         self.lora = WideLora(self.model, adapters) if adapters else None

@@ -30,14 +30,19 @@ class Trained:
     revision: str | None = None
 
     @classmethod
-    def of(cls, adapters: Mapping[str, Path]) -> Trained:
-        """By the adapters' training.json. WrongInput where they differ: one base in memory serves them all.
+    def of(cls, adapters: Mapping[str, Path], base_model: str) -> Trained:
+        """By the adapters' training.json. WrongInput where they differ: one base in memory serves them all; and where
+        an adapter is that of another base than `base_model`, as far as names can tell (a folder may have moved).
 
         Double quantisation rounds the scales alone: where adapters differ in it, none is held so.
         """
         known = {n: read_json(d / "training.json") for n, d in adapters.items() if (d / "training.json").is_file()}
         if not known:
             return cls()
+        named = {n: k["base_model"] for n, k in known.items() if not Path(k["base_model"]).is_absolute()}
+        if not Path(base_model).is_dir() and (others := {n: b for n, b in named.items() if b != base_model}):
+            apart = "; ".join(f"{n}: {base}" for n, base in others.items())
+            raise WrongInput(f"the base model is {base_model}, but adapters were trained on another ({apart})")
         bases = {n: (k["settings"]["quantization"] != "none", k["base_revision"]) for n, k in known.items()}
         if len(set(bases.values())) > 1:
             apart = "; ".join(
