@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import json
 import os
+import pickle
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -83,7 +84,9 @@ def _ranked(
         folder, processes = Path(name), get_context("spawn")  # the analyser's threads do not survive a fork
         write_jsonl(folder / "texts.jsonl", (searchable(chunk) for chunk in chunks))
         _trim()
-        with ProcessPoolExecutor(1, processes) as builder:  # what building takes goes back when it ends
+        # Analyser and builder take a gigabyte each, which goes back when their processes end.
+        with ProcessPoolExecutor(1, processes, max_tasks_per_child=1) as builder:
+            builder.submit(_encode, folder).result()
             builder.submit(_build, folder).result()
         with ProcessPoolExecutor(workers, processes, _start, (folder / "index", text_of)) as pool:
             waiting: deque[Future[list[int]]] = deque()
@@ -126,10 +129,14 @@ def _trim() -> None:
 _ranker: Ranker | None = None
 
 
+def _encode(folder: Path) -> None:
+    with (folder / "texts.jsonl").open(encoding="utf-8") as lines, (folder / "encoded").open("wb") as out:
+        pickle.dump(tokens.encode([json.loads(line) for line in lines]), out)
+
+
 def _build(folder: Path) -> None:
-    with (folder / "texts.jsonl").open(encoding="utf-8") as lines:
-        encoded = tokens.encode([json.loads(line) for line in lines])
-    Bm25Index.build(encoded).save(folder / "index")
+    with (folder / "encoded").open("rb") as encoded:
+        Bm25Index.build(pickle.load(encoded)).save(folder / "index")
 
 
 def _start(index: Path, text_of: np.ndarray[Any, Any]) -> None:
