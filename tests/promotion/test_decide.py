@@ -144,7 +144,7 @@ def test_the_registry_keeps_champion_adapters_and_decisions(tmp_path: Path) -> N
     assert decide(first, registry=registry)["decision"] == "promote"
     champion = read_json(registry / "champion.json")
     assert champion["model"] == "v1"
-    assert (registry / "adapters" / champion["sha256"][:16] / "adapter_config.json").read_text() == "v1"
+    assert (registry / champion["adapter"] / "adapter_config.json").read_text() == "v1"
     without = evaluation(tmp_path / "2", Base=rows("Base", 300, 90), v2=rows("v2", 300, 10))
     with pytest.raises(WrongInput, match=r"add --adapter champion=.*adapters"):
         decide(without, registry=registry)

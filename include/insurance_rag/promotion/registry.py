@@ -1,6 +1,6 @@
 """Champion and challengers in a plain folder: a copy of each adapter under its hash, and a log of every decision.
 
-registry/champion.json     {model, sha256, base_model, evaluation, since}
+registry/champion.json     {model, adapter, sha256, base_model, evaluation, since}; `adapter` is what to serve
 registry/adapters/SHA/     the adapter as it was judged
 registry/decisions.jsonl   one line a decision
 """
@@ -64,9 +64,16 @@ class Registry:
             f.flush()
             os.fsync(f.fileno())
         if decision["decision"] == "promote":
-            adapter = summary["adapters"][decision["model"]]
-            champion = {"model": decision["model"], "sha256": adapter["sha256"], "base_model": summary["base_model"]}
-            write_json(self.root / "champion.json", champion | {"evaluation": decision["evaluation"], "since": now})
+            sha256 = summary["adapters"][decision["model"]]["sha256"]
+            champion = {
+                "model": decision["model"],
+                "adapter": self.adapter(sha256).relative_to(self.root).as_posix(),
+                "sha256": sha256,
+                "base_model": summary["base_model"],
+                "evaluation": decision["evaluation"],
+                "since": now,
+            }
+            write_json(self.root / "champion.json", champion)
 
     def _keep(self, folder: Path, sha256: str) -> None:
         target = self.adapter(sha256)

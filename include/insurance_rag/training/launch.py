@@ -18,7 +18,7 @@ def check_cards(wanted: int) -> None:
     import torch
 
     if wanted > (seen := torch.cuda.device_count()):
-        raise WrongInput(f"gpus={wanted}, but {seen} can be seen; check `nvidia-smi` and CUDA_VISIBLE_DEVICES")
+        raise WrongInput(f"gpus={wanted}, but {seen} can be seen; check `nvidia-smi`, CUDA_VISIBLE_DEVICES, GPU_CARDS")
 
 
 def launch(processes: int, argv: Sequence[str]) -> int:
