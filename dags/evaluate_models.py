@@ -1,7 +1,7 @@
 """Compare models that exist, on all frozen questions: no generation, no training.
 
-Run it by hand with adapters of any run, or let `finetune_pipeline`'s new adapters start it. With a registry its champion
-is among them, and is replaced by an adapter that is better.
+Run it by hand with adapters of any run, or let `finetune_pipeline`'s new adapters start it. With a registry, its
+champion is among them and is replaced by an adapter that is better.
 """
 
 from __future__ import annotations
