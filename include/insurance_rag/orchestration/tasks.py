@@ -177,7 +177,7 @@ def evaluation_jobs(run: dict[str, Any]) -> list[dict[str, Any]]:
     from insurance_rag.promotion.registry import Registry
 
     folder, config = open_run(run)
-    adapters = config.adapters or {version: str(folder.adapter(version)) for version in config.versions}
+    adapters = _adapters(folder, config)
     return [
         {
             "uri": str(folder.evaluation),
@@ -204,9 +204,12 @@ def promote(run: dict[str, Any], outlet_events: Any = None) -> dict[str, Any]:
     log_command("promote", "--evaluation", str(folder.evaluation), *keeping)
     decision = decide(folder.evaluation, registry=registry, dry_run=dry_run)
     if ADAPTERS in outlet_events:
-        [job] = evaluation_jobs(run)
-        settings = {name: job[name] for name in ("chunks", "questions", "base_model", "adapters")}
-        settings |= {"registry": config.registry, "question_limit": None}
+        settings = {
+            **config.model_dump(include={"chunks", "questions", "registry"}),
+            "base_model": _base_model(folder, config),
+            "adapters": _adapters(folder, config),
+            "question_limit": None,
+        }
         outlet_events[ADAPTERS].extra = {"run": run["uri"], "settings": settings}
     facts = {name: decision[name] for name in ("decision", "model", "champion", "reason")}
     return artifact(folder.evaluation / "decision.json", **facts)
@@ -259,3 +262,8 @@ def _shard_artifact(run: dict[str, Any], shard: Any) -> dict[str, Any]:
 
 def _base_model(folder: RunFolder, config: RunConfig) -> str:
     return str(folder.base_model) if config.base_model == "demo" else config.base_model
+
+
+def _adapters(folder: RunFolder, config: RunConfig) -> dict[str, str]:
+    """What is compared, name -> folder: the adapters that are given, else those this run trains."""
+    return config.adapters or {version: str(folder.adapter(version)) for version in config.versions}

@@ -50,7 +50,7 @@ def launch(processes: int, argv: Sequence[str]) -> int:
 
 
 def leave_together() -> None:
-    """End what joins the processes: one that just ends can leave the others hanging in NCCL's own ending."""
+    """End what joins the processes, as NCCL wants it before they end."""
     import torch
 
     if torch.distributed.is_initialized():

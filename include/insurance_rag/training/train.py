@@ -143,7 +143,8 @@ def _save(trainer: Any, job: Job, out: Path, figures: dict[str, Any]) -> dict[st
                 os.replace(path, out / path.name)
         shutil.rmtree(staging)
         write_json(out / MANIFEST, manifest)
-    trainer.accelerator.wait_for_everyone()  # the others, too, hash the folder
+    # A process that ended here would leave the first one waiting in FSDP's gather; and each hashes the folder.
+    trainer.accelerator.wait_for_everyone()
     return manifest
 
 

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache
 from multiprocessing import get_context
@@ -20,6 +20,7 @@ import numpy as np
 
 from insurance_rag.config import ValidationConfig
 from insurance_rag.errors import WrongInput
+from insurance_rag.validation.pool import in_order
 from insurance_rag.validation.rows import Block, Row, parse_row
 from insurance_rag.validation.rules import RULES, SET_RULES, Clause, Context
 from insurance_rag.validation.shingles import BANDS, PERMUTATIONS, signatures
@@ -180,13 +181,7 @@ def check_blocks(blocks: Iterable[Block], job: Job) -> Iterator[Checked]:
         return
     # spawn: a fork of a process with threads (Arrow's, Airflow's) may hang
     with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (job,)) as pool:
-        waiting: list[Future[Checked]] = []
-        for block in _chain(head, source):
-            waiting.append(pool.submit(_check_in_worker, block))
-            if len(waiting) > 2 * workers:  # the reader must not run ahead of the checks
-                yield waiting.pop(0).result()
-        for future in waiting:
-            yield future.result()
+        yield from in_order(pool, _check_in_worker, _chain(head, source), ahead=2 * workers)
 
 
 def _chain(head: list[Block], rest: Iterator[Block]) -> Iterator[Block]:

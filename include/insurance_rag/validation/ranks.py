@@ -8,9 +8,8 @@ import json
 import os
 import pickle
 import tempfile
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from insurance_rag.retrieval import tokens
 from insurance_rag.retrieval.bm25 import Bm25Index
 from insurance_rag.retrieval.index import searchable
 from insurance_rag.validation.check import SINGLE_PROCESS_ROWS, Table
+from insurance_rag.validation.pool import in_order
 
 UNRANKED = 0
 """Rows whose clause is not known, or was not looked for."""
@@ -89,12 +89,7 @@ def _ranked(
             builder.submit(_encode, folder).result()
             builder.submit(_build, folder).result()
         with ProcessPoolExecutor(workers, processes, _start, (folder / "index", text_of)) as pool:
-            waiting: deque[Future[list[int]]] = deque()
-            for some in queries:
-                waiting.append(pool.submit(_rank, some))
-                if len(waiting) > 2 * workers:  # the analyser must not run ahead
-                    yield waiting.popleft().result()
-            yield from (future.result() for future in waiting)
+            yield from in_order(pool, _rank, queries, ahead=2 * workers)
 
 
 def rank_report(ranks: Any) -> dict[str, Any]:
