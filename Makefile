@@ -17,13 +17,13 @@ $(VENV)/.installed: requirements.lock requirements-gpu.txt pyproject.toml tools/
 	@touch $@
 
 demo: env ## Run the whole path in an embedded Airflow and print the Base / v1 / v2 table
-	@$(BIN)/python -m insurance_rag.orchestration.embedded demo
+	@$(BIN)/python -m demo demo
 
 up: env ## Leave the embedded Airflow running for the browser; prints URL and login
-	@$(BIN)/python -m insurance_rag.orchestration.embedded up
+	@$(BIN)/python -m demo up
 
 down: ## Stop what `make up` started
-	@$(BIN)/python -m insurance_rag.orchestration.embedded down
+	@$(BIN)/python -m demo down
 
 test: env lint types ## Lint, types and the whole test suite with coverage
 	bash tools/test.sh $(BIN)

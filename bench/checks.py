@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from insurance_rag.chunks import read_chunks, read_questions
+from insurance_rag.core.records import REFUSAL
+from insurance_rag.core.stats import rate
 from insurance_rag.evaluation.checks import check_answer
 from insurance_rag.korean import articles, named_levels, quantities, sentences
-from insurance_rag.records import REFUSAL
-from insurance_rag.statistics import rate
 
 RECALL, SPECIFICITY = 0.98, 0.98
 WANTED = 120

@@ -97,7 +97,7 @@ def measure(what: str, rows: int, folder: Path) -> dict[str, float]:
 
 def judge(folder: Path, chunks: Any, out: Path, config: Any) -> None:
     from insurance_rag.validation.check import KEPT, Job, Table
-    from insurance_rag.validation.ranks import rank_report, rank_rows
+    from insurance_rag.validation.retrievability import rank_report, rank_rows
     from insurance_rag.validation.rows import find_parts
     from insurance_rag.validation.validate import judge_rows
 
@@ -196,12 +196,12 @@ def _pairs(
 ) -> Iterator[dict[str, Any]]:
     asked = ("얼마를 언제까지 받나요?", "어떤 기준으로 지급되는지 알려 주세요.")
     for k in range(ROWS_A_CLAUSE):
-        about, statement = statements[k % 5]
+        about, summarize_usage = statements[k % 5]
         question = f"{product}에서 {about}에 대해 {asked[k // 5]}"
         answer = (
-            f"제{article}조에 따르면 {statement}"
+            f"제{article}조에 따르면 {summarize_usage}"
             if k < 5
-            else f"{statement} 제{article}조에서 정한 내용이며 {about}에 적용됩니다."
+            else f"{summarize_usage} 제{article}조에서 정한 내용이며 {about}에 적용됩니다."
         )
         fault = chance.randrange(120)
         if fault < 8:
@@ -213,14 +213,14 @@ def _pairs(
         elif fault < 18:
             answer = answer.replace("일 이내", "7일 이내")
         elif fault < 20 and k:
-            about, statement = statements[(k - 1) % 5]
+            about, summarize_usage = statements[(k - 1) % 5]
             question, answer = (
                 f"{product}에서 {about}에 대하여 {asked[(k - 1) // 5]}",
-                f"제{article}조에 따르면 {statement}",
+                f"제{article}조에 따르면 {summarize_usage}",
             )
         yield {
             "chunk_id": chunk_id, "type": ("fact", "scenario", "easy")[k % 3], "instruction": question, "input": text,
-            "output": answer, "evidence": statement, "answerable": True,
+            "output": answer, "evidence": summarize_usage, "answerable": True,
             "meta": {"model": "bench", "key": f"{chunk_id}-{k}"},
         }  # fmt: skip
 

@@ -27,9 +27,9 @@ import torch
 import transformers
 
 from insurance_rag.config import DecodingConfig, EvaluationConfig
-from insurance_rag.evaluation.local.answerer import LocalAnswerer
-from insurance_rag.evaluation.local.source_faithful import SourceFaithfulAnswerer
-from insurance_rag.evaluation.prompts import Ask, Reply
+from insurance_rag.evaluation.backends.local.backend import LocalBackend
+from insurance_rag.evaluation.backends.reference import ReferenceBackend
+from insurance_rag.evaluation.requests import GenerationRequest, Reply
 
 CUDA = torch.cuda.is_available()
 EIGHT_B = {
@@ -91,17 +91,19 @@ def make_adapter(folder: Path, shape: dict[str, Any], seed: int, size: float = 0
     return folder
 
 
-def make_asks(questions: int, length: int, vocabulary: int) -> list[Ask]:
+def make_asks(questions: int, length: int, vocabulary: int) -> list[GenerationRequest]:
     """Prompts of about `length` tokens (60-150 % of it), the same for each model."""
     rng, asks = random.Random(1), []
     for i in range(questions):
         n = int(min(1.5 * length, max(0.6 * length, rng.gauss(length, 0.2 * length))))
         prompt = " ".join(f"t{rng.randrange(10, vocabulary)}" for _ in range(n))
-        asks += [Ask(f"{model} {i}", model, f"q{i}", prompt) for model in MODELS]
+        asks += [GenerationRequest(f"{model} {i}", model, f"q{i}", prompt) for model in MODELS]
     return asks
 
 
-def timed_answers(answerer: Any, asks: list[Ask], decoding: DecodingConfig) -> tuple[float, dict[str, Reply]]:
+def timed_answers(
+    answerer: Any, asks: list[GenerationRequest], decoding: DecodingConfig
+) -> tuple[float, dict[str, Reply]]:
     replies: dict[str, Reply] = {}
     if CUDA:
         torch.cuda.synchronize()
@@ -111,10 +113,10 @@ def timed_answers(answerer: Any, asks: list[Ask], decoding: DecodingConfig) -> t
     return time.perf_counter() - started, replies
 
 
-def bench_engine(what: str, base: Path, adapters: dict[str, Path], asks: list[Ask], decoding: DecodingConfig,
+def bench_engine(what: str, base: Path, adapters: dict[str, Path], asks: list[GenerationRequest], decoding: DecodingConfig,
                  runs: int = 1, **settings: Any) -> dict[str, Reply]:  # fmt: skip
     started = time.perf_counter()
-    with LocalAnswerer(str(base), adapters, EvaluationConfig(**settings)) as answerer:
+    with LocalBackend(str(base), adapters, EvaluationConfig(**settings)) as answerer:
         load = time.perf_counter() - started
         for run in range(1, runs + 1):
             seconds, replies = timed_answers(answerer, asks, decoding)
@@ -139,7 +141,7 @@ def check_equality(scratch: Path) -> None:
     ):
         texts = []
         for engine in ("static", "generate"):
-            with LocalAnswerer(str(base), adapters, EvaluationConfig(precision="fp32", engine=engine)) as answerer:
+            with LocalBackend(str(base), adapters, EvaluationConfig(precision="fp32", engine=engine)) as answerer:
                 texts.append(timed_answers(answerer, asks, decoding)[1])
         same = sum(texts[0][ask.key].text == texts[1][ask.key].text for ask in asks)
         distinct = len({reply.text for reply in texts[0].values()})
@@ -183,10 +185,12 @@ def main() -> None:
     shutil.rmtree(args.scratch)
 
 
-def bench_source(base: Path, adapters: dict[str, Path], asks: list[Ask], decoding: DecodingConfig) -> None:
+def bench_source(
+    base: Path, adapters: dict[str, Path], asks: list[GenerationRequest], decoding: DecodingConfig
+) -> None:
     """The source's way on three answers: load, merge into 4-bit, generate one at a time."""
     one_each = [next(ask for ask in asks if ask.model == model) for model in MODELS]
-    answerer = SourceFaithfulAnswerer(str(base), adapters)
+    answerer = ReferenceBackend(str(base), adapters)
     seconds, replies = timed_answers(answerer, one_each, decoding)
     answering = sum(reply.seconds for reply in replies.values())
     say("the source's way", answers=len(replies), seconds=round(seconds, 1),

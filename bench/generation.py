@@ -21,7 +21,7 @@ from pathlib import Path
 
 from generation_scenarios import ALONE, PACED, Bench, Scenario, ratio
 
-from insurance_rag.artifacts import write_json
+from insurance_rag.core.files import write_json
 
 SCENARIOS: dict[str, Scenario] = {scenario.__name__: scenario for scenario in (*PACED, *ALONE)}
 #: Begun first.

@@ -21,12 +21,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from insurance_rag.artifacts import RunFolder, write_json
 from insurance_rag.chunks import read_chunks
-from insurance_rag.records import ApiKey, Chunk
-from insurance_rag.shards import read_plan
-from insurance_rag.shards.content import Content
-from insurance_rag.shards.plan import Plan
+from insurance_rag.core.files import write_json
+from insurance_rag.core.records import ApiKey, Chunk
+from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.planning import read_plan
+from insurance_rag.planning.plan import Plan
+from insurance_rag.planning.prompt_spec import PromptSpec
 
 Spec = dict[str, Any]
 Client = Callable[[Spec, Plan, int, ApiKey], list[str]]
@@ -46,7 +47,7 @@ def source(spec: Spec, plan: Plan, number: int, key: ApiKey) -> list[str]:
 
     from insurance_rag.generation.prompt import answer_schema, render
 
-    content, answered = Content.of(plan.config), []
+    content, answered = PromptSpec.from_config(plan.config), []
     part = Path(spec["run"]) / "workers" / f"part_{number}.json"
     url = f"{spec['url']}/v1beta/models/{plan.config.model}:generateContent"
     with httpx.Client(headers={"x-goog-api-key": key.key.get_secret_value()}, timeout=60) as client:
@@ -77,7 +78,7 @@ def official(spec: Spec, plan: Plan, number: int, key: ApiKey) -> list[str]:
 
     from insurance_rag.generation.prompt import answer_schema, render
 
-    speed, content, answered = spec["speed"], Content.of(plan.config), []
+    speed, content, answered = spec["speed"], PromptSpec.from_config(plan.config), []
     retry = types.HttpRetryOptions(
         attempts=spec["attempts"], initial_delay=1 / speed, max_delay=60 / speed, exp_base=2, jitter=1 / speed
     )
@@ -159,8 +160,8 @@ def main() -> None:
 def warm_up(spec: Spec) -> None:
     """Import all that a first call imports, by one to /stats, before the fork: the race is about calls."""
     import httpx
-
     import insurance_rag.generation.gemini  # noqa: F401
+
     import insurance_rag.generation.worker  # noqa: F401
 
     async def call() -> None:

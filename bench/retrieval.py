@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from insurance_rag.chunks import read_chunks, read_questions
-from insurance_rag.records import Chunk
+from insurance_rag.core.records import Chunk
 from insurance_rag.retrieval import Retriever, build_retriever, measure_retrieval
 from insurance_rag.retrieval.index import Scores, searchable
 

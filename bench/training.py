@@ -316,7 +316,7 @@ def peak_gib() -> float:
 
 def largest_micro_batch(rows: list[dict[str, list[int]]], size: int, batch: int = 16) -> list[dict[str, list[int]]]:
     """The largest micro-batch of as many optimizer batches as the three epochs have."""
-    from insurance_rag.training.balance import deal
+    from insurance_rag.training.sampler import deal
 
     rng, lengths = random.Random(1), [len(row["input_ids"]) for row in rows]
     dealt = (deal(rng.sample(range(len(rows)), batch), lengths, size) for _ in range(ROWS * EPOCHS // batch))

@@ -10,21 +10,21 @@ from airflow.sdk import dag
 
 from insurance_rag.config import RunConfig
 from insurance_rag.orchestration import tasks
-from insurance_rag.orchestration.alerts import late_after
+from insurance_rag.orchestration.alerts import deadline_after
 from insurance_rag.orchestration.assets import ADAPTERS
 from insurance_rag.orchestration.commands import evaluate_argv
-from insurance_rag.orchestration.flows import step
-from insurance_rag.orchestration.form import trigger_form
 from insurance_rag.orchestration.gpu_job import gpu_job
+from insurance_rag.orchestration.params import trigger_params
 from insurance_rag.orchestration.settings import DAG_DEFAULTS, MODEL_FIELDS, form_defaults
+from insurance_rag.orchestration.task_groups import step
 
 
 @dag(
     schedule=[ADAPTERS],
     doc_md=__doc__,
-    params=trigger_form(RunConfig, MODEL_FIELDS, **{**form_defaults(), "question_limit": None}),
+    params=trigger_params(RunConfig, MODEL_FIELDS, **{**form_defaults(), "question_limit": None}),
     tags=["insurance-rag", "evaluation"],
-    deadline=late_after(hours=12),
+    deadline=deadline_after(hours=12),
     **DAG_DEFAULTS,
 )
 def evaluate_models() -> None:

@@ -17,21 +17,21 @@ from airflow.sdk import TriggerRule, dag
 
 from insurance_rag.config import RunConfig
 from insurance_rag.orchestration import tasks
-from insurance_rag.orchestration.alerts import late_after
+from insurance_rag.orchestration.alerts import deadline_after
 from insurance_rag.orchestration.assets import ADAPTERS, QA_DATASET
 from insurance_rag.orchestration.commands import evaluate_argv, pretrain_argv, train_argv
-from insurance_rag.orchestration.flows import make_dataset, step
-from insurance_rag.orchestration.form import trigger_form
 from insurance_rag.orchestration.gpu_job import gpu_job
+from insurance_rag.orchestration.params import trigger_params
 from insurance_rag.orchestration.settings import DAG_DEFAULTS, form_defaults
+from insurance_rag.orchestration.task_groups import make_dataset, step
 
 
 @dag(
     schedule=[QA_DATASET],
     doc_md=__doc__,
-    params=trigger_form(RunConfig, **form_defaults()),
+    params=trigger_params(RunConfig, **form_defaults()),
     tags=["insurance-rag", "training"],
-    deadline=late_after(hours=24),
+    deadline=deadline_after(hours=24),
     **DAG_DEFAULTS,
 )
 def finetune_pipeline() -> None:

@@ -12,34 +12,34 @@ from airflow.sdk import TriggerRule, dag
 
 from insurance_rag.config import RunConfig
 from insurance_rag.orchestration import tasks
-from insurance_rag.orchestration.alerts import late_after
+from insurance_rag.orchestration.alerts import deadline_after
 from insurance_rag.orchestration.assets import QA_DATASET
-from insurance_rag.orchestration.flows import gate, make_dataset, step
-from insurance_rag.orchestration.form import trigger_form
+from insurance_rag.orchestration.params import trigger_params
 from insurance_rag.orchestration.review import review_text
 from insurance_rag.orchestration.settings import (
+    APPROVAL_RETRY,
     APPROVAL_TIMEOUT,
-    ASKED_AGAIN,
     DAG_DEFAULTS,
     DATASET_FIELDS,
     form_defaults,
     refresh_schedule,
 )
+from insurance_rag.orchestration.task_groups import gate, make_dataset, step
 
 
 @dag(
     schedule=refresh_schedule(),
     doc_md=__doc__,
-    params=trigger_form(RunConfig, DATASET_FIELDS, **form_defaults()),
+    params=trigger_params(RunConfig, DATASET_FIELDS, **form_defaults()),
     user_defined_macros={"review_text": review_text},
     tags=["insurance-rag", "dataset"],
-    deadline=late_after(hours=84),
+    deadline=deadline_after(hours=84),
     **DAG_DEFAULTS,
 )
 def refresh_dataset() -> None:
     run = step(tasks.check_input)()
     dataset = make_dataset(run)
-    news = gate(tasks.is_news)(dataset)
+    news = gate(tasks.dataset_changed)(dataset)
     wanted = gate(tasks.wants_approval, past_trigger_rules=False)(run)
     approve = ApprovalOperator(
         task_id="approve",
@@ -47,7 +47,7 @@ def refresh_dataset() -> None:
         body="{{ review_text(ti.xcom_pull(task_ids='validate')) }}",
         defaults="Reject",
         response_timeout=APPROVAL_TIMEOUT,
-        **ASKED_AGAIN,
+        **APPROVAL_RETRY,
         doc_md="A person looks at counts, drops and samples; no answer in time is a rejection.",
     )
     published = step(tasks.publish, outlets=[QA_DATASET], trigger_rule=TriggerRule.NONE_FAILED)(run, dataset)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from insurance_rag.errors import Incomplete
-from insurance_rag.lock import held, is_held
+from insurance_rag.core.errors import IncompleteError
+from insurance_rag.core.locks import held, is_held
 
 
 def test_a_second_worker_is_told_who_holds_the_shard(tmp_path: Path) -> None:
@@ -16,7 +16,7 @@ def test_a_second_worker_is_told_who_holds_the_shard(tmp_path: Path) -> None:
     with held(path, "shard 1/7 · k1"):
         assert is_held(path)
         with (
-            pytest.raises(Incomplete, match=rf'shard 1/7 · k1 is being worked on by {{"pid": {os.getpid()}'),
+            pytest.raises(IncompleteError, match=rf'shard 1/7 · k1 is being worked on by {{"pid": {os.getpid()}'),
             held(path, "shard 1/7 · k1"),
         ):
             pass

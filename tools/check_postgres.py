@@ -18,8 +18,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from insurance_rag.orchestration.embedded.api import AirflowApi
-from insurance_rag.orchestration.embedded.stack import Stack, free_port
+from demo.airflow_stack import Stack, free_port
+from insurance_rag.orchestration.airflow_api import AirflowApi
 
 PROJECT = Path(__file__).parents[1]
 WIDTH = 50

@@ -6,10 +6,10 @@ import time
 
 from airflow.sdk import dag, task
 
-from insurance_rag.orchestration.alerts import late_after
+from insurance_rag.orchestration.alerts import deadline_after
 
 
-@dag(schedule=None, deadline=late_after(hours=1 / 3600))
+@dag(schedule=None, deadline=deadline_after(hours=1 / 3600))
 def late() -> None:
     @task
     def work() -> None:

@@ -1,3 +1,3 @@
-from insurance_rag.cli import main
+from insurance_rag.cli.main import main
 
 raise SystemExit(main())

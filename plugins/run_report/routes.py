@@ -18,10 +18,10 @@ from fastapi import Depends, FastAPI, HTTPException, Query, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from sqlalchemy import select
 
-from insurance_rag.artifacts import RunFolder
+from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.orchestration.runs import run_folder
 from insurance_rag.report.collect import collect, collect_live
-from insurance_rag.report.read import fingerprint
+from insurance_rag.report.reader import fingerprint
 from insurance_rag.report.render import Live, render_html, render_live_parts
 from insurance_rag.report.runs import read_run, render_runs
 

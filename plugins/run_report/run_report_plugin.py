@@ -15,8 +15,8 @@ from airflow.sdk import BaseOperatorLink
 PARTS = {
     "plan": "books",
     "generate": "books",
-    "plan_leftover": "books",
-    "generate_leftover": "books",
+    "plan_redistributed": "books",
+    "generate_redistributed": "books",
     "validate": "funnel",
     "train": "training",
     "evaluate": "comparison",

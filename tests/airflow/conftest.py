@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from insurance_rag.artifacts import RunFolder, read_jsonl, write_jsonl
+from demo.services import Services
 from insurance_rag.chunks import SAMPLE_CHUNKS, SAMPLE_QUESTIONS
-from insurance_rag.orchestration.embedded.api import AirflowApi
-from insurance_rag.orchestration.embedded.services import Services
+from insurance_rag.core.files import read_jsonl, write_jsonl
+from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.orchestration.airflow_api import AirflowApi
 from insurance_rag.orchestration.runs import folder_under
 
 RUN_TIMEOUT_S = 400

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.airflow.conftest import Airflow
 
-from insurance_rag.simulator import running_simulator
+from gemini_simulator import running_simulator
 
 pytestmark = [pytest.mark.airflow]
 

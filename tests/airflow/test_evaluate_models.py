@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tests.airflow.conftest import Airflow
 
-from insurance_rag.artifacts import read_json, read_jsonl, write_jsonl
 from insurance_rag.chunks import SAMPLE_QUESTIONS
+from insurance_rag.core.files import read_json, read_jsonl, write_jsonl
 from insurance_rag.promotion.registry import Registry
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(420)]

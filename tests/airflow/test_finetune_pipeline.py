@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.airflow.conftest import Airflow
 
-from insurance_rag.artifacts import read_json
+from insurance_rag.core.files import read_json
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(420)]
 
@@ -22,7 +22,7 @@ def run_id(finetune_run: str) -> str:
 
 def test_every_task_ran_and_the_shards_carry_their_names(airflow: Airflow, run_id: str) -> None:
     states = airflow.states(DAG, run_id)
-    assert {state for task, state in states.items() if not task.startswith("generate_leftover")} == {"success"}
+    assert {state for task, state in states.items() if not task.startswith("generate_redistributed")} == {"success"}
     assert [f"generate [shard {n}/7 · gemini_k{n}]" in states for n in range(1, 8)] == [True] * 7
     assert {"train [v1]", "train [v2]"} <= set(states)
 

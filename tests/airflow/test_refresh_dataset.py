@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from tests.airflow.conftest import Airflow, some_clauses
 
-from insurance_rag.artifacts import read_jsonl, write_jsonl
-from insurance_rag.simulator import running_simulator
+from gemini_simulator import running_simulator
+from insurance_rag.core.files import read_jsonl, write_jsonl
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(420)]
 
@@ -80,7 +80,7 @@ def test_a_dead_keys_clauses_move_to_the_healthy_ones(airflow: Airflow, simulato
     airflow.wait_for(DAG, run_id, "approve", {"awaiting_input"})
     states = airflow.states(DAG, run_id)
     assert states["generate [shard 3/3 · test_k3]"] == "failed"
-    assert sum(t.startswith("generate_leftover") and s == "success" for t, s in states.items()) >= 1
+    assert sum(t.startswith("generate_redistributed") and s == "success" for t, s in states.items()) >= 1
     assert states["validate"] == "success"
     airflow.put_key("test_k3", simulator.url, "test-key-3")
     airflow.decide(DAG, run_id, "Reject")

@@ -18,7 +18,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 from tests.airflow.conftest import Airflow, some_clauses
 
-from insurance_rag.simulator import running_simulator
+from gemini_simulator import running_simulator
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from insurance_rag.chunks import diff_chunks
-from insurance_rag.records import Chunk
+from insurance_rag.core.records import Chunk
 
 META = {"source": "s", "company": "c", "breadcrumbs": "b", "token_count": 1, "policy_type": "p"}
 

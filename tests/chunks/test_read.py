@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insurance_rag.chunks import read_chunks, read_questions
-from insurance_rag.errors import WrongInput
+from insurance_rag.core.errors import InvalidInputError
 
 META = {
     "source": "s.pdf",
@@ -51,7 +51,7 @@ def test_every_fault_is_named_with_its_line(tmp_path: Path) -> None:
     path = write(
         tmp_path / "c.jsonl", row("a"), b"{no json", row("a"), lacking, row("e", ""), b'{"chunk_id": "\xff"}', b"[1]"
     )
-    with pytest.raises(WrongInput) as e:
+    with pytest.raises(InvalidInputError) as e:
         read_chunks(path)
     problems = "\n".join(e.value.problems)
     for line, words in (
@@ -70,7 +70,7 @@ def test_a_file_without_chunks(tmp_path: Path, content: bytes | None, words: str
     path = tmp_path / "c.jsonl"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(WrongInput, match=words):
+    with pytest.raises(InvalidInputError, match=words):
         read_chunks(path)
 
 
@@ -79,7 +79,7 @@ def test_a_file_without_chunks(tmp_path: Path, content: bytes | None, words: str
 def test_any_bytes_are_read_or_refused(data: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("any") / "c.jsonl"
     path.write_bytes(data)
-    with pytest.raises(WrongInput):
+    with pytest.raises(InvalidInputError):
         read_chunks(path)
 
 

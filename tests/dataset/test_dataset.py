@@ -12,14 +12,14 @@ import pytest
 import yaml
 from tests.validation.helpers import CLAUSE, chunk, read_rows, row, with_dataset, write_part
 
-from insurance_rag.artifacts import read_json
 from insurance_rag.config import DatasetConfig
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.files import read_json
+from insurance_rag.core.records import REFUSAL
 from insurance_rag.dataset import hub
 from insurance_rag.dataset.balance import balance_report, over_the_caps
 from insurance_rag.dataset.contexts import Contexts, names_product
 from insurance_rag.dataset.examples import chat_example, merged_example, plain_example, rag_example
-from insurance_rag.errors import WrongInput
-from insurance_rag.records import REFUSAL
 from insurance_rag.validation import validate_parts
 
 ROW = row(
@@ -223,7 +223,7 @@ def test_capped_rows_are_counted_and_kept_among_the_rejects(tmp_path: Path) -> N
 
 def test_a_failed_upload_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(WrongInput, match="HF_TOKEN"):
+    with pytest.raises(InvalidInputError, match="HF_TOKEN"):
         hub.push_to_hub(tmp_path, "someone/data")
 
 

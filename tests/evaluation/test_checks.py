@@ -10,11 +10,11 @@ from bench.checks import measure, problems
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from insurance_rag.cli import main
+from insurance_rag.cli.main import main
 from insurance_rag.config import DecodingConfig
+from insurance_rag.core.records import REFUSAL
 from insurance_rag.evaluation.checks import check_answer
 from insurance_rag.evaluation.postprocess import postprocess
-from insurance_rag.records import REFUSAL
 
 CLAUSE = (
     "제7조(보험금의 지급) ① 회사는 피보험자가 암으로 진단확정된 때에는 암진단급여금 3,000만원을 지급합니다. "

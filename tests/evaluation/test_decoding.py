@@ -11,18 +11,20 @@ from tests.evaluation.tiny import make_adapter, make_base
 from transformers import AutoTokenizer, Gemma3ForCausalLM, Gemma3TextConfig, LlamaForCausalLM
 
 from insurance_rag.config import DecodingConfig, EvaluationConfig
-from insurance_rag.errors import WrongInput
-from insurance_rag.evaluation.local.answerer import LocalAnswerer
-from insurance_rag.evaluation.local.sampling import StopRule, next_tokens, uniform_noise
-from insurance_rag.evaluation.prompts import Ask, Reply
-from insurance_rag.formats import rag_prompt
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.prompt_templates import rag_prompt
+from insurance_rag.evaluation.backends.local.backend import LocalBackend
+from insurance_rag.evaluation.backends.local.sampling import StopRule, next_tokens, uniform_noise
+from insurance_rag.evaluation.requests import GenerationRequest, Reply
 
 MODELS = ("Base", "v1", "v2")
 PLAIN = DecodingConfig(repetition_penalty=1, max_new_tokens=48, stop_strings=(), stop_loops=False)
 PENALISED = PLAIN.model_copy(update={"repetition_penalty": 1.2, "penalty_scope": "prompt"})
 SAMPLED = DecodingConfig(temperature=0.8, max_new_tokens=48, stop_strings=("보험",))
 ASKS = [
-    Ask(f"{model}{i}", model, f"q{i}", rag_prompt("제7조(보험금) " + "진단확정 시 지급합니다. " * i, f"질문 {i}?"))
+    GenerationRequest(
+        f"{model}{i}", model, f"q{i}", rag_prompt("제7조(보험금) " + "진단확정 시 지급합니다. " * i, f"질문 {i}?")
+    )
     for i in range(4)
     for model in MODELS
 ]
@@ -41,11 +43,15 @@ def adapters(base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
 
 
 def replies(
-    base: Path, adapters: dict[str, Path], decoding: DecodingConfig, asks: list[Ask] = ASKS, **settings: object
+    base: Path,
+    adapters: dict[str, Path],
+    decoding: DecodingConfig,
+    asks: list[GenerationRequest] = ASKS,
+    **settings: object,
 ) -> dict[str, Reply]:
     config = EvaluationConfig(**{"precision": "fp32", **settings})
     found: dict[str, Reply] = {}
-    with LocalAnswerer(str(base), adapters, config) as answerer:
+    with LocalBackend(str(base), adapters, config) as answerer:
         answerer.answer(asks, decoding, lambda ask, reply: found.__setitem__(ask.key, reply))
     return found
 
@@ -56,7 +62,7 @@ def test_equals_generate_with_peft(base: Path, adapters: dict[str, Path], decodi
     model = PeftModel.from_pretrained(LlamaForCausalLM.from_pretrained(base), adapters["v1"], adapter_name="v1")
     model.load_adapter(adapters["v2"], adapter_name="v2")
     ours = replies(base, adapters, decoding, engine="static")
-    with LocalAnswerer(str(base), {}, EvaluationConfig(precision="fp32")) as answerer:
+    with LocalBackend(str(base), {}, EvaluationConfig(precision="fp32")) as answerer:
         tokenizer = answerer.tokenizer
     for ask in ASKS:
         ids = torch.tensor([tokenizer(ask.prompt)["input_ids"]])
@@ -98,7 +104,7 @@ def test_layers_with_a_sliding_window_agree(base: Path, tmp_path: Path) -> None:
 
 
 def test_rows_end_at_eos_stop_string_and_loop(base: Path) -> None:
-    with LocalAnswerer(str(base), {}, EvaluationConfig()) as answerer:
+    with LocalBackend(str(base), {}, EvaluationConfig()) as answerer:
         tokenizer = answerer.tokenizer
     tokens = tokenizer("회사는 보험금을 지급합니다.\n### 지시")["input_ids"]
     rule = StopRule(tokenizer, frozenset({1}), DecodingConfig())
@@ -124,21 +130,21 @@ def test_sampling_follows_the_distribution_and_the_nucleus() -> None:
 
 def test_an_adapter_of_another_base_is_refused(base: Path, adapters: dict[str, Path], tmp_path: Path) -> None:
     other = make_base(tmp_path / "other", hidden_size=96)
-    with pytest.raises(WrongInput, match="trained on another one"):
-        LocalAnswerer(str(other), adapters, EvaluationConfig())
+    with pytest.raises(InvalidInputError, match="trained on another one"):
+        LocalBackend(str(other), adapters, EvaluationConfig())
 
 
 def test_what_a_wide_lora_cannot_express_is_refused(base: Path, tmp_path: Path) -> None:
     odd = make_adapter(base, tmp_path / "dora", 3, use_dora=True)
-    with pytest.raises(WrongInput, match="try --source-faithful"):
-        LocalAnswerer(str(base), {"v1": odd}, EvaluationConfig())
+    with pytest.raises(InvalidInputError, match="try --source-faithful"):
+        LocalBackend(str(base), {"v1": odd}, EvaluationConfig())
     (odd / "adapter_model.safetensors").unlink()
-    with pytest.raises(WrongInput, match=r"adapter_model\.safetensors is missing"):
-        LocalAnswerer(str(base), {"v1": odd}, EvaluationConfig())
-    with pytest.raises(WrongInput, match="not an adapter folder"):
-        LocalAnswerer(str(base), {"v1": tmp_path}, EvaluationConfig())
+    with pytest.raises(InvalidInputError, match=r"adapter_model\.safetensors is missing"):
+        LocalBackend(str(base), {"v1": odd}, EvaluationConfig())
+    with pytest.raises(InvalidInputError, match="not an adapter folder"):
+        LocalBackend(str(base), {"v1": tmp_path}, EvaluationConfig())
 
 
 def test_a_base_that_does_not_exist_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WrongInput, match="cannot be loaded"):
-        LocalAnswerer(str(tmp_path / "nothing"), {}, EvaluationConfig())
+    with pytest.raises(InvalidInputError, match="cannot be loaded"):
+        LocalBackend(str(tmp_path / "nothing"), {}, EvaluationConfig())

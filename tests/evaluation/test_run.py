@@ -11,22 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.evaluation.parrot import QUESTIONS, Parrot, evaluate_with
+from tests.evaluation.fake_model import QUESTIONS, Parrot, evaluate_with
 from tests.evaluation.tiny import make_adapter, make_base
 
-from insurance_rag.artifacts import read_json, read_jsonl, write_json
 from insurance_rag.chunks import read_chunks, read_questions
-from insurance_rag.cli import main
+from insurance_rag.cli.main import main
 from insurance_rag.config import DecodingConfig, EvaluationConfig
-from insurance_rag.errors import WrongInput
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.files import read_json, read_jsonl, write_json
+from insurance_rag.core.prompt_templates import rag_prompt
 from insurance_rag.evaluation import evaluate
 from insurance_rag.evaluation import run as evaluation_run
 from insurance_rag.evaluation import sweep as evaluation_sweep
-from insurance_rag.evaluation.local.model import Trained
-from insurance_rag.evaluation.prompts import fit_clauses
+from insurance_rag.evaluation.backends.local.model import BaseModelSpec
+from insurance_rag.evaluation.requests import fit_clauses
 from insurance_rag.evaluation.run import seen_questions
 from insurance_rag.evaluation.sweep import sweep
-from insurance_rag.formats import rag_prompt
 
 SHORT = DecodingConfig(max_new_tokens=24)
 
@@ -49,7 +49,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _own_answerer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Puts the real one back after a test that let the parrot answer."""
-    monkeypatch.setattr(evaluation_run, "open_answerer", evaluation_run.open_answerer)
+    monkeypatch.setattr(evaluation_run, "open_backend", evaluation_run.open_backend)
 
 
 def test_files_rates_and_resume(base: Path, adapter: Path, cache: Path, tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_files_rates_and_resume(base: Path, adapter: Path, cache: Path, tmp_path
 
 
 def test_a_killed_evaluation_resumes(cache: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.evaluation.parrot", str(tmp_path), str(cache), "5"]
+    command = [sys.executable, "-m", "tests.evaluation.fake_model", str(tmp_path), str(cache), "5"]
     assert subprocess.run(command, capture_output=True, timeout=120).returncode == -signal.SIGKILL
     journal = tmp_path / "answers.journal.jsonl"
     assert len(read_jsonl(journal)) == 5
@@ -112,7 +112,7 @@ def test_bad_input_is_listed_at_once_and_nothing_is_written(
     base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     questions = [q.model_copy(update={"gold_chunk_ids": ["nowhere"]}) for q in read_questions("sample")[:2]]
-    with pytest.raises(WrongInput) as caught:
+    with pytest.raises(InvalidInputError) as caught:
         evaluate(
             questions, read_chunks("sample"), str(base), {"v1": tmp_path / "none", "Base": base}, SHORT, tmp_path / "x"
         )
@@ -164,7 +164,7 @@ def test_the_sweep_tunes_on_one_half_and_reports_the_other(
     assert figures["before_after"]["v1"]["after_against_before"]["n"] == figures["questions"]["report"]
 
 
-@pytest.mark.parametrize("settings", [{"source_faithful": True}, {"precision": "nf4", "engine": "generate"}])
+@pytest.mark.parametrize("settings", [{"reference": True}, {"precision": "nf4", "engine": "generate"}])
 def test_other_ways_to_answer(base: Path, adapter: Path, cache: Path, tmp_path: Path, settings: dict[str, Any]) -> None:
     config = EvaluationConfig(contexts=("retrieved",), **settings)
     questions = read_questions("sample")[:2]
@@ -179,8 +179,8 @@ def test_other_ways_to_answer(base: Path, adapter: Path, cache: Path, tmp_path: 
 def test_the_commands_evaluate_and_sweep(
     monkeypatch: pytest.MonkeyPatch, cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(evaluation_run, "open_answerer", lambda *_: Parrot())
-    monkeypatch.setattr(evaluation_sweep, "open_answerer", lambda *_: Parrot())
+    monkeypatch.setattr(evaluation_run, "open_backend", lambda *_: Parrot())
+    monkeypatch.setattr(evaluation_sweep, "open_backend", lambda *_: Parrot())
     (tmp_path / "plan.json").write_text("{}")  # the folder of a run: progress goes beside the evaluation
     out = tmp_path / "evaluation"
     shared = ["--questions", "sample", "--limit", "4", "--chunks", "sample", "--base-model", "parrot", "--json"]
@@ -189,7 +189,7 @@ def test_the_commands_evaluate_and_sweep(
     summary = read_json(out / "summary.json")
     assert (summary["context"], summary["decoding"]["max_new_tokens"]) == ("gold", 9)
     assert summary["decoding"]["penalty_scope"] == "prompt"
-    assert summary["config"]["source_faithful"] is True
+    assert summary["config"]["reference"] is True
     assert (tmp_path / "progress" / "evaluate-answers.json").exists()
     assert main(["evaluate", *shared, "--out", str(out), "--labels", str(tmp_path / "none.csv")]) == 2
     assert main(["sweep", *shared, "--out", str(tmp_path / "sweep")]) == 0
@@ -203,14 +203,18 @@ def test_the_base_is_held_as_the_adapters_knew_it(adapter: Path, tmp_path: Path)
         shutil.copytree(adapter, folders[name])
         facts = {"settings": {"quantization": quantization}, "plan": {"double_quantization": double}}
         write_json(folders[name] / "training.json", {**facts, "base_model": "base", "base_revision": None})
-    assert Trained.of({"a": folders["a"]}, "base") == Trained(quantized=True, double_quantization=False)
-    assert Trained.of({"b": folders["b"]}, "base") == Trained(quantized=False, double_quantization=False)
-    assert Trained.of({"v1": adapter}, "base") == Trained()
-    with pytest.raises(WrongInput, match="trained on different bases, evaluate them apart"):
-        Trained.of(folders, "base")
-    with pytest.raises(WrongInput, match=r"base model is other, but adapters were trained on another \(a: base\)"):
-        Trained.of({"a": folders["a"]}, "other")
-    assert Trained.of({"a": folders["a"]}, str(tmp_path)) == Trained(double_quantization=False)  # a copy of it, maybe
+    assert BaseModelSpec.of({"a": folders["a"]}, "base") == BaseModelSpec(quantized=True, double_quantization=False)
+    assert BaseModelSpec.of({"b": folders["b"]}, "base") == BaseModelSpec(quantized=False, double_quantization=False)
+    assert BaseModelSpec.of({"v1": adapter}, "base") == BaseModelSpec()
+    with pytest.raises(InvalidInputError, match="trained on different bases, evaluate them apart"):
+        BaseModelSpec.of(folders, "base")
+    with pytest.raises(
+        InvalidInputError, match=r"base model is other, but adapters were trained on another \(a: base\)"
+    ):
+        BaseModelSpec.of({"a": folders["a"]}, "other")
+    assert BaseModelSpec.of({"a": folders["a"]}, str(tmp_path)) == BaseModelSpec(
+        double_quantization=False
+    )  # a copy of it, maybe
 
 
 def test_questions_about_what_an_adapter_was_trained_on_are_counted(tmp_path: Path) -> None:
@@ -227,11 +231,11 @@ def test_questions_about_what_an_adapter_was_trained_on_are_counted(tmp_path: Pa
 
 def test_no_room_for_a_clause_is_said_at_once(base: Path, adapter: Path, tmp_path: Path) -> None:
     arguments = (read_questions("sample")[:1], read_chunks("sample"), str(base), {"v1": adapter})
-    with pytest.raises(WrongInput, match="no room for a clause"):
+    with pytest.raises(InvalidInputError, match="no room for a clause"):
         evaluate(*arguments, DecodingConfig(max_new_tokens=100_000), tmp_path)
 
 
 def test_a_sweep_needs_a_local_model(base: Path, adapter: Path, tmp_path: Path) -> None:
     config = EvaluationConfig(server="http://127.0.0.1:9")
-    with pytest.raises(WrongInput, match="which needs a local model"):
+    with pytest.raises(InvalidInputError, match="which needs a local model"):
         sweep(read_questions("sample")[:1], read_chunks("sample"), str(base), {"v1": adapter}, tmp_path, config)

@@ -16,7 +16,7 @@ from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
-from insurance_rag.statistics import (
+from insurance_rag.core.stats import (
     cohen_kappa,
     holm,
     mcnemar_exact,

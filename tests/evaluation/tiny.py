@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from insurance_rag.chunks import read_chunks
-from insurance_rag.formats import rag_prompt
+from insurance_rag.core.prompt_templates import rag_prompt
 
 
 def make_base(folder: Path, **changes: object) -> Path:

@@ -8,10 +8,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from insurance_rag.artifacts import RunFolder
 from insurance_rag.config import GenerationConfig
-from insurance_rag.records import ApiKey, Chunk
-from insurance_rag.shards import make_plan, write_plan
+from insurance_rag.core.records import ApiKey, Chunk
+from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.planning import make_plan, write_plan
 
 CRUMBS = "한빛 암보험 > 제1관"
 META = {"source": "s", "company": "한빛생명", "breadcrumbs": CRUMBS, "token_count": 30, "policy_type": "암보험"}
@@ -63,4 +63,4 @@ def journal(run: RunFolder) -> list[dict[str, Any]]:
 
 def journal_keys(run: RunFolder) -> list[str]:
     """Of the clauses that are done; a clause that is asked again has a record before."""
-    return [record["key"] for record in journal(run) if record["state"] != "mendable"]
+    return [record["key"] for record in journal(run) if record["state"] != "repairable"]

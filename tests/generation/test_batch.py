@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from tests.generation.runs import answered, keys, planned
 
-from insurance_rag.errors import Incomplete, KeyRejected, WrongInput
+from gemini_simulator import running_simulator
+from insurance_rag.core.errors import IncompleteError, InvalidInputError, KeyRejectedError
 from insurance_rag.generation import generate_shard
 from insurance_rag.generation.batch import fetch_batch, poll_batch, submit_batch
-from insurance_rag.simulator import running_simulator
 
 KEY = keys(1)[0]
 
@@ -24,11 +24,11 @@ def test_a_batch_costs_half_and_fills_the_same_journal(tmp_path: Path, monkeypat
         assert len(handle["batches"]) > 1
         assert submit_batch(run, 1, KEY, config) == handle  # after a crash: found again, not paid twice
         assert not poll_batch(handle, KEY, config)
-        with pytest.raises(Incomplete, match="BATCH_STATE_RUNNING"):
+        with pytest.raises(IncompleteError, match="BATCH_STATE_RUNNING"):
             fetch_batch(run, handle, KEY, config)
         while not poll_batch(handle, KEY, config):
             time.sleep(0.05)
-        with pytest.raises(Incomplete, match="chunks are open"):
+        with pytest.raises(IncompleteError, match="chunks are open"):
             fetch_batch(run, handle, KEY, config)
         part = generate_shard(run, 1, KEY, config)  # asks for what the batch left open
         assert part["calls"] < 30
@@ -52,7 +52,7 @@ def test_a_batch_without_faults_completes_its_shard(tmp_path: Path) -> None:
 def test_a_batch_needs_gemini_and_a_living_key(tmp_path: Path) -> None:
     with running_simulator(speed=600, key_states={"secret-1": "invalid"}) as sim:
         run, config = planned(tmp_path, sim, 5, keys(1))
-        with pytest.raises(KeyRejected):
+        with pytest.raises(KeyRejectedError):
             submit_batch(run, 1, KEY, config)
-        with pytest.raises(WrongInput, match="batch mode is Gemini's"):
+        with pytest.raises(InvalidInputError, match="batch mode is Gemini's"):
             submit_batch(run, 1, KEY, config.model_copy(update={"teacher": "openai"}))

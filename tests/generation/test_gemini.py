@@ -8,14 +8,22 @@ from typing import Any
 import pytest
 
 from insurance_rag.config import GenerationConfig
-from insurance_rag.errors import BadAnswer, Blocked, KeyRejected, QuotaExhausted, RateLimited, Unavailable, WrongInput
-from insurance_rag.generation.gemini import read_answer, read_error
-from insurance_rag.generation.http import Server, WrongRequest
-from insurance_rag.generation.teacher import ProjectRejected, Refusal
-from insurance_rag.records import ApiKey
-from insurance_rag.shards.content import Content
+from insurance_rag.core.errors import (
+    BlockedAnswerError,
+    InvalidAnswerError,
+    InvalidInputError,
+    KeyRejectedError,
+    QuotaExhaustedError,
+    RateLimitError,
+    ServerUnavailableError,
+)
+from insurance_rag.core.records import ApiKey
+from insurance_rag.generation.teachers.base import ProjectRejectedError, Refusal
+from insurance_rag.generation.teachers.gemini import read_answer, read_error
+from insurance_rag.llm.client import InvalidRequestError, Server
+from insurance_rag.planning.prompt_spec import PromptSpec
 
-CONTENT = Content.of(GenerationConfig())
+CONTENT = PromptSpec.from_config(GenerationConfig())
 SERVER = Server("http://x", ApiKey.model_validate({"id": "k", "key": "SECRET"}), {}, 1.0)
 PROSE = "You exceeded your current quota, please check your plan and billing details. limit: 0"
 PAIR = {"type": "fact", "question": "얼마인가요?", "answer": "제1조에 따르면 3만원입니다.", "evidence": "3만원"}
@@ -52,15 +60,18 @@ def test_tokens_are_another_quota() -> None:
 @pytest.mark.parametrize(
     ("body", "kind"),
     [
-        (quota(violation(DAY, "250"), delay="3s"), QuotaExhausted),
-        (quota(violation(MINUTE), violation(DAY, "250"), delay="3s"), QuotaExhausted),
-        (quota(violation(TOKENS, None), violation(MINUTE, None), violation(DAY, None), delay="3s"), ProjectRejected),
-        (quota(violation(DAY, "0")), ProjectRejected),
-        (quota(), RateLimited),
-        ({"error": {"code": 429, "message": PROSE}}, RateLimited),
-        ({"error": "odd"}, RateLimited),
-        (None, RateLimited),
-        (quota(violation(MINUTE, "many"), delay="soon"), RateLimited),
+        (quota(violation(DAY, "250"), delay="3s"), QuotaExhaustedError),
+        (quota(violation(MINUTE), violation(DAY, "250"), delay="3s"), QuotaExhaustedError),
+        (
+            quota(violation(TOKENS, None), violation(MINUTE, None), violation(DAY, None), delay="3s"),
+            ProjectRejectedError,
+        ),
+        (quota(violation(DAY, "0")), ProjectRejectedError),
+        (quota(), RateLimitError),
+        ({"error": {"code": 429, "message": PROSE}}, RateLimitError),
+        ({"error": "odd"}, RateLimitError),
+        (None, RateLimitError),
+        (quota(violation(MINUTE, "many"), delay="soon"), RateLimitError),
     ],
 )
 def test_429s(body: Any, kind: type[Exception]) -> None:
@@ -75,18 +86,18 @@ def failed(status: str, reason: str | None = None) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [
-        (400, failed("INVALID_ARGUMENT", "API_KEY_INVALID"), KeyRejected),
-        (400, failed("FAILED_PRECONDITION"), KeyRejected),
-        (400, failed("INVALID_ARGUMENT"), WrongRequest),
-        (413, None, WrongRequest),
-        (401, failed("UNAUTHENTICATED"), KeyRejected),
-        (403, failed("PERMISSION_DENIED", "CONSUMER_SUSPENDED"), KeyRejected),
-        (404, failed("NOT_FOUND"), WrongInput),
-        (408, None, Unavailable),
-        (500, failed("INTERNAL"), Unavailable),
-        (502, None, Unavailable),
-        (503, failed("UNAVAILABLE"), Unavailable),
-        (302, None, WrongInput),
+        (400, failed("INVALID_ARGUMENT", "API_KEY_INVALID"), KeyRejectedError),
+        (400, failed("FAILED_PRECONDITION"), KeyRejectedError),
+        (400, failed("INVALID_ARGUMENT"), InvalidRequestError),
+        (413, None, InvalidRequestError),
+        (401, failed("UNAUTHENTICATED"), KeyRejectedError),
+        (403, failed("PERMISSION_DENIED", "CONSUMER_SUSPENDED"), KeyRejectedError),
+        (404, failed("NOT_FOUND"), InvalidInputError),
+        (408, None, ServerUnavailableError),
+        (500, failed("INTERNAL"), ServerUnavailableError),
+        (502, None, ServerUnavailableError),
+        (503, failed("UNAVAILABLE"), ServerUnavailableError),
+        (302, None, InvalidInputError),
     ],
 )
 def test_other_errors(status: int, body: Any, kind: type[Exception]) -> None:
@@ -110,14 +121,14 @@ def test_an_answer_with_its_tokens() -> None:
 @pytest.mark.parametrize(
     ("body", "kind"),
     [
-        (answer(finish="MAX_TOKENS"), BadAnswer),
-        (answer(finish="OTHER"), BadAnswer),
-        (answer(text="[{"), BadAnswer),
-        (answer(candidates=[]), BadAnswer),
-        (answer(candidates=[{"finishReason": "STOP"}]), BadAnswer),
-        (answer(finish="SAFETY"), Blocked),
-        (answer(finish="RECITATION"), Blocked),
-        (answer(promptFeedback={"blockReason": "PROHIBITED_CONTENT"}), Blocked),
+        (answer(finish="MAX_TOKENS"), InvalidAnswerError),
+        (answer(finish="OTHER"), InvalidAnswerError),
+        (answer(text="[{"), InvalidAnswerError),
+        (answer(candidates=[]), InvalidAnswerError),
+        (answer(candidates=[{"finishReason": "STOP"}]), InvalidAnswerError),
+        (answer(finish="SAFETY"), BlockedAnswerError),
+        (answer(finish="RECITATION"), BlockedAnswerError),
+        (answer(promptFeedback={"blockReason": "PROHIBITED_CONTENT"}), BlockedAnswerError),
     ],
 )
 def test_a_200_that_holds_no_pairs(body: dict[str, Any], kind: type[Exception]) -> None:

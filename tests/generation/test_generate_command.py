@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from tests.generation.runs import chunks
 
-from insurance_rag.cli import main
-from insurance_rag.simulator import running_simulator
+from gemini_simulator import running_simulator
+from insurance_rag.cli.main import main
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_a_refresh_asks_for_what_is_new_or_changed(tmp_path: Path, sim, capsys: 
     assert result["chunks"] == 19
     assert result["calls"] == 2
     assert sim.stats()["calls"] == 22
-    assert json.loads((tmp_path / "second/parts/books.json").read_text())["calls_saved"] == 17
+    assert json.loads((tmp_path / "second/parts/usage.json").read_text())["calls_saved"] == 17
     rows = [row for n in (1, 2) for row in json.loads((tmp_path / f"second/parts/dataset_part_{n}.json").read_text())]
     assert {row["chunk_id"] for row in rows} == {chunk.chunk_id for chunk in new}
 
@@ -73,7 +73,7 @@ def test_exit_codes(tmp_path: Path, sim, capsys: pytest.CaptureFixture[str], mon
     call(capsys, "plan", "--chunks", str(write(tmp_path / "c.jsonl", chunks(40))), "--out", str(run))
     assert main(["generate", "--run", str(run), "--shard", "9"]) == 2
     assert main(["generate", "--run", str(run), "--budget", "0.001"]) == 3
-    assert "BudgetSpent" in capsys.readouterr().err
+    assert "BudgetExceededError" in capsys.readouterr().err
     monkeypatch.setenv("GEMINI_API_KEYS", "one")
     assert main(["generate", "--run", str(run), "--shard", "2"]) == 2
     assert "planned for key 'gemini_k2'" in capsys.readouterr().err

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tests.generation.runs import answered, chunks, journal, journal_keys, keys, planned, rows
 
-from insurance_rag.shards.pace_log import read_pace
-from insurance_rag.simulator import running_simulator
+from gemini_simulator import running_simulator
+from insurance_rag.rate_limit.event_log import read_rate_limit_state
 
 FAULTS = {"503": 0.02, "500": 0.01, "drop": 0.015, "malformed": 0.02, "max_tokens": 0.01, "blocked": 0.005}
 
@@ -42,7 +42,7 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
             time.sleep(rng.uniform(0, 0.4))
             worker.send_signal(signal.SIGKILL)
             worker.wait()
-            in_flight += len(read_pace(run.pace).open)  # sent, and nothing heard
+            in_flight += len(read_rate_limit_state(run.rate_limit_log).open)  # sent, and nothing heard
         time.sleep(0.2)
         last = start(run.root, sim.url, sim.window_s)
         assert last.wait(timeout=60) == 0
@@ -51,7 +51,7 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
     assert set(answered(run).values()) == {1}
     assert len(journal_keys(run)) == len(set(journal_keys(run))) == 90
     assert stats["repeated_answers"] <= in_flight  # corrections among them
-    to_mend = [record["key"] for record in journal(run) if record["state"] == "mendable"]
+    to_mend = [record["key"] for record in journal(run) if record["state"] == "repairable"]
     assert len(to_mend) == len(set(to_mend)) == sum("mend" in record for record in journal(run)) > 20
     assert len(to_mend) <= stats["corrections"] <= len(to_mend) + in_flight
     assert stats["refused_429"] <= 6 * (kills + 1)

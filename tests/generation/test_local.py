@@ -10,9 +10,9 @@ import pytest
 from tests.generation.runs import chunks
 
 from insurance_rag.config import GenerationConfig
-from insurance_rag.errors import BadAnswer, WrongInput
-from insurance_rag.generation.local import RETRIES, LocalTeacher, is_grounded
-from insurance_rag.shards.content import Content
+from insurance_rag.core.errors import InvalidAnswerError, InvalidInputError
+from insurance_rag.generation.teachers.local import RETRIES, LocalTeacher, is_grounded
+from insurance_rag.planning.prompt_spec import PromptSpec
 
 CHUNK = chunks(1)[0]
 
@@ -35,11 +35,11 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def teacher(model: str, **settings: object) -> LocalTeacher:
     config = GenerationConfig.model_validate({"teacher": "local", "model": model, **settings})
-    return LocalTeacher(config, Content.of(config))
+    return LocalTeacher(config, PromptSpec.from_config(config))
 
 
 def test_a_four_bit_model_generates(tiny_model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("insurance_rag.generation.local.MAX_NEW_TOKENS", 8)
+    monkeypatch.setattr("insurance_rag.generation.teachers.local.MAX_NEW_TOKENS", 8)
     local = teacher(tiny_model)
     text, read, written = local._generate("제1조")
     assert (read, isinstance(text, str)) == (len("제1조".encode()), True)
@@ -49,8 +49,8 @@ def test_a_four_bit_model_generates(tiny_model: str, monkeypatch: pytest.MonkeyP
 
 
 def test_noise_is_a_bad_answer_after_four_tries(tiny_model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("insurance_rag.generation.local.MAX_NEW_TOKENS", 2)
-    with pytest.raises(BadAnswer, match=f"in {1 + RETRIES} tries of each of fact"):
+    monkeypatch.setattr("insurance_rag.generation.teachers.local.MAX_NEW_TOKENS", 2)
+    with pytest.raises(InvalidAnswerError, match=f"in {1 + RETRIES} tries of each of fact"):
         asyncio.run(teacher(tiny_model, types=["fact"]).ask(CHUNK))
 
 
@@ -94,5 +94,5 @@ def test_grounded_is_every_number_and_article(answer: str, grounded: bool) -> No
 
 
 def test_a_model_that_does_not_exist(tmp_path: Path) -> None:
-    with pytest.raises(WrongInput, match="cannot be loaded"):
+    with pytest.raises(InvalidInputError, match="cannot be loaded"):
         asyncio.run(teacher(str(tmp_path / "none")).ask(CHUNK))

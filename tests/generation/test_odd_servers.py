@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from tests.generation.runs import journal_keys, keys, planned, rows
 
-from insurance_rag.errors import Incomplete, KeyRejected, WrongInput
+from insurance_rag.core.errors import IncompleteError, InvalidInputError, KeyRejectedError
 from insurance_rag.generation import generate_shard
 
 PAIR = {"type": "fact", "question": "얼마인가요?", "answer": "3만원입니다.", "evidence": ""}
@@ -48,7 +48,9 @@ def server(*answers: tuple[int, object], window_s: float = 0.1) -> Iterator[Simp
 def test_a_request_that_no_clause_can_make_right_sets_none_aside(tmp_path: Path) -> None:
     with server((400, FAULT)) as sim:
         run, config = planned(tmp_path, sim, 20, keys(1))
-        with pytest.raises(WrongInput, match=r"refuses every request .*responseSchema.*check the teacher's settings"):
+        with pytest.raises(
+            InvalidInputError, match=r"refuses every request .*responseSchema.*check the teacher's settings"
+        ):
             generate_shard(run, 1, keys(1)[0], config)
     assert journal_keys(run) == []
 
@@ -64,7 +66,7 @@ def test_a_request_of_one_clause_sets_that_aside(tmp_path: Path) -> None:
 def test_endless_429s_end_the_shard(tmp_path: Path) -> None:
     with server((429, {"error": {"code": 429, "message": "exceeded"}}), window_s=0.05) as sim:
         run, config = planned(tmp_path, sim, 5, keys(1))
-        with pytest.raises(Incomplete, match=r"refused for 1[0-9] minutes.*others may be using the project"):
+        with pytest.raises(IncompleteError, match=r"refused for 1[0-9] minutes.*others may be using the project"):
             generate_shard(run, 1, keys(1)[0], config)
     assert journal_keys(run) == []
 
@@ -85,7 +87,9 @@ def test_a_server_that_turns_odd_sets_the_rest_of_the_clauses_not_aside(
 ) -> None:
     with server((200, ANSWER), (200, ANSWER), later) as sim:
         run, config = planned(tmp_path, sim, 30, keys(1), max_retries=0)
-        with pytest.raises(WrongInput, match=r"clauses in a row .*check the teacher's settings, then run this again"):
+        with pytest.raises(
+            InvalidInputError, match=r"clauses in a row .*check the teacher's settings, then run this again"
+        ):
             generate_shard(run, 1, keys(1)[0], config)
     assert len(journal_keys(run)) == 2
 
@@ -93,9 +97,9 @@ def test_a_server_that_turns_odd_sets_the_rest_of_the_clauses_not_aside(
 @pytest.mark.parametrize(
     ("status", "kind", "message"),
     [
-        (402, KeyRejected, "402: no"),
-        (451, WrongInput, "answers 451"),
-        (302, WrongInput, "a redirection; give the address it leads to"),
+        (402, KeyRejectedError, "402: no"),
+        (451, InvalidInputError, "answers 451"),
+        (302, InvalidInputError, "a redirection; give the address it leads to"),
     ],
 )
 def test_what_concerns_the_account_or_the_address_sets_no_clause_aside(
@@ -111,7 +115,7 @@ def test_what_concerns_the_account_or_the_address_sets_no_clause_aside(
 def test_an_address_without_a_scheme_is_no_outage(tmp_path: Path) -> None:
     with server((200, ANSWER)) as sim:
         run, config = planned(tmp_path, sim, 2, keys(1))
-    with pytest.raises(WrongInput, match=r"base_url '127.0.0.1:9': want http://HOST"):
+    with pytest.raises(InvalidInputError, match=r"base_url '127.0.0.1:9': want http://HOST"):
         generate_shard(run, 1, keys(1)[0], config.model_copy(update={"base_url": "127.0.0.1:9"}))
 
 

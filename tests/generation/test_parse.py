@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from insurance_rag.errors import BadAnswer
+from insurance_rag.core.errors import InvalidAnswerError
 from insurance_rag.generation.parse import parse_json, parse_labelled
 
 TYPES = ("fact", "scenario", "easy")
@@ -22,13 +22,13 @@ def test_pairs_in_the_shapes_servers_use(shape: str) -> None:
 def test_items_that_are_no_pair_are_left_out() -> None:
     bad = [{**PAIR, "type": "other"}, {**PAIR, "answer": " "}, {**PAIR, "question": 3}, "text", None]
     assert len(parse_json(json.dumps([*bad, {**PAIR, "type": "Easy"}]), TYPES)) == 1
-    with pytest.raises(BadAnswer, match="no usable pair among 5"):
+    with pytest.raises(InvalidAnswerError, match="no usable pair among 5"):
         parse_json(json.dumps(bad), TYPES)
 
 
 @given(st.text() | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(json.dumps))
 def test_any_text_is_pairs_or_a_bad_answer(text: str) -> None:
-    with pytest.raises(BadAnswer):
+    with pytest.raises(InvalidAnswerError):
         parse_json(text, TYPES)
 
 
@@ -38,5 +38,5 @@ def test_labelled_pairs() -> None:
         ("얼마인가요?", "3만원입니다.\n한 번만 지급합니다."),
         ("언제인가요?", "3일입니다."),
     ]
-    with pytest.raises(BadAnswer):
+    with pytest.raises(InvalidAnswerError):
         parse_labelled("질문: 답이 없습니다")

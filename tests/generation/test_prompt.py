@@ -3,13 +3,13 @@ from __future__ import annotations
 from tests.generation.runs import chunks
 
 from insurance_rag.config import GenerationConfig
+from insurance_rag.core.records import REFUSAL
 from insurance_rag.generation.prompt import answer_schema, render
-from insurance_rag.records import REFUSAL
-from insurance_rag.shards.content import Content
+from insurance_rag.planning.prompt_spec import PromptSpec
 
 
-def content(**settings: object) -> Content:
-    return Content.of(GenerationConfig.model_validate(settings))
+def content(**settings: object) -> PromptSpec:
+    return PromptSpec.from_config(GenerationConfig.model_validate(settings))
 
 
 def test_the_clause_comes_last_after_its_heading_and_the_product_before_it() -> None:

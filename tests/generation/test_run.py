@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 from tests.generation.runs import answered, chunks, journal_keys, keys, planned, rows
 
-from insurance_rag.artifacts import manifest_path, read_json
-from insurance_rag.errors import Incomplete, QuotaExhausted, WrongInput
+from gemini_simulator import running_simulator
+from insurance_rag.core.artifacts import manifest_path
+from insurance_rag.core.errors import IncompleteError, InvalidInputError, QuotaExhaustedError
+from insurance_rag.core.files import read_json
+from insurance_rag.core.records import ApiKey
 from insurance_rag.generation import generate_run, generate_shard, missing_chunks, write_open_parts
-from insurance_rag.records import ApiKey
-from insurance_rag.shards import plan_leftover, read_plan, take_over
-from insurance_rag.shards.plan import prove
-from insurance_rag.simulator import running_simulator
+from insurance_rag.planning import plan_redistributed, read_plan, reuse_answers
+from insurance_rag.planning.plan import prove
 
 FAST = {"speed": 600, "latency_s": 1.0}
 
@@ -26,7 +27,7 @@ def test_every_shard_is_answered_by_its_own_key(tmp_path: Path) -> None:
     assert [part["chunks"] for part in result["parts"]] == [10, 10, 10]
     assert sorted(key["calls"] for key in stats["keys"].values()) == [10, 10, 10]
     assert result["rows"] == len(rows(run))
-    books = read_json(run.books)
+    books = read_json(run.usage)
     assert books["total"]["calls"] == 30
     assert books["keys"]["k2"]["calls"] == 10
     assert {read_json(path)["state"] for path in run.progress.iterdir()} == {"done"}
@@ -52,29 +53,31 @@ def test_what_a_dead_key_left_over_moves_to_the_healthy(tmp_path: Path) -> None:
 def test_nothing_is_moved_from_a_shard_that_can_go_on(tmp_path: Path) -> None:
     with running_simulator(**FAST) as sim:
         run, config = planned(tmp_path, sim, 8, keys(2))
-        assert plan_leftover(run, keys(2)) == []
+        assert plan_redistributed(run, keys(2)) == []
         generate_shard(run, 1, keys(2)[0], config)
-        assert plan_leftover(run, keys(2)) == []
-        assert plan_leftover(run, []) == []
+        assert plan_redistributed(run, keys(2)) == []
+        assert plan_redistributed(run, []) == []
 
 
 def test_extra_shards_that_did_not_finish_are_named_again(tmp_path: Path) -> None:
     with running_simulator(**FAST, key_states={"secret-1": "invalid"}) as sim:
         run, config = planned(tmp_path, sim, 9, keys(2), redistribute=False)
-        with pytest.raises(Incomplete, match=r"shard 1/2 · k1: 5 chunks"):
+        with pytest.raises(IncompleteError, match=r"shard 1/2 · k1: 5 chunks"):
             generate_run(run, keys(2), config)
-        first = plan_leftover(run, keys(2))
+        first = plan_redistributed(run, keys(2))
         assert [s.shard for s in first] == [3]
-        assert plan_leftover(run, keys(2)) == first
+        assert plan_redistributed(run, keys(2)) == first
         generate_shard(run, 3, keys(2)[1], config)
-        assert plan_leftover(run, keys(2)) == []
+        assert plan_redistributed(run, keys(2)) == []
         assert generate_shard(run, 1, keys(2)[0], config)["chunks"] == 0
 
 
 def test_with_no_key_left_the_run_says_when_the_quota_returns(tmp_path: Path) -> None:
     with running_simulator(**FAST, quota={"rpd": 5}, key_states={"secret-2": "invalid"}) as sim:
         run, config = planned(tmp_path, sim, 20, keys(2))
-        with pytest.raises(QuotaExhausted, match=r"incomplete: 15 chunks are missing[\s\S]*it returns at \d{4}") as e:
+        with pytest.raises(
+            QuotaExhaustedError, match=r"incomplete: 15 chunks are missing[\s\S]*it returns at \d{4}"
+        ) as e:
             generate_run(run, keys(2), config)
         assert e.value.resets_at is not None
         assert sum(stats["calls"] for stats in sim.stats()["keys"].values()) <= 5 + 8 + 2
@@ -99,7 +102,7 @@ def test_keys_of_one_project_share_its_window(tmp_path: Path) -> None:
 def test_a_key_of_the_plan_that_is_not_there(tmp_path: Path) -> None:
     with running_simulator(**FAST) as sim:
         run, config = planned(tmp_path, sim, 8, keys(3))
-        with pytest.raises(WrongInput, match=r"key 'k3' of the plan is not among the keys \(k1, k2\)"):
+        with pytest.raises(InvalidInputError, match=r"key 'k3' of the plan is not among the keys \(k1, k2\)"):
             generate_run(run, keys(2), config)
         assert sim.stats()["calls"] == 0
 
@@ -127,11 +130,11 @@ def test_other_settings_ask_anew(tmp_path: Path) -> None:
 def test_a_mended_key_goes_on_where_it_stopped(tmp_path: Path) -> None:
     with running_simulator(**FAST, key_states={"secret-1": "invalid"}) as sim:
         run, config = planned(tmp_path, sim, 6, keys(1))
-        with pytest.raises(Incomplete):
+        with pytest.raises(IncompleteError):
             generate_run(run, keys(1), config)
         mended = [ApiKey.model_validate({"id": "k1", "key": "fresh"})]
         assert generate_run(run, mended, config)["chunks"] == 6
-    assert json.loads(run.books.read_text())["total"]["answers"] == 6
+    assert json.loads(run.usage.read_text())["total"]["answers"] == 6
 
 
 def test_keys_that_die_one_after_the_other_end_the_run(tmp_path: Path) -> None:
@@ -139,7 +142,7 @@ def test_keys_that_die_one_after_the_other_end_the_run(tmp_path: Path) -> None:
     with running_simulator(**FAST, quotas={"p1": {"rpd": 9}}, projects={"secret-1": "p1"},
                            key_states={"secret-2": "invalid"}) as sim:  # fmt: skip
         run, config = planned(tmp_path, sim, 14, keys(2))
-        with pytest.raises(QuotaExhausted, match="5 chunks are missing"):
+        with pytest.raises(QuotaExhaustedError, match="5 chunks are missing"):
             generate_run(run, keys(2), config)
         assert sim.stats()["calls"] <= 14 + 4
     assert len(read_plan(run).shards) <= 4
@@ -152,7 +155,7 @@ def test_a_dead_shards_rows_are_in_its_part_though_it_answered_nothing(tmp_path:
         generate_run(first, keys(3), config)
     with running_simulator(**FAST, key_states={"secret-2": "invalid"}) as sim:
         run, config = planned(tmp_path / "2", sim, 10, keys(3), redistribute=False)
-        take_over(run, [first])
+        reuse_answers(run, [first])
         for number in (1, 3):
             generate_shard(run, number, keys(3)[number - 1], config)
         assert not run.part(2).exists()

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from tests.generation.runs import planned
 
-from insurance_rag.errors import Incomplete, WrongInput
+from gemini_simulator import running_simulator
+from insurance_rag.core.errors import IncompleteError, InvalidInputError
+from insurance_rag.core.records import ApiKey
 from insurance_rag.generation import generate_run, generate_shard
-from insurance_rag.generation.http import Server
-from insurance_rag.records import ApiKey
-from insurance_rag.simulator import running_simulator
+from insurance_rag.llm.client import Server
 
 PLANTED = "AIzaSyPLANTED0123456789abcdefghijklmno"
 FAULTS = {"503": 0.1, "502": 0.1, "drop": 0.2, "malformed": 0.1}
@@ -52,7 +52,7 @@ def test_no_file_log_or_exception_holds_the_key(tmp_path: Path, every_log: io.St
         run, config = planned(tmp_path, sim, 20, [key()])
         try:
             generate_run(run, [key()], config)
-        except Incomplete as e:
+        except IncompleteError as e:
             assert PLANTED not in "".join(traceback.format_exception(e, chain=True))
             assert PLANTED.encode() not in pickle.dumps(e)
     assert files_with_the_key(tmp_path) == []
@@ -64,7 +64,7 @@ def test_no_exception_leads_to_the_key(tmp_path: Path) -> None:
     """httpx's exceptions hold the request, and that the header: none of them may hang on ours."""
     with running_simulator(speed=600) as sim:
         run, config = planned(tmp_path, sim, 2, [key()], max_retries=0)
-    with pytest.raises(Incomplete) as e:
+    with pytest.raises(IncompleteError) as e:
         generate_shard(run, 1, key(), config)
     error: BaseException | None = e.value
     while error is not None:
@@ -91,16 +91,16 @@ def test_the_command_line_keeps_it_too(tmp_path: Path) -> None:
         argv = [sys.executable, "-m", "insurance_rag", "generate", "--run", str(run.root), "--json"]
         done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 3
-    assert "KeyRejected" in done.stderr or "Incomplete" in done.stderr
+    assert "KeyRejectedError" in done.stderr or "IncompleteError" in done.stderr
     assert PLANTED not in done.stderr + done.stdout
     assert files_with_the_key(tmp_path) == []
 
 
 def test_a_key_that_cannot_be_a_header_is_refused_before_it_is_sent(tmp_path: Path) -> None:
-    from insurance_rag.shards import load_keys
+    from insurance_rag.planning import load_keys
 
     path = tmp_path / "keys.json"
     path.write_text(f'[{{"id": "a", "key": "{PLANTED}\\nx"}}]')
-    with pytest.raises(WrongInput) as e:
+    with pytest.raises(InvalidInputError) as e:
         load_keys(path)
     assert PLANTED not in str(e.value)

@@ -6,13 +6,20 @@ from pathlib import Path
 import pytest
 from tests.generation.runs import answered, chunks, journal_keys, keys, planned, rows
 
-from insurance_rag.artifacts import manifest_path, sha256_file
-from insurance_rag.errors import BudgetSpent, Incomplete, KeyRejected, QuotaExhausted, WrongInput
+from gemini_simulator import running_simulator
+from insurance_rag.core.artifacts import manifest_path
+from insurance_rag.core.errors import (
+    BudgetExceededError,
+    IncompleteError,
+    InvalidInputError,
+    KeyRejectedError,
+    QuotaExhaustedError,
+)
+from insurance_rag.core.hashing import sha256_file
+from insurance_rag.core.locks import held
+from insurance_rag.core.records import QAPair
 from insurance_rag.generation import generate_shard, missing_chunks
-from insurance_rag.lock import held
-from insurance_rag.records import QAPair
-from insurance_rag.shards import make_plan, write_plan
-from insurance_rag.simulator import running_simulator
+from insurance_rag.planning import make_plan, write_plan
 
 FAULTS = {
     "503": 0.1,
@@ -102,7 +109,7 @@ def test_an_answer_that_stays_unreadable_is_set_aside(tmp_path: Path) -> None:
 def test_a_dead_key_ends_its_shard_after_two_requests(tmp_path: Path, state: str) -> None:
     with running_simulator(**FAST, key_states={"secret-1": state}) as sim:
         run, config = planned(tmp_path, sim, 20, keys(1))
-        with pytest.raises(KeyRejected, match=r"20 of 20 chunks missing.*replace the key"):
+        with pytest.raises(KeyRejectedError, match=r"20 of 20 chunks missing.*replace the key"):
             generate_shard(run, 1, keys(1)[0], config)
         assert sim.stats()["calls"] <= 2
     assert not manifest_path(run.part(1)).exists()
@@ -111,7 +118,7 @@ def test_a_dead_key_ends_its_shard_after_two_requests(tmp_path: Path, state: str
 def test_a_model_without_quota_is_not_waited_for(tmp_path: Path) -> None:
     with running_simulator(**FAST, quota={"rpm": 0}) as sim:
         run, config = planned(tmp_path, sim, 20, keys(1))
-        with pytest.raises(KeyRejected, match="limit: 0"):
+        with pytest.raises(KeyRejectedError, match="limit: 0"):
             generate_shard(run, 1, keys(1)[0], config)
         assert sim.stats()["calls"] <= 2
 
@@ -119,10 +126,10 @@ def test_a_model_without_quota_is_not_waited_for(tmp_path: Path) -> None:
 def test_a_used_up_day_parks_the_shard(tmp_path: Path) -> None:
     with running_simulator(**FAST, quota={"rpd": 12}) as sim:
         run, config = planned(tmp_path, sim, 40, keys(1))
-        with pytest.raises(QuotaExhausted, match=r"28 of 40 chunks missing.*it returns at \d{4}") as e:
+        with pytest.raises(QuotaExhaustedError, match=r"28 of 40 chunks missing.*it returns at \d{4}") as e:
             generate_shard(run, 1, keys(1)[0], config)
         assert e.value.resets_at is not None
-        with pytest.raises(QuotaExhausted):
+        with pytest.raises(QuotaExhaustedError):
             generate_shard(run, 1, keys(1)[0], config)
     assert len(journal_keys(run)) == 12
     assert len({row["chunk_id"] for row in rows(run)}) == 12
@@ -141,14 +148,14 @@ def test_an_outage_is_waited_for_and_a_dead_server_is_not(tmp_path: Path) -> Non
         run, config = planned(tmp_path / "a", sim, 60, keys(1), max_retries=1)
         assert generate_shard(run, 1, keys(1)[0], config)["quarantined"] == 0
         run, config = planned(tmp_path / "b", sim, 3, keys(1), max_retries=1)
-    with pytest.raises(Incomplete, match=r"no answer for .*ConnectError .*same command resumes"):
+    with pytest.raises(IncompleteError, match=r"no answer for .*ConnectError .*same command resumes"):
         generate_shard(run, 1, keys(1)[0], config)
 
 
 def test_the_budget_stops_the_run_cleanly(tmp_path: Path) -> None:
     with running_simulator(**FAST) as sim:
         run, config = planned(tmp_path, sim, 40, keys(1), budget_usd=0.01, max_in_flight=2)
-        with pytest.raises(BudgetSpent, match=r"raise the budget, then resume"):
+        with pytest.raises(BudgetExceededError, match=r"raise the budget, then resume"):
             generate_shard(run, 1, keys(1)[0], config)
         done = len(journal_keys(run))
         assert 0 < done < 40
@@ -159,7 +166,7 @@ def test_the_budget_stops_the_run_cleanly(tmp_path: Path) -> None:
 def test_two_workers_on_one_shard(tmp_path: Path) -> None:
     with running_simulator(**FAST) as sim:
         run, config = planned(tmp_path, sim, 4, keys(1))
-        with held(run.lock(1), "shard 1/1 · k1"), pytest.raises(Incomplete, match="being worked on by"):
+        with held(run.lock(1), "shard 1/1 · k1"), pytest.raises(IncompleteError, match="being worked on by"):
             generate_shard(run, 1, keys(1)[0], config)
         assert sim.stats()["calls"] == 0
 
@@ -168,14 +175,14 @@ def test_an_input_that_changed_under_the_plan(tmp_path: Path) -> None:
     with running_simulator(**FAST) as sim:
         run, config = planned(tmp_path, sim, 4, keys(1))
         run.chunks.write_text(run.chunks.read_text().replace("지급", "환급"))
-        with pytest.raises(WrongInput, match="plan again"):
+        with pytest.raises(InvalidInputError, match="plan again"):
             generate_shard(run, 1, keys(1)[0], config)
 
 
 def test_a_model_that_does_not_exist_is_wrong_input(tmp_path: Path) -> None:
     with running_simulator(**FAST) as sim:
         run, config = planned(tmp_path, sim, 4, keys(1), base_url=sim.url + "/nowhere")
-        with pytest.raises(WrongInput, match="check --model and --base-url"):
+        with pytest.raises(InvalidInputError, match="check --model and --base-url"):
             generate_shard(run, 1, keys(1)[0], config)
     assert journal_keys(run) == []
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from insurance_rag import korean
-from insurance_rag.records import REFUSAL
+from insurance_rag.core.records import REFUSAL
 
 
 def values(text: str) -> list[tuple[float, str]]:

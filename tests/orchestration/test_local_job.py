@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from insurance_rag.errors import Incomplete
-from insurance_rag.orchestration.gpu_job import free_card
+from insurance_rag.core.errors import IncompleteError
+from insurance_rag.orchestration.gpu_job import acquire_gpu
 
 WORKER = """
 import os, sys
@@ -49,16 +49,16 @@ def test_the_job_of_a_killed_worker_is_told_to_stop(tmp_path: Path, killed: list
 
 def test_jobs_beside_each_other_work_on_different_cards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with free_card() as any_card:
+    with acquire_gpu() as any_card:
         assert any_card == {}
     monkeypatch.setenv("GPU_CARDS", "0, 1")
-    with free_card() as one, free_card() as two:
+    with acquire_gpu() as one, acquire_gpu() as two:
         assert [one["CUDA_VISIBLE_DEVICES"], two["CUDA_VISIBLE_DEVICES"]] == ["0", "1"]
-        with pytest.raises(Incomplete, match="GPU_CARDS=0,1"), free_card():
+        with pytest.raises(IncompleteError, match="GPU_CARDS=0,1"), acquire_gpu():
             pass
-    with pytest.raises(Incomplete, match="stopped"), free_card():  # a job's own error, not a taken card
-        raise Incomplete("stopped")
-    with free_card() as free:
+    with pytest.raises(IncompleteError, match="stopped"), acquire_gpu():  # a job's own error, not a taken card
+        raise IncompleteError("stopped")
+    with acquire_gpu() as free:
         assert free == one
 
 

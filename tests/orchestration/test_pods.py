@@ -19,7 +19,14 @@ from kubernetes.client import ApiClient
 from tests.fakes.kubernetes_api import FakeKubernetes, running_kubernetes
 
 from insurance_rag.config import RunConfig
-from insurance_rag.errors import Incomplete, OutOfMemory, PipelineError, Refused, Unavailable, WrongInput
+from insurance_rag.core.errors import (
+    GateRejectedError,
+    GpuMemoryError,
+    IncompleteError,
+    InvalidInputError,
+    PipelineError,
+    ServerUnavailableError,
+)
 from insurance_rag.orchestration import pod_runs
 from insurance_rag.orchestration.pod_runs import COMMAND, pod_of
 from insurance_rag.orchestration.pods import PodConfig, PodJobOperator
@@ -107,7 +114,7 @@ def test_a_template_of_ones_own(cluster: FakeKubernetes, tmp_path: Path) -> None
     own.write_text("spec: {containers: [{name: base, image: mine, volumeMounts: [{name: a, mountPath: /data}]}]}")
     pod = pod_of(PodConfig(template=own), Path("/data/artifacts"))
     assert pod.spec.containers[0].image == "mine"
-    with pytest.raises(WrongInput, match="nothing is mounted at ARTIFACT_ROOT"):
+    with pytest.raises(InvalidInputError, match="nothing is mounted at ARTIFACT_ROOT"):
         pod_of(PodConfig(template=own), Path("/elsewhere"))
 
 
@@ -116,7 +123,7 @@ def test_a_template_of_ones_own(cluster: FakeKubernetes, tmp_path: Path) -> None
 ])  # fmt: skip
 def test_a_broken_template_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "pod.yaml").write_text(text)
-    with pytest.raises(WrongInput, match=r"pod\.yaml"):
+    with pytest.raises(InvalidInputError, match=r"pod\.yaml"):
         pod_of(PodConfig(template=tmp_path / "pod.yaml"), tmp_path)
 
 
@@ -124,13 +131,13 @@ def test_a_field_that_kubernetes_would_drop_is_named(tmp_path: Path) -> None:
     base = "{name: base, volumeMounts: [{name: a, mountPath: /}], resource: {a: 1}}"
     text = f"spec: {{nodeSelector: , toleration: [{{key: gpu}}], containers: [{base}]}}"
     (tmp_path / "pod.yaml").write_text(text)
-    with pytest.raises(WrongInput) as e:
+    with pytest.raises(InvalidInputError) as e:
         pod_of(PodConfig(template=tmp_path / "pod.yaml"), tmp_path)
     assert [p.rpartition(" ")[2] for p in e.value.problems] == ["spec.toleration", "spec.containers[0].resource"]
 
 
 def test_all_wrong_settings_are_listed() -> None:
-    with pytest.raises(WrongInput) as e:
+    with pytest.raises(InvalidInputError) as e:
         PodConfig.from_environment(
             {"GPU_POD_IMGE": "x", "GPU_POD_POLL_S": "often", "GPU_POD_NODE_SELECTOR": "L4", "GPU_POD_NAMESPACE": ""}
         )
@@ -143,10 +150,10 @@ def test_wrong_pod_settings_are_found_before_a_run_costs_anything(
     monkeypatch.setenv("GPU_BACKEND", "kubernetes")
     check_gpu_backend(RunConfig())
     monkeypatch.setenv("GPU_POD_TEMPLATE", "missing.yaml")
-    with pytest.raises(WrongInput, match=r"missing\.yaml"):
+    with pytest.raises(InvalidInputError, match=r"missing\.yaml"):
         check_gpu_backend(RunConfig())
     monkeypatch.setenv("GPU_BACKEND", "k8s")
-    with pytest.raises(WrongInput, match="choose local or kubernetes"):
+    with pytest.raises(InvalidInputError, match="choose local or kubernetes"):
         check_gpu_backend(RunConfig())
 
 
@@ -164,11 +171,13 @@ def test_the_command_line_runs_and_its_result_comes_back(
 
 def test_wrong_input_of_the_real_command_line_fails_without_retry(job: Job, tmp_path: Path) -> None:
     missing = str(tmp_path / "none.jsonl")
-    with pytest.raises(WrongInput, match=r"none\.jsonl"):
+    with pytest.raises(InvalidInputError, match=r"none\.jsonl"):
         job("retrieve", "--chunks", missing, "--questions", missing).execute(context())
 
 
-@pytest.mark.parametrize(("code", "error"), [(1, PipelineError), (3, Incomplete), (4, Refused), (143, Incomplete)])
+@pytest.mark.parametrize(
+    ("code", "error"), [(1, PipelineError), (3, IncompleteError), (4, GateRejectedError), (143, IncompleteError)]
+)
 def test_an_exit_code_is_raised_as_its_error(job: Job, code: int, error: type[Exception]) -> None:
     with pytest.raises(error, match="the last line") as e:
         job(python=f"print('the last line'); raise SystemExit({code})").execute(context())
@@ -178,13 +187,13 @@ def test_an_exit_code_is_raised_as_its_error(job: Job, code: int, error: type[Ex
 @pytest.mark.parametrize(
     ("fate", "error", "way_out"),
     [
-        ("oom_killed", OutOfMemory, "32Gi.*Raise it in the pod template"),
-        ("evicted", Incomplete, "low on resource: memory.*priority class"),
-        ("image_pull", WrongInput, "insurance-rag-gpu:latest.*manifest unknown.*Correct GPU_POD_IMAGE"),
-        ("sidecar_pull", WrongInput, "alpine.*manifest unknown.*xcom_sidecar_container_image"),
-        ("missing_secret", WrongInput, '"hf-token" not found.*GPU_POD_SECRETS'),
-        ("unschedulable", Unavailable, "Insufficient nvidia.com/gpu.*node selector"),
-        ("vanishes", Incomplete, "deleted by hand.*resumes"),
+        ("oom_killed", GpuMemoryError, "32Gi.*Raise it in the pod template"),
+        ("evicted", IncompleteError, "low on resource: memory.*priority class"),
+        ("image_pull", InvalidInputError, "insurance-rag-gpu:latest.*manifest unknown.*Correct GPU_POD_IMAGE"),
+        ("sidecar_pull", InvalidInputError, "alpine.*manifest unknown.*xcom_sidecar_container_image"),
+        ("missing_secret", InvalidInputError, '"hf-token" not found.*GPU_POD_SECRETS'),
+        ("unschedulable", ServerUnavailableError, "Insufficient nvidia.com/gpu.*node selector"),
+        ("vanishes", IncompleteError, "deleted by hand.*resumes"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("deferrable", [False, True])
@@ -226,7 +235,7 @@ def test_deferrable_hands_over_the_result(cluster: FakeKubernetes, job: Job, mon
 
 
 def test_a_result_that_is_not_json_is_tried_again(job: Job) -> None:
-    with pytest.raises(Unavailable, match="result could not be fetched"):
+    with pytest.raises(ServerUnavailableError, match="result could not be fetched"):
         job(python="import os; open(os.environ['RESULT_JSON'], 'w').write('{')").execute(context())
 
 

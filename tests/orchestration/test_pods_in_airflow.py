@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.fakes.kubernetes_api import running_kubernetes
 
-from insurance_rag.artifacts import write_json
+from insurance_rag.core.files import write_json
 
 DAG_FILE = '''
 import json, os, pathlib

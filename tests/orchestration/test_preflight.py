@@ -6,35 +6,35 @@ from pathlib import Path
 
 import pytest
 
-from insurance_rag.artifacts import write_json
 from insurance_rag.config import RunConfig
-from insurance_rag.errors import WrongInput
-from insurance_rag.orchestration.preflight import check_registry, problems_of
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.files import write_json
+from insurance_rag.orchestration.preflight import check_registry, validate_run_config
 from insurance_rag.orchestration.settings import form_defaults
 
 
 def test_a_comparison_asks_for_adapters_and_their_base_and_not_for_keys(tmp_path: Path) -> None:
-    problems = "\n".join(problems_of(RunConfig(), generates=False))
+    problems = "\n".join(validate_run_config(RunConfig(), generates=False))
     assert "adapters: none given" in problems and "base_model: `demo` is made by finetune_pipeline" in problems
     assert "keys" not in problems
-    (problem,) = problems_of(RunConfig(adapters={"v2": str(tmp_path)}, base_model="a/model"), generates=False)
+    (problem,) = validate_run_config(RunConfig(adapters={"v2": str(tmp_path)}, base_model="a/model"), generates=False)
     assert problem.startswith(f"adapters: v2: {tmp_path} holds no adapter_config.json")
     (tmp_path / "adapter_config.json").touch()
-    assert problems_of(RunConfig(adapters={"v2": str(tmp_path)}, base_model="a/model"), generates=False) == []
+    assert validate_run_config(RunConfig(adapters={"v2": str(tmp_path)}, base_model="a/model"), generates=False) == []
 
 
 def test_a_finished_dataset_needs_no_keys_but_has_to_be_there(tmp_path: Path) -> None:
-    (problem,) = problems_of(RunConfig(dataset=str(tmp_path)))
+    (problem,) = validate_run_config(RunConfig(dataset=str(tmp_path)))
     assert problem == f"dataset: {tmp_path} holds no report.json; give a folder that `validate` wrote"
     (tmp_path / "report.json").touch()
-    assert problems_of(RunConfig(dataset=str(tmp_path))) == []
+    assert validate_run_config(RunConfig(dataset=str(tmp_path))) == []
 
 
 def test_a_champion_is_only_held_against_adapters_of_its_base_model(tmp_path: Path) -> None:
     write_json(tmp_path / "champion.json", {"sha256": "0", "base_model": "a/model"})
-    with pytest.raises(WrongInput, match="belongs to the base model a/model, this run to b/model"):
+    with pytest.raises(InvalidInputError, match="belongs to the base model a/model, this run to b/model"):
         check_registry(RunConfig(base_model="b/model", registry=str(tmp_path)))
-    with pytest.raises(WrongInput, match="`demo` is another base model in every run"):
+    with pytest.raises(InvalidInputError, match="`demo` is another base model in every run"):
         check_registry(RunConfig(registry=str(tmp_path)))
     check_registry(RunConfig(base_model="a/model", registry=str(tmp_path)))
     check_registry(RunConfig(base_model="b/model", registry=str(tmp_path / "new")))

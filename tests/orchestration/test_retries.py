@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from airflow.sdk import RetryAction
 
-from insurance_rag import errors
+from insurance_rag.core import errors
 from insurance_rag.orchestration.gpu_job import ERROR_BY_EXIT_CODE
 from insurance_rag.orchestration.retries import RETRY_POLICY
 
@@ -13,15 +13,15 @@ from insurance_rag.orchestration.retries import RETRY_POLICY
 @pytest.mark.parametrize(
     ("error", "action"),
     [
-        (errors.WrongInput("x"), RetryAction.FAIL),
-        (errors.Refused("x"), RetryAction.FAIL),
-        (errors.KeyRejected("x"), RetryAction.FAIL),
-        (errors.QuotaExhausted("x"), RetryAction.FAIL),
-        (errors.BudgetSpent("x"), RetryAction.FAIL),
-        (errors.OutOfMemory("x"), RetryAction.FAIL),
-        (errors.Interrupted("x"), RetryAction.RETRY),
-        (errors.Incomplete("x"), RetryAction.RETRY),
-        (errors.Unavailable("x"), RetryAction.RETRY),
+        (errors.InvalidInputError("x"), RetryAction.FAIL),
+        (errors.GateRejectedError("x"), RetryAction.FAIL),
+        (errors.KeyRejectedError("x"), RetryAction.FAIL),
+        (errors.QuotaExhaustedError("x"), RetryAction.FAIL),
+        (errors.BudgetExceededError("x"), RetryAction.FAIL),
+        (errors.GpuMemoryError("x"), RetryAction.FAIL),
+        (errors.InterruptedRunError("x"), RetryAction.RETRY),
+        (errors.IncompleteError("x"), RetryAction.RETRY),
+        (errors.ServerUnavailableError("x"), RetryAction.RETRY),
         (ValueError("a bug"), RetryAction.DEFAULT),
     ],
 )

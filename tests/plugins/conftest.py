@@ -13,8 +13,9 @@ import httpx
 import pytest
 from tests.report.sample_run import write_run
 
-from insurance_rag.artifacts import RunFolder, write_json
-from insurance_rag.orchestration.embedded.stack import Stack
+from demo.airflow_stack import Stack
+from insurance_rag.core.files import write_json
+from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.orchestration.runs import folder_under
 
 DAG = "finetune_pipeline"

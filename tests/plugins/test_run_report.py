@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 from tests.plugins.conftest import DAG, RUN, Site
 
-from insurance_rag.artifacts import read_json, write_json
+from insurance_rag.core.files import read_json, write_json
 
 PAGE = f"/run-report/dags/{DAG}/runs/{quote(RUN)}"
 ROUTES = (PAGE, f"{PAGE}/news", "/run-report/")

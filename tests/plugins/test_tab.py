@@ -10,7 +10,7 @@ import pytest
 from tests.browser import Browser
 from tests.plugins.conftest import DAG, RUN, Site
 
-from insurance_rag.artifacts import write_json
+from insurance_rag.core.files import write_json
 
 FRAME = "document.querySelector('iframe').contentDocument"
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from insurance_rag.artifacts import artifact, read_json, read_jsonl, write_json, write_jsonl
-from insurance_rag.cli import main
+from insurance_rag.cli.main import main
 from insurance_rag.config import PromotionConfig
-from insurance_rag.errors import WrongInput
+from insurance_rag.core.artifacts import artifact
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.files import read_json, read_jsonl, write_json, write_jsonl
 from insurance_rag.promotion import decide
 from insurance_rag.promotion.registry import Registry
 
@@ -134,7 +135,7 @@ def test_no_unanswerable_questions_leaves_the_refusals_unknown(tmp_path: Path) -
 def test_nothing_to_promote_and_an_unknown_champion(tmp_path: Path) -> None:
     folder = evaluation(tmp_path, Base=rows("Base", 300, 90))
     assert decide(folder)["decision"] == "refuse"
-    with pytest.raises(WrongInput, match="'v9' was not evaluated"):
+    with pytest.raises(InvalidInputError, match="'v9' was not evaluated"):
         decide(folder, PromotionConfig(champion="v9"))
 
 
@@ -146,7 +147,7 @@ def test_the_registry_keeps_champion_adapters_and_decisions(tmp_path: Path) -> N
     assert champion["model"] == "v1"
     assert (registry / champion["adapter"] / "adapter_config.json").read_text() == "v1"
     without = evaluation(tmp_path / "2", Base=rows("Base", 300, 90), v2=rows("v2", 300, 10))
-    with pytest.raises(WrongInput, match=r"add --adapter champion=.*adapters"):
+    with pytest.raises(InvalidInputError, match=r"add --adapter champion=.*adapters"):
         decide(without, registry=registry)
     both = evaluation(tmp_path / "3", Base=rows("Base", 300, 90), v1=rows("v1", 300, 30), v2=rows("v2", 300, 29))
     decision = decide(both, registry=registry)
@@ -155,7 +156,7 @@ def test_the_registry_keeps_champion_adapters_and_decisions(tmp_path: Path) -> N
     assert [line["decision"] for line in read_jsonl(registry / "decisions.jsonl")] == ["promote", "refuse"]
     (both / "v2" / "adapter_config.json").write_text("changed later")
     (registry / "adapters").rename(registry / "gone")
-    with pytest.raises(WrongInput, match="changed since it was evaluated"):
+    with pytest.raises(InvalidInputError, match="changed since it was evaluated"):
         decide(both, registry=registry)
 
 

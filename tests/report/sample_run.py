@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import insurance_rag
-from insurance_rag.artifacts import RunFolder, manifest_path, write_json, write_jsonl
+from insurance_rag.core.artifacts import manifest_path
+from insurance_rag.core.files import write_json, write_jsonl
+from insurance_rag.core.records import Finding
+from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.evaluation.scoring import ScoredAnswer
 from insurance_rag.evaluation.summary import summarize
 from insurance_rag.promotion.decide import decide
-from insurance_rag.records import Finding
 
 SAMPLES = Path(insurance_rag.__file__).with_name("samples")
 MODELS = {"Base": 0.34, "v1": 0.27, "v2": 0.12, "v3": 0.10}
@@ -79,7 +81,7 @@ def write_generation(run: RunFolder, failed: int | None = 5, running: int | None
             "requests_429": rng.randrange(4),
         }
         if number == failed:
-            job |= {"state": "failed", "done": 11, "why": "KeyRejected: API key not valid"}
+            job |= {"state": "failed", "done": 11, "why": "KeyRejectedError: API key not valid"}
         elif number == running:
             job |= {"state": "running", "done": 17, "eta_s": 14}
         else:
@@ -246,5 +248,5 @@ def _answer(q: dict[str, Any], clauses: dict[str, Any], model: str, source: str,
         refusal="none" if q["answerable"] else "full",
         raw_hallucinated=raw != answer or bool(findings),
         raw_findings=findings,
-        numbers_right=rng.random() < 0.8 if q["required_numbers"] else None,
+        number_accuracy=rng.random() < 0.8 if q["required_numbers"] else None,
     )

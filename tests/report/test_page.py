@@ -9,7 +9,8 @@ import pytest
 from tests.browser import Browser
 from tests.report.sample_run import write_run
 
-from insurance_rag.artifacts import RunFolder, read_jsonl, write_jsonl
+from insurance_rag.core.files import read_jsonl, write_jsonl
+from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.report import render_report
 
 

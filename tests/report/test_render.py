@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.report.sample_run import MODELS, write_dataset, write_evaluation, write_generation, write_run
 
-from insurance_rag.artifacts import RunFolder, read_jsonl, write_json, write_jsonl
-from insurance_rag.cli import main
+from insurance_rag.cli.main import main
+from insurance_rag.core.files import read_jsonl, write_json, write_jsonl
+from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.report import render_report
 from insurance_rag.report.collect import collect
 from insurance_rag.report.render import render_html, texts
@@ -158,7 +159,7 @@ def test_chunks_of_a_dead_shard_are_seen_to_have_moved(run: RunFolder) -> None:
     plan = json.loads(run.plan.read_text())
     plan["shards"][4]["chunk_ids"] = plan["shards"][4]["chunk_ids"][:11]
     write_json(run.plan, {**plan, "moved": {"5": [8]}})
-    write_json(run.books, {"keys": {"gemini_k5": {"calls": 14, "tokens_in": 900, "requests_429": 3}}})
+    write_json(run.usage, {"keys": {"gemini_k5": {"calls": 14, "tokens_in": 900, "requests_429": 3}}})
     report = collect(run)
     dead = {book.label: book for book in report.books or ()}["shard 5/7 · gemini_k5"]
     assert (dead.chunks_done, dead.chunks, dead.calls, dead.tokens_in) == (11, 11, 14, 900)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.report.sample_run import write_evaluation, write_run
 
-from insurance_rag.artifacts import RunFolder
+from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.report.runs import read_run, render_runs
 
 

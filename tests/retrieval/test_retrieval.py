@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from insurance_rag.chunks import read_chunks, read_questions
-from insurance_rag.cli import main
+from insurance_rag.cli.main import main
 from insurance_rag.config import RetrievalConfig
-from insurance_rag.errors import Unavailable, WrongInput
-from insurance_rag.records import Chunk, Question
+from insurance_rag.core.errors import InvalidInputError, ServerUnavailableError
+from insurance_rag.core.records import Chunk, Question
 from insurance_rag.retrieval import Retriever, bm25, build_retriever, measure_retrieval
 from insurance_rag.retrieval.dense import HybridRetriever, load_embedder, probe
 from insurance_rag.retrieval.tokens import terms
@@ -158,10 +158,10 @@ def test_dense_and_hybrid_over_an_embeddings_api(embeddings: str, tmp_path: Path
 
 
 def test_the_probe_refuses_an_embedder_that_cannot_read_korean(embeddings: str) -> None:
-    with pytest.raises(WrongInput, match="cannot read Korean"):
+    with pytest.raises(InvalidInputError, match="cannot read Korean"):
         build_retriever("dense", FEW, None, RetrievalConfig(embedder=f"openai:english@{embeddings}"))
     probe(load_embedder(f"openai:korean@{embeddings}"), "korean")
-    with pytest.raises(Unavailable, match="is the server up"):
+    with pytest.raises(ServerUnavailableError, match="is the server up"):
         load_embedder(f"openai:broken@{embeddings}")(["x"])
 
 
@@ -175,7 +175,7 @@ def test_the_probe_refuses_an_embedder_that_cannot_read_korean(embeddings: str) 
     ],
 )
 def test_what_cannot_be_had_is_said(kind: str, embedder: str | None, message: str) -> None:
-    with pytest.raises(WrongInput, match=message):
+    with pytest.raises(InvalidInputError, match=message):
         build_retriever(kind, FEW, None, RetrievalConfig(embedder=embedder))
 
 

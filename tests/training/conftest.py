@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from demo.config import PretrainConfig
 from insurance_rag.chunks import read_chunks
-from insurance_rag.config import PretrainConfig
-from insurance_rag.formats import RAG_FILE_EOS, merged_prompt, plain_prompt, rag_prompt
-from insurance_rag.records import REFUSAL, Chunk
+from insurance_rag.core.prompt_templates import RAG_FILE_EOS, merged_prompt, plain_prompt, rag_prompt
+from insurance_rag.core.records import REFUSAL, Chunk
 
 #: Settings over the smoke recipe that make a training take about two seconds.
 QUICK = {
@@ -33,7 +33,7 @@ def chunks() -> list[Chunk]:
 @pytest.fixture(scope="session")
 def base_model(chunks: list[Chunk], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pretrained for a handful of steps: its weights are real, its Korean is not."""
-    from insurance_rag.training import pretrain_base
+    from demo.pretrain import pretrain_base
 
     out = tmp_path_factory.mktemp("base")
     config = PretrainConfig(vocab_size=600, context=512, steps=8, tokens_per_step=512, max_seconds=20)

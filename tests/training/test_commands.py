@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from insurance_rag import cli
-from insurance_rag.config import PretrainConfig
-from insurance_rag.errors import WrongInput
-from insurance_rag.records import Chunk
-from insurance_rag.training import pretrain_base
-from insurance_rag.training.command import progress_folder
+from demo.config import PretrainConfig
+from insurance_rag.cli import main as cli
+from insurance_rag.cli.train import progress_folder
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.records import Chunk
+from demo.pretrain import pretrain_base
 
 
 @pytest.mark.parametrize("command", ["pretrain", "train", "export"])
@@ -66,5 +66,5 @@ def test_the_base_model_copies_but_has_no_instruct_habits(base_model: Path, chun
 
 
 def test_too_few_clauses_are_refused(chunks: list[Chunk], tmp_path: Path) -> None:
-    with pytest.raises(WrongInput, match="too few"):
+    with pytest.raises(InvalidInputError, match="too few"):
         pretrain_base(chunks[:3], tmp_path, PretrainConfig())

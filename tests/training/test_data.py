@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from tests.training.conftest import QUICK
 
-from insurance_rag.errors import WrongInput
-from insurance_rag.formats import RAG_FILE_EOS, rag_prompt
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.prompt_templates import RAG_FILE_EOS, rag_prompt
 from insurance_rag.training import load_recipe
 from insurance_rag.training.data import IGNORED, as_version, dataset_file, encode_rows, heldout_file, read_rows
 from insurance_rag.training.model import load_tokenizer
@@ -69,7 +69,7 @@ def test_rows_that_cannot_be_shortened_are_left_out_whole(tokenizer: Any) -> Non
     long = row("한 문장뿐인 조항 " * 200)
     for config in (
         load_recipe("smoke", {"max_length": 200}),
-        load_recipe("smoke", {"max_length": 200, "too_long": "skip"}),
+        load_recipe("smoke", {"max_length": 200, "overlong": "skip"}),
     ):
         rows = encode_rows([long, {k: v for k, v in long.items() if k != "input"}], tokenizer, config)
         assert not rows.encoded and len(rows.left_out) == 2
@@ -96,11 +96,11 @@ def test_heldout_rows_take_the_versions_format() -> None:
 def test_bad_rows_are_listed_together(tmp_path: Path) -> None:
     path = tmp_path / "rows.json"
     path.write_text(json.dumps([{"prompt": "a", "completion": "b"}, {"prompt": "a"}, 7]))
-    with pytest.raises(WrongInput) as error:
+    with pytest.raises(InvalidInputError) as error:
         read_rows(path)
     assert "row 2 has no completion" in str(error.value) and "row 3 has no prompt and no completion" in str(error.value)
     path.write_text("[]")
-    with pytest.raises(WrongInput, match="holds no rows"):
+    with pytest.raises(InvalidInputError, match="holds no rows"):
         read_rows(path)
     lines = tmp_path / "rows.jsonl"
     lines.write_text('{"prompt": "a", "completion": "b"}\n')
@@ -121,7 +121,7 @@ def test_without_held_out_rows_training_goes_on_and_early_stopping_is_refused(
     shutil.copytree(dataset, alone)
     (alone / "heldout.json").write_text("[]")
     assert prepare(load_recipe("smoke", SHORT), alone, str(base_model), tmp_path / "out").heldout.encoded == []
-    with pytest.raises(WrongInput, match="early_stopping needs held-out rows"):
+    with pytest.raises(InvalidInputError, match="early_stopping needs held-out rows"):
         prepare(load_recipe("smoke", {**SHORT, "early_stopping": 2}), alone, str(base_model), tmp_path / "out")
 
 

@@ -15,8 +15,8 @@ import pytest
 from safetensors.torch import load_file
 from tests.training.conftest import QUICK
 
-from insurance_rag.artifacts import sha256_tree
-from insurance_rag.cli import main
+from insurance_rag.cli.main import main
+from insurance_rag.core.hashing import sha256_tree
 from insurance_rag.training import load_recipe, train_adapter
 
 
@@ -46,7 +46,7 @@ def test_wrong_input_of_the_processes_is_wrong_input_of_the_command(base_model: 
         ["train", "--recipe", "smoke", "--dataset", "nowhere", "--base-model", str(base_model), "--out", str(tmp_path)]
     )
     assert done.returncode == 2
-    assert "WrongInput: nowhere" in done.stderr
+    assert "InvalidInputError: nowhere" in done.stderr
 
 
 def test_more_gpus_than_there_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from tests.training.conftest import QUICK
 
-from insurance_rag.formats import RAG_FILE_EOS
+from insurance_rag.core.prompt_templates import RAG_FILE_EOS
 from insurance_rag.training import load_recipe, train_adapter
 
 STEPS, RATE = 10, 2e-3

@@ -11,7 +11,7 @@ import pytest
 import torch
 from trl import SFTConfig
 
-from insurance_rag.errors import WrongInput
+from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.training import load_recipe
 from insurance_rag.training.memory import Device, Plan, make_plan, shape_of
 from insurance_rag.training.model import find_device, forbid_cpu_repacking, load_base, load_tokenizer
@@ -46,10 +46,10 @@ def test_without_a_spare_token_the_way_out_is_named(tmp_path: Path) -> None:
 
     inner = Tokenizer(models.WordLevel({"a": 0, "</s>": 1}))
     PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="</s>", pad_token="</s>").save_pretrained(tmp_path / "a")
-    with pytest.raises(WrongInput, match="no spare token"):
+    with pytest.raises(InvalidInputError, match="no spare token"):
         load_tokenizer(str(tmp_path / "a"))
     PreTrainedTokenizerFast(tokenizer_object=inner).save_pretrained(tmp_path / "b")
-    with pytest.raises(WrongInput, match="names no end-of-text token"):
+    with pytest.raises(InvalidInputError, match="names no end-of-text token"):
         load_tokenizer(str(tmp_path / "b"))
 
 
@@ -106,7 +106,7 @@ def test_the_recipe_in_trls_words(base_model: Path, tmp_path: Path) -> None:
     for gone in ("max_seq_length", "warmup_ratio"):
         with pytest.raises(TypeError):
             SFTConfig(output_dir=str(tmp_path), **{gone: 1})
-    with pytest.raises(WrongInput, match="compute"):
+    with pytest.raises(InvalidInputError, match="compute"):
         load_recipe("v1", {"compute": "fp16"})
     device = Device("cuda", "H100", 79.0, (9, 0))
     cuda = make_plan(v3, shape_of(_config(base_model), v3.lora.target_modules), [900], device)

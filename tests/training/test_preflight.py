@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from insurance_rag.errors import WrongInput
+from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.training import load_recipe, preflight, train_adapter
 from insurance_rag.training.memory import Device
 
@@ -18,7 +18,7 @@ Usage = namedtuple("Usage", "total used free")
 
 def problems(*args: object, **settings: object) -> str:
     recipe = load_recipe("smoke", {"max_length": 512, **settings})
-    with pytest.raises(WrongInput) as error:
+    with pytest.raises(InvalidInputError) as error:
         train_adapter(recipe, *args)  # type: ignore[arg-type]
     return str(error.value)
 

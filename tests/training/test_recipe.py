@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from insurance_rag.errors import WrongInput
+from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.training import load_recipe
 from insurance_rag.training.recipe import RECIPES
 
@@ -45,19 +45,19 @@ def test_settings_are_laid_over_the_profile() -> None:
 
 
 def test_all_problems_are_listed_with_suggestions(tmp_path: Path) -> None:
-    with pytest.raises(WrongInput) as error:
+    with pytest.raises(InvalidInputError) as error:
         load_recipe("v2", {"max_step": 3, "learning_rate": -1})
     assert "did you mean 'max_steps'?" in str(error.value) and "learning_rate" in str(error.value)
-    with pytest.raises(WrongInput, match="did you mean 'smoke'"):
+    with pytest.raises(InvalidInputError, match="did you mean 'smoke'"):
         load_recipe("v1", {"profile": "smok"})
-    with pytest.raises(WrongInput, match="known: smoke, v1, v2, v3"):
+    with pytest.raises(InvalidInputError, match="known: smoke, v1, v2, v3"):
         load_recipe("v9")
     bad = tmp_path / "mine.yaml"
-    with pytest.raises(WrongInput, match="cannot be read"):
+    with pytest.raises(InvalidInputError, match="cannot be read"):
         load_recipe(bad)
     bad.write_text("a: [")
-    with pytest.raises(WrongInput, match="not YAML"):
+    with pytest.raises(InvalidInputError, match="not YAML"):
         load_recipe(bad)
     bad.write_text("just words")
-    with pytest.raises(WrongInput, match="a recipe is a mapping"):
+    with pytest.raises(InvalidInputError, match="a recipe is a mapping"):
         load_recipe(bad)

@@ -16,9 +16,9 @@ import torch
 from safetensors.torch import load_file
 from tests.training.conftest import QUICK
 
-from insurance_rag import cli
+from insurance_rag.cli import main as cli
 from insurance_rag.config import TrainingConfig
-from insurance_rag.errors import Interrupted, OutOfMemory, WrongInput
+from insurance_rag.core.errors import GpuMemoryError, InterruptedRunError, InvalidInputError
 from insurance_rag.training import export_adapter, load_recipe, train_adapter
 from insurance_rag.training import trainer as trainer_module
 
@@ -159,7 +159,7 @@ def test_out_of_memory_with_one_row_says_what_to_change(
     base_model: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out_of_memory_over(0, monkeypatch)
-    with pytest.raises(OutOfMemory, match="memory=8GB or a shorter max_length"):
+    with pytest.raises(GpuMemoryError, match="memory=8GB or a shorter max_length"):
         train_adapter(quick(), dataset, str(base_model), tmp_path / "a")
 
 
@@ -185,7 +185,7 @@ def test_another_dataset_starts_afresh_and_replaces_the_adapter_only_when_done(
     out = tmp_path / "a"
     train_adapter(quick(max_steps=1), dataset, str(base_model), out)
     before = weights(out)
-    with monkeypatch.context() as patch, pytest.raises(OutOfMemory):
+    with monkeypatch.context() as patch, pytest.raises(GpuMemoryError):
         out_of_memory_over(0, patch)
         train_adapter(quick(max_steps=1, seed=7), dataset, str(base_model), out)
     assert all(
@@ -198,7 +198,7 @@ def test_another_dataset_starts_afresh_and_replaces_the_adapter_only_when_done(
 def test_a_signal_without_main_thread_is_no_error(base_model: Path, dataset: Path, tmp_path: Path) -> None:
     import threading
 
-    from insurance_rag.training.watch import stop_on_signals
+    from insurance_rag.training.callbacks import stop_on_signals
 
     def body() -> None:
         with stop_on_signals() as stop:
@@ -210,7 +210,7 @@ def test_a_signal_without_main_thread_is_no_error(base_model: Path, dataset: Pat
     with stop_on_signals() as stop:
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.wait(5)
-    assert issubclass(Interrupted, Exception)
+    assert issubclass(InterruptedRunError, Exception)
 
 
 def test_export_equals_base_plus_adapter(straight: Path, base_model: Path, tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_export_equals_base_plus_adapter(straight: Path, base_model: Path, tmp_p
     assert (got - wanted).norm() < 0.15 * (without - wanted).norm()  # the rest is bfloat16's rounding
     card = (tmp_path / "merged" / "README.md").read_text()
     assert "needs no adapter" in card and "library_name: transformers" in card
-    with pytest.raises(WrongInput, match="was trained on"):
+    with pytest.raises(InvalidInputError, match="was trained on"):
         export_adapter(strong, "another/base", tmp_path / "x")
-    with pytest.raises(WrongInput, match=r"no training\.json"):
+    with pytest.raises(InvalidInputError, match=r"no training\.json"):
         export_adapter(tmp_path, str(base_model), tmp_path / "x")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from insurance_rag.config import DatasetConfig, ValidationConfig
-from insurance_rag.records import Chunk, ChunkMetadata
+from insurance_rag.core.records import Chunk, ChunkMetadata
 
 CLAUSE = """제7조(암 진단비의 지급사유)
 ① 회사는 피보험자가 암보장개시일 이후에 암으로 진단확정된 때에는 암 진단비로 3,000만원을 지급합니다.

@@ -12,12 +12,12 @@ import httpx
 import pytest
 from tests.validation.helpers import SETTINGS, write_part
 
-from insurance_rag.artifacts import read_jsonl
+from gemini_simulator import running_simulator
 from insurance_rag.chunks import read_chunks
 from insurance_rag.config import GenerationConfig
+from insurance_rag.core.files import read_jsonl
 from insurance_rag.generation.prompt import answer_schema, render
-from insurance_rag.shards.content import Content
-from insurance_rag.simulator import running_simulator
+from insurance_rag.planning.prompt_spec import PromptSpec
 from insurance_rag.validation import validate_parts
 
 #: The reasons under which a seeded fault counts as rightly caught. A spoilt row may repeat an instruction as well, and
@@ -43,7 +43,7 @@ RIGHT_REASONS = {
 def judged(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Every pair a real simulator wrote over HTTP about the sample clauses: its `defect` and `reason` (None: kept)."""
     folder = tmp_path_factory.mktemp("simulated")
-    content = Content.of(GenerationConfig(pairs_per_type=2))
+    content = PromptSpec.from_config(GenerationConfig(pairs_per_type=2))
     chunks = list({chunk.text: chunk for chunk in read_chunks("sample")}.values())  # the truth is listed by text
     with running_simulator(latency_s=0.0, speed=1000, defects=0.4, seed=7) as simulator, httpx.Client() as client:
         rows = [row for chunk in chunks for row in _ask(client, simulator.url, content, chunk)]
@@ -57,7 +57,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return [row | {"defect": truth.get(_key(row)), "reason": dropped.get(n)} for n, row in enumerate(rows)]
 
 
-def _ask(client: httpx.Client, url: str, content: Content, chunk: Any) -> list[dict[str, Any]]:
+def _ask(client: httpx.Client, url: str, content: PromptSpec, chunk: Any) -> list[dict[str, Any]]:
     body = {
         "contents": [{"role": "user", "parts": [{"text": render(content, chunk)}]}],
         "generationConfig": {"responseMimeType": "application/json", "responseJsonSchema": answer_schema(content)},

@@ -13,12 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.validation.helpers import CLAUSE, SETTINGS, chunk, read_rows, reasons, row, with_dataset, write_part
 
-from insurance_rag.artifacts import manifest_path, read_json, read_jsonl
-from insurance_rag.cli import main
+from insurance_rag.cli.main import main
 from insurance_rag.config import SPEC_RULES, ValidationConfig
-from insurance_rag.errors import WrongInput
-from insurance_rag.records import REFUSAL, Question
-from insurance_rag.validation import check, ranks, validate_parts
+from insurance_rag.core.artifacts import manifest_path
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.files import read_json, read_jsonl
+from insurance_rag.core.records import REFUSAL, Question
+from insurance_rag.validation import check, validate_parts
+from insurance_rag.validation import retrievability as ranks
 from insurance_rag.validation import rows as rows_module
 
 DATA_FILES = ("train_dataset.json", "train_dataset_rag.json", "train_dataset_final_v2.json", "heldout.json")
@@ -145,7 +147,7 @@ def test_parts_of_one_name_are_told_apart_and_rejects_keep_their_clause(tmp_path
     report = read_json(tmp_path / "out/report.json")
     assert [shard["rows"] for shard in report["by_shard"].values()] == [1, 1]
     (reject,) = read_jsonl(tmp_path / "out/rejects.jsonl")
-    assert (reject["reason"], reject["input"], reject["mendable"]) == ("duplicate", CLAUSE, False)
+    assert (reject["reason"], reject["input"], reject["repairable"]) == ("duplicate", CLAUSE, False)
 
 
 @pytest.mark.parametrize(
@@ -163,16 +165,16 @@ def test_unusable_parts_are_named_and_nothing_is_harmed(tmp_path: Path, content:
     validate_parts([part], [chunk("c1")], tmp_path / "out", SETTINGS)
     before = (tmp_path / "out/train_dataset.json").read_bytes()
     part.write_text(content)
-    with pytest.raises(WrongInput, match=message) as e:
+    with pytest.raises(InvalidInputError, match=message) as e:
         validate_parts([part], [chunk("c1")], tmp_path / "out", SETTINGS)
     assert "dataset_part_1.json" in str(e.value)
     assert (tmp_path / "out/train_dataset.json").read_bytes() == before
 
 
 def test_an_unknown_rule_and_a_missing_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(WrongInput, match="'too_shrt' is none"):
+    with pytest.raises(InvalidInputError, match="'too_shrt' is none"):
         validate_parts([tmp_path], None, tmp_path / "out", ValidationConfig(rules=("too_shrt",)))
-    with pytest.raises(WrongInput, match="no part file"):
+    with pytest.raises(InvalidInputError, match="no part file"):
         validate_parts([tmp_path / "nowhere"], None, tmp_path / "out")
 
 
@@ -235,15 +237,15 @@ def test_the_golden_set_is_frozen_by_its_hash(tmp_path: Path) -> None:
     frozen = read_json(tmp_path / "out/report.json")["split"]["questions_sha256"]
     config = SETTINGS.model_copy(update={"questions_sha256": frozen})
     validate_parts([part], clauses, tmp_path / "out", config, questions=[question("gold")])
-    with pytest.raises(WrongInput, match="not the frozen"):
+    with pytest.raises(InvalidInputError, match="not the frozen"):
         validate_parts([part], clauses, tmp_path / "out", config, questions=[question("gold", "다른 질문인가요?")])
 
 
 def test_questions_over_every_document_or_unknown_clauses_are_refused(tmp_path: Path) -> None:
     part = write_part(tmp_path / "p.json", [row(1)])
-    with pytest.raises(WrongInput, match="none is left to train on"):
+    with pytest.raises(InvalidInputError, match="none is left to train on"):
         validate_parts([part], [chunk("c1")], tmp_path / "out", SETTINGS, questions=[question("c1")])
-    with pytest.raises(WrongInput, match="'nowhere' is not among the clauses"):
+    with pytest.raises(InvalidInputError, match="'nowhere' is not among the clauses"):
         validate_parts([part], [chunk("c1")], tmp_path / "out", SETTINGS, questions=[question("nowhere")])
 
 
@@ -258,7 +260,7 @@ def test_drift_names_what_moved(tmp_path: Path) -> None:
     drift = read_json(tmp_path / "b/report.json")["drift"]
     assert drift["notable"] == ["drops.too_short", "kept"]
     assert drift["shares"]["kept"] == {"before": 1.0, "now": 0.5}
-    with pytest.raises(WrongInput, match=r"no report\.json"):
+    with pytest.raises(InvalidInputError, match=r"no report\.json"):
         validate_parts([worse], [chunk("c1")], tmp_path / "b", SETTINGS, previous=good)
 
 
@@ -319,7 +321,7 @@ def test_a_row_nested_beyond_reading_is_a_reason(tmp_path: Path) -> None:
 
 def test_questions_want_the_clauses_whose_documents_they_hold_out(tmp_path: Path) -> None:
     part = write_part(tmp_path / "dataset_part_1.json", [row()])
-    with pytest.raises(WrongInput, match="give --chunks"):
+    with pytest.raises(InvalidInputError, match="give --chunks"):
         validate_parts([part], None, tmp_path / "out", SETTINGS, questions=[question("c1")])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from insurance_rag.records import Chunk
+from insurance_rag.core.records import Chunk
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from insurance_rag.errors import WrongInput
-from insurance_rag.records import Chunk, Question
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.records import Chunk, Question
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 SAMPLE_CHUNKS = SAMPLES / "chunked_data.jsonl"
@@ -21,7 +21,7 @@ R = TypeVar("R", bound=BaseModel)
 def read_chunks(path: Path | str) -> list[Chunk]:
     """Read a chunk file; "sample" names the one that ships with the project.
 
-    Raises WrongInput with every bad line: no JSON, a lacking or empty field, a repeated chunk_id, not UTF-8.
+    Raises InvalidInputError with every bad line: no JSON, a lacking or empty field, a repeated chunk_id, not UTF-8.
     """
     path = SAMPLE_CHUNKS if str(path) == "sample" else Path(path)
     return _read_records(path, Chunk, lambda chunk: chunk.chunk_id, "chunk_id")
@@ -37,7 +37,7 @@ def _read_records(path: Path, model: type[R], identity: Callable[[R], str], name
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as e:
-        raise WrongInput(f"{path}: cannot be read ({e.strerror})") from e
+        raise InvalidInputError(f"{path}: cannot be read ({e.strerror})") from e
     records: list[R] = []
     problems: list[str] = []
     first_line: dict[str, int] = {}
@@ -57,7 +57,7 @@ def _read_records(path: Path, model: type[R], identity: Callable[[R], str], name
     if not records and not problems:
         problems.append(f"{path}: is empty; one JSON object a line is wanted")
     if problems:
-        raise WrongInput(problems)
+        raise InvalidInputError(problems)
     return records
 
 

@@ -6,14 +6,13 @@ these models. An unknown key is refused with a suggestion, and all problems of a
 
 from __future__ import annotations
 
-from insurance_rag.config.base import Config, parse_settings
 from insurance_rag.config.evaluation import SOURCE_STOP_PHRASES, DecodingConfig, EvaluationConfig, RetrievalConfig
 from insurance_rag.config.generation import GenerationConfig, Price
 from insurance_rag.config.promotion import PromotionConfig
 from insurance_rag.config.run import RunConfig
-from insurance_rag.config.simulator import FaultName, QuotaConfig, SimulatorConfig
-from insurance_rag.config.training import LoraSettings, PretrainConfig, TrainingConfig
+from insurance_rag.config.training import LoraSettings, TrainingConfig
 from insurance_rag.config.validation import SPEC_RULES, DatasetConfig, ValidationConfig
+from insurance_rag.core.config_base import Config, parse_settings
 
 __all__ = [
     "SOURCE_STOP_PHRASES",
@@ -22,16 +21,12 @@ __all__ = [
     "DatasetConfig",
     "DecodingConfig",
     "EvaluationConfig",
-    "FaultName",
     "GenerationConfig",
     "LoraSettings",
-    "PretrainConfig",
     "Price",
     "PromotionConfig",
-    "QuotaConfig",
     "RetrievalConfig",
     "RunConfig",
-    "SimulatorConfig",
     "TrainingConfig",
     "ValidationConfig",
     "parse_settings",

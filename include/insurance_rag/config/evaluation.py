@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from insurance_rag.config.base import Config
-from insurance_rag.errors import WrongInput
+from insurance_rag.core.config_base import Config
+from insurance_rag.core.errors import InvalidInputError
 
 
 class RetrievalConfig(Config):
@@ -65,7 +65,7 @@ class DecodingConfig(Config):
             "default": cls(),
         }
         if name not in presets:
-            raise WrongInput(f"decoding {name!r}: choose " + ", ".join(presets))
+            raise InvalidInputError(f"decoding {name!r}: choose " + ", ".join(presets))
         return presets[name]
 
 
@@ -82,7 +82,7 @@ class EvaluationConfig(Config):
     auto takes it where it fits into memory, else nf4."""
     batch_tokens: int | None = Field(default=None, ge=64)
     """Padded tokens (prompt and answer) in one batch; None fits the free memory."""
-    source_faithful: bool = False
+    reference: bool = False
     """The source's way instead: load each model anew, merge its adapter into 4-bit weights, one answer at a time."""
     server: str | None = None
     """Base URL of an OpenAI-compatible server (vLLM with LoRA) that answers instead; models by their served names."""

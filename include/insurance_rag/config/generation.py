@@ -6,8 +6,8 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from insurance_rag.config.base import Config
-from insurance_rag.records import GENERATED_TYPES, QuestionType
+from insurance_rag.core.config_base import Config
+from insurance_rag.core.records import GENERATED_TYPES, QuestionType
 
 
 class Price(Config):
@@ -45,7 +45,7 @@ class GenerationConfig(Config):
     """Of one call."""
     quota_window_s: float | None = Field(default=None, gt=0)
     """Seconds that the server's minute lasts; None takes GEMINI_QUOTA_WINDOW_S (a sped-up simulator), then 60."""
-    mend: bool = True
+    repair: bool = True
     """Ask once more for pairs that the row rules would drop (gemini, openai), with the fault named; both are kept."""
     redistribute: bool = True
     """Plan what a dead key left over again, over the healthy keys."""

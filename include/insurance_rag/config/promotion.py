@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from insurance_rag.config.base import Config
+from insurance_rag.core.config_base import Config
 
 
 class PromotionConfig(Config):

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from insurance_rag.config.base import Config
 from insurance_rag.config.generation import GenerationConfig
 from insurance_rag.config.validation import ValidationConfig
+from insurance_rag.core.config_base import Config
 
 
 class RunConfig(Config):

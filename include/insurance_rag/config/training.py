@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from insurance_rag.config.base import Config
+from insurance_rag.core.config_base import Config
 
 
 class LoraSettings(Config):
@@ -60,12 +60,12 @@ class TrainingConfig(Config):
     schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
     """How the learning rate falls after the warm-up."""
     max_length: int = Field(default=2048, ge=16)
-    """Longest row in tokens; see `too_long`."""
-    too_long: Literal["cut_context", "skip"] = "cut_context"
+    """Longest row in tokens; see `overlong`."""
+    overlong: Literal["cut_context", "skip"] = "cut_context"
     """Rows over `max_length`: cut their clause at a sentence, or leave them out and list them. No answer is cut."""
     completion_only: bool = True
     """Loss on the answer alone; false: on prompt and answer."""
-    teach_stop: bool = True
+    append_eos: bool = True
     """End every answer with the base tokenizer's end-of-text token, so that the model learns to stop."""
     padding_free: bool = True
     """Rows of a micro-batch in one sequence without padding, on variable-length attention."""
@@ -93,26 +93,3 @@ class TrainingConfig(Config):
     """Shard base and adapter over the GPUs (for models that do not fit one); without it each GPU holds a copy."""
     seed: int = 42
     """Of adapter weights, row order and dropout."""
-
-
-class PretrainConfig(Config):
-    """How the demo's small base model is trained from scratch."""
-
-    vocab_size: int = Field(default=3000, ge=300)
-    """Entries of the byte-level BPE, the 256 bytes and three special tokens among them."""
-    hidden: int = Field(default=192, ge=192, multiple_of=192)
-    """Width: three heads of 64, the block size of NF4."""
-    layers: int = Field(default=2, ge=2)
-    """Two are the least that can copy."""
-    context: int = Field(default=1024, ge=64)
-    """Longest input in tokens: an instruction, three clauses, a question and its answer."""
-    steps: int = Field(default=300, ge=1)
-    """Optimizer steps."""
-    tokens_per_step: int = Field(default=2048, ge=64)
-    """Tokens of a batch."""
-    learning_rate: float = Field(default=0.01, gt=0)
-    """Muon's rate for the layers; embeddings take a quarter of it by AdamW."""
-    max_seconds: float = Field(default=60.0, gt=0)
-    """The learning rate reaches zero after this time at the latest, however slow the machine."""
-    seed: int = 42
-    """Of weights and data."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from insurance_rag.config.base import Config
+from insurance_rag.core.config_base import Config
 
 
 class DatasetConfig(Config):

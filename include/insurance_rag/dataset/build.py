@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from insurance_rag.config import DatasetConfig
+from insurance_rag.core.records import REFUSAL, Chunk
 from insurance_rag.dataset.contexts import Contexts
 from insurance_rag.dataset.examples import chat_example, merged_example, plain_example, rag_example
 from insurance_rag.dataset.files import RowWriter, row_writer
-from insurance_rag.records import REFUSAL, Chunk
 
 PLAIN, RAG, MERGED = "train_dataset.json", "train_dataset_rag.json", "train_dataset_final_v2.json"
 HELDOUT, CHAT = "heldout.json", "train_dataset_chat.json"

@@ -14,10 +14,10 @@ from functools import lru_cache
 from random import Random
 from typing import Any
 
-from insurance_rag.artifacts import sha256_text
 from insurance_rag.config import DatasetConfig
+from insurance_rag.core.hashing import sha256_text
+from insurance_rag.core.records import Chunk
 from insurance_rag.korean import quantities, squeeze
-from insurance_rag.records import Chunk
 
 _TITLE = re.compile(r"제\s?\d+\s?조(?:의\s?\d+)?\s?\(([^()\n]{1,60})\)")
 GRAM = 3

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from insurance_rag.formats import (
+from insurance_rag.core.prompt_templates import (
     PLAIN_CLAUSE_CHARACTERS,
     RAG_FILE_EOS,
     RAG_INSTRUCTION,

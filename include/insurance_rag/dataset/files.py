@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from insurance_rag.artifacts import atomic_write
+from insurance_rag.core.files import atomic_write
 
 PARQUET_ROWS = 5000
 """Rows held in memory for one row group."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from insurance_rag.errors import WrongInput
+from insurance_rag.core.errors import InvalidInputError
 
 
 def push_to_hub(folder: Path, name: str) -> str:
@@ -19,5 +19,5 @@ def push_to_hub(folder: Path, name: str) -> str:
             repo_id=name, repo_type="dataset", folder_path=folder, ignore_patterns=["rejects.jsonl"]
         )
     except (HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled) as e:
-        raise WrongInput(f"push_to_hub {name}: {e}; set HF_TOKEN to a token that may write there") from e
+        raise InvalidInputError(f"push_to_hub {name}: {e}; set HF_TOKEN to a token that may write there") from e
     return str(commit.repo_url)

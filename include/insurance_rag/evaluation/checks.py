@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from insurance_rag.core.records import Finding, Verdict
 from insurance_rag.korean import (
     advertising,
     articles,
@@ -22,7 +23,6 @@ from insurance_rag.korean import (
     sentences,
     unsupported_quantities,
 )
-from insurance_rag.records import Finding, Verdict
 
 #: Findings that are faults but no hallucination: nothing was made up.
 HARMLESS = frozenset({"empty", "false_refusal"})

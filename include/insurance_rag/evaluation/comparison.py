@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from insurance_rag.artifacts import write_json
-from insurance_rag.evaluation.prompts import BASE
+from insurance_rag.core.files import write_json
+from insurance_rag.evaluation.requests import BASE
 from insurance_rag.evaluation.scoring import ScoredAnswer
 
 

@@ -7,17 +7,17 @@ import os
 from pathlib import Path
 from types import TracebackType
 
-from insurance_rag.evaluation.prompts import Reply
+from insurance_rag.evaluation.requests import Reply
 
 
-class AnswerJournal:
+class EvaluationJournal:
     """Replies by the key of what was asked. Lines that a kill left torn are dropped when the file is opened."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.replies: dict[str, Reply] = {}
 
-    def __enter__(self) -> AnswerJournal:
+    def __enter__(self) -> EvaluationJournal:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self.path.open("a+b")
         self._file.seek(0)

@@ -17,14 +17,14 @@ import httpx
 from pydantic import BaseModel, ConfigDict, ValidationError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from insurance_rag.artifacts import sha256_text
-from insurance_rag.errors import Unavailable, WrongInput
-from insurance_rag.evaluation.journal import AnswerJournal
-from insurance_rag.evaluation.prompts import Reply
+from insurance_rag.core.errors import InvalidInputError, ServerUnavailableError
+from insurance_rag.core.hashing import sha256_text
+from insurance_rag.core.progress import Progress
+from insurance_rag.core.stats import rate
+from insurance_rag.evaluation.journal import EvaluationJournal
+from insurance_rag.evaluation.requests import Reply
 from insurance_rag.evaluation.scoring import ScoredAnswer
 from insurance_rag.korean import squeeze
-from insurance_rag.progress import Progress
-from insurance_rag.statistics import rate
 
 PROMPT = "judge_v1"
 
@@ -58,14 +58,14 @@ def judge_answers(
     """One judgement an answer. `judge` is MODEL@BASE_URL of an OpenAI-compatible server; its key is JUDGE_API_KEY."""
     model, at, base_url = judge.partition("@")
     if not (model and at and base_url):
-        raise WrongInput(f"judge {judge!r}: want MODEL@BASE_URL")
+        raise InvalidInputError(f"judge {judge!r}: want MODEL@BASE_URL")
     prompt = (Path(__file__).parent / f"{PROMPT}.txt").read_text("utf-8")
     keys = [sha256_text(model, prompt, row.context, row.question, row.answer) for row in rows]
     texts = {key: _question(prompt, row) for key, row in zip(keys, rows, strict=True) if row.answer}
     headers = {"Authorization": f"Bearer {os.environ.get('JUDGE_API_KEY', 'none')}"}
     with (
         httpx.Client(base_url=base_url.rstrip("/"), headers=headers, timeout=120) as client,
-        AnswerJournal(out / "judge.journal.jsonl") as journal,
+        EvaluationJournal(out / "judge.journal.jsonl") as journal,
         ThreadPoolExecutor(concurrency) as pool,
     ):
         missing = [key for key in texts if key not in journal.replies]
@@ -115,12 +115,12 @@ def _read(text: str, row: ScoredAnswer) -> Judgement:
 
 
 @retry(
-    retry=retry_if_exception_type(Unavailable), stop=stop_after_attempt(5), wait=wait_random_exponential(1, 20),
+    retry=retry_if_exception_type(ServerUnavailableError), stop=stop_after_attempt(5), wait=wait_random_exponential(1, 20),
     reraise=True,
 )  # fmt: skip
 def _ask(client: httpx.Client, model: str, text: str) -> str:
-    """The judge's text; "" where it gives none or refuses the request for what stands in it. Raises Unavailable,
-    and WrongInput where no request can succeed (the key, the model's name)."""
+    """The judge's text; "" where it gives none or refuses the request for what stands in it. Raises ServerUnavailableError,
+    and InvalidInputError where no request can succeed (the key, the model's name)."""
     body = {
         "model": model,
         "messages": [{"role": "user", "content": text}],
@@ -130,13 +130,13 @@ def _ask(client: httpx.Client, model: str, text: str) -> str:
     try:
         response = client.post("/chat/completions", json=body)
     except httpx.HTTPError as e:
-        raise Unavailable(f"judge: {type(e).__name__}; is the server up?") from e
+        raise ServerUnavailableError(f"judge: {type(e).__name__}; is the server up?") from e
     if response.status_code == 429 or response.status_code >= 500:
-        raise Unavailable(f"judge: {response.status_code}")
+        raise ServerUnavailableError(f"judge: {response.status_code}")
     if response.status_code in {400, 413, 422}:
         return ""
     if response.status_code >= 400:
-        raise WrongInput(f"judge: {response.status_code} {response.text[:300]}")
+        raise InvalidInputError(f"judge: {response.status_code} {response.text[:300]}")
     try:
         return str(response.json()["choices"][0]["message"]["content"] or "")
     except (json.JSONDecodeError, KeyError, IndexError, TypeError):

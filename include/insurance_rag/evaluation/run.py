@@ -8,19 +8,21 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
-from insurance_rag.artifacts import RunFolder, artifact, read_json, write_json, write_jsonl, write_manifest
 from insurance_rag.config import DecodingConfig, EvaluationConfig
-from insurance_rag.errors import WrongInput
-from insurance_rag.evaluation.cases import Case, make_cases
+from insurance_rag.core.artifacts import artifact, write_manifest
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.files import read_json, write_json, write_jsonl
+from insurance_rag.core.progress import Progress
+from insurance_rag.core.prompt_templates import rag_prompt
+from insurance_rag.core.records import Chunk, Question
+from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.evaluation.annotations import agreement, write_sheet
 from insurance_rag.evaluation.comparison import write_comparisons
-from insurance_rag.evaluation.journal import AnswerJournal
-from insurance_rag.evaluation.labels import agreement, write_sheet
-from insurance_rag.evaluation.prompts import BASE, JOINT, Ask, Reply, answer_key
+from insurance_rag.evaluation.journal import EvaluationJournal
+from insurance_rag.evaluation.requests import BASE, JOINT, GenerationRequest, Reply, answer_key
+from insurance_rag.evaluation.samples import EvalSample, make_samples
 from insurance_rag.evaluation.scoring import ScoredAnswer, score
 from insurance_rag.evaluation.summary import summarize
-from insurance_rag.formats import rag_prompt
-from insurance_rag.progress import Progress
-from insurance_rag.records import Chunk, Question
 from insurance_rag.retrieval import build_retriever, measure_retrieval
 
 SMALLEST_CLAUSE_TOKENS = 50
@@ -28,7 +30,7 @@ SMALLEST_CLAUSE_TOKENS = 50
 SYNC_EVERY_S = 5.0
 
 
-class Answerer(Protocol):
+class ModelBackend(Protocol):
     """Who answers: a model in this process, a server, or the source's way."""
 
     @property
@@ -39,7 +41,7 @@ class Answerer(Protocol):
 
     def count_tokens(self, text: str) -> int: ...
 
-    def answer(self, asks: Sequence[Ask], decoding: DecodingConfig, on_reply: Any) -> None: ...
+    def answer(self, asks: Sequence[GenerationRequest], decoding: DecodingConfig, on_reply: Any) -> None: ...
 
 
 def evaluate(
@@ -68,10 +70,10 @@ def evaluate(
     retriever = build_retriever(config.retrieval.kind, chunks, cache, config.retrieval)
     retrieval = measure_retrieval(retriever, questions, config.retrieval.use_filters)
     started = time.monotonic()
-    with open_answerer(base_model, adapters, config) as answerer:
-        room = prompt_room(answerer, decoding.max_new_tokens)
-        cases = list(make_cases(questions, chunks, retriever, config, room, answerer.count_tokens))
-        scored = answer_cases(cases, [BASE, *adapters], answerer, decoding, config, out, progress)
+    with open_backend(base_model, adapters, config) as answerer:
+        room = prompt_budget(answerer, decoding.max_new_tokens)
+        cases = list(make_samples(questions, chunks, retriever, config, room, answerer.count_tokens))
+        scored = answer_samples(cases, [BASE, *adapters], answerer, decoding, config, out, progress)
     facts: dict[str, Any] = {
         "base_model": base_model,
         "decoding": decoding.model_dump(mode="json"),
@@ -90,7 +92,7 @@ def evaluate(
             for name, n in facts["seen"].items()
             if n
         ]
-        summary |= second_opinions(rows, [BASE, *adapters], config, labels, out, progress)
+        summary |= judge_and_annotations(rows, [BASE, *adapters], config, labels, out, progress)
         suffix = "" if source == config.contexts[0] else f"_{source}"
         write_jsonl(out / f"answers{suffix}.jsonl", (row.model_dump(mode="json") for row in rows))
         write_json(out / f"summary{suffix}.json", summary)
@@ -99,7 +101,7 @@ def evaluate(
     return write_result(out, summary, len(rows))
 
 
-def second_opinions(
+def judge_and_annotations(
     rows: Sequence[ScoredAnswer],
     models: Sequence[str],
     config: EvaluationConfig,
@@ -141,7 +143,7 @@ def write_result(out: Path, summary: dict[str, Any], rows: int) -> dict[str, Any
 
 
 def check_inputs(questions: Sequence[Question], chunks: Sequence[Chunk], adapters: Mapping[str, Path]) -> None:
-    """Raise WrongInput with everything that is wrong before a model is loaded."""
+    """Raise InvalidInputError with everything that is wrong before a model is loaded."""
     known = {chunk.chunk_id for chunk in chunks}
     problems = [
         f"question {q.question_id}: gold chunk {i!r} is not among the chunks; give the chunks it was made from"
@@ -160,7 +162,7 @@ def check_inputs(questions: Sequence[Question], chunks: Sequence[Chunk], adapter
             if not (folder / file).is_file()
         ]
     if problems:
-        raise WrongInput(problems)
+        raise InvalidInputError(problems)
 
 
 def seen_questions(
@@ -178,59 +180,59 @@ def seen_questions(
     return seen
 
 
-def prompt_room(answerer: Answerer, new_tokens: int) -> int:
-    """Tokens of the context that are left for a prompt; WrongInput where that is no room for a clause."""
+def prompt_budget(answerer: ModelBackend, new_tokens: int) -> int:
+    """Tokens of the context that are left for a prompt; InvalidInputError where that is no room for a clause."""
     room = answerer.context_limit - new_tokens
     if room < answerer.count_tokens(rag_prompt("", "")) + SMALLEST_CLAUSE_TOKENS:
-        raise WrongInput(
+        raise InvalidInputError(
             f"max_new_tokens {new_tokens} leaves {room} of {answerer.context_limit} tokens for the prompt, which is no "
             "room for a clause; set decoding.max_new_tokens lower"
         )
     return room
 
 
-def open_answerer(
+def open_backend(
     base_model: str, adapters: Mapping[str, Path], config: EvaluationConfig
-) -> AbstractContextManager[Answerer]:
+) -> AbstractContextManager[ModelBackend]:
     """Who answers, by the configuration: a server, the source's way, or one base in this process."""
     if config.server:
-        from insurance_rag.evaluation.server import ServerAnswerer
+        from insurance_rag.evaluation.backends.server import ServerBackend
 
-        return ServerAnswerer(base_model, adapters, config)
-    if config.source_faithful:
-        from insurance_rag.evaluation.local.source_faithful import SourceFaithfulAnswerer
+        return ServerBackend(base_model, adapters, config)
+    if config.reference:
+        from insurance_rag.evaluation.backends.reference import ReferenceBackend
 
-        return SourceFaithfulAnswerer(base_model, adapters)
-    from insurance_rag.evaluation.local.answerer import LocalAnswerer
+        return ReferenceBackend(base_model, adapters)
+    from insurance_rag.evaluation.backends.local.backend import LocalBackend
 
-    return LocalAnswerer(base_model, adapters, config)
+    return LocalBackend(base_model, adapters, config)
 
 
-def answer_cases(
-    cases: Sequence[Case],
+def answer_samples(
+    cases: Sequence[EvalSample],
     models: Sequence[str],
-    answerer: Answerer,
+    answerer: ModelBackend,
     decoding: DecodingConfig,
     config: EvaluationConfig,
     out: Path,
     progress: Path | None,
     label: str = "answers",
 ) -> list[ScoredAnswer]:
-    """Ask what the journal does not hold yet, then score everything."""
-    keyed: list[tuple[Case, Ask]] = []
+    """GenerationRequest what the journal does not hold yet, then score everything."""
+    keyed: list[tuple[EvalSample, GenerationRequest]] = []
     for case in cases:
         prompt = rag_prompt(JOINT.join(text for _, text in case.shown), case.question.question)
         for model in models:
             key = answer_key(prompt, case.question.question_id, answerer.identities[model], decoding)
-            keyed.append((case, Ask(key, model, case.question.question_id, prompt)))
+            keyed.append((case, GenerationRequest(key, model, case.question.question_id, prompt)))
     wanted = {ask.key: ask for _, ask in keyed}  # retrieved and gold context are often the same prompt
-    with AnswerJournal(out / "answers.journal.jsonl") as journal:
+    with EvaluationJournal(out / "answers.journal.jsonl") as journal:
         missing = [ask for key, ask in wanted.items() if key not in journal.replies]
         done = len(wanted) - len(missing)
         with Progress("evaluate", label, total=len(wanted), done=done, unit="answers", folder=progress) as bar:
             synced = time.monotonic()
 
-            def keep(ask: Ask, reply: Reply) -> None:
+            def keep(ask: GenerationRequest, reply: Reply) -> None:
                 nonlocal synced
                 journal.add(ask.key, reply)
                 bar.advance()

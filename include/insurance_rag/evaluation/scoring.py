@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Literal
 
 from insurance_rag.config import DecodingConfig
+from insurance_rag.core.records import Answer, Finding, Question
 from insurance_rag.evaluation.checks import check_answer
 from insurance_rag.evaluation.postprocess import postprocess
-from insurance_rag.evaluation.prompts import Reply
+from insurance_rag.evaluation.requests import Reply
 from insurance_rag.korean import quantities, squeeze
-from insurance_rag.records import Answer, Finding, Question
 
 ContextSource = Literal["retrieved", "gold"]
 
@@ -30,7 +30,7 @@ class ScoredAnswer(Answer):
     refusal: Literal["none", "partial", "full"]
     raw_hallucinated: bool
     raw_findings: list[Finding]
-    numbers_right: bool | None
+    number_accuracy: bool | None
     """Whether every required number is in the answer; None where none is required or the gold clause was missing."""
 
 
@@ -81,7 +81,7 @@ def score(
         refusal=verdict.refusal,
         raw_hallucinated=raw.hallucinated,
         raw_findings=raw.findings,
-        numbers_right=_numbers_right(answer, question) if answerable else None,
+        number_accuracy=_numbers_right(answer, question) if answerable else None,
     )
 
 

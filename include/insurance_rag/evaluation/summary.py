@@ -7,15 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 from typing import Any
 
+from insurance_rag.core.stats import holm, mcnemar_exact, paired_bootstrap, questions_needed, rate, visible_difference
 from insurance_rag.evaluation.scoring import ScoredAnswer
-from insurance_rag.statistics import (
-    holm,
-    mcnemar_exact,
-    paired_bootstrap,
-    questions_needed,
-    rate,
-    visible_difference,
-)
 
 Rows = Sequence[ScoredAnswer]
 Test = Callable[[ScoredAnswer], bool]
@@ -42,7 +35,7 @@ METRICS: dict[str, tuple[Test, Test]] = {
     "false_refusal": (lambda row: row.refusal == "full", _judged),
     "missed_refusal": (lambda row: row.refusal == "none" and bool(row.answer), lambda row: not row.answerable),
     "partial_refusal": (lambda row: row.refusal == "partial", _asked),
-    "numbers_right": (lambda row: bool(row.numbers_right), lambda row: row.numbers_right is not None),
+    "number_accuracy": (lambda row: bool(row.number_accuracy), lambda row: row.number_accuracy is not None),
     "retrieval_miss": (lambda row: not row.gold_in_context, lambda row: row.gold_in_context is not None),
     "stop_cut": (lambda row: row.stop_cut is not None, _asked),
     "empty": (lambda row: not row.answer, _asked),

@@ -11,15 +11,18 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from insurance_rag.artifacts import RunFolder, artifact, sha256_text, write_json
 from insurance_rag.config import DecodingConfig, EvaluationConfig
-from insurance_rag.errors import WrongInput
-from insurance_rag.evaluation.cases import make_cases
-from insurance_rag.evaluation.prompts import BASE
-from insurance_rag.evaluation.run import answer_cases, check_inputs, open_answerer, prompt_room
+from insurance_rag.core.artifacts import artifact
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.files import write_json
+from insurance_rag.core.hashing import sha256_text
+from insurance_rag.core.records import Chunk, Question
+from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.evaluation.requests import BASE
+from insurance_rag.evaluation.run import answer_samples, check_inputs, open_backend, prompt_budget
+from insurance_rag.evaluation.samples import make_samples
 from insurance_rag.evaluation.scoring import ScoredAnswer
 from insurance_rag.evaluation.summary import paired, rates, too_few
-from insurance_rag.records import Chunk, Question
 from insurance_rag.retrieval import build_retriever
 
 PENALTIES = (1.0, 1.05, 1.1, 1.2)
@@ -63,19 +66,21 @@ def sweep(
     """
     config = (config or EvaluationConfig()).model_copy(update={"contexts": (config or EvaluationConfig()).contexts[:1]})
     check_inputs(questions, chunks, adapters)
-    if config.server or config.source_faithful:
-        raise WrongInput("sweep: half of its settings count the generated tokens alone, which needs a local model")
+    if config.server or config.reference:
+        raise InvalidInputError(
+            "sweep: half of its settings count the generated tokens alone, which needs a local model"
+        )
     RunFolder(out).create()
     models, arms = [BASE, *adapters], make_arms(settings or {})
     retriever = build_retriever(config.retrieval.kind, chunks, cache, config.retrieval)
-    with open_answerer(base_model, adapters, config) as answerer:
+    with open_backend(base_model, adapters, config) as answerer:
         longest = max(arm.max_new_tokens for arm in arms.values())
-        room = prompt_room(answerer, longest)
-        cases = list(make_cases(questions, chunks, retriever, config, room, answerer.count_tokens))
+        room = prompt_budget(answerer, longest)
+        cases = list(make_samples(questions, chunks, retriever, config, room, answerer.count_tokens))
         halves = [[c for c in cases if is_tuning(c.question.question_id) == half] for half in (True, False)]
 
         def ask(half: int, arm: str) -> list[ScoredAnswer]:
-            return answer_cases(halves[half], models, answerer, arms[arm], config, out, progress, label=arm)
+            return answer_samples(halves[half], models, answerer, arms[arm], config, out, progress, label=arm)
 
         tuning = {arm: _by_model(ask(0, arm), models) for arm in arms}
         best = {model: min(tuning, key=lambda arm: _key(tuning[arm][model])) for model in models}

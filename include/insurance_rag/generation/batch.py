@@ -17,21 +17,29 @@ from typing import Any
 
 import tenacity
 
-from insurance_rag.artifacts import RunFolder, sha256_text
 from insurance_rag.config import GenerationConfig
-from insurance_rag.errors import BadAnswer, Blocked, Incomplete, RateLimited, Unavailable, WrongInput
-from insurance_rag.generation.books import shard_statement, write_books
-from insurance_rag.generation.gemini import GeminiTeacher, read_answer, read_error, read_usage
-from insurance_rag.generation.mend import Judge, find_faults
+from insurance_rag.core.errors import (
+    BlockedAnswerError,
+    IncompleteError,
+    InvalidAnswerError,
+    InvalidInputError,
+    RateLimitError,
+    ServerUnavailableError,
+)
+from insurance_rag.core.hashing import sha256_text
+from insurance_rag.core.locks import held
+from insurance_rag.core.records import ApiKey, Chunk, Shard
+from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.generation.journaling import record_answer, record_quarantine
 from insurance_rag.generation.parts import finish_part, write_part
-from insurance_rag.generation.record import record_answer, record_quarantine
-from insurance_rag.lock import held
-from insurance_rag.records import ApiKey, Chunk, Shard
-from insurance_rag.shards.content import Content
-from insurance_rag.shards.jobs import Job, check_input, read_chunk, read_jobs
-from insurance_rag.shards.ledger import Ledger
-from insurance_rag.shards.limiter import Limiter, retry_wait_s, window_s
-from insurance_rag.shards.plan import read_plan
+from insurance_rag.generation.repair import Judge, find_faults
+from insurance_rag.generation.teachers.gemini import GeminiTeacher, read_answer, read_error, read_usage
+from insurance_rag.generation.usage import summarize_shard_usage, write_usage
+from insurance_rag.planning.generation_journal import GenerationJournal
+from insurance_rag.planning.plan import read_plan
+from insurance_rag.planning.prompt_spec import PromptSpec
+from insurance_rag.planning.work_items import WorkItem, check_input, read_chunk, read_work_items
+from insurance_rag.rate_limit.limiter import Limiter, retry_wait_s, window_s
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +54,8 @@ def submit_batch(
     check_input(run, plan)
     config = config or plan.config
     if config.teacher != "gemini":
-        raise WrongInput(f"batch mode is Gemini's; the teacher is {config.teacher!r}")
-    with Ledger(run.journal) as ledger:
+        raise InvalidInputError(f"batch mode is Gemini's; the teacher is {config.teacher!r}")
+    with GenerationJournal(run.journal) as ledger:
         jobs = [job for job in _jobs(run, plan.shard(shard), config) if job.key not in ledger]
     names = asyncio.run(_submit(run, jobs, key, config)) if jobs else []
     return {"shard": shard, "batches": names, "chunks": len(jobs)} if names else None
@@ -67,39 +75,41 @@ def fetch_batch(
 ) -> dict[str, Any]:
     """Write the answers to the journal; returns the part like `generate_shard`.
 
-    Incomplete where a batch is not done, failed, or left clauses open: `generate_shard` or another batch asks for them.
-    Incomplete too where `judge` finds fault with pairs: `generate_shard` asks for these once more, at the full price.
+    IncompleteError where a batch is not done, failed, or left clauses open: `generate_shard` or another batch asks for them.
+    IncompleteError too where `judge` finds fault with pairs: `generate_shard` asks for these once more, at the full price.
     """
     plan = read_plan(run)
     config = config or plan.config
-    shard, content = plan.shard(handle["shard"]), Content.of(config)
+    shard, content = plan.shard(handle["shard"]), PromptSpec.from_config(config)
     operations = asyncio.run(_get(handle["batches"], key, config))
     with (
         held(run.lock(shard.shard), shard.label),
-        Ledger(run.journal, shard.shard) as ledger,
-        closing(Limiter(run.pace, shard, key, config)) as limiter,
+        GenerationJournal(run.journal, shard.shard) as ledger,
+        closing(Limiter(run.rate_limit_log, shard, key, config)) as limiter,
     ):
         jobs = _jobs(run, shard, config)
         wanted = {job.key: job for job in jobs if job.key not in ledger}
         for content_key, entry in (pair for operation in operations for pair in _entries(operation)):
             if job := wanted.pop(content_key, None):
-                chunk, mending = read_chunk(run, job), judge if config.mend else None
+                chunk, mending = read_chunk(run, job), judge if config.repair else None
                 limiter.batch_answered(*_settle(job, chunk, entry, content, key.id, ledger, mending))
         ledger.sync()
-        books = shard_statement(limiter.pace, shard.shard, config)
-        write_books(run, plan, limiter.pace, config)
-        if left := [job.chunk_id for job in jobs if job.key not in ledger or ledger.is_mendable(job.key)]:
+        books = summarize_shard_usage(limiter.pace, shard.shard, config)
+        write_usage(run, plan, limiter.pace, config)
+        if left := [job.chunk_id for job in jobs if job.key not in ledger or ledger.is_repairable(job.key)]:
             write_part(run, shard, jobs, ledger)
             states = ", ".join(str(o.get("metadata", {}).get("state")) for o in operations)
-            raise Incomplete(f"{shard.label}: batch {states}; {len(left)} chunks are open, e.g. {', '.join(left[:3])}")
+            raise IncompleteError(
+                f"{shard.label}: batch {states}; {len(left)} chunks are open, e.g. {', '.join(left[:3])}"
+            )
         return finish_part(run, plan, shard, jobs, ledger, **books)
 
 
-def _jobs(run: RunFolder, shard: Shard, config: GenerationConfig) -> list[Job]:
-    return list(read_jobs(run, Content.of(config), set(shard.chunk_ids)))
+def _jobs(run: RunFolder, shard: Shard, config: GenerationConfig) -> list[WorkItem]:
+    return list(read_work_items(run, PromptSpec.from_config(config), set(shard.chunk_ids)))
 
 
-async def _submit(run: RunFolder, jobs: list[Job], key: ApiKey, config: GenerationConfig) -> list[str]:
+async def _submit(run: RunFolder, jobs: list[WorkItem], key: ApiKey, config: GenerationConfig) -> list[str]:
     """Names of the batches. Each is called after its content, so that one from before a crash is known again."""
     async with _teacher(config, key) as teacher:
         running = await _call(teacher, config, "GET", "/v1beta/batches?pageSize=1000")
@@ -118,7 +128,7 @@ def _is_of_use(operation: dict[str, Any]) -> bool:
     return not operation.get("done") or "response" in operation
 
 
-def _lots(run: RunFolder, jobs: list[Job], teacher: GeminiTeacher) -> Iterator[list[dict[str, Any]]]:
+def _lots(run: RunFolder, jobs: list[WorkItem], teacher: GeminiTeacher) -> Iterator[list[dict[str, Any]]]:
     """The requests, as many to a lot as the API takes."""
     lot: list[dict[str, Any]] = []
     size = 0
@@ -141,7 +151,7 @@ async def _get(names: list[str], key: ApiKey, config: GenerationConfig) -> list[
 
 @asynccontextmanager
 async def _teacher(config: GenerationConfig, key: ApiKey) -> AsyncIterator[GeminiTeacher]:
-    teacher = GeminiTeacher(config, key, Content.of(config))
+    teacher = GeminiTeacher(config, key, PromptSpec.from_config(config))
     try:
         yield teacher
     finally:
@@ -154,7 +164,7 @@ async def _call(
     """One management request, tried again where the server fails; a 429 here is of batch mode's own limits."""
     window = window_s(config)
     async for attempt in tenacity.AsyncRetrying(
-        retry=tenacity.retry_if_exception_type((Unavailable, RateLimited)),
+        retry=tenacity.retry_if_exception_type((ServerUnavailableError, RateLimitError)),
         stop=tenacity.stop_after_attempt(config.max_retries + 1),
         wait=lambda state: retry_wait_s(state.attempt_number - 1, window),
         reraise=True,
@@ -174,12 +184,12 @@ def _entries(operation: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _settle(
-    job: Job,
+    job: WorkItem,
     chunk: Chunk,
     entry: dict[str, Any],
-    content: Content,
+    content: PromptSpec,
     key_id: str,
-    ledger: Ledger,
+    ledger: GenerationJournal,
     judge: Judge | None,
 ) -> tuple[int, int]:
     """One answer into the journal; one that failed stays open. Returns the tokens it cost."""
@@ -189,8 +199,8 @@ def _settle(
         reply = read_answer(entry["response"], content)
         faults = find_faults(judge, chunk, reply.pairs, content) if judge else []
         record_answer(ledger, job, reply, content, key_id, faults)
-    except Blocked as e:
+    except BlockedAnswerError as e:
         record_quarantine(ledger, job, e)
-    except BadAnswer as e:  # asked again it may be answered better
+    except InvalidAnswerError as e:  # asked again it may be answered better
         log.info("%s: %s", job.chunk_id, e)
     return read_usage(entry["response"])

@@ -1,4 +1,4 @@
-"""Read a teacher's answer. What cannot be read is a BadAnswer: asked again, then quarantined."""
+"""Read a teacher's answer. What cannot be read is a InvalidAnswerError: asked again, then quarantined."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import json
 import re
 from typing import Any, get_args
 
-from insurance_rag.errors import BadAnswer
-from insurance_rag.generation.teacher import Pair
+from insurance_rag.core.errors import InvalidAnswerError
+from insurance_rag.core.records import QuestionType
+from insurance_rag.generation.teachers.base import Pair
 from insurance_rag.korean.text import encodable
-from insurance_rag.records import QuestionType
 
 _FENCE = re.compile(r"^\s*```(?:json)?\s*|\s*```\s*$")
 _LABELLED = re.compile(r"질문\s*[:：]\s*(.+?)\s*답변\s*[:：]\s*(.+?)(?=\n\s*(?:질문\s*[:：]|###|\[)|\Z)", re.DOTALL)
@@ -20,13 +20,13 @@ def parse_json(text: str, types: tuple[str, ...]) -> list[Pair]:
     try:
         value: Any = json.loads(_FENCE.sub("", text))
     except json.JSONDecodeError as e:
-        raise BadAnswer(f"not JSON ({e.msg} at character {e.pos} of {len(text)})") from None
+        raise InvalidAnswerError(f"not JSON ({e.msg} at character {e.pos} of {len(text)})") from None
     if isinstance(value, dict):
         value = next((v for v in value.values() if isinstance(v, list)), [value])
     items = value if isinstance(value, list) else []
     pairs = [pair for item in items if (pair := _pair(item, types))]
     if not pairs:
-        raise BadAnswer(f"no usable pair among {len(items)} items: each needs type, question and answer")
+        raise InvalidAnswerError(f"no usable pair among {len(items)} items: each needs type, question and answer")
     return pairs
 
 
@@ -45,8 +45,8 @@ def _text(value: Any) -> str:
 
 
 def parse_labelled(text: str) -> list[tuple[str, str]]:
-    """Every (question, answer) of `질문: ... 답변: ...`; BadAnswer where there is none."""
+    """Every (question, answer) of `질문: ... 답변: ...`; InvalidAnswerError where there is none."""
     found = [(q.strip(), a.strip()) for q, a in _LABELLED.findall(text)]
     if not found:
-        raise BadAnswer("no 질문: ... 답변: ... in the answer")
+        raise InvalidAnswerError("no 질문: ... 답변: ... in the answer")
     return found

@@ -6,17 +6,19 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from insurance_rag.artifacts import RunFolder, atomic_write, manifest_path, write_manifest
-from insurance_rag.generation.mend import replacements
-from insurance_rag.lock import held
-from insurance_rag.records import QAPair, Shard
-from insurance_rag.shards.content import Content
-from insurance_rag.shards.jobs import Job, jobs_by_shard, read_chunk
-from insurance_rag.shards.ledger import Ledger
-from insurance_rag.shards.plan import Plan
+from insurance_rag.core.artifacts import manifest_path, write_manifest
+from insurance_rag.core.files import atomic_write
+from insurance_rag.core.locks import held
+from insurance_rag.core.records import QAPair, Shard
+from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.generation.repair import replacements
+from insurance_rag.planning.generation_journal import GenerationJournal
+from insurance_rag.planning.plan import Plan
+from insurance_rag.planning.prompt_spec import PromptSpec
+from insurance_rag.planning.work_items import WorkItem, read_chunk, work_items_by_shard
 
 
-def write_part(run: RunFolder, shard: Shard, jobs: list[Job], ledger: Ledger) -> Counter[str]:
+def write_part(run: RunFolder, shard: Shard, jobs: list[WorkItem], ledger: GenerationJournal) -> Counter[str]:
     """Write a JSON array, one row a line, of the answered jobs; counts rows, and those `mended` among them.
 
     Any manifest goes first.
@@ -40,8 +42,8 @@ def write_part(run: RunFolder, shard: Shard, jobs: list[Job], ledger: Ledger) ->
 def write_open_parts(run: RunFolder, plan: Plan) -> None:
     """The parts of the shards without a manifest, from the journal: a shard that ended early has no or an old one."""
     open_shards = [s for s in plan.shards if not manifest_path(run.part(s.shard)).exists()]
-    jobs = jobs_by_shard(run, Content.of(plan.config), open_shards)
-    with Ledger(run.journal) as ledger:
+    jobs = work_items_by_shard(run, PromptSpec.from_config(plan.config), open_shards)
+    with GenerationJournal(run.journal) as ledger:
         for shard in open_shards:
             with held(run.lock(shard.shard), shard.label):
                 write_part(run, shard, jobs[shard.shard], ledger)
@@ -73,7 +75,7 @@ def _row(chunk_id: str, text: str, pair: dict[str, str], meta: dict[str, Any]) -
 
 
 def finish_part(
-    run: RunFolder, plan: Plan, shard: Shard, jobs: list[Job], ledger: Ledger, **books: Any
+    run: RunFolder, plan: Plan, shard: Shard, jobs: list[WorkItem], ledger: GenerationJournal, **books: Any
 ) -> dict[str, Any]:
     """Write the part and, last, its manifest, whose existence means that the shard is complete."""
     counts = write_part(run, shard, jobs, ledger)
@@ -89,7 +91,7 @@ def finish_part(
         chunks=len(jobs),
         plan_id=plan.plan_id,
         **books,
-        mends_open=sum(ledger.is_mendable(job.key) for job in jobs),
+        pending_repairs=sum(ledger.is_repairable(job.key) for job in jobs),
         quarantined=quarantined,
     )
     return {**{k: v for k, v in manifest.items() if k != "parents"}, "quarantined": len(quarantined)}

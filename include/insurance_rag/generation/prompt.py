@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from insurance_rag.records import REFUSAL, Chunk
-from insurance_rag.shards.content import Content, product
+from insurance_rag.core.records import REFUSAL, Chunk
+from insurance_rag.planning.prompt_spec import PromptSpec, product
 
 TYPES = {
     "fact": "조항에 적힌 금액, 기간, 조건 같은 사실을 묻는 질문",
@@ -16,7 +16,7 @@ TYPES = {
 }
 
 
-def render(content: Content, chunk: Chunk, note: str = "") -> str:
+def render(content: PromptSpec, chunk: Chunk, note: str = "") -> str:
     """The template with its four places filled; the clause comes last, and behind it only the note of a correction."""
     values = {
         "types": "\n".join(f"   - {name}: {TYPES[name]}" for name in content.types),
@@ -33,7 +33,7 @@ def fill(template: str, values: dict[str, str]) -> str:
     return re.sub(r"\{(\w+)\}", lambda m: values.get(m[1], m[0]), template)
 
 
-def answer_schema(content: Content) -> dict[str, Any]:
+def answer_schema(content: PromptSpec) -> dict[str, Any]:
     """JSON schema of the answer: an array of pairs."""
     text = {"type": "string"}
     pair = {

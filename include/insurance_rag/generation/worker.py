@@ -14,32 +14,39 @@ from typing import Any
 
 import tenacity
 
-from insurance_rag.artifacts import RunFolder
 from insurance_rag.config import GenerationConfig
-from insurance_rag.errors import (
-    BadAnswer,
-    Blocked,
-    Incomplete,
-    KeyRejected,
+from insurance_rag.core.errors import (
+    BlockedAnswerError,
+    IncompleteError,
+    InvalidAnswerError,
+    InvalidInputError,
+    KeyRejectedError,
     PipelineError,
-    QuotaExhausted,
-    Unavailable,
-    WrongInput,
+    QuotaExhaustedError,
+    ServerUnavailableError,
 )
-from insurance_rag.generation.books import budget_guard, shard_statement, write_books
-from insurance_rag.generation.http import WrongRequest
-from insurance_rag.generation.mend import Judge, correction_of, find_faults
+from insurance_rag.core.locks import held
+from insurance_rag.core.progress import Progress
+from insurance_rag.core.records import ApiKey, Chunk, Shard
+from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.generation.journaling import record_answer, record_quarantine, record_repair
 from insurance_rag.generation.parts import finish_part, write_part
-from insurance_rag.generation.record import record_answer, record_mend, record_quarantine
-from insurance_rag.generation.teacher import Correction, ProjectRejected, Refusal, Reply, Teacher, make_teacher
-from insurance_rag.lock import held
-from insurance_rag.progress import Progress
-from insurance_rag.records import ApiKey, Chunk, Shard
-from insurance_rag.shards.content import Content
-from insurance_rag.shards.jobs import Job, check_input, read_chunk, read_jobs
-from insurance_rag.shards.ledger import Ledger
-from insurance_rag.shards.limiter import Limiter, retry_wait_s
-from insurance_rag.shards.plan import Plan, read_plan
+from insurance_rag.generation.repair import Judge, correction_of, find_faults
+from insurance_rag.generation.teachers.base import (
+    Correction,
+    ProjectRejectedError,
+    Refusal,
+    Reply,
+    Teacher,
+    make_teacher,
+)
+from insurance_rag.generation.usage import budget_guard, summarize_shard_usage, write_usage
+from insurance_rag.llm.client import InvalidRequestError
+from insurance_rag.planning.generation_journal import GenerationJournal
+from insurance_rag.planning.plan import Plan, read_plan
+from insurance_rag.planning.prompt_spec import PromptSpec
+from insurance_rag.planning.work_items import WorkItem, check_input, read_chunk, read_work_items
+from insurance_rag.rate_limit.limiter import Limiter, retry_wait_s
 
 OnUpdate = Callable[[dict[str, Any]], None]
 SECOND_ROUNDS = 2  # a clause that alone meets a failing server goes to the end of the queue so often
@@ -58,17 +65,17 @@ def generate_shard(
 ) -> dict[str, Any]:
     """Answer one shard; the same call resumes. Returns its part: {uri, sha256, rows, shard, label, chunks, calls ...}.
 
-    Pairs that `judge` finds fault with are asked for once more (`config.mend`), behind all first answers. Clauses that
-    could not be asked again, for the quota or the budget, are counted as `mends_open` and do not hold the shard up.
-    Raises KeyRejected, QuotaExhausted, BudgetSpent or Incomplete when it has to end before it is complete (what is
-    answered is kept), WrongInput where the input or the settings are at fault.
+    Pairs that `judge` finds fault with are asked for once more (`config.repair`), behind all first answers. Clauses that
+    could not be asked again, for the quota or the budget, are counted as `pending_repairs` and do not hold the shard up.
+    Raises KeyRejectedError, QuotaExhaustedError, BudgetExceededError or IncompleteError when it has to end before it is complete (what is
+    answered is kept), InvalidInputError where the input or the settings are at fault.
     """
     plan = read_plan(run)
     number = shard if isinstance(shard, int) else shard.shard
     check_input(run, plan)
     run.create()
     chosen, config = plan.shard(number), config or plan.config
-    jobs = list(read_jobs(run, Content.of(config), set(chosen.chunk_ids)))
+    jobs = list(read_work_items(run, PromptSpec.from_config(config), set(chosen.chunk_ids)))
     return asyncio.run(work(run, plan, chosen, jobs, key, config, on_update, judge))
 
 
@@ -76,7 +83,7 @@ async def work(
     run: RunFolder,
     plan: Plan,
     shard: Shard,
-    jobs: list[Job],
+    jobs: list[WorkItem],
     key: ApiKey,
     config: GenerationConfig,
     on_update: OnUpdate | None = None,
@@ -85,8 +92,8 @@ async def work(
     """`generate_shard` for a plan that is read and checked, and jobs that are read."""
     with (
         held(run.lock(shard.shard), shard.label),
-        Ledger(run.journal, shard.shard) as ledger,
-        closing(Limiter(run.pace, shard, key, config, budget_guard(config))) as limiter,
+        GenerationJournal(run.journal, shard.shard) as ledger,
+        closing(Limiter(run.rate_limit_log, shard, key, config, budget_guard(config))) as limiter,
     ):
         done = sum(job.key in ledger for job in jobs)
         teacher = make_teacher(config, key)
@@ -102,11 +109,11 @@ async def work(
             ) as progress:
                 worker = Worker(run, shard, config, jobs, ledger, limiter, teacher, progress, judge)
                 await worker.run()
-                write_books(run, plan, limiter.pace, config)
+                write_usage(run, plan, limiter.pace, config)
                 worker.check_complete()
         finally:
             await teacher.close()
-        return finish_part(run, plan, shard, jobs, ledger, **shard_statement(limiter.pace, shard.shard, config))
+        return finish_part(run, plan, shard, jobs, ledger, **summarize_shard_usage(limiter.pace, shard.shard, config))
 
 
 class Worker:
@@ -117,26 +124,26 @@ class Worker:
         run: RunFolder,
         shard: Shard,
         config: GenerationConfig,
-        jobs: list[Job],
-        ledger: Ledger,
+        jobs: list[WorkItem],
+        ledger: GenerationJournal,
         limiter: Limiter,
         teacher: Teacher,
         progress: Progress,
         judge: Judge | None = None,
     ) -> None:
-        self._run, self._shard, self._config, self._content = run, shard, config, Content.of(config)
+        self._run, self._shard, self._config, self._content = run, shard, config, PromptSpec.from_config(config)
         self._jobs, self._ledger, self._limiter = jobs, ledger, limiter
         self._teacher, self._progress = teacher, progress
         # Two chunks of the same content are one job.
         self._once = {job.key: job for job in jobs}.values()
         self._queue = deque(job for job in self._once if job.key not in ledger)
-        self._judge = judge if config.mend and config.teacher != "local" else None
+        self._judge = judge if config.repair and config.teacher != "local" else None
         self._rounds: Counter[str] = Counter()
         self._unsaved = 0
         self._saving = asyncio.Lock()
         self._succeeded_at = time.monotonic()  # or begun
         self._set_aside = 0
-        self._doubted: list[tuple[Job, WrongRequest | BadAnswer]] = []
+        self._doubted: list[tuple[WorkItem, InvalidRequestError | InvalidAnswerError]] = []
         self._proven = any(job.key in ledger and not ledger.is_quarantined(job.key) for job in jobs)
 
     async def run(self) -> None:
@@ -145,7 +152,7 @@ class Worker:
         await self._work_down(self._answer)
         await self._set_doubted_aside()
         if self._judge:  # now that no clause waits for its first answer
-            self._queue.extend(job for job in self._once if self._ledger.is_mendable(job.key))
+            self._queue.extend(job for job in self._once if self._ledger.is_repairable(job.key))
             await self._work_down(self._mend)
         self._progress.note(**self._figures())
         if self._unsaved:
@@ -158,39 +165,39 @@ class Worker:
             return
         stop = self._limiter.stopped
         if stop is None:
-            stop = Incomplete("the server kept failing")
+            stop = IncompleteError("the server kept failing")
         where = (
             f"{self._shard.label}: {len(missing)} of {len(self._jobs)} chunks missing, e.g. {', '.join(missing[:3])}"
         )
         stop.args = (f"{where}: {stop}",)
         raise stop
 
-    async def _work_down(self, step: Callable[[Job], Awaitable[None]]) -> None:
+    async def _work_down(self, step: Callable[[WorkItem], Awaitable[None]]) -> None:
         workers = min(self._config.max_in_flight, len(self._queue))
         async with asyncio.TaskGroup() as group:
             for _ in range(workers):
                 group.create_task(self._work(step))
 
-    async def _work(self, step: Callable[[Job], Awaitable[None]]) -> None:
+    async def _work(self, step: Callable[[WorkItem], Awaitable[None]]) -> None:
         while self._queue and not self._limiter.stopped:
             job = self._queue.popleft()
             try:
                 await step(job)
-            except (Incomplete, WrongInput) as e:
+            except (IncompleteError, InvalidInputError) as e:
                 self._limiter.stopped = self._limiter.stopped or e
 
-    async def _answer(self, job: Job) -> None:
+    async def _answer(self, job: WorkItem) -> None:
         began = time.monotonic()
         chunk = read_chunk(self._run, job)
         try:
             reply = await self._ask(chunk)
-        except (WrongRequest, BadAnswer) as e:
+        except (InvalidRequestError, InvalidAnswerError) as e:
             self._doubt(job, e)
             return
-        except Blocked as e:
+        except BlockedAnswerError as e:
             record_quarantine(self._ledger, job, e)
             self._set_aside += 1
-        except Unavailable as e:
+        except ServerUnavailableError as e:
             self._later(job, e, began)
             return
         else:
@@ -201,21 +208,21 @@ class Worker:
             record_answer(self._ledger, job, reply, self._content, self._shard.key_id, faults)
         await self._settled()
 
-    async def _mend(self, job: Job) -> None:
+    async def _mend(self, job: WorkItem) -> None:
         """Ask once more for the faulty pairs of an answer; both answers stay."""
         began = time.monotonic()
         correction = correction_of(self._ledger.record(job.key), self._content)
         outcome: Reply | PipelineError
         try:
             outcome = await self._ask(read_chunk(self._run, job), correction)
-        except (Blocked, BadAnswer) as e:
+        except (BlockedAnswerError, InvalidAnswerError) as e:
             outcome = e
-        except Unavailable as e:
+        except ServerUnavailableError as e:
             self._later(job, e, began)
             return
         else:
             self._succeeded_at = time.monotonic()
-        record_mend(self._ledger, job, outcome, self._shard.key_id)
+        record_repair(self._ledger, job, outcome, self._shard.key_id)
         await self._settled(clauses=0)
 
     async def _settled(self, clauses: int = 1) -> None:
@@ -233,11 +240,11 @@ class Worker:
         async with self._saving:
             await asyncio.to_thread(write_part, self._run, self._shard, self._jobs, self._ledger)
 
-    def _doubt(self, job: Job, error: WrongRequest | BadAnswer) -> None:
+    def _doubt(self, job: WorkItem, error: InvalidRequestError | InvalidAnswerError) -> None:
         """A refused request or an unreadable answer is the clause's fault where others pass, else the settings'."""
         self._doubted.append((job, error))
         if len(self._doubted) >= (DOUBTS_IF_PROVEN if self._proven else DOUBTS):
-            self._limiter.stopped = self._limiter.stopped or WrongInput(
+            self._limiter.stopped = self._limiter.stopped or InvalidInputError(
                 f"the server refuses every request or answers what cannot be read, the last {len(self._doubted)} "
                 f"clauses in a row ({error}); check the teacher's settings, then run this again"
             )
@@ -248,26 +255,28 @@ class Worker:
             self._set_aside += 1
             await self._settled()
 
-    def _later(self, job: Job, error: Unavailable, began: float) -> None:
+    def _later(self, job: WorkItem, error: ServerUnavailableError, began: float) -> None:
         """Back to the queue: an ailing server is waited for, one that fails this clause alone is not."""
         patience = OUTAGE_WINDOWS * self._limiter.window
         if self._succeeded_at > began:
             self._rounds[job.key] += 1
         elif time.monotonic() - self._succeeded_at > patience:
-            self._limiter.stopped = Incomplete(f"no answer for {patience:.0f} s ({error}); the same command resumes")
+            self._limiter.stopped = IncompleteError(
+                f"no answer for {patience:.0f} s ({error}); the same command resumes"
+            )
         if self._rounds[job.key] <= SECOND_ROUNDS:
             self._queue.append(job)
 
     def _figures(self) -> dict[str, Any]:
-        books = shard_statement(self._limiter.pace, self._shard.shard, self._config)
+        books = summarize_shard_usage(self._limiter.pace, self._shard.shard, self._config)
         figures = {name: books[name] for name in ("requests_429", "retries", "cost_usd")}
-        figures |= {"mend_calls": books["mend_calls"]} if self._judge else {}
+        figures |= {"repair_calls": books["repair_calls"]} if self._judge else {}
         return figures | {"quarantined": self._set_aside}
 
     async def _ask(self, chunk: Chunk, correction: Correction | None = None) -> Reply:
         """Passing faults are retried by the schedule; 429s wait in the limiter and do not count."""
         retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type((Unavailable, BadAnswer)),
+            retry=tenacity.retry_if_exception_type((ServerUnavailableError, InvalidAnswerError)),
             stop=tenacity.stop_after_attempt(self._teacher.max_retries + 1),
             wait=self._wait,
             reraise=True,
@@ -283,7 +292,11 @@ class Worker:
     def _wait(self, state: tenacity.RetryCallState) -> float:
         """An answer that cannot be read is asked for again at once (at the pace); a server in trouble gets time."""
         error = state.outcome.exception() if state.outcome else None
-        return 0.0 if isinstance(error, BadAnswer) else retry_wait_s(state.attempt_number - 1, self._limiter.window)
+        return (
+            0.0
+            if isinstance(error, InvalidAnswerError)
+            else retry_wait_s(state.attempt_number - 1, self._limiter.window)
+        )
 
     async def _paced(self, chunk: Chunk, correction: Correction | None, again: bool) -> Reply:
         size = self._teacher.size(chunk, correction)
@@ -294,10 +307,10 @@ class Worker:
                 reply = await self._teacher.ask(chunk, correction)
             except Refusal as e:
                 self._limiter.refused(call, e.metric, e.limit, e.retry_after_s)
-            except QuotaExhausted:
+            except QuotaExhaustedError:
                 self._limiter.day_over(call)
-            except KeyRejected as e:
-                self._limiter.dead(call, str(e), whole_project=isinstance(e, ProjectRejected))
+            except KeyRejectedError as e:
+                self._limiter.dead(call, str(e), whole_project=isinstance(e, ProjectRejectedError))
             except PipelineError as e:
                 self._limiter.fault(call, type(e).__name__, *getattr(e, "tokens", (0, 0)))
                 raise

@@ -27,7 +27,7 @@ TIMEOUT_S = 10
 LONGEST_REASON = 1500  # characters: the log has all of it
 
 
-def tell_failure(context: Any) -> None:
+def notify_failure(context: Any) -> None:
     """Airflow's `on_failure_callback`: runs in the failed task's process, after its last try."""
     text = failure_text(context["ti"], context.get("exception"))
     log.error("%s", text)
@@ -41,7 +41,7 @@ def tell_failure(context: Any) -> None:
             _log_undelivered(connection_id, e)
 
 
-async def tell_late(hours: float, context: dict[str, Any]) -> None:
+async def notify_late(hours: float, context: dict[str, Any]) -> None:
     """The deadline's callback: runs in the triggerer, once, when a run is not done in time."""
     run = context["dag_run"]
     text = late_text(run["dag_id"], run["dag_run_id"], hours)
@@ -72,13 +72,13 @@ class RunQueued(BaseDeadlineReference):
         return session.scalar(select(DagRun.queued_at).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
 
 
-def late_after(hours: float) -> DeadlineAlert:
+def deadline_after(hours: float) -> DeadlineAlert:
     """The `deadline` of a DAG whose runs should be done `hours` after they were queued."""
     return DeadlineAlert(
         name=f"done in {hours:g} h",
         reference=RunQueued(),
         interval=timedelta(hours=hours),
-        callback=AsyncCallback(tell_late, kwargs={"hours": hours}),
+        callback=AsyncCallback(notify_late, kwargs={"hours": hours}),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow.sdk import Asset
 
-from insurance_rag.artifacts import read_json, write_json
+from insurance_rag.core.files import read_json, write_json
 from insurance_rag.orchestration.runs import artifact_root
 
 QA_DATASET = Asset("qa_dataset")

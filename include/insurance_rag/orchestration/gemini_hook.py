@@ -9,8 +9,8 @@ from airflow.sdk import BaseHook
 from airflow.sdk.log import mask_secret
 from pydantic import ValidationError
 
-from insurance_rag.errors import WrongInput
-from insurance_rag.records import ApiKey
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.records import ApiKey
 
 QUOTA_FIELDS = ("project", "rpm", "tpm", "rpd")
 GOOGLE = "https://generativelanguage.googleapis.com"
@@ -29,10 +29,10 @@ class GeminiHook(BaseHook):
         self.gemini_conn_id = gemini_conn_id
 
     def get_conn(self) -> tuple[ApiKey, str | None]:
-        """The key, masked in logs, and its server's address (None: the usual one); WrongInput says what is lacking."""
+        """The key, masked in logs, and its server's address (None: the usual one); InvalidInputError says what is lacking."""
         connection = self.get_connection(self.gemini_conn_id)
         if not connection.password:
-            raise WrongInput(f"connection {self.gemini_conn_id}: has no API key; put it into the password field")
+            raise InvalidInputError(f"connection {self.gemini_conn_id}: has no API key; put it into the password field")
         mask_secret(connection.password)
         mask_secret(connection.password.strip())
         quota = {name: connection.extra_dejson.get(name) or None for name in QUOTA_FIELDS}
@@ -40,7 +40,7 @@ class GeminiHook(BaseHook):
             key = ApiKey.model_validate({"id": self.gemini_conn_id, "key": connection.password, **quota})
         except ValidationError as e:
             faults = [f"connection {self.gemini_conn_id}: {x['loc'][0]}: {x['msg']}" for x in e.errors()]
-            raise WrongInput(faults) from None
+            raise InvalidInputError(faults) from None
         return key, connection.host or None
 
     def test_connection(self) -> tuple[bool, str]:

@@ -20,13 +20,13 @@ from typing import Any
 
 from airflow.sdk import BaseOperator, Context
 
-from insurance_rag.artifacts import read_json
-from insurance_rag.errors import Incomplete, PipelineError, Refused, WrongInput
-from insurance_rag.lock import held
+from insurance_rag.core.errors import GateRejectedError, IncompleteError, InvalidInputError, PipelineError
+from insurance_rag.core.files import read_json
+from insurance_rag.core.locks import held
 from insurance_rag.orchestration.retries import RETRY_POLICY
 
 #: Exit code of the command line -> error, so that the retry table judges a process as it judges a function.
-ERROR_BY_EXIT_CODE = {2: WrongInput, 3: Incomplete, 4: Refused}
+ERROR_BY_EXIT_CODE = {2: InvalidInputError, 3: IncompleteError, 4: GateRejectedError}
 LAST_LINES = 15
 
 
@@ -65,7 +65,7 @@ class LocalJobOperator(BaseOperator):
     def execute(self, context: Context) -> Any:
         command = [os.environ.get("GPU_PYTHON", sys.executable), "-m", "insurance_rag", *self.arguments]
         self.log.info("The same by hand: %s", shlex.join(command))
-        with tempfile.TemporaryDirectory() as folder, free_card() as card:
+        with tempfile.TemporaryDirectory() as folder, acquire_gpu() as card:
             result = Path(folder) / "result.json"
             exit_code, last_lines = self._run(command, {**os.environ, **card, "RESULT_JSON": str(result)})
             if exit_code:
@@ -101,20 +101,22 @@ class LocalJobOperator(BaseOperator):
 
 
 @contextlib.contextmanager
-def free_card() -> Iterator[dict[str, str]]:
+def acquire_gpu() -> Iterator[dict[str, str]]:
     """Environment of a job that has one of $GPU_CARDS (e.g. "0,1") to itself; unset: it sees every card."""
     cards = [name.strip() for name in os.environ.get("GPU_CARDS", "").split(",") if name.strip()]
     with contextlib.ExitStack() as taken:
         card = next((name for name in cards if _take(name, taken)), None)
         if cards and card is None:
-            raise Incomplete(f"a job works on each of GPU_CARDS={','.join(cards)}; give the pool gpu as many slots")
+            raise IncompleteError(
+                f"a job works on each of GPU_CARDS={','.join(cards)}; give the pool gpu as many slots"
+            )
         yield {"CUDA_VISIBLE_DEVICES": card} if card else {}
 
 
 def _take(card: str, taken: contextlib.ExitStack) -> bool:
     try:
         taken.enter_context(held(Path(tempfile.gettempdir()) / f"insurance-rag-gpu-{card}.lock", f"card {card}"))
-    except Incomplete:
+    except IncompleteError:
         return False
     return True
 

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from insurance_rag.errors import Incomplete, OutOfMemory, PipelineError, Unavailable, WrongInput
+from insurance_rag.core.errors import (
+    GpuMemoryError,
+    IncompleteError,
+    InvalidInputError,
+    PipelineError,
+    ServerUnavailableError,
+)
 from insurance_rag.orchestration.gpu_job import ERROR_BY_EXIT_CODE
 
 GONE = (
@@ -25,7 +31,7 @@ SIGNAL_EXITS = (137, 143)
 def pod_error(pod: Any, command: str) -> PipelineError:
     """The error for `pod` as it was last seen (None: not any more), which ran `command`."""
     if pod is None:
-        return Incomplete(f"{command}: {GONE}")
+        return IncompleteError(f"{command}: {GONE}")
     return _disruption(pod, command) or _waiting(pod, command) or _ended(pod, command)
 
 
@@ -36,26 +42,26 @@ def _disruption(pod: Any, command: str) -> PipelineError | None:
         return None
     reason = pod.status.reason or conditions[0].reason
     message = pod.status.message or (conditions[0].message if conditions else "")
-    return Incomplete(f"{command}: the cluster took the pod away ({reason}: {message}). {EVICTION_HELP}")
+    return IncompleteError(f"{command}: the cluster took the pod away ({reason}: {message}). {EVICTION_HELP}")
 
 
 def _waiting(pod: Any, command: str) -> PipelineError | None:
     for status in pod.status.container_statuses or []:
         waiting = status.state.waiting
         if waiting and waiting.reason in IMAGE_REASONS:
-            return WrongInput(
+            return InvalidInputError(
                 f"{command}: image {status.image or _image(pod, status.name)} of container {status.name!r} cannot be "
                 f"pulled ({waiting.reason}: {waiting.message}). {_image_help(status.name)}, then clear this task"
             )
         if waiting and waiting.reason in CONFIG_REASONS:
-            return WrongInput(
+            return InvalidInputError(
                 f"{command}: the container cannot be made ({waiting.reason}: {waiting.message}). Check that the "
                 "namespace has the Secrets of GPU_POD_SECRETS and all that the pod template names, then clear this task"
             )
     if pod.status.phase != "Pending":
         return None
     why = [f"{c.reason}: {c.message}" for c in pod.status.conditions or [] if c.status != "True" and c.message]
-    return Unavailable(
+    return ServerUnavailableError(
         f"{command}: the pod did not start in time ({'; '.join(why) or 'no reason given'}). It is tried again; if no "
         "node fits at all, mend resources, tolerations and node selector (pod template, GPU_POD_NODE_SELECTOR), or "
         "wait longer (GPU_POD_SCHEDULE_TIMEOUT_S, GPU_POD_STARTUP_TIMEOUT_S)"
@@ -66,19 +72,21 @@ def _ended(pod: Any, command: str) -> PipelineError:
     statuses = {status.name: status for status in pod.status.container_statuses or []}
     ended = statuses["base"].state.terminated if "base" in statuses else None
     if ended is None:
-        return Incomplete(f"{command}: stopped while it ran (time limit of the task). The next try resumes")
+        return IncompleteError(f"{command}: stopped while it ran (time limit of the task). The next try resumes")
     last_lines = f":\n{ended.message.rstrip()}" if ended.message else ""
     if ended.reason == "OOMKilled":
-        return OutOfMemory(
+        return GpuMemoryError(
             f"{command}: killed for using more memory than the pod's limit ({_limit(pod)}; the node's memory, not the "
             f"GPU's). Raise it in the pod template, then clear this task: what was done is kept{last_lines}"
         )
     if ended.exit_code == 0:
-        return Unavailable(
+        return ServerUnavailableError(
             f"{command}: the job ended well but its result could not be fetched; the next try finds it done"
         )
     if ended.exit_code in SIGNAL_EXITS:
-        return Incomplete(f"{command}: stopped by signal {ended.exit_code - 128}; the next try resumes{last_lines}")
+        return IncompleteError(
+            f"{command}: stopped by signal {ended.exit_code - 128}; the next try resumes{last_lines}"
+        )
     error = ERROR_BY_EXIT_CODE.get(ended.exit_code, PipelineError)
     return error(f"{command} exited with {ended.exit_code}{last_lines}")
 

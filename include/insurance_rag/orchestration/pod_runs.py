@@ -17,7 +17,7 @@ from airflow.providers.cncf.kubernetes.utils.pod_manager import PodNotFoundExcep
 from airflow.sdk import Context
 from kubernetes.client import ApiClient, ApiException, V1Pod
 
-from insurance_rag.errors import Incomplete, WrongInput
+from insurance_rag.core.errors import IncompleteError, InvalidInputError
 from insurance_rag.orchestration.pod_errors import GONE, pod_error
 from insurance_rag.orchestration.pods import PREFIX, PodConfig, PodJobOperator
 from insurance_rag.orchestration.runs import artifact_root
@@ -56,7 +56,7 @@ def pod_run(config: PodConfig, task: PodJobOperator) -> PodRun:
 
 
 def pod_of(config: PodConfig, root: Path) -> V1Pod:
-    """The template with the settings put in; WrongInput says what is wrong with a template."""
+    """The template with the settings put in; InvalidInputError says what is wrong with a template."""
     manifest = _read_template(config.template)
     spec, base = manifest["spec"], manifest["spec"]["containers"][0]
     if config.image:
@@ -71,7 +71,7 @@ def pod_of(config: PodConfig, root: Path) -> V1Pod:
     _extend(base, "env", {"name": "HF_HOME", "value": str(root / ".huggingface")})
     pod = PodGenerator.deserialize_model_dict(manifest)
     if not any(root.is_relative_to(mount.mount_path) for mount in pod.spec.containers[0].volume_mounts or []):
-        raise WrongInput(
+        raise InvalidInputError(
             f"GPU_BACKEND=kubernetes: nothing is mounted at ARTIFACT_ROOT ({root}), so a pod could not read its input: "
             f"name a ReadWriteMany claim in {PREFIX}ARTIFACTS_CLAIM, or mount a volume there in {config.template}"
         )
@@ -89,14 +89,14 @@ def _read_template(path: Path) -> dict[str, Any]:
         pod = PodGenerator.deserialize_model_dict(manifest)
         first = manifest["spec"]["containers"][0]["name"]
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as e:
-        raise WrongInput(f"{where}: not a readable YAML file: {e}") from e
+        raise InvalidInputError(f"{where}: not a readable YAML file: {e}") from e
     except (ValueError, AttributeError, TypeError, LookupError) as e:  # what comes of missing fields and wrong types
-        raise WrongInput(f"{where}: not a pod with a container: {e}") from e
+        raise InvalidInputError(f"{where}: not a pod with a container: {e}") from e
     if first != KubernetesPodOperator.BASE_CONTAINER_NAME:
-        raise WrongInput(f"{where}: the first container must be called `base`, not `{first}`")
+        raise InvalidInputError(f"{where}: the first container must be called `base`, not `{first}`")
     # The client drops a field that it does not know, and a typo with it.
     if dropped := list(_dropped(manifest, ApiClient().sanitize_for_serialization(pod), "")):
-        raise WrongInput([f"{where}: unknown field {name}" for name in dropped])
+        raise InvalidInputError([f"{where}: unknown field {name}" for name in dropped])
     return dict(manifest)
 
 
@@ -127,7 +127,7 @@ class PodRun(KubernetesPodOperator):
         try:
             self._result = super().trigger_reentry(context, event)
         except PodNotFoundException as e:
-            raise Incomplete(GONE) from e
+            raise IncompleteError(GONE) from e
         return self._result
 
     def cleanup(

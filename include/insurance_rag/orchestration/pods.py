@@ -15,7 +15,7 @@ from typing import Annotated, Any
 from airflow.sdk import BaseOperator, Context
 from pydantic import BeforeValidator, Field
 
-from insurance_rag.config import Config
+from insurance_rag.core.config_base import Config
 from insurance_rag.orchestration.runs import artifact_root
 
 PREFIX = "GPU_POD_"
@@ -61,7 +61,7 @@ class PodConfig(Config):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> PodConfig:
-        """WrongInput lists every variable that is unknown or cannot be read; an empty one counts as not set."""
+        """InvalidInputError lists every variable that is unknown or cannot be read; an empty one counts as not set."""
         given = {k.removeprefix(PREFIX).lower(): v for k, v in environment.items() if k.startswith(PREFIX) and v}
         return cls.parse(given, f"environment variables {PREFIX}*")
 
@@ -97,7 +97,7 @@ class PodJobOperator(BaseOperator):
 
 
 def check_pods() -> None:
-    """WrongInput says what is wrong with settings and pod template, before a run costs anything."""
+    """InvalidInputError says what is wrong with settings and pod template, before a run costs anything."""
     from insurance_rag.orchestration.pod_runs import pod_of
 
     pod_of(PodConfig.from_environment(), artifact_root())

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from insurance_rag.chunks import read_chunks, read_questions
 from insurance_rag.config import RunConfig
-from insurance_rag.errors import WrongInput
+from insurance_rag.core.errors import InvalidInputError
 
 
-def problems_of(config: RunConfig, *, generates: bool = True) -> list[str]:
+def validate_run_config(config: RunConfig, *, generates: bool = True) -> list[str]:
     """`generates`: pairs are asked for, unless a finished dataset is given; else adapters that exist are compared."""
     checks: tuple[Callable[[RunConfig], object], ...] = (
         lambda c: read_chunks(c.chunks),
@@ -29,7 +29,7 @@ def problems_of(config: RunConfig, *, generates: bool = True) -> list[str]:
     for check in checks:
         try:
             check(config)
-        except WrongInput as e:
+        except InvalidInputError as e:
             problems += [problem for problem in e.problems if problem not in problems]
     return problems
 
@@ -51,13 +51,13 @@ def check_keys(config: RunConfig) -> None:
             key = GeminiHook(name).get_conn()[0].key.get_secret_value()
         except AirflowNotFoundException:
             problems.append(f"keys: connection {name!r} does not exist; add it as type gemini (Admin > Connections)")
-        except WrongInput as e:
+        except InvalidInputError as e:
             problems += e.problems
         else:
             if owner.setdefault(key, name) != name:
                 problems.append(f"keys: {name} and {owner[key]} hold the same API key; remove one")
     if problems:
-        raise WrongInput(problems)
+        raise InvalidInputError(problems)
 
 
 def check_adapters(config: RunConfig) -> None:
@@ -74,12 +74,12 @@ def check_adapters(config: RunConfig) -> None:
     if config.base_model == "demo":
         problems.append("base_model: `demo` is made by finetune_pipeline; give the folder base_model of its run")
     if problems:
-        raise WrongInput(problems)
+        raise InvalidInputError(problems)
 
 
 def check_dataset(config: RunConfig) -> None:
     if config.dataset and not (Path(config.dataset) / "report.json").is_file():
-        raise WrongInput(f"dataset: {config.dataset} holds no report.json; give a folder that `validate` wrote")
+        raise InvalidInputError(f"dataset: {config.dataset} holds no report.json; give a folder that `validate` wrote")
 
 
 def check_recipes(config: RunConfig) -> None:
@@ -94,7 +94,9 @@ def check_base_model(config: RunConfig) -> None:
     path = Path(config.base_model)
     looks_like_path = path.is_absolute() or config.base_model.startswith((".", "~"))
     if looks_like_path and not (path.expanduser() / "config.json").is_file():
-        raise WrongInput(f"base_model: {path} holds no config.json; give a model's folder or a Hugging Face name")
+        raise InvalidInputError(
+            f"base_model: {path} holds no config.json; give a model's folder or a Hugging Face name"
+        )
 
 
 def check_registry(config: RunConfig) -> None:
@@ -104,10 +106,12 @@ def check_registry(config: RunConfig) -> None:
     if not config.registry:
         return
     if config.base_model == "demo":
-        raise WrongInput("registry: `demo` is another base model in every run; name one that stays, or leave it empty")
+        raise InvalidInputError(
+            "registry: `demo` is another base model in every run; name one that stays, or leave it empty"
+        )
     champion = Registry(Path(config.registry)).champion
     if champion and champion["base_model"] != config.base_model:
-        raise WrongInput(
+        raise InvalidInputError(
             f"registry: the champion of {config.registry} belongs to the base model {champion['base_model']}, "
             f"this run to {config.base_model}; choose that one, or a registry of its own"
         )
@@ -123,14 +127,14 @@ def check_gold(config: RunConfig) -> None:
         if i not in known
     ]
     if unknown:
-        raise WrongInput(unknown)
+        raise InvalidInputError(unknown)
 
 
 def check_gpu_backend(config: RunConfig) -> None:
     """Of pods: their settings and template, which would otherwise be read when the dataset is paid for."""
     backend = os.environ.get("GPU_BACKEND", "local")
     if backend not in ("local", "kubernetes"):
-        raise WrongInput(f"GPU_BACKEND={backend}: choose local or kubernetes")
+        raise InvalidInputError(f"GPU_BACKEND={backend}: choose local or kubernetes")
     if backend == "kubernetes":
         from insurance_rag.orchestration.pods import check_pods
 

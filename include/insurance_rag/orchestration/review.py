@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from insurance_rag.artifacts import read_json
+from insurance_rag.core.files import read_json
 
 SAMPLES = 5
 

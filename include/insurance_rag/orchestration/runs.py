@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from insurance_rag.artifacts import RunFolder
+from insurance_rag.core.run_folder import RunFolder
 
 
 def artifact_root() -> Path:

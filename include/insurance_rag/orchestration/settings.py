@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow.sdk import CronTriggerTimetable
 
-from insurance_rag.orchestration.alerts import tell_failure
+from insurance_rag.orchestration.alerts import notify_failure
 from insurance_rag.orchestration.retries import RETRY_POLICY
 
 DAG_DEFAULTS: dict[str, Any] = {
@@ -20,7 +20,7 @@ DAG_DEFAULTS: dict[str, Any] = {
         "retries": 1,
         "retry_delay": timedelta(seconds=30),
         "retry_policy": RETRY_POLICY,
-        "on_failure_callback": tell_failure,
+        "on_failure_callback": notify_failure,
         "execution_timeout": timedelta(hours=12),
     },
 }
@@ -63,7 +63,7 @@ MODEL_FIELDS = ("base_model", "adapters", "questions", "question_limit", "regist
 APPROVAL_TIMEOUT = timedelta(days=3)
 #: Airflow 3.3 loses an answer that a person gives within about a second of being asked (the race of
 #: apache/airflow#66374) and counts a try; the question then stands again.
-ASKED_AGAIN: dict[str, Any] = {"retries": 3, "retry_delay": timedelta(seconds=5)}
+APPROVAL_RETRY: dict[str, Any] = {"retries": 3, "retry_delay": timedelta(seconds=5)}
 
 
 def refresh_schedule() -> CronTriggerTimetable:

@@ -13,8 +13,8 @@ import sys
 
 import httpx
 
-from insurance_rag.errors import PipelineError
-from insurance_rag.orchestration.embedded.api import AirflowApi
+from insurance_rag.core.errors import PipelineError
+from insurance_rag.orchestration.airflow_api import AirflowApi
 
 
 def set_up_pools(api: AirflowApi, keys: int, gpus: int) -> None:

@@ -15,9 +15,12 @@ from typing import Any
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException
 
-from insurance_rag.artifacts import RunFolder, artifact, read_json, write_json
 from insurance_rag.config import RunConfig
-from insurance_rag.errors import WrongInput
+from insurance_rag.core.artifacts import artifact
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.files import read_json, write_json
+from insurance_rag.core.records import ApiKey
+from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.orchestration.assets import (
     ADAPTERS,
     QA_DATASET,
@@ -26,7 +29,6 @@ from insurance_rag.orchestration.assets import (
     published_report,
 )
 from insurance_rag.orchestration.runs import earlier_runs, run_folder
-from insurance_rag.records import ApiKey
 
 log = logging.getLogger(__name__)
 
@@ -38,13 +40,13 @@ def check_input(params: dict[str, Any] | None = None, triggering_asset_events: A
     started takes the settings that the event carries.
     """
     from insurance_rag.chunks import read_chunks, read_questions
-    from insurance_rag.orchestration.preflight import problems_of
+    from insurance_rag.orchestration.preflight import validate_run_config
 
     config = RunConfig.parse({**(params or {}), **event_settings(triggering_asset_events)}, "parameters")
     dag_run = get_current_context()["dag_run"]
     run = run_folder(dag_run.dag_id, dag_run.run_id).create()
-    if problems := problems_of(config, generates="keys" in (params or {})):
-        raise WrongInput(problems)
+    if problems := validate_run_config(config, generates="keys" in (params or {})):
+        raise InvalidInputError(problems)
     write_json(run.config, config.model_dump(mode="json"))
     rows = len(read_chunks(config.chunks))
     return {**artifact(run.config, rows=rows, questions=len(read_questions(config.questions))), "uri": str(run.root)}
@@ -56,7 +58,7 @@ def plan(run: dict[str, Any]) -> list[dict[str, Any]]:
     Answers to unchanged clauses are taken over from earlier runs. With a finished dataset there is nothing to plan.
     """
     from insurance_rag.chunks import read_chunks
-    from insurance_rag.shards import make_plan, take_over, write_plan
+    from insurance_rag.planning import make_plan, reuse_answers, write_plan
 
     folder, config = open_run(run)
     if config.dataset:
@@ -65,7 +67,7 @@ def plan(run: dict[str, Any]) -> list[dict[str, Any]]:
     made = make_plan(chunks, connection_keys(config), config.generation)
     write_plan(made, folder, chunks)
     if config.reuse_answers:
-        take_over(folder, earlier_runs(folder))
+        reuse_answers(folder, earlier_runs(folder))
     log_command(
         "plan",
         "--chunks",
@@ -79,21 +81,21 @@ def plan(run: dict[str, Any]) -> list[dict[str, Any]]:
     return [_shard_artifact(run, shard) for shard in made.shards]
 
 
-def plan_leftover(run: dict[str, Any]) -> list[dict[str, Any]]:
+def plan_redistributed(run: dict[str, Any]) -> list[dict[str, Any]]:
     """Plan again, over the healthy keys, the clauses that dead keys left over; none: the next step is skipped."""
-    from insurance_rag import shards
+    from insurance_rag import planning as shards
 
     folder, config = open_run(run)
     if config.dataset or not config.generation.redistribute:
         return []
-    return [_shard_artifact(run, shard) for shard in shards.plan_leftover(folder, connection_keys(config))]
+    return [_shard_artifact(run, shard) for shard in shards.plan_redistributed(folder, connection_keys(config))]
 
 
 def validate(run: dict[str, Any]) -> dict[str, Any]:
     """Check and merge the parts. Completeness is judged by plan and journals, not by task states."""
     from insurance_rag.chunks import read_chunks, read_questions
     from insurance_rag.generation import missing_chunks, write_open_parts
-    from insurance_rag.shards.plan import read_plan
+    from insurance_rag.planning.plan import read_plan
     from insurance_rag.validation import validate_parts
 
     folder, config = open_run(run)
@@ -121,7 +123,7 @@ def validate(run: dict[str, Any]) -> dict[str, Any]:
     return {**dataset, "complete": not missing}
 
 
-def is_news(dataset: dict[str, Any]) -> bool:
+def dataset_changed(dataset: dict[str, Any]) -> bool:
     """Go on only where the dataset is complete and its rows differ from those of the published one."""
     published = published_dataset() or {}
     log.info("rows of the published dataset: %s, of this one: %s", published.get("data_sha256"), dataset["data_sha256"])

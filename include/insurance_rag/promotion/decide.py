@@ -7,10 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from insurance_rag.artifacts import read_json, read_jsonl, sha256_file, write_json
 from insurance_rag.config import PromotionConfig
-from insurance_rag.errors import WrongInput
-from insurance_rag.lock import held
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.files import read_json, read_jsonl, write_json
+from insurance_rag.core.hashing import sha256_file
+from insurance_rag.core.locks import held
 from insurance_rag.promotion.registry import Registry
 from insurance_rag.promotion.rules import Rule, judge
 
@@ -48,7 +49,7 @@ def _decide(evaluation_dir: Path, policy: PromotionConfig, shelf: Registry | Non
     champion = (shelf.champion_in(summary) if shelf else None) or policy.champion
     if champion not in summary["models"]:
         models = ", ".join(summary["models"])
-        raise WrongInput(f"{evaluation_dir}: the champion {champion!r} was not evaluated; models: {models}")
+        raise InvalidInputError(f"{evaluation_dir}: the champion {champion!r} was not evaluated; models: {models}")
     decision = _decision(_judge_all(rows, summary, champion, policy), summary, champion) | {
         "evaluation": str(evaluation_dir.resolve()),
         **judged_by,

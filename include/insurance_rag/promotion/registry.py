@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from insurance_rag.artifacts import read_json, sha256_tree, write_json
-from insurance_rag.errors import WrongInput
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.files import read_json, write_json
+from insurance_rag.core.hashing import sha256_tree
 
 
 class Registry:
@@ -41,7 +42,7 @@ class Registry:
     def champion_in(self, summary: dict[str, Any]) -> str | None:
         """The name under which the champion was evaluated, None where there is no champion yet.
 
-        Raises WrongInput where it was not: a challenger is only ever compared in one evaluation with the champion.
+        Raises InvalidInputError where it was not: a challenger is only ever compared in one evaluation with the champion.
         """
         champion = self.champion
         if champion is None:
@@ -50,7 +51,7 @@ class Registry:
             if adapter["sha256"] == champion["sha256"]:
                 return str(name)
         folder = self.adapter(champion["sha256"])
-        raise WrongInput(f"the champion {champion['model']} was not evaluated; add --adapter champion={folder}")
+        raise InvalidInputError(f"the champion {champion['model']} was not evaluated; add --adapter champion={folder}")
 
     def record(self, decision: dict[str, Any], summary: dict[str, Any]) -> None:
         """Keep the judged adapters and the decision; a promoted one becomes the champion, last and atomically."""
@@ -80,7 +81,7 @@ class Registry:
         if target.is_dir():
             return
         if sha256_tree(folder) != sha256:
-            raise WrongInput(f"{folder}: changed since it was evaluated; evaluate it again")
+            raise InvalidInputError(f"{folder}: changed since it was evaluated; evaluate it again")
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=".copy."))
         shutil.copytree(folder, beside, dirs_exist_ok=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from insurance_rag.config import PromotionConfig
-from insurance_rag.statistics import paired_interval, questions_needed, wilson
+from insurance_rag.core.stats import paired_interval, questions_needed, wilson
 
 Outcome = Literal["pass", "fail", "unknown"]
 

@@ -15,7 +15,7 @@ from insurance_rag.report.view import Book, Evaluation, Funnel, Rate, Training
 CURVE_POINTS = 400
 
 #: Metrics of which more is better; of every other, less.
-HIGHER_IS_BETTER = {"numbers_right"}
+HIGHER_IS_BETTER = {"number_accuracy"}
 
 
 @dataclass(frozen=True)

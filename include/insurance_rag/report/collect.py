@@ -9,9 +9,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from insurance_rag.artifacts import RunFolder, manifest_path
-from insurance_rag.report.compared import read_clauses, read_evaluation, read_questions, read_sweep, read_verdict
-from insurance_rag.report.read import Reader, plain_facts
+from insurance_rag.core.artifacts import manifest_path
+from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.report.evaluation_section import (
+    read_clauses,
+    read_evaluation,
+    read_questions,
+    read_sweep,
+    read_verdict,
+)
+from insurance_rag.report.reader import Reader, plain_facts
 from insurance_rag.report.view import Band, Book, Drift, Drop, Funnel, Job, Portion, Report, Training
 
 #: Samples shown of each reason.
@@ -117,7 +124,7 @@ def read_books(reader: Reader, run: RunFolder, jobs: list[Job]) -> list[Book] | 
 
 def _books(reader: Reader, run: RunFolder, plan: Mapping[str, Any], generating: Mapping[str, Job]) -> list[Book]:
     shards_of_key = Counter(shard["key_id"] for shard in plan["shards"])
-    by_key = (reader.json(run.books) or {}).get("keys", {})
+    by_key = (reader.json(run.usage) or {}).get("keys", {})
     books = []
     for shard in plan["shards"]:
         key, number = shard["key_id"], shard["shard"]

@@ -18,10 +18,12 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from insurance_rag.artifacts import RunFolder, artifact, atomic_write
+from insurance_rag.core.artifacts import artifact
+from insurance_rag.core.files import atomic_write
+from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.report import charts
 from insurance_rag.report.collect import collect
-from insurance_rag.report.read import plain
+from insurance_rag.report.reader import plain
 from insurance_rag.report.view import Band, Funnel, Rate, Report
 
 TEMPLATES = Path(__file__).with_name("templates")

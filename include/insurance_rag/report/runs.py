@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from insurance_rag.artifacts import RunFolder
+from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.report.charts import rate_axis, total
 from insurance_rag.report.collect import collect_live, read_funnel
-from insurance_rag.report.compared import read_evaluation, read_verdict
-from insurance_rag.report.read import Reader
+from insurance_rag.report.evaluation_section import read_evaluation, read_verdict
+from insurance_rag.report.reader import Reader
 from insurance_rag.report.render import render_page
 from insurance_rag.report.view import Evaluation, Funnel, Verdict, View
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from insurance_rag.artifacts import sha256_text
-from insurance_rag.records import Chunk
+from insurance_rag.core.hashing import sha256_text
+from insurance_rag.core.records import Chunk
 from insurance_rag.retrieval import tokens
 from insurance_rag.retrieval.index import Retriever, Scores, searchable
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from insurance_rag.config import RetrievalConfig
-from insurance_rag.errors import WrongInput
-from insurance_rag.records import Chunk
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.records import Chunk
 from insurance_rag.retrieval.bm25 import Bm25Retriever
 from insurance_rag.retrieval.index import Retriever
 
@@ -17,11 +17,11 @@ def build_retriever(
 ) -> Retriever:
     """A retriever over `chunks`; `cache` is a folder where its index is kept between runs.
 
-    Raises WrongInput for an unknown kind, an embedder that cannot be had, or one that cannot read Korean.
+    Raises InvalidInputError for an unknown kind, an embedder that cannot be had, or one that cannot read Korean.
     """
     config = config or RetrievalConfig()
     if kind not in ("bm25", "dense", "hybrid"):
-        raise WrongInput(f"retriever {kind!r}: choose bm25, dense or hybrid")
+        raise InvalidInputError(f"retriever {kind!r}: choose bm25, dense or hybrid")
     if kind == "bm25":
         return Bm25Retriever(chunks, cache)
     from insurance_rag.retrieval.dense import DenseRetriever, HybridRetriever

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from insurance_rag.artifacts import atomic_write, sha256_text
 from insurance_rag.config import RetrievalConfig
-from insurance_rag.errors import Unavailable, WrongInput
-from insurance_rag.records import Chunk
+from insurance_rag.core.errors import InvalidInputError, ServerUnavailableError
+from insurance_rag.core.files import atomic_write
+from insurance_rag.core.hashing import sha256_text
+from insurance_rag.core.records import Chunk
 from insurance_rag.retrieval.index import Retriever, Scores, searchable
 
 Embed = Callable[[list[str]], np.ndarray[Any, np.dtype[np.float32]]]
@@ -39,7 +40,9 @@ class DenseRetriever(Retriever):
     def __init__(self, chunks: Sequence[Chunk], config: RetrievalConfig, cache: Path | None = None) -> None:
         super().__init__(chunks)
         if not config.embedder:
-            raise WrongInput("a dense retriever needs an embedder: --set embedder=sentence-transformers:BAAI/bge-m3")
+            raise InvalidInputError(
+                "a dense retriever needs an embedder: --set embedder=sentence-transformers:BAAI/bge-m3"
+            )
         self._embed = load_embedder(config.embedder)
         probe(self._embed, config.embedder)
         texts = [searchable(chunk) for chunk in self.chunks]
@@ -72,36 +75,36 @@ class HybridRetriever(Retriever):
 
 
 def probe(embed: Embed, name: str) -> None:
-    """Raise WrongInput unless at least five of the six Korean questions lie nearest to their own answer."""
+    """Raise InvalidInputError unless at least five of the six Korean questions lie nearest to their own answer."""
     questions, answers = (embed(list(texts)) for texts in zip(*PROBE, strict=True))
     right = int((np.argmax(questions @ answers.T, axis=1) == np.arange(len(PROBE))).sum())
     if right < len(PROBE) - 1:
-        raise WrongInput(
+        raise InvalidInputError(
             f"embedder {name}: pairs only {right} of {len(PROBE)} Korean questions with their answer, so it cannot "
             "read Korean; choose a multilingual one (BAAI/bge-m3, nlpai-lab/KoE5)"
         )
 
 
 def load_embedder(name: str) -> Embed:
-    """The function that turns texts into unit vectors. Raises WrongInput where the package or the name is missing."""
+    """The function that turns texts into unit vectors. Raises InvalidInputError where the package or the name is missing."""
     kind, _, rest = name.partition(":")
     if kind == "sentence-transformers" and rest:
         return _sentence_transformer(rest)
     if kind == "openai" and "@" in rest:
         model, _, base_url = rest.partition("@")
         return _embedding_api(model, base_url)
-    raise WrongInput(f"embedder {name!r}: want sentence-transformers:NAME or openai:MODEL@BASE_URL")
+    raise InvalidInputError(f"embedder {name!r}: want sentence-transformers:NAME or openai:MODEL@BASE_URL")
 
 
 def _sentence_transformer(name: str) -> Embed:
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as e:
-        raise WrongInput("this embedder needs a package: pip install sentence-transformers") from e
+        raise InvalidInputError("this embedder needs a package: pip install sentence-transformers") from e
     try:
         model = SentenceTransformer(name)
     except (OSError, ValueError) as e:
-        raise WrongInput(f"embedder {name}: cannot be loaded ({e})") from e
+        raise InvalidInputError(f"embedder {name}: cannot be loaded ({e})") from e
     return lambda texts: np.asarray(model.encode(texts, normalize_embeddings=True), dtype=np.float32)
 
 
@@ -119,7 +122,7 @@ def _embedding_api(model: str, base_url: str, batch: int = 64) -> Embed:
                 reply.raise_for_status()
                 rows += [row["embedding"] for row in sorted(reply.json()["data"], key=lambda row: row["index"])]
             except (httpx.HTTPError, ValueError, KeyError) as e:
-                raise Unavailable(f"embeddings of {base_url}: {type(e).__name__}; is the server up?") from e
+                raise ServerUnavailableError(f"embeddings of {base_url}: {type(e).__name__}; is the server up?") from e
         vectors = np.asarray(rows, dtype=np.float32)
         unit: np.ndarray[Any, np.dtype[np.float32]] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         return unit

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from insurance_rag.records import Chunk
+from insurance_rag.core.records import Chunk
 
 Scores = np.ndarray[Any, np.dtype[np.float32]]
 

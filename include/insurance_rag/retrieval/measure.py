@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from insurance_rag.records import Question
+from insurance_rag.core.records import Question
 from insurance_rag.retrieval.index import Hit, Retriever
 
 CUTOFFS = (1, 5, 10)

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from insurance_rag.artifacts import model_identity, read_json, sha256_file, sha256_text
 from insurance_rag.config import TrainingConfig
-from insurance_rag.errors import WrongInput
-from insurance_rag.formats import (
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.files import read_json
+from insurance_rag.core.hashing import model_identity, sha256_file, sha256_text
+from insurance_rag.core.prompt_templates import (
     ANSWER_HEADING,
     PLAIN_CLAUSE_CHARACTERS,
     RAG_FILE_EOS,
@@ -59,7 +60,7 @@ def heldout_documents(dataset: Path) -> list[str] | None:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of a JSON array or of JSON lines; WrongInput lists every row without a prompt or an answer."""
+    """Rows of a JSON array or of JSON lines; InvalidInputError lists every row without a prompt or an answer."""
     rows = [_split_text(row) for row in _parse(path)]
     problems = [] if rows else [f"{path}: holds no rows"]
     for number, row in enumerate(rows, 1):
@@ -71,7 +72,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
                 f"{path}: row {number} has no {' and no '.join(lacking)}; make the file with `insurance-rag validate`"
             )
     if problems:
-        raise WrongInput(problems[:20] + [f"... and {len(problems) - 20} more"] * (len(problems) > 20))
+        raise InvalidInputError(problems[:20] + [f"... and {len(problems) - 20} more"] * (len(problems) > 20))
     return rows
 
 
@@ -92,7 +93,7 @@ def _parse(path: Path) -> list[Any]:
     if path.suffix != ".jsonl":
         value = read_json(path)
         return value if isinstance(value, list) else [value]
-    from insurance_rag.artifacts import read_jsonl
+    from insurance_rag.core.files import read_jsonl
 
     return read_jsonl(path)
 
@@ -111,13 +112,13 @@ def as_version(row: dict[str, Any], version: str) -> dict[str, Any]:
 
 
 def encode_rows(rows: Sequence[dict[str, Any]], tokenizer: Any, config: TrainingConfig) -> Rows:
-    """Encode rows; one over `max_length` gets its clause cut at a sentence, or is left out, as `too_long` says."""
+    """Encode rows; one over `max_length` gets its clause cut at a sentence, or is left out, as `overlong` says."""
     result = Rows()
     for number, row in enumerate(rows, 1):
-        answer = _answer_ids(row["completion"], tokenizer, config.teach_stop)
+        answer = _answer_ids(row["completion"], tokenizer, config.append_eos)
         prompt = tokenizer(row["prompt"])["input_ids"]
         over = len(prompt) + len(answer) - config.max_length
-        if over > 0 and config.too_long == "cut_context" and (shorter := _cut_context(row, tokenizer, over)):
+        if over > 0 and config.overlong == "cut_context" and (shorter := _cut_context(row, tokenizer, over)):
             prompt = shorter
             result.context_cut += 1
         elif over > 0:
@@ -130,13 +131,13 @@ def encode_rows(rows: Sequence[dict[str, Any]], tokenizer: Any, config: Training
     return result
 
 
-def _answer_ids(completion: str, tokenizer: Any, teach_stop: bool) -> list[int]:
+def _answer_ids(completion: str, tokenizer: Any, append_eos: bool) -> list[int]:
     """The answer as the model has to produce it after the prompt; a literal end-of-text becomes the real one."""
     text = completion
     for literal in (RAG_FILE_EOS, tokenizer.eos_token):
         text = text.removesuffix(literal)
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return [*ids, tokenizer.eos_token_id] if teach_stop else ids
+    return [*ids, tokenizer.eos_token_id] if append_eos else ids
 
 
 def _cut_context(row: dict[str, Any], tokenizer: Any, over: int) -> list[int] | None:

@@ -12,9 +12,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from insurance_rag.artifacts import artifact, read_json, write_json
-from insurance_rag.errors import WrongInput
-from insurance_rag.training.card import merged_card
+from insurance_rag.core.artifacts import artifact
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.files import read_json, write_json
+from insurance_rag.training.model_card import merged_card
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 def export_adapter(adapter: Path, base_model: str, out: Path, max_shard_size: str = "4GB") -> dict[str, Any]:
     """Write base + adapter as one 16-bit model (safetensors in shards, tokenizer, card); returns `{uri, sha256, ...}`.
 
-    Raises WrongInput where `adapter` is no finished adapter, its base is another one, or the disk is too small.
+    Raises InvalidInputError where `adapter` is no finished adapter, its base is another one, or the disk is too small.
     """
     import torch
     from peft import PeftModel
@@ -66,12 +67,12 @@ def export_adapter(adapter: Path, base_model: str, out: Path, max_shard_size: st
 def _manifest(adapter: Path, base_model: str) -> dict[str, Any]:
     path = adapter / "training.json"
     if not path.is_file():
-        raise WrongInput(
+        raise InvalidInputError(
             f"--adapter {adapter}: no training.json there; give the folder that `insurance-rag train` wrote"
         )
     manifest: dict[str, Any] = read_json(path)
     if manifest["base_model"] != base_model:
-        raise WrongInput(
+        raise InvalidInputError(
             f"--base-model {base_model}: the adapter was trained on {manifest['base_model']}; give that one"
         )
     return manifest
@@ -81,6 +82,6 @@ def _check_disk(model: Any, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     needed, free = 2 * model.num_parameters() * 1.05, shutil.disk_usage(out.parent).free
     if free < needed:
-        raise WrongInput(
+        raise InvalidInputError(
             f"{out}: {free / 2**30:.1f} GiB free on this disk, the merged model wants {needed / 2**30:.1f} GiB"
         )

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from insurance_rag.errors import Interrupted, WrongInput
+from insurance_rag.core.errors import InterruptedRunError, InvalidInputError
 
 
 def is_launched() -> bool:
@@ -18,13 +18,15 @@ def check_cards(wanted: int) -> None:
     import torch
 
     if wanted > (seen := torch.cuda.device_count()):
-        raise WrongInput(f"gpus={wanted}, but {seen} can be seen; check `nvidia-smi`, CUDA_VISIBLE_DEVICES, GPU_CARDS")
+        raise InvalidInputError(
+            f"gpus={wanted}, but {seen} can be seen; check `nvidia-smi`, CUDA_VISIBLE_DEVICES, GPU_CARDS"
+        )
 
 
 def launch(processes: int, argv: Sequence[str]) -> int:
     """Run `python -m insurance_rag <argv>` in that many processes; the exit code of the first that failed, else 0.
 
-    SIGTERM and SIGINT reach all of them; they have 30 seconds to save a checkpoint. Raises Interrupted then.
+    SIGTERM and SIGINT reach all of them; they have 30 seconds to save a checkpoint. Raises InterruptedRunError then.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -45,11 +47,13 @@ def launch(processes: int, argv: Sequence[str]) -> int:
     except ChildFailedError as e:
         return int(e.get_first_failure()[1].exitcode)
     except SignalException as e:
-        raise Interrupted(f"stopped by {e.sigval.name}; the same command goes on from the last checkpoint") from None
+        raise InterruptedRunError(
+            f"stopped by {e.sigval.name}; the same command goes on from the last checkpoint"
+        ) from None
     return 0
 
 
-def leave_together() -> None:
+def destroy_process_group() -> None:
     """End what joins the processes, as NCCL wants it before they end."""
     import torch
 

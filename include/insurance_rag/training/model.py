@@ -7,8 +7,8 @@ import os
 from typing import Any
 
 from insurance_rag.config import TrainingConfig
-from insurance_rag.errors import WrongInput
-from insurance_rag.training import attention
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.models import attention
 from insurance_rag.training.memory import GIB, Device, Plan
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ def load_tokenizer(base_model: str, revision: str | None = None) -> Any:
 
     tokenizer = AutoTokenizer.from_pretrained(base_model, revision=revision)
     if tokenizer.eos_token is None:
-        raise WrongInput(
+        raise InvalidInputError(
             f"{base_model}: its tokenizer names no end-of-text token; set eos_token in tokenizer_config.json"
         )
     if tokenizer.pad_token is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
@@ -36,7 +36,7 @@ def load_tokenizer(base_model: str, revision: str | None = None) -> Any:
             (t for t in (*SPARE_PADS, tokenizer.unk_token) if t in vocabulary and t != tokenizer.eos_token), None
         )
         if spare is None:
-            raise WrongInput(
+            raise InvalidInputError(
                 f"{base_model}: its pad token is its end-of-text token and its vocabulary has no spare token; "
                 "set pad_token in tokenizer_config.json to a token of the vocabulary that texts do not hold"
             )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from insurance_rag.config import TrainingConfig
-from insurance_rag.errors import WrongInput
+from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.training.data import (
     Rows,
     as_version,
@@ -44,7 +44,7 @@ class Job:
 
 
 def prepare(config: TrainingConfig, dataset: Path, base_model: str, out: Path, heldout: Path | None = None) -> Job:
-    """Read, encode and plan; WrongInput lists every problem of data, base model, device, disk and settings together."""
+    """Read, encode and plan; InvalidInputError lists every problem of data, base model, device, disk and settings together."""
     from insurance_rag.training.model import find_device, load_tokenizer
 
     problems: list[str] = []
@@ -52,7 +52,7 @@ def prepare(config: TrainingConfig, dataset: Path, base_model: str, out: Path, h
     def attempt(check: Any, *args: Any) -> Any:
         try:
             return check(*args)
-        except WrongInput as e:
+        except InvalidInputError as e:
             problems.extend(e.problems)
             return None
 
@@ -76,11 +76,11 @@ def prepare(config: TrainingConfig, dataset: Path, base_model: str, out: Path, h
         )
         problems += _row_problems(encoded, len(rows), config, model_config, path)
     if problems:
-        raise WrongInput(problems)
+        raise InvalidInputError(problems)
     shape = shape_of(model_config, config.lora.target_modules)
     plan = make_plan(config, shape, encoded.lengths, device)
     if problems := [*_memory_problems(plan, device), *_disk_problems(config, shape, out)]:
-        raise WrongInput(problems)
+        raise InvalidInputError(problems)
     return Job(
         config, plan, device, tokenizer, encoded, held_encoded, path, base_model, revision,
         fingerprint(config, [path, held], base_model, revision),
@@ -91,7 +91,7 @@ def _base_config(base_model: str, revision: str | None) -> Any:
     from transformers import AutoConfig
 
     if Path(base_model).is_dir() and not (Path(base_model) / "config.json").is_file():
-        raise WrongInput(
+        raise InvalidInputError(
             f"--base-model {base_model}: the folder holds no config.json; give a model folder or a Hugging Face name"
         )
     try:
@@ -103,7 +103,9 @@ def _base_config(base_model: str, revision: str | None) -> Any:
             if gated
             else "check the name and the network, or give a local folder"
         )
-        raise WrongInput(f"--base-model {base_model}: cannot be loaded; {way_out} ({str(e).splitlines()[0]})") from e
+        raise InvalidInputError(
+            f"--base-model {base_model}: cannot be loaded; {way_out} ({str(e).splitlines()[0]})"
+        ) from e
 
 
 def _device_problems(config: TrainingConfig, device: Device) -> list[str]:
@@ -145,7 +147,7 @@ def _package_problems(config: TrainingConfig) -> list[str]:
 
 
 def _writable(out: Path) -> None:
-    from insurance_rag.artifacts import RunFolder
+    from insurance_rag.core.run_folder import RunFolder
 
     RunFolder(out).create()
 

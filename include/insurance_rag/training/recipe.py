@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from insurance_rag.config import TrainingConfig
-from insurance_rag.errors import WrongInput
+from insurance_rag.core.errors import InvalidInputError
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 
@@ -18,7 +18,7 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 def load_recipe(name_or_file: str | Path, settings: Mapping[str, Any] | None = None) -> TrainingConfig:
     """The recipe called `name_or_file`, its `profile` laid over it, then the other `settings` (from `--set`).
 
-    Raises WrongInput for an unknown recipe, profile or key (with a suggestion) and for every value out of range.
+    Raises InvalidInputError for an unknown recipe, profile or key (with a suggestion) and for every value out of range.
     """
     settings = dict(settings or {})
     profile = settings.pop("profile", None)
@@ -27,7 +27,7 @@ def load_recipe(name_or_file: str | Path, settings: Mapping[str, Any] | None = N
     profiles = values.pop("profiles", {})
     if profile not in (None, "default"):
         if profile not in profiles:
-            raise WrongInput(_unknown("profile", str(profile), ["default", *profiles], str(path)))
+            raise InvalidInputError(_unknown("profile", str(profile), ["default", *profiles], str(path)))
         overlay = profiles[profile]
         if isinstance(overlay, str):  # another recipe's settings, for this recipe's dataset
             overlay = {k: v for k, v in _read(path.parent / overlay).items() if k != "version"}
@@ -40,7 +40,7 @@ def _find(name: str) -> Path:
         return Path(name)
     path = RECIPES / f"{name}.yaml"
     if not path.is_file():
-        raise WrongInput(_unknown("recipe", name, sorted(p.stem for p in RECIPES.glob("*.yaml")), "--recipe"))
+        raise InvalidInputError(_unknown("recipe", name, sorted(p.stem for p in RECIPES.glob("*.yaml")), "--recipe"))
     return path
 
 
@@ -48,11 +48,11 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as e:
-        raise WrongInput(f"{path}: cannot be read ({e.strerror})") from e
+        raise InvalidInputError(f"{path}: cannot be read ({e.strerror})") from e
     except yaml.YAMLError as e:
-        raise WrongInput(f"{path}: not YAML ({e})") from e
+        raise InvalidInputError(f"{path}: not YAML ({e})") from e
     if not isinstance(values, dict):
-        raise WrongInput(f"{path}: a recipe is a mapping of settings")
+        raise InvalidInputError(f"{path}: a recipe is a mapping of settings")
     return values
 
 

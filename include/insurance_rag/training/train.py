@@ -10,11 +10,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from insurance_rag.artifacts import artifact, read_json, sha256_file, write_json
 from insurance_rag.config import TrainingConfig
-from insurance_rag.errors import Interrupted
-from insurance_rag.lock import held
-from insurance_rag.progress import Progress, is_main_process
+from insurance_rag.core.artifacts import artifact
+from insurance_rag.core.errors import InterruptedRunError
+from insurance_rag.core.files import read_json, write_json
+from insurance_rag.core.hashing import sha256_file
+from insurance_rag.core.locks import held
+from insurance_rag.core.progress import Progress, is_main_process
 from insurance_rag.training.data import heldout_documents
 from insurance_rag.training.preflight import Job, prepare
 
@@ -39,9 +41,9 @@ def train_adapter(
     The same call again returns the finished adapter, or goes on from the last checkpoint. `heldout` defaults to the
     heldout.json beside the dataset.
 
-    Returns `{uri, sha256, steps, loss, eval_loss, tokens_per_s, peak_gib, seconds, ...}`. Raises WrongInput with every
-    problem found before the model is loaded, Incomplete where another process trains into `out`, Interrupted when a
-    signal stopped it and a checkpoint is saved, and OutOfMemory when not even one row at a time fits.
+    Returns `{uri, sha256, steps, loss, eval_loss, tokens_per_s, peak_gib, seconds, ...}`. Raises InvalidInputError with every
+    problem found before the model is loaded, IncompleteError where another process trains into `out`, InterruptedRunError when a
+    signal stopped it and a checkpoint is saved, and GpuMemoryError when not even one row at a time fits.
     """
     job = prepare(recipe, dataset, base_model, out, heldout)
     alone = held(out.with_name(f".{out.name}.lock"), str(out), OTHERS_CHECKPOINT_S)
@@ -63,9 +65,9 @@ def _train(job: Job, out: Path, progress_folder: Path | None) -> dict[str, Any]:
 def _run(job: Job, work: Path, out: Path, progress_folder: Path | None) -> dict[str, Any]:
     import torch
 
+    from insurance_rag.training.callbacks import Watch, latest_checkpoint, peak_gib, stop_on_signals
     from insurance_rag.training.model import load_base
     from insurance_rag.training.trainer import build_trainer
-    from insurance_rag.training.watch import Watch, latest_checkpoint, peak_gib, stop_on_signals
 
     started = time.monotonic()
     os.environ["TENSORBOARD_LOGGING_DIR"] = str(out / "logs")  # transformers takes it from nowhere else
@@ -94,7 +96,7 @@ def _run(job: Job, work: Path, out: Path, progress_folder: Path | None) -> dict[
         output = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         if stop.is_set() and trainer.state.global_step < trainer.state.max_steps:
             at = f"step {trainer.state.global_step} of {trainer.state.max_steps}"
-            raise Interrupted(f"stopped at {at}; the same command goes on from there")
+            raise InterruptedRunError(f"stopped at {at}; the same command goes on from there")
         eval_loss = trainer.evaluate()["eval_loss"] if job.heldout.encoded else None
     figures = {
         "steps": trainer.state.global_step,
@@ -150,7 +152,7 @@ def _save(trainer: Any, job: Job, out: Path, figures: dict[str, Any]) -> dict[st
 
 def write_card(folder: Path, manifest: dict[str, Any]) -> None:
     """The adapter's model card: what it is, from what, and how well."""
-    from insurance_rag.training.card import model_card
+    from insurance_rag.training.model_card import model_card
 
     (folder / "README.md").write_text(model_card(manifest), encoding="utf-8")
 

@@ -16,10 +16,10 @@ from transformers import EarlyStoppingCallback, PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 from insurance_rag.config import TrainingConfig
-from insurance_rag.errors import OutOfMemory
-from insurance_rag.training.balance import BalancedSampler
+from insurance_rag.core.errors import GpuMemoryError
 from insurance_rag.training.memory import Plan
 from insurance_rag.training.model import lora_config, set_adapter_dtype
+from insurance_rag.training.sampler import BalancedSampler
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class AdapterTrainer(SFTTrainer):
             except torch.OutOfMemoryError as e:
                 rows = count_rows(inputs)
                 if self.pieces >= rows or self.accelerator.num_processes > 1:
-                    raise OutOfMemory(_way_out(self.pieces >= rows)) from e
+                    raise GpuMemoryError(_way_out(self.pieces >= rows)) from e
                 self.pieces *= 2
                 log.warning(
                     "out of memory: micro-batch of %d rows halved to %d pieces, the batch stays the same",

@@ -19,8 +19,8 @@ from typing import IO, Any
 import numpy as np
 
 from insurance_rag.config import ValidationConfig
-from insurance_rag.errors import WrongInput
-from insurance_rag.validation.pool import in_order
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.validation.parallel import in_order
 from insurance_rag.validation.rows import Block, Row, parse_row
 from insurance_rag.validation.rules import RULES, SET_RULES, Clause, Context
 from insurance_rag.validation.shingles import BANDS, PERMUTATIONS, signatures
@@ -90,13 +90,13 @@ def make_context(job: Job) -> Context:
 
 
 def check_rules(config: ValidationConfig) -> None:
-    """WrongInput for a rule that does not exist or stands twice."""
+    """InvalidInputError for a rule that does not exist or stands twice."""
     known = (*RULES, *SET_RULES)
     problems = [f"rules: {name!r} is none; there are {', '.join(known)}" for name in config.rules if name not in known]
     if len(set(config.rules)) < len(config.rules):
         problems.append("rules: a rule stands twice")
     if problems:
-        raise WrongInput(problems)
+        raise InvalidInputError(problems)
 
 
 def check_block(block: Block, context: Context) -> Checked:

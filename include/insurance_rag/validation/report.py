@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from insurance_rag.artifacts import read_json, sha256_text
 from insurance_rag.config import ValidationConfig
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.files import read_json
+from insurance_rag.core.hashing import sha256_text
+from insurance_rag.core.records import Chunk
 from insurance_rag.dataset import RAG, Built
 from insurance_rag.dataset.balance import balance_report
-from insurance_rag.errors import WrongInput
-from insurance_rag.records import Chunk
 from insurance_rag.validation.check import KEPT, Table
-from insurance_rag.validation.leaks import Split
-from insurance_rag.validation.rules import MENDABLE
+from insurance_rag.validation.contamination import Split
+from insurance_rag.validation.rules import REPAIRABLE
 from insurance_rag.validation.select import Selection
 
 SAMPLES = 5
@@ -41,7 +42,9 @@ def make_report(
         **_funnel(table, config.rules, labels, chosen.surplus),
         "training": len(chosen.training),
         "held_out": len(chosen.heldout),
-        "mendable": sum(int((table.dropped_by == n).sum()) for n, name in enumerate(config.rules) if name in MENDABLE),
+        "repairable": sum(
+            int((table.dropped_by == n).sum()) for n, name in enumerate(config.rules) if name in REPAIRABLE
+        ),
         "mended": dict(sorted(table.mended.items())),
         "asked_again": _asked_again(table),
         "files": built.rows,
@@ -115,10 +118,10 @@ def _teachers(table: Table, chosen: Selection) -> dict[str, list[str]]:
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """An earlier report; WrongInput where the file is none."""
+    """An earlier report; InvalidInputError where the file is none."""
     report = read_json(path)
     if not isinstance(report, dict) or not {"rows", "kept", "drops", "by_type"} <= report.keys():
-        raise WrongInput(f"{path}: is no report.json of `validate`; give the one of an earlier dataset folder")
+        raise InvalidInputError(f"{path}: is no report.json of `validate`; give the one of an earlier dataset folder")
     return report
 
 

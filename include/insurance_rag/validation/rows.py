@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from insurance_rag.artifacts import manifest_path, read_json
-from insurance_rag.errors import WrongInput
+from insurance_rag.core.artifacts import manifest_path
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.files import read_json
 from insurance_rag.korean import clean, is_encodable
 
 BLOCK_ROWS = 2000
@@ -64,7 +65,7 @@ def find_parts(places: Sequence[Path]) -> list[Path]:
             problems.append(f"{place}: no part file (dataset_part_N.json); give the folder `generate` wrote, or files")
         parts += found
     if problems:
-        raise WrongInput(problems)
+        raise InvalidInputError(problems)
     return list(dict.fromkeys(p for p in parts if not p.name.endswith(".manifest.json")))
 
 
@@ -80,7 +81,7 @@ def part_labels(parts: Sequence[Path]) -> list[str]:
 
 
 def read_blocks(parts: Sequence[Path]) -> Iterator[Block]:
-    """Every row of every part. WrongInput where a file is no array of rows, or breaks off."""
+    """Every row of every part. InvalidInputError where a file is no array of rows, or breaks off."""
     for number, path in enumerate(parts):
         first = 1
         for rows in _blocks_of(path):
@@ -101,7 +102,7 @@ def _blocks_of(path: Path) -> Iterator[Sequence[bytes | Any]]:
     else:
         value = read_json(path)
         if not isinstance(value, list):
-            raise WrongInput(f"{path}: holds {_kind(value)}; a part is a JSON array of rows")
+            raise InvalidInputError(f"{path}: holds {_kind(value)}; a part is a JSON array of rows")
         for i in range(0, len(value), BLOCK_ROWS):
             yield value[i : i + BLOCK_ROWS]
 
@@ -124,7 +125,7 @@ def _lines(path: Path, *, in_array: bool) -> Iterator[list[bytes]]:
                 yield block
                 block = []
     if in_array and not last.endswith(b"]"):
-        raise WrongInput(f"{path}: breaks off before its closing ]; generate this shard again (it resumes)")
+        raise InvalidInputError(f"{path}: breaks off before its closing ]; generate this shard again (it resumes)")
     if block:
         yield block
 

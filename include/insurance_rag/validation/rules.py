@@ -242,4 +242,4 @@ RULES: dict[str, Rule] = {
 SET_RULES = ("duplicate", "near_duplicate", "not_retrieved")
 
 #: Reasons that another try of the teacher can mend.
-MENDABLE = frozenset(RULES) - {"unknown_chunk", "stale_clause", "leak", "malformed"}
+REPAIRABLE = frozenset(RULES) - {"unknown_chunk", "stale_clause", "leak", "malformed"}

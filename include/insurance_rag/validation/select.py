@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from insurance_rag.config import DatasetConfig
+from insurance_rag.core.records import Chunk
 from insurance_rag.dataset.balance import over_the_caps
 from insurance_rag.dataset.build import chances
 from insurance_rag.dataset.contexts import product
-from insurance_rag.records import Chunk
 from insurance_rag.validation.check import KEPT, Table
-from insurance_rag.validation.leaks import Split
+from insurance_rag.validation.contamination import Split
 
 
 @dataclass(frozen=True)

@@ -12,25 +12,27 @@ from typing import Any
 
 import numpy as np
 
-from insurance_rag.artifacts import atomic_write, sha256_file, sha256_text, write_json, write_jsonl, write_manifest
 from insurance_rag.config import ValidationConfig
+from insurance_rag.core.artifacts import write_manifest
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.files import atomic_write, write_json, write_jsonl
+from insurance_rag.core.hashing import sha256_file, sha256_text
+from insurance_rag.core.progress import Progress
+from insurance_rag.core.records import Chunk, Question
 from insurance_rag.dataset import Built, Rows, build_datasets
 from insurance_rag.dataset.card import render_card
 from insurance_rag.dataset.contexts import product
 from insurance_rag.dataset.funnel import render_funnel
 from insurance_rag.dataset.hub import push_to_hub
-from insurance_rag.errors import WrongInput
 from insurance_rag.korean.text import clean
-from insurance_rag.progress import Progress
-from insurance_rag.records import Chunk, Question
 from insurance_rag.validation.check import KEPT, Job, Table, check_blocks, check_rules
-from insurance_rag.validation.leaks import Split, make_split
-from insurance_rag.validation.ranks import UNRANKED, rank_report, rank_rows
+from insurance_rag.validation.contamination import Split, make_split
+from insurance_rag.validation.cross_row_rules import apply_set_rules
 from insurance_rag.validation.report import drift, make_report, read_report
+from insurance_rag.validation.retrievability import UNRANKED, rank_report, rank_rows
 from insurance_rag.validation.rows import find_parts, part_labels, read_blocks
-from insurance_rag.validation.rules import MENDABLE
+from insurance_rag.validation.rules import REPAIRABLE
 from insurance_rag.validation.select import Selection, select
-from insurance_rag.validation.sets import apply_set_rules
 
 
 def validate_parts(
@@ -46,7 +48,7 @@ def validate_parts(
     """Write the dataset folder `out` and return `{uri, sha256, rows, kept, files}`.
 
     `parts` are part files or folders of them. Without `chunks` each row is judged by its own input. `questions` hold
-    their documents out of training. `previous` is the report.json that drift is measured against. Raises WrongInput
+    their documents out of training. `previous` is the report.json that drift is measured against. Raises InvalidInputError
     for all of that before anything is written.
     """
     config = config or ValidationConfig()
@@ -54,7 +56,9 @@ def validate_parts(
     files = find_parts(parts)
     before = read_report(previous) if previous else None
     if questions and not chunks:
-        raise WrongInput("questions hold out the documents of their clauses: give --chunks, the clauses, with them")
+        raise InvalidInputError(
+            "questions hold out the documents of their clauses: give --chunks, the clauses, with them"
+        )
     # As the rows are cleaned: a soft hyphen or decomposed Hangul in a clause is no difference.
     known = {chunk.chunk_id: chunk.model_copy(update={"text": clean(chunk.text)}) for chunk in chunks or []}
     if questions and "leak" not in config.rules:
@@ -86,7 +90,7 @@ def judge_rows(
             bar.total += checked.size  # unknown before the files are read
             bar.advance(checked.size)
         if not len(table):
-            raise WrongInput([f"{path}: holds no rows; generate again" for path in files])
+            raise InvalidInputError([f"{path}: holds no rows; generate again" for path in files])
         table.freeze()
         apply_set_rules(table, job.config, lambda chunk_id: products.get(chunk_id, ""))
         table.bands = table.sketches = None  # 200 bytes a row that no later step asks for
@@ -134,7 +138,7 @@ def _rejects(
         if position == KEPT and i not in surplus:
             continue
         reason = "balance" if position == KEPT else config.rules[position]
-        lineage = {"shard": labels[int(table.part[i])], "mendable": reason in MENDABLE}
+        lineage = {"shard": labels[int(table.part[i])], "repairable": reason in REPAIRABLE}
         yield {"reason": reason, "span": table.spans.get(i, ""), **lineage, **table.row(i).fields}
 
 

@@ -1,0 +1,24 @@
+"""Write the report of a run as one self-contained HTML file, however far the run got."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+EXAMPLE = "insurance-rag report --run runs/today --out report.html"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--run", required=True, type=Path, metavar="RUN", help="run folder")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE.html", help="file to write")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    from insurance_rag.core.errors import InvalidInputError
+    from insurance_rag.core.run_folder import RunFolder
+    from insurance_rag.report.render import render_report
+
+    if not args.run.is_dir():
+        raise InvalidInputError(f"{args.run}: no such run folder; `plan --out RUN` makes one")
+    return render_report(RunFolder(args.run), args.out)

@@ -1,0 +1,1 @@
+"""What every stage shares: records, errors, files, journals, locks, progress and statistics."""
