@@ -24,7 +24,5 @@ class PretrainConfig(Config):
     """Tokens of a batch."""
     learning_rate: float = Field(default=0.01, gt=0)
     """Muon's rate for the layers; embeddings take a quarter of it by AdamW."""
-    max_seconds: float = Field(default=60.0, gt=0)
-    """The learning rate reaches zero after this time at the latest, however slow the machine."""
     seed: int = 42
     """Of weights and data."""

@@ -21,7 +21,7 @@ from insurance_rag.orchestration.runs import folder_under
 RUN_TIMEOUT_S = 400
 
 #: The whole path, short: a few steps of training show as much of Airflow as many.
-SMALL = {"question_limit": 8, "training": {"max_steps": 12}, "generation": {"mend": False}}
+SMALL = {"question_limit": 8, "training": {"max_steps": 12}, "generation": {"repair": False}}
 
 
 @dataclass

@@ -38,7 +38,7 @@ def conf(airflow: Airflow, simulator: Any, tmp_path_factory: pytest.TempPathFact
     return {
         **files,
         "keys": ["test_k1", "test_k2", "test_k3"],
-        "generation": {"mend": False, "model": MODEL},  # one call a clause
+        "generation": {"repair": False, "model": MODEL},  # one call a clause
     }
 
 
@@ -51,7 +51,7 @@ def test_a_dead_key_fails_its_shard_and_clearing_only_failed_mends_the_run(
     airflow: Airflow, simulator: Any, conf: dict[str, Any]
 ) -> None:
     airflow.put_key("test_k2", simulator.url, DEAD_KEY)
-    run_id = airflow.run(DAG, {**conf, "generation": {"redistribute": False, "mend": False, "model": MODEL}})
+    run_id = airflow.run(DAG, {**conf, "generation": {"redistribute": False, "repair": False, "model": MODEL}})
     states = airflow.states(DAG, run_id)
     dead = "generate [shard 2/3 · test_k2]"
     assert {t for t, s in states.items() if s == "failed"} == {dead, "validate"}, states
@@ -75,7 +75,7 @@ def test_a_dead_key_fails_its_shard_and_clearing_only_failed_mends_the_run(
 def test_a_dead_keys_clauses_move_to_the_healthy_ones(airflow: Airflow, simulator: Any, conf: dict[str, Any]) -> None:
     airflow.put_key("test_k3", simulator.url, DEAD_KEY)
     # Another content key: all is asked anew.
-    changed_prompt = {"generation": {"temperature": 0.7, "pairs_per_type": 2, "mend": False, "model": MODEL}}
+    changed_prompt = {"generation": {"temperature": 0.7, "pairs_per_type": 2, "repair": False, "model": MODEL}}
     run_id = airflow.run(DAG, {**conf, **changed_prompt}, wait=False)
     airflow.wait_for(DAG, run_id, "approve", {"awaiting_input"})
     states = airflow.states(DAG, run_id)

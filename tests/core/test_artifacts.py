@@ -35,7 +35,7 @@ def test_a_kill_in_the_middle_of_a_write_leaves_the_old_file(tmp_path: Path) -> 
     code = f"""
         import os, signal
         from pathlib import Path
-        from insurance_rag.artifacts import atomic_write
+        from insurance_rag.core.files import atomic_write
         with atomic_write(Path({str(path)!r})) as f:
             f.write("half"); f.flush()
             os.kill(os.getpid(), signal.SIGKILL)

@@ -73,7 +73,7 @@ def test_the_package_can_be_built_from_what_is_copied() -> None:
             ("--no-deps" in run and run.rstrip().split("&&")[0].endswith(". ")) or "--no-deps ." in run
             for run in STAGES[name].values("RUN")
         )
-    patterns = project["tool"]["setuptools"]["package-data"]["insurance_rag"]
+    patterns = project["tool"]["setuptools"]["package-data"]["*"]
     package = ROOT / "include" / "insurance_rag"
     for file in (p.relative_to(package) for p in package.rglob("*") if p.is_file() and p.suffix not in (".py", ".pyc")):
         assert any(fnmatch(str(file), pattern.replace("**/", "*")) for pattern in patterns) or file.suffix == ".md", (

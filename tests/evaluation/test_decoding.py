@@ -23,7 +23,7 @@ PENALISED = PLAIN.model_copy(update={"repetition_penalty": 1.2, "penalty_scope":
 SAMPLED = DecodingConfig(temperature=0.8, max_new_tokens=48, stop_strings=("보험",))
 ASKS = [
     GenerationRequest(
-        f"{model}{i}", model, f"q{i}", rag_prompt("제7조(보험금) " + "진단확정 시 지급합니다. " * i, f"질문 {i}?")
+        f"{model}{i}", model, f"q{i}", rag_prompt(f"질문 {i}?", "제7조(보험금) " + "진단확정 시 지급합니다. " * i)
     )
     for i in range(4)
     for model in MODELS
@@ -136,7 +136,7 @@ def test_an_adapter_of_another_base_is_refused(base: Path, adapters: dict[str, P
 
 def test_what_a_wide_lora_cannot_express_is_refused(base: Path, tmp_path: Path) -> None:
     odd = make_adapter(base, tmp_path / "dora", 3, use_dora=True)
-    with pytest.raises(InvalidInputError, match="try --source-faithful"):
+    with pytest.raises(InvalidInputError, match="try --reference"):
         LocalBackend(str(base), {"v1": odd}, EvaluationConfig())
     (odd / "adapter_model.safetensors").unlink()
     with pytest.raises(InvalidInputError, match=r"adapter_model\.safetensors is missing"):

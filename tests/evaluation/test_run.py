@@ -142,7 +142,7 @@ def test_bad_input_is_listed_at_once_and_nothing_is_written(
 
 def test_prompts_fit_the_context() -> None:
     clauses = ["가" * 300, "나" * 300, "다" * 300]
-    empty = len(rag_prompt("", "질문?"))
+    empty = len(rag_prompt("질문?", ""))
     assert fit_clauses(clauses, "질문?", empty + 1000, len) == clauses
     assert fit_clauses(clauses, "질문?", empty + 650, len) == clauses[:2]
     (cut,) = fit_clauses(clauses, "질문?", empty + 100, len)
@@ -185,7 +185,7 @@ def test_the_commands_evaluate_and_sweep(
     out = tmp_path / "evaluation"
     shared = ["--questions", "sample", "--limit", "4", "--chunks", "sample", "--base-model", "parrot", "--json"]
     shared += ["--cache", str(cache), "--set", "decoding.max_new_tokens=9", "--set", "contexts=[gold]"]
-    assert main(["evaluate", *shared, "--out", str(out), "--decoding", "after", "--source-faithful"]) == 0
+    assert main(["evaluate", *shared, "--out", str(out), "--decoding", "after", "--reference"]) == 0
     summary = read_json(out / "summary.json")
     assert (summary["context"], summary["decoding"]["max_new_tokens"]) == ("gold", 9)
     assert summary["decoding"]["penalty_scope"] == "prompt"

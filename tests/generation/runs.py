@@ -54,7 +54,7 @@ def rows(run: RunFolder) -> list[dict[str, Any]]:
 
 def answered(run: RunFolder) -> Counter[tuple[str, str]]:
     """(chunk, type) -> times in the first answers; every value has to be 1."""
-    return Counter((row["chunk_id"], row["type"]) for row in rows(run) if not row["meta"].get("mended"))
+    return Counter((row["chunk_id"], row["type"]) for row in rows(run) if not row["meta"].get("repaired"))
 
 
 def journal(run: RunFolder) -> list[dict[str, Any]]:

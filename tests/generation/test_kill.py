@@ -52,7 +52,7 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
     assert len(journal_keys(run)) == len(set(journal_keys(run))) == 90
     assert stats["repeated_answers"] <= in_flight  # corrections among them
     to_mend = [record["key"] for record in journal(run) if record["state"] == "repairable"]
-    assert len(to_mend) == len(set(to_mend)) == sum("mend" in record for record in journal(run)) > 20
+    assert len(to_mend) == len(set(to_mend)) == sum("repair" in record for record in journal(run)) > 20
     assert len(to_mend) <= stats["corrections"] <= len(to_mend) + in_flight
     assert stats["refused_429"] <= 6 * (kills + 1)
     assert config.model == json.loads(run.plan.read_text())["config"]["model"]

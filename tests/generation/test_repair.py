@@ -28,12 +28,12 @@ KEY = keys(1)[0]
 JUDGE = row_judge()
 
 
-def mended(run: RunFolder) -> list[dict]:
-    return [row for row in rows(run) if row["meta"].get("mended")]
+def repaired(run: RunFolder) -> list[dict]:
+    return [row for row in rows(run) if row["meta"].get("repaired")]
 
 
 def asked_again(run: RunFolder) -> list[dict]:
-    return [record for record in journal(run) if "mend" in record]
+    return [record for record in journal(run) if "repair" in record]
 
 
 def test_faulty_pairs_are_asked_for_once_more_and_both_answers_stay(tmp_path: Path) -> None:
@@ -49,24 +49,24 @@ def test_faulty_pairs_are_asked_for_once_more_and_both_answers_stay(tmp_path: Pa
     assert 0 < part["repair_cost_usd"] < part["cost_usd"]
     assert read_json(run.usage)["total"]["repair_calls"] == part["repair_calls"]
     assert set(answered(run).values()) == {1}  # the first answers are all there
-    assert part["mended"] == len(mended(run)) > 10
+    assert part["repaired"] == len(repaired(run)) > 10
     assert part["pending_repairs"] == 0
     faulty = {(row["chunk_id"], row["type"]): row["meta"]["fault"] for row in rows(run) if "fault" in row["meta"]}
-    for row in mended(run):
-        reason = row["meta"]["mended_reason"]
+    for row in repaired(run):
+        reason = row["meta"]["repair_reason"]
         assert faulty.get((row["chunk_id"], row["type"]), "required_fields") == reason
         assert row["meta"]["correction_version"].startswith("repair_v1@")
         assert (row["type"], row["instruction"], row["output"]) in truth
-    good = [row for row in mended(run) if not truth[row["type"], row["instruction"], row["output"]]]
-    assert len(good) > 0.75 * len(mended(run))
+    good = [row for row in repaired(run) if not truth[row["type"], row["instruction"], row["output"]]]
+    assert len(good) > 0.75 * len(repaired(run))
 
 
-@pytest.mark.parametrize("settings", [{"mend": False}, {}])
+@pytest.mark.parametrize("settings", [{"repair": False}, {}])
 def test_nothing_is_asked_again_unless_wanted(tmp_path: Path, settings: dict) -> None:
     with running_simulator(**FAST) as sim:
         run, config = planned(tmp_path, sim, 10, keys(1), **settings)
         part = generate_run(run, keys(1), config, JUDGE if settings else None)
-    assert (part["calls"], part["repair_calls"], part["mended"]) == (10, 0, 0)
+    assert (part["calls"], part["repair_calls"], part["repaired"]) == (10, 0, 0)
     assert {record["state"] for record in journal(run)} == {"answered"}
 
 
@@ -83,7 +83,7 @@ def test_a_day_that_ends_before_the_mends_leaves_them_open_and_the_shard_complet
         later = generate_shard(run, 1, KEY, config, judge=JUDGE)
         assert sim.stats()["calls"] == sim.stats()["corrections"] == part["pending_repairs"]
     assert later["pending_repairs"] == 0
-    assert later["mended"] > 0
+    assert later["repaired"] > 0
 
 
 def test_a_correction_that_gets_no_answer_is_not_asked_a_third_time(tmp_path: Path) -> None:
@@ -96,8 +96,8 @@ def test_a_correction_that_gets_no_answer_is_not_asked_a_third_time(tmp_path: Pa
         asked = sim.stats()["calls"]
         generate_shard(run, 1, KEY, config, judge=JUDGE)
         assert sim.stats()["calls"] == asked == len(asked_again(run))
-    assert all("not JSON" in record["mend"]["failed"] for record in asked_again(run))
-    assert (part["mended"], part["pending_repairs"], part["quarantined"]) == (0, 0, 0)
+    assert all("not JSON" in record["repair"]["failed"] for record in asked_again(run))
+    assert (part["repaired"], part["pending_repairs"], part["quarantined"]) == (0, 0, 0)
     assert part["repair_cost_usd"] > 0  # paid nevertheless
 
 
@@ -105,7 +105,7 @@ def open_mends(run: RunFolder, config) -> None:
     """First answers whose mends are still to be asked, as a kill leaves them."""
     generate_shard(run, 1, KEY, config, judge=JUDGE)
     path = run.journal / "shard_1.jsonl"
-    path.write_text("".join(line for line in path.read_text().splitlines(True) if '"mend": {' not in line))
+    path.write_text("".join(line for line in path.read_text().splitlines(True) if '"repair": {' not in line))
 
 
 def test_a_refresh_takes_mends_over_and_asks_for_those_that_are_open(tmp_path: Path) -> None:
@@ -119,8 +119,8 @@ def test_a_refresh_takes_mends_over_and_asks_for_those_that_are_open(tmp_path: P
         calls = sim.stats()["calls"]
         generate_shard(second, 1, KEY, config, judge=JUDGE)
         assert sim.stats()["calls"] == calls
-    assert len(mended(second)) == len(mended(first))
-    assert mended(second)[0]["meta"]["mended_reason"] == mended(first)[0]["meta"]["mended_reason"]
+    assert len(repaired(second)) == len(repaired(first))
+    assert repaired(second)[0]["meta"]["repair_reason"] == repaired(first)[0]["meta"]["repair_reason"]
 
 
 def test_answers_of_a_batch_are_mended_by_the_ordinary_call(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_answers_of_a_batch_are_mended_by_the_ordinary_call(tmp_path: Path) -> N
         assert submit_batch(run, 1, KEY, config) is None
         part = generate_shard(run, 1, KEY, config, judge=JUDGE)
         assert part["calls"] == part["repair_calls"] == sim.stats()["corrections"] > 3
-    assert part["mended"] > 3
+    assert part["repaired"] > 3
 
 
 def test_the_openai_teacher_is_corrected_too(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_the_openai_teacher_is_corrected_too(tmp_path: Path) -> None:
         run, config = planned(tmp_path, sim, 15, keys(1), teacher="openai", base_url=sim.url)
         part = generate_shard(run, 1, KEY, config, judge=JUDGE)
         assert part["repair_calls"] == sim.stats()["corrections"] > 3
-    assert part["mended"] > 3
+    assert part["repaired"] > 3
 
 
 def test_the_command_mends_and_can_be_told_not_to(

@@ -132,8 +132,8 @@ def test_a_mended_key_goes_on_where_it_stopped(tmp_path: Path) -> None:
         run, config = planned(tmp_path, sim, 6, keys(1))
         with pytest.raises(IncompleteError):
             generate_run(run, keys(1), config)
-        mended = [ApiKey.model_validate({"id": "k1", "key": "fresh"})]
-        assert generate_run(run, mended, config)["chunks"] == 6
+        repaired = [ApiKey.model_validate({"id": "k1", "key": "fresh"})]
+        assert generate_run(run, repaired, config)["chunks"] == 6
     assert json.loads(run.usage.read_text())["total"]["answers"] == 6
 
 

@@ -92,7 +92,7 @@ def test_a_full_disk_is_named_and_leaves_nothing_torn(tmp_path: Path) -> None:
 def test_killed_at_any_moment_nothing_that_was_reported_is_lost(tmp_path: Path) -> None:
     code = f"""
 from pathlib import Path
-from insurance_rag.shards.ledger import GenerationJournal
+from insurance_rag.planning.generation_journal import GenerationJournal
 with GenerationJournal(Path({str(tmp_path)!r}), 1) as ledger:
     for n in range(100000):
         ledger.append(f"{{n:064x}}", "answered", chunk_id=str(n), pairs=["약관" * 200])

@@ -10,7 +10,7 @@ import pytest
 
 from demo.config import PretrainConfig
 from insurance_rag.chunks import read_chunks
-from insurance_rag.core.prompt_templates import RAG_FILE_EOS, merged_prompt, plain_prompt, rag_prompt
+from insurance_rag.core.prompt_templates import RAG, merged_prompt, plain_prompt, rag_prompt
 from insurance_rag.core.records import REFUSAL, Chunk
 
 #: Settings over the smoke recipe that make a training take about two seconds.
@@ -36,7 +36,7 @@ def base_model(chunks: list[Chunk], tmp_path_factory: pytest.TempPathFactory) ->
     from demo.pretrain import pretrain_base
 
     out = tmp_path_factory.mktemp("base")
-    config = PretrainConfig(vocab_size=600, context=512, steps=8, tokens_per_step=512, max_seconds=20)
+    config = PretrainConfig(vocab_size=600, context=512, steps=8, tokens_per_step=512)
     pretrain_base(chunks, out, config)
     return out
 
@@ -56,7 +56,7 @@ def dataset(chunks: list[Chunk], tmp_path_factory: pytest.TempPathFactory) -> Pa
         for i, chunk in enumerate(short)
     ]
     write(out / "train_dataset.json", fields, lambda r: (plain_prompt(r["instruction"], r["input"]), r["output"]))
-    rag = lambda r: (rag_prompt(r["input"], r["instruction"]), r["output"] + RAG_FILE_EOS)  # noqa: E731
+    rag = lambda r: (rag_prompt(r["instruction"], r["input"]), r["output"] + RAG.end_of_text)  # noqa: E731
     write(out / "train_dataset_rag.json", fields, rag)
     write(out / "heldout.json", fields[:6], rag)
     merged = lambda r: (merged_prompt(r["instruction"], r["input"]), r["output"])  # noqa: E731

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from demo.config import PretrainConfig
+from demo.pretrain import pretrain_base
 from insurance_rag.cli import main as cli
 from insurance_rag.cli.train import progress_folder
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.records import Chunk
-from demo.pretrain import pretrain_base
 
 
 @pytest.mark.parametrize("command", ["pretrain", "train", "export"])

@@ -12,7 +12,7 @@ import pytest
 from tests.training.conftest import QUICK
 
 from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.core.prompt_templates import RAG_FILE_EOS, rag_prompt
+from insurance_rag.core.prompt_templates import RAG, rag_prompt
 from insurance_rag.training import load_recipe
 from insurance_rag.training.data import IGNORED, as_version, dataset_file, encode_rows, heldout_file, read_rows
 from insurance_rag.training.model import load_tokenizer
@@ -28,12 +28,12 @@ def tokenizer(base_model: Path) -> Any:
 
 
 def row(clause: str = "제3조(기간)\n기간은 90일입니다.", answer: str = ANSWER, **more: Any) -> dict[str, Any]:
-    return {"prompt": rag_prompt(clause, "며칠인가요?"), "completion": answer, "input": clause, **more}
+    return {"prompt": rag_prompt("며칠인가요?", clause), "completion": answer, "input": clause, **more}
 
 
 def test_the_loss_is_on_the_answer_and_its_end_alone(tokenizer: Any) -> None:
     config = load_recipe("smoke")
-    for answer in (ANSWER, ANSWER + RAG_FILE_EOS, ANSWER + tokenizer.eos_token):
+    for answer in (ANSWER, ANSWER + RAG.end_of_text, ANSWER + tokenizer.eos_token):
         (encoded,) = encode_rows([row(answer=answer)], tokenizer, config).encoded
         learned = [label for label in encoded["labels"] if label != IGNORED]
         assert tokenizer.decode(learned) == ANSWER + tokenizer.eos_token
@@ -86,7 +86,7 @@ def test_the_file_belongs_to_the_version(dataset: Path) -> None:
 
 def test_heldout_rows_take_the_versions_format() -> None:
     fields = {"instruction": "질문?", "input": "조항", "output": "답입니다.", "prompt": "x", "completion": "y"}
-    assert as_version(fields, "v2")["prompt"] == rag_prompt("조항", "질문?")
+    assert as_version(fields, "v2")["prompt"] == rag_prompt("질문?", "조항")
     assert as_version(fields, "v1")["prompt"].startswith("### 지시\n질문?\n### 입력")
     assert as_version(fields, "v3")["prompt"].startswith("### 지시\n질문?\n\n### 입력")
     assert as_version(fields, "v1")["completion"] == "답입니다."

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from tests.training.conftest import QUICK
 
-from insurance_rag.core.prompt_templates import RAG_FILE_EOS
+from insurance_rag.core.prompt_templates import RAG
 from insurance_rag.training import load_recipe, train_adapter
 
 STEPS, RATE = 10, 2e-3
@@ -29,7 +29,7 @@ def plain_trl(base_model: Path, dataset: Path, out: Path, fast: bool) -> list[fl
 
     dtype = torch.bfloat16 if fast else torch.float32
     rows = json.loads((dataset / "train_dataset_rag.json").read_text())
-    rows = [{"prompt": row["prompt"], "completion": row["completion"].removesuffix(RAG_FILE_EOS)} for row in rows]
+    rows = [{"prompt": row["prompt"], "completion": row["completion"].removesuffix(RAG.end_of_text)} for row in rows]
     quantization = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
     base = AutoModelForCausalLM.from_pretrained(
         base_model, dtype=dtype, quantization_config=quantization, device_map={"": 0 if fast else "cpu"}

@@ -19,7 +19,7 @@ from insurance_rag.validation.pair_check import row_judge
 
 
 def test_second_answers_are_counted_by_the_fault_of_the_first(tmp_path: Path) -> None:
-    again = {"mended": True, "mended_reason": "cut_off"}
+    again = {"repaired": True, "repair_reason": "cut_off"}
     rows = [
         row(1, output="제7조에 따르면 암 진단비로 3,000만원을", meta={"fault": "cut_off"}),
         row(2, meta=again),

@@ -14,7 +14,7 @@ EXAMPLE = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_shared_arguments(parser)
-    parser.add_argument("--source-faithful", action="store_true", help="load, merge into 4 bit, one answer at a time")
+    parser.add_argument("--reference", action="store_true", help="load, merge into 4 bit, one answer at a time")
     parser.add_argument("--labels", type=Path, help="labelling.csv, filled in by a person")
     parser.add_argument("--decoding", choices=("before", "after", "default"), default="default")
 

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.budget is not None:
         config = config.model_copy(update={"budget_usd": args.budget})
     if args.no_repair:
-        config = config.model_copy(update={"mend": False})
+        config = config.model_copy(update={"repair": False})
     plan = adopt(plan, config, folder)
     remembered = Path(plan.keys_file) if plan.keys_file and Path(plan.keys_file).exists() else None
     keys = load_keys(args.keys or remembered, config.teacher)

@@ -1,31 +1,44 @@
 """Errors, named after what the operator must do.
 
-Each class carries the exit code of the command line, so that a task, a pod and a person see the same verdict:
-1 anything else, 2 wrong input, 3 incomplete but resumable, 4 refused by a gate. Messages never hold a secret.
+Each class carries the exit code of the command line, so that a task, a pod and a person reach the same conclusion:
+2 invalid input, 3 incomplete but resumable, 4 rejected by a gate, 1 anything else. Messages never contain a secret.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 
 class PipelineError(Exception):
-    """Base of everything this package raises on purpose."""
+    """Base of every error that this package raises on purpose."""
 
     exit_code = 1
 
 
-# ---- mend the input, then run again
+# ---- fix the input, then run again
+
+
+@dataclass(frozen=True)
+class LineProblem:
+    """One problem of one line of a file."""
+
+    path: Path | str
+    line: int
+    message: str
+    """What is wrong and what to do; the same text for the same problem, so that repeated ones can be grouped."""
 
 
 class InvalidInputError(PipelineError):
-    """The input is wrong; every problem found is listed, each naming its file, line and way out."""
+    """The input is invalid. Lists every problem found: what is wrong, where, and what to do."""
 
     exit_code = 2
 
-    def __init__(self, problems: str | Iterable[str]) -> None:
-        self.problems = [problems] if isinstance(problems, str) else list(problems)
+    def __init__(self, problems: str | Iterable[str | LineProblem]) -> None:
+        listed = [problems] if isinstance(problems, str) else list(problems)
+        self.problems = group_problems(listed)
         head = "" if len(self.problems) == 1 else f"{len(self.problems)} problems:\n  - "
         super().__init__(head + "\n  - ".join(self.problems))
 
@@ -33,7 +46,32 @@ class InvalidInputError(PipelineError):
         return type(self), (self.problems,)
 
 
-# ---- run the same command again: what is done is kept
+def group_problems(problems: Sequence[str | LineProblem]) -> list[str]:
+    """Return one message per problem; a problem that several lines of a file share is told once, with their number.
+
+    >>> group_problems([LineProblem("a.jsonl", 3, "unknown field 'x'"), LineProblem("a.jsonl", 5, "unknown field 'x'")])
+    ["a.jsonl: 2 lines: unknown field 'x', first at line 3"]
+    """
+    lines: dict[tuple[str, str], list[int]] = {}
+    order: list[str | tuple[str, str]] = []
+    for problem in problems:
+        if isinstance(problem, str):
+            order.append(problem)
+            continue
+        key = (str(problem.path), problem.message)
+        if key not in lines:
+            order.append(key)
+        lines.setdefault(key, []).append(problem.line)
+    return [entry if isinstance(entry, str) else _grouped(*entry, lines[entry]) for entry in order]
+
+
+def _grouped(path: str, message: str, lines: list[int]) -> str:
+    if len(lines) == 1:
+        return f"{path}:{lines[0]}: {message}"
+    return f"{path}: {len(lines)} lines: {message}, first at line {lines[0]}"
+
+
+# ---- run the same command again: finished work is kept
 
 
 class IncompleteError(PipelineError):
@@ -43,7 +81,7 @@ class IncompleteError(PipelineError):
 
 
 class QuotaExhaustedError(IncompleteError):
-    """The day's quota of a project is used up; resume after `resets_at`."""
+    """The daily quota of a project is used up; resume after `resets_at`."""
 
     def __init__(self, message: str, resets_at: datetime | None = None) -> None:
         super().__init__(message)
@@ -55,21 +93,21 @@ class InterruptedRunError(IncompleteError):
 
 
 class BudgetExceededError(IncompleteError):
-    """The run's budget is used up; raise it and run again."""
+    """The budget of the run is used up; raise it and run again."""
 
 
 # ---- replace the key, then run again
 
 
 class KeyRejectedError(IncompleteError):
-    """The API refuses this key for good (invalid, leaked, suspended, or `limit: 0`)."""
+    """The API rejects this key permanently (invalid, leaked, suspended, or `limit: 0`)."""
 
 
 # ---- nothing to do: the client or the pipeline handles these
 
 
 class RateLimitError(PipelineError):
-    """429 of a minute's quota: wait `retry_after_s`, then ask again."""
+    """A 429 of a per-minute quota: wait `retry_after_s` seconds, then send the request again."""
 
     def __init__(self, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(message)
@@ -77,29 +115,31 @@ class RateLimitError(PipelineError):
 
 
 class ServerUnavailableError(PipelineError):
-    """A passing fault of the server or the network: ask again with backoff."""
+    """A temporary failure of the server or the network: send the request again with backoff."""
 
 
 class InvalidAnswerError(PipelineError):
-    """The answer cannot be read (cut, empty, not JSON): ask again, then quarantine the chunk."""
+    """The answer cannot be read (truncated, empty, not JSON): send the request again, then quarantine the chunk."""
 
-    tokens = (0, 0)  # in and out, which are paid nevertheless
+    tokens = (0, 0)
+    """Input and output tokens, which are paid for all the same."""
 
 
 class BlockedAnswerError(PipelineError):
-    """The API refuses this clause for good: quarantine the chunk and go on."""
+    """The API refuses to answer for this chunk permanently: quarantine the chunk and continue."""
 
-    tokens = (0, 0)  # in and out, which are paid nevertheless
+    tokens = (0, 0)
+    """Input and output tokens, which are paid for all the same."""
 
 
-# ---- a gate said no
+# ---- a gate rejected the result
 
 
 class GateRejectedError(PipelineError):
-    """A gate refuses the result; the message says by which rule."""
+    """A gate rejects the result; the message names the rule."""
 
     exit_code = 4
 
 
 class GpuMemoryError(PipelineError):
-    """The GPU is too small for these settings even at micro-batch 1; the message names what to change."""
+    """The GPU is too small for these settings even with a micro-batch of 1; the message names what to change."""

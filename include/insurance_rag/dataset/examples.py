@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from insurance_rag.core.prompt_templates import (
-    PLAIN_CLAUSE_CHARACTERS,
-    RAG_FILE_EOS,
+    PLAIN,
+    RAG,
     RAG_INSTRUCTION,
     merged_prompt,
     plain_prompt,
@@ -24,7 +24,7 @@ Example = dict[str, Any]
 
 def plain_example(row: dict[str, Any]) -> Example:
     """v1: question, clause cut to 500 characters, answer."""
-    clause = cut_at_sentence(row["input"], PLAIN_CLAUSE_CHARACTERS)
+    clause = cut_at_sentence(row["input"], PLAIN.max_context_characters or 0)
     return _example(row, plain_prompt(row["instruction"], clause), input=clause)
 
 
@@ -32,7 +32,7 @@ def rag_example(row: dict[str, Any], clauses: list[Any] | None = None) -> Exampl
     """v2: the RAG instruction, the clause (or `clauses`, chunks that stand in its place), question, answer."""
     context = "\n\n".join(chunk.text for chunk in clauses) if clauses else row["input"]
     shown = [chunk.chunk_id for chunk in clauses] if clauses else [row["chunk_id"]]
-    example = _example(row, rag_prompt(context, row["instruction"]), eos=RAG_FILE_EOS, input=context)
+    example = _example(row, rag_prompt(row["instruction"], context), eos=RAG.end_of_text, input=context)
     return {**example, "context_chunk_ids": shown}
 
 

@@ -65,9 +65,9 @@ def answer_key(prompt: str, question_id: str, identity: str, decoding: DecodingC
 def fit_clauses(clauses: Sequence[str], question: str, room: int, count_tokens: Callable[[str], int]) -> list[str]:
     """As many clauses, best first, as a prompt of `room` tokens holds; the best is cut if even it alone is too long."""
     kept = list(clauses)
-    while len(kept) > 1 and count_tokens(rag_prompt(JOINT.join(kept), question)) > room:
+    while len(kept) > 1 and count_tokens(rag_prompt(question, JOINT.join(kept))) > room:
         kept.pop()
-    while kept and kept[0] and (tokens := count_tokens(rag_prompt(JOINT.join(kept), question))) > room:
+    while kept and kept[0] and (tokens := count_tokens(rag_prompt(question, JOINT.join(kept)))) > room:
         # A character is at least a third of a byte-level token: a few rounds reach the limit without overshooting far.
         kept[0] = kept[0][: max(0, len(kept[0]) - max(1, (tokens - room) // 3))]
     return kept

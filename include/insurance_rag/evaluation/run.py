@@ -221,7 +221,7 @@ def answer_samples(
     """GenerationRequest what the journal does not hold yet, then score everything."""
     keyed: list[tuple[EvalSample, GenerationRequest]] = []
     for case in cases:
-        prompt = rag_prompt(JOINT.join(text for _, text in case.shown), case.question.question)
+        prompt = rag_prompt(case.question.question, JOINT.join(text for _, text in case.shown))
         for model in models:
             key = answer_key(prompt, case.question.question_id, answerer.identities[model], decoding)
             keyed.append((case, GenerationRequest(key, model, case.question.question_id, prompt)))

@@ -41,7 +41,7 @@ def record_repair(ledger: GenerationJournal, job: WorkItem, outcome: Reply | Pip
     reply = outcome if isinstance(outcome, Reply) else Reply([])
     failed = {} if isinstance(outcome, Reply) else {"failed": str(outcome)}
     lineage = {"correction_version": correction_version(), **_lineage(key_id)}
-    ledger.append(job.key, "answered", **first, mend={**_told(reply), **failed, "meta": lineage})
+    ledger.append(job.key, "answered", **first, repair={**_told(reply), **failed, "meta": lineage})
 
 
 def _told(reply: Reply) -> dict[str, Any]:

@@ -19,13 +19,13 @@ from insurance_rag.planning.work_items import WorkItem, read_chunk, work_items_b
 
 
 def write_part(run: RunFolder, shard: Shard, jobs: list[WorkItem], ledger: GenerationJournal) -> Counter[str]:
-    """Write a JSON array, one row a line, of the answered jobs; counts rows, and those `mended` among them.
+    """Write a JSON array, one row a line, of the answered jobs; counts rows, and those `repaired` among them.
 
     Any manifest goes first.
     """
     manifest_path(run.part(shard.shard)).unlink(missing_ok=True)
     answered = [job for job in jobs if job.key in ledger and not ledger.is_quarantined(job.key)]
-    counts = Counter(rows=0, mended=0)
+    counts = Counter(rows=0, repaired=0)
     with atomic_write(run.part(shard.shard)) as f:
         f.write("[")
         for job, record in zip(answered, ledger.records([job.key for job in answered]), strict=True):
@@ -34,7 +34,7 @@ def write_part(run: RunFolder, shard: Shard, jobs: list[WorkItem], ledger: Gener
                 f.write(",\n" if counts["rows"] else "\n")
                 whole = {"content_key": job.key, "shard": shard.shard, **meta}
                 f.write(_row(job.chunk_id, text, pair, whole).model_dump_json())
-                counts.update(rows=1, mended=meta.get("mended", False))
+                counts.update(rows=1, repaired=meta.get("repaired", False))
         f.write("\n]\n")
     return counts
 
@@ -54,9 +54,9 @@ def _pairs(record: dict[str, Any]) -> Iterator[tuple[dict[str, str], dict[str, A
     faults = {fault["pair"]: fault["reason"] for fault in record.get("faults", [])}
     for n, pair in enumerate(record["pairs"]):
         yield pair, record["meta"] | ({"fault": faults[n]} if n in faults else {})
-    if mend := record.get("mend"):
+    if repair := record.get("repair"):
         for pair, reason in replacements(record):
-            yield pair, {**record["meta"], **mend["meta"], "mended": True, "mended_reason": reason}
+            yield pair, {**record["meta"], **repair["meta"], "repaired": True, "repair_reason": reason}
 
 
 def _row(chunk_id: str, text: str, pair: dict[str, str], meta: dict[str, Any]) -> QAPair:

@@ -77,7 +77,7 @@ def replacements(record: dict[str, Any]) -> list[tuple[dict[str, str], str]]:
     """(new pair, reason of the one it stands for): of each type as many as had a fault."""
     waiting = [Fault(**fault) for fault in record["faults"]]
     found = []
-    for pair in record["mend"]["pairs"]:
+    for pair in record["repair"]["pairs"]:
         if fault := next((fault for fault in waiting if fault.type == pair["type"]), None):
             waiting.remove(fault)
             found.append((pair, fault.reason))

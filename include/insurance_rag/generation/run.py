@@ -63,7 +63,7 @@ def generate_run(
         "uri": str(run.parts.resolve()),
         "rows": sum(part["rows"] for part in parts),
         "chunks": plan.chunks,
-        **{name: sum(part[name] for part in parts) for name in ("mended", "pending_repairs", "quarantined")},
+        **{name: sum(part[name] for part in parts) for name in ("repaired", "pending_repairs", "quarantined")},
         **total,
         "parts": [
             {name: part[name] for name in ("uri", "sha256", "rows", "shard", "label", "chunks")} for part in parts

@@ -38,7 +38,7 @@ def summarize_usage(counts: Counter[str], config: GenerationConfig) -> dict[str,
         "blocked": counts["BlockedAnswerError"] + counts["InvalidRequestError"],
         "cost_usd": round(cost_usd(counts, config), 6),
         "repair_calls": counts["repair_calls"],
-        "repair_cost_usd": round(_price(counts, price, "mend_"), 6) if price else 0.0,
+        "repair_cost_usd": round(_price(counts, price, "repair_"), 6) if price else 0.0,
     }
 
 

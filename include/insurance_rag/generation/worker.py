@@ -153,7 +153,7 @@ class Worker:
         await self._set_doubted_aside()
         if self._judge:  # now that no clause waits for its first answer
             self._queue.extend(job for job in self._once if self._ledger.is_repairable(job.key))
-            await self._work_down(self._mend)
+            await self._work_down(self._repair)
         self._progress.note(**self._figures())
         if self._unsaved:
             await self._save_part()
@@ -208,7 +208,7 @@ class Worker:
             record_answer(self._ledger, job, reply, self._content, self._shard.key_id, faults)
         await self._settled()
 
-    async def _mend(self, job: WorkItem) -> None:
+    async def _repair(self, job: WorkItem) -> None:
         """Ask once more for the faulty pairs of an answer; both answers stay."""
         began = time.monotonic()
         correction = correction_of(self._ledger.record(job.key), self._content)
@@ -301,7 +301,7 @@ class Worker:
     async def _paced(self, chunk: Chunk, correction: Correction | None, again: bool) -> Reply:
         size = self._teacher.size(chunk, correction)
         while True:
-            call = await self._limiter.slot(size, again, mend=correction is not None)
+            call = await self._limiter.slot(size, again, repair=correction is not None)
             again = True
             try:
                 reply = await self._teacher.ask(chunk, correction)

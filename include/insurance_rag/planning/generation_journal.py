@@ -26,7 +26,7 @@ _HEAD = b'{"key": "'
 _STATE = b'", "state": "'
 _KEY = slice(len(_HEAD), len(_HEAD) + 64)
 _STATE_AT = slice(_KEY.stop, _KEY.stop + len(_STATE))
-_ANSWERED, _MENDABLE, _QUARANTINED = b"a", b"m", b"q"  # the first letter of the state decides
+_ANSWERED, _MENDABLE, _QUARANTINED = b"a", b"r", b"q"  # the first letter of the state decides
 _RANK = {_MENDABLE: 1, _QUARANTINED: 0}
 
 

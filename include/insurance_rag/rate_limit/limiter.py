@@ -78,15 +78,15 @@ class Limiter:
         with self._log.locked() as pace:
             return pace
 
-    async def slot(self, chars: int, again: bool = False, mend: bool = False) -> str:
+    async def slot(self, chars: int, again: bool = False, repair: bool = False) -> str:
         """Wait until a call of `chars` characters may go out; returns the call's id. Raises what stops the shard.
 
-        The books count a call that is made `again`, and one that is to `mend`.
+        The books count a call that is made `again`, and one that is to `repair`.
         """
         async with self._turn:  # one at a time, first come first served
             while True:
                 self._changed.clear()
-                call, wait = self._take(chars, again=again, mend=mend)
+                call, wait = self._take(chars, again=again, repair=repair)
                 if call:
                     return call
                 await self._pause(wait)

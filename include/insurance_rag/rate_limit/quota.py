@@ -23,7 +23,7 @@ class Call:
     key: str
     pool: str
     ordinal: int  # position among the window's calls when it was sent
-    mend: bool = False  # asks again for faulty pairs; for the books
+    repair: bool = False  # asks again for faulty pairs; for the books
 
 
 @dataclass

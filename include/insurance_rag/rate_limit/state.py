@@ -4,7 +4,7 @@ Every process of a run folds the same events (see `pace_log`), so keys of one pr
 learns about the quota is every key's prior, and a restarted worker knows what it sent.
 
     {"e": "open",    "t", "shard", "key", "pool", "own", "share", "rpm", "tpm", "rpd"}   a shard starts (again)
-    {"e": "sent",    "t", "id", "shard", "chars", "again", "mend"}
+    {"e": "sent",    "t", "id", "shard", "chars", "again", "repair"}
     {"e": "ok",      "t", "id", "in", "out"}              answered; tokens
     {"e": "refused", "t", "id", "metric", "limit", "wait"}  429 of a minute's quota; limit None where it was not said
     {"e": "day",     "t", "id", "until"}                  429 of a day's quota
@@ -93,15 +93,15 @@ class RateLimitState:
         pool = self.pool(pool_name)
         pool.forget(t - (1 + LARGEST_MARGIN) * self.window)
         ordinal = sum(c.at > t - self.window for c in pool.calls) + 1
-        tokens, mend = e["chars"] * self.tokens_per_char, e.get("mend", False)
-        call = Call(t, e["chars"], tokens, e["shard"], key_name, pool_name, ordinal, mend)
+        tokens, repair = e["chars"] * self.tokens_per_char, e.get("repair", False)
+        call = Call(t, e["chars"], tokens, e["shard"], key_name, pool_name, ordinal, repair)
         self.open[e["id"]] = call
         pool.calls.append(call)
         pool.last_sent = self.keys[key_name].last_sent = t
         if (prior := self.by_prior(pool)) and ordinal > prior:
             self.probed_at = t
         pool.count_day(t)
-        self.books[e["shard"]].update(calls=1, retries=int(e["again"]), repair_calls=int(mend))
+        self.books[e["shard"]].update(calls=1, retries=int(e["again"]), repair_calls=int(repair))
 
     def _ok(self, call: Call, e: Event) -> None:
         pool = self.pool(call.pool)
@@ -138,8 +138,8 @@ class RateLimitState:
 
     def _pay(self, call: Call, e: Event) -> None:
         self.books[call.shard].update(tokens_in=e["in"], tokens_out=e["out"])
-        if call.mend:
-            self.books[call.shard].update(mend_tokens_in=e["in"], mend_tokens_out=e["out"])
+        if call.repair:
+            self.books[call.shard].update(repair_tokens_in=e["in"], repair_tokens_out=e["out"])
 
     def _batch(self, e: Event) -> None:
         self.books[e["shard"]].update(answers=1, batch_tokens_in=e["in"], batch_tokens_out=e["out"])

@@ -14,8 +14,8 @@ from insurance_rag.core.files import read_json
 from insurance_rag.core.hashing import model_identity, sha256_file, sha256_text
 from insurance_rag.core.prompt_templates import (
     ANSWER_HEADING,
-    PLAIN_CLAUSE_CHARACTERS,
-    RAG_FILE_EOS,
+    PLAIN,
+    RAG,
     merged_prompt,
     plain_prompt,
     rag_prompt,
@@ -104,8 +104,8 @@ def as_version(row: dict[str, Any], version: str) -> dict[str, Any]:
         return row
     question, clause = row["instruction"], row["input"]
     prompt = {
-        "v1": lambda: plain_prompt(question, clause[:PLAIN_CLAUSE_CHARACTERS]),
-        "v2": lambda: rag_prompt(clause, question),
+        "v1": lambda: plain_prompt(question, clause[: PLAIN.max_context_characters]),
+        "v2": lambda: rag_prompt(question, clause),
         "v3": lambda: merged_prompt(question, clause),
     }[version]()
     return {**row, "prompt": prompt, "completion": row["output"]}
@@ -134,7 +134,7 @@ def encode_rows(rows: Sequence[dict[str, Any]], tokenizer: Any, config: Training
 def _answer_ids(completion: str, tokenizer: Any, append_eos: bool) -> list[int]:
     """The answer as the model has to produce it after the prompt; a literal end-of-text becomes the real one."""
     text = completion
-    for literal in (RAG_FILE_EOS, tokenizer.eos_token):
+    for literal in (RAG.end_of_text, tokenizer.eos_token):
         text = text.removesuffix(literal)
     ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     return [*ids, tokenizer.eos_token_id] if append_eos else ids
@@ -147,7 +147,7 @@ def _cut_context(row: dict[str, Any], tokenizer: Any, over: int) -> list[int] | 
     """
     clause, evidence = row.get("input") or "", row.get("evidence") or ""
     prompt: str = row["prompt"]
-    clause = clause if clause in prompt else clause[:PLAIN_CLAUSE_CHARACTERS]
+    clause = clause if clause in prompt else clause[: PLAIN.max_context_characters]
     if not clause or clause not in prompt:
         return None
     full = len(tokenizer(prompt)["input_ids"])

@@ -124,8 +124,8 @@ def check_block(block: Block, context: Context) -> Checked:
 
 
 def _append(checked: Checked, row: Row, drop: int, context: Context) -> None:
-    if row.meta and row.meta.get("mended") is True:
-        checked.asked_again[len(checked.keys)] = str(row.meta.get("mended_reason"))
+    if row.meta and row.meta.get("repaired") is True:
+        checked.asked_again[len(checked.keys)] = str(row.meta.get("repair_reason"))
     fields_of_row = row.fields
     if drop == KEPT and context.clauses is not None and row.chunk_id in context.clauses:
         fields_of_row["input"] = ""  # the clause itself, which is put back when the row is read

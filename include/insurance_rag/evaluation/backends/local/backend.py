@@ -31,7 +31,7 @@ class LocalBackend:
     """The base with all adapters attached. Use as a context manager: its memory is freed at the end."""
 
     def __init__(self, base_model: str, adapters: Mapping[str, Path], config: EvaluationConfig) -> None:
-        hint = "only plain LoRA adapters can be mixed in one batch; try --source-faithful"
+        hint = "only plain LoRA adapters can be mixed in one batch; try --reference"
         odd = [f"{d}: {hint}" for d in adapters.values() if not is_plain(read_adapter_config(d))]
         if odd:
             raise InvalidInputError(odd)

@@ -30,7 +30,7 @@ def test_a_killed_holder_frees_the_lock(tmp_path: Path) -> None:
     code = f"""
 import time
 from pathlib import Path
-from insurance_rag.lock import held
+from insurance_rag.core.locks import held
 with held(Path({str(path)!r}), "x"):
     print("held", flush=True)
     time.sleep(60)

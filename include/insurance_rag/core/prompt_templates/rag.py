@@ -1,0 +1,26 @@
+"""Retrieval style (adapter v2): an instruction to answer from the context, to cite it, and to refuse what it lacks."""
+
+from __future__ import annotations
+
+from insurance_rag.core.prompt_templates.registry import ANSWER_HEADING, PromptFormat, prompt_format
+
+RAG_INSTRUCTION = (
+    "아래 제공된 [보험약관]을 참고하여 사용자의 질문에 답변하세요. 약관에 명시된 내용에 근거하여 답변해야 하며, "
+    "약관에 없는 내용은 추측하지 말고 '약관에 해당 내용이 없습니다'라고 답변하세요."
+)
+
+
+def rag_prompt(question: str, context: str) -> str:
+    return f"### 지시\n{RAG_INSTRUCTION}\n### 입력\n[보험약관]\n{context}\n\n질문: {question}\n{ANSWER_HEADING}"
+
+
+RAG = prompt_format(
+    PromptFormat(
+        name="rag",
+        title="Retrieval style: answers from the context, cites it, refuses what it lacks (v2)",
+        file="train_dataset_rag.json",
+        prompt=rag_prompt,
+        retrieved_contexts=True,
+        end_of_text="<|end_of_text|>",  # Llama 3's; the file keeps it, nothing else may name one
+    )
+)

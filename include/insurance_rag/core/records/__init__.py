@@ -1,0 +1,37 @@
+"""Typed records that cross a file or a stage. Field names and type names are those of the files on disk."""
+
+from __future__ import annotations
+
+from insurance_rag.core.records.artifacts import Artifact
+from insurance_rag.core.records.data import (
+    GENERATED_TYPES,
+    REFUSAL,
+    Answer,
+    ApiKey,
+    Chunk,
+    ChunkMetadata,
+    Finding,
+    QAPair,
+    Question,
+    QuestionType,
+    Record,
+    Shard,
+    Verdict,
+)
+
+__all__ = [
+    "GENERATED_TYPES",
+    "REFUSAL",
+    "Answer",
+    "ApiKey",
+    "Artifact",
+    "Chunk",
+    "ChunkMetadata",
+    "Finding",
+    "QAPair",
+    "Question",
+    "QuestionType",
+    "Record",
+    "Shard",
+    "Verdict",
+]

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import logging
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from insurance_rag.core import journal as journal_module
+from insurance_rag.core.errors import IncompleteError
+from insurance_rag.core.journal import Journal, decode_record
+
+
+def write(path: Path, n: int) -> list[dict[str, Any]]:
+    records = [{"key": f"{i:04}", "text": f"제{i}조(보험금) " * (i % 5 + 1)} for i in range(n)]
+    with Journal(path, append=True) as journal:
+        for record in records:
+            journal.append(record)
+        journal.sync()
+    return records
+
+
+def test_records_come_back_in_order_and_only_once(tmp_path: Path) -> None:
+    path = tmp_path / "deep/j.jsonl"
+    records = write(path, 20)
+    reader = Journal(path)
+    assert list(reader.read_new()) == records
+    assert list(reader.read_new()) == []
+    with Journal(path, append=True) as writer:
+        writer.append({"key": "new"})
+    assert list(reader.read_new()) == [{"key": "new"}]
+
+
+def test_offsets_lead_to_lines(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    with Journal(path, append=True) as writer:
+        offsets = [writer.append({"i": i}) for i in range(3)]
+    found = list(Journal(path).read_new_lines())
+    assert [offset for offset, _ in found] == offsets
+    assert [decode_record(line) for _, line in found] == [{"i": 0}, {"i": 1}, {"i": 2}]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_one_flipped_bit_costs_at_most_the_lines_it_touches(
+    tmp_path: Path, seed: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "j.jsonl"
+    records = write(path, 30)
+    data = bytearray(path.read_bytes())
+    position = random.Random(seed).randrange(len(data) - 1)  # the last newline is the torn tail's test
+    data[position] ^= 1 << random.Random(seed + 1000).randrange(8)
+    path.write_bytes(data)
+    with caplog.at_level(logging.WARNING):
+        found = list(Journal(path).read_new())
+    lost = [record for record in records if record not in found]
+    assert len(lost) <= 2 and all(record in records for record in found)
+    assert len(found) + len(lost) == 30
+    assert lost == [] or "is damaged and was skipped" in caplog.text
+
+
+@pytest.mark.parametrize("cut", [1, 5, 40])
+def test_a_torn_tail_is_dropped_by_the_writer_and_left_alone_by_a_reader(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "j.jsonl"
+    records = write(path, 5)
+    path.write_bytes(path.read_bytes()[:-cut])
+    size = path.stat().st_size
+    assert list(Journal(path).read_new()) == records[:4]
+    assert path.stat().st_size == size
+    with Journal(path, append=True) as journal:
+        journal.append({"key": "next"})
+    assert list(Journal(path).read_new()) == [*records[:4], {"key": "next"}]
+
+
+@pytest.mark.parametrize("rubbish", [b"\0" * 5000 + b"\n", b"not json\n", b"\xff\xfe\n", b"{}\n", b"\n"])
+def test_rubbish_in_the_middle_is_skipped(tmp_path: Path, rubbish: bytes) -> None:
+    path = tmp_path / "j.jsonl"
+    records = write(path, 4)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], rubbish, *lines[2:]]))
+    assert list(Journal(path).read_new()) == records
+
+
+def test_an_endless_line_is_skipped_in_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "MAX_LINE_BYTES", 1000)
+    path = tmp_path / "j.jsonl"
+    records = write(path, 4)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:2], b"x" * 12_345 + b"\n", *lines[2:], b"y" * 5000]))
+    assert list(Journal(path).read_new()) == records
+
+
+def test_a_full_disk_is_a_clear_error_and_leaves_nothing_torn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "j.jsonl"
+    with Journal(path, append=True) as journal:
+        journal.append({"key": "kept"})
+        real = journal._file
+        assert real is not None
+
+        class Full:
+            def __getattr__(self, name: str) -> Any:
+                return getattr(real, name)
+
+            def write(self, line: bytes) -> int:
+                return real.write(line[:7])
+
+        monkeypatch.setattr(journal, "_file", Full())
+        with pytest.raises(IncompleteError, match=r"cannot be written \(No space left on device\); free space"):
+            journal.append({"key": "lost"})
+    assert list(Journal(path).read_new()) == [{"key": "kept"}]
+
+
+def test_no_file_is_an_empty_journal(tmp_path: Path) -> None:
+    assert list(Journal(tmp_path / "none.jsonl").read_new()) == []
