@@ -85,9 +85,8 @@ def _progress_table(stages: list[dict[str, Any]]) -> Table:
 
 
 def _figures(stage: dict[str, Any]) -> str:
-    known = {"stage", "label", "state", "done", "total", "unit", "rate_per_min", "eta_s", "updated"}
     eta = f"ETA {stage['eta_s']} s" if stage["state"] == "running" and stage["eta_s"] is not None else ""
-    return "  ".join([eta, *(f"{k} {v}" for k, v in stage.items() if k not in known)]).strip()
+    return "  ".join([eta, *(f"{k} {v}" for k, v in stage["figures"].items())]).strip()
 
 
 def _print_news(console: Console, tasks: list[dict[str, Any]], stages: list[dict[str, Any]], seen: set[str]) -> None:

@@ -34,8 +34,7 @@ def note_progress(site: Site, done: int) -> None:
         "rate_per_min": 57.0,
         "eta_s": 12,
         "updated": time.time(),
-        "requests_429": 2,
-        "cost_usd": 0.0123,
+        "figures": {"requests_429": 2, "cost_usd": 0.0123},
     }
     write_json(site.run.progress / "generate-8.json", {**job, **figures})
 

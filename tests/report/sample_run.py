@@ -78,10 +78,10 @@ def write_generation(run: RunFolder, failed: int | None = 5, running: int | None
             "rate_per_min": 57.3,
             "eta_s": 0,
             "updated": time.time(),
-            "requests_429": rng.randrange(4),
+            "figures": {"requests_429": rng.randrange(4)},
         }
         if number == failed:
-            job |= {"state": "failed", "done": 11, "why": "KeyRejectedError: API key not valid"}
+            job |= {"state": "failed", "done": 11, "figures": {"error": "KeyRejectedError: API key not valid"}}
         elif number == running:
             job |= {"state": "running", "done": 17, "eta_s": 14}
         else:

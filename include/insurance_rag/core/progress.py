@@ -1,10 +1,10 @@
-"""Progress of anything over five seconds: a bar in a terminal, log lines elsewhere, a small file for other processes.
+"""Progress of a stage: a bar in a terminal, log lines elsewhere, and a small file that other processes read.
 
     with Progress("generate", "shard 3/7 · gemini_k4", total=57, unit="chunks", folder=run.progress) as progress:
         progress.advance()
         progress.note(requests_429=2)
 
-The file `<folder>/<stage>-<label>.json` is what the demo, the report tab and a person with `cat` look at.
+The demo, the report page and a person with `cat` read the file `<folder>/<stage>-<label>.json` (`ProgressState`).
 """
 
 from __future__ import annotations
@@ -17,23 +17,28 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from insurance_rag.core.files import write_json
+from insurance_rag.core.records.progress import ProgressFigure, ProgressState
 
-log = logging.getLogger("insurance_rag.core.progress")
+if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
 
-FILE_EVERY_S = 0.5
-LOG_EVERY_S = 10.0
+log = logging.getLogger(__name__)
+
+FILE_INTERVAL_S = 0.5
+LOG_INTERVAL_S = 10.0
+MAX_ERROR_CHARACTERS = 500
 
 
 def is_main_process() -> bool:
-    """Of the processes of one training, a GPU each, the first speaks and writes."""
+    """Return whether this process may print and write files: of one training on several GPUs only rank 0 may."""
     return os.environ.get("RANK", "0") == "0"
 
 
 class Progress:
-    """Counts `done` of `total`; `note` adds figures (loss, tokens/s, 429s). Safe to call often."""
+    """Counts finished units. `advance` and `note` may be called often: file and log are written at intervals."""
 
     def __init__(
         self,
@@ -44,16 +49,17 @@ class Progress:
         done: int = 0,
         unit: str = "",
         folder: Path | None = None,
-        on_update: Callable[[dict[str, Any]], None] | None = None,
+        on_update: Callable[[ProgressState], None] | None = None,
     ) -> None:
+        """`done` units were finished by earlier processes. `on_update` gets every state that is written to the file."""
         self.stage, self.label, self.total, self.done, self.unit = stage, label, total, done, unit
-        self.figures: dict[str, Any] = {}
-        self.state = "running"
+        self.figures: dict[str, ProgressFigure] = {}
+        self.state: Literal["running", "done", "failed"] = "running"
         self._path = folder / (re.sub(r"[^\w.-]+", "-", f"{stage}-{label}".strip("-")) + ".json") if folder else None
         self._on_update = on_update
-        self._started, self._resumed_at = time.monotonic(), done
+        self._started, self._done_at_start = time.monotonic(), done
         self._last_file = self._last_log = 0.0
-        self._bar: Any = None
+        self._bar: _Bar | None = None
 
     def __enter__(self) -> Progress:
         if sys.stderr.isatty() and is_main_process():
@@ -64,64 +70,65 @@ class Progress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.state = "done" if kind is None else "failed"
         if error is not None:
-            self.figures["why"] = f"{type(error).__name__}: {error}"[:500]
+            self.figures["error"] = f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARACTERS]
         self._publish(force=True)
         if self._bar:
             self._bar.stop()
 
     def advance(self, n: int = 1) -> None:
+        """Count `n` more units as done."""
         self.done += n
         self._publish()
 
-    def note(self, **figures: Any) -> None:
+    def note(self, **figures: ProgressFigure) -> None:
+        """Show further figures next to the count; the latest value of each name is kept."""
         self.figures.update(figures)
         self._publish()
 
     @property
-    def snapshot(self) -> dict[str, Any]:
-        """`rate` is per minute since this process started; `eta_s` is None while it is unknown."""
+    def snapshot(self) -> ProgressState:
         elapsed = time.monotonic() - self._started
-        fresh = self.done - self._resumed_at
-        rate = 60 * fresh / elapsed if elapsed > 0 and fresh else 0.0
-        eta = (self.total - self.done) * 60 / rate if rate else None
-        return {
-            "stage": self.stage,
-            "label": self.label,
-            "state": self.state,
-            "done": self.done,
-            "total": self.total,
-            "unit": self.unit,
-            "rate_per_min": round(rate, 1),
-            "eta_s": None if eta is None else round(eta),
-            "updated": time.time(),
-            **self.figures,
-        }
+        done_here = self.done - self._done_at_start
+        rate = 60 * done_here / elapsed if elapsed > 0 and done_here else 0.0
+        return ProgressState(
+            stage=self.stage,
+            label=self.label,
+            state=self.state,
+            done=self.done,
+            total=self.total,
+            unit=self.unit,
+            rate_per_min=round(rate, 1),
+            eta_s=round((self.total - self.done) * 60 / rate) if rate else None,
+            updated=time.time(),
+            figures=dict(self.figures),
+        )
 
     def _publish(self, force: bool = False) -> None:
         now = time.monotonic()
         if self._bar:
             self._bar.update(self.done, self.figures)
-        if self._path and (force or now - self._last_file >= FILE_EVERY_S):
+        if self._path and (force or now - self._last_file >= FILE_INTERVAL_S):
             self._last_file = now
-            write_json(self._path, self.snapshot, durable=False)
+            state = self.snapshot
+            write_json(self._path, state.model_dump(), durable=False)
             if self._on_update:
-                self._on_update(self.snapshot)
-        if not self._bar and (force or now - self._last_log >= LOG_EVERY_S):
+                self._on_update(state)
+        if not self._bar and (force or now - self._last_log >= LOG_INTERVAL_S):
             self._last_log = now
             log.info("%s", self)
 
     def __str__(self) -> str:
-        s = self.snapshot
-        figures = "".join(f", {k} {v}" for k, v in self.figures.items())
-        eta = "" if s["eta_s"] is None or self.state != "running" else f", ETA {s['eta_s']} s"
+        state = self.snapshot
+        figures = "".join(f", {name} {value}" for name, value in self.figures.items())
+        eta = "" if state.eta_s is None or self.state != "running" else f", ETA {state.eta_s} s"
         name = f"{self.stage} {self.label}".strip()
-        return f"{name}: {self.done}/{self.total} {self.unit}, {s['rate_per_min']} a minute{eta}{figures}"
+        return f"{name}: {self.done}/{self.total} {self.unit}, {state.rate_per_min} per minute{eta}{figures}"
 
 
 class _Bar:
-    """One line of the terminal's display, which all bars of the process share."""
+    """One line of the terminal display that all bars of this process share."""
 
-    _display: ClassVar[Any] = None
+    _display: ClassVar[RichProgress | None] = None
     _open: ClassVar[int] = 0
 
     def __init__(self, progress: Progress) -> None:
@@ -130,20 +137,21 @@ class _Bar:
             _Bar._display.start()
         _Bar._open += 1
         name = f"{progress.stage} {progress.label}".strip()
-        self._task = self._display.add_task(name, total=progress.total, completed=progress.done, figures="")
+        self._task = _Bar._display.add_task(name, total=progress.total, completed=progress.done, figures="")
 
-    def update(self, done: int, figures: dict[str, Any]) -> None:
+    def update(self, done: int, figures: dict[str, ProgressFigure]) -> None:
         text = "  ".join(f"{name} {value}" for name, value in figures.items() if value)
-        self._display.update(self._task, completed=done, figures=text)
+        if _Bar._display:
+            _Bar._display.update(self._task, completed=done, figures=text)
 
     def stop(self) -> None:
         _Bar._open -= 1
-        if not _Bar._open:
+        if not _Bar._open and _Bar._display:
             _Bar._display.stop()
             _Bar._display = None
 
 
-def _new_display() -> Any:
+def _new_display() -> RichProgress:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress

@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowRuntimeError
 
 from insurance_rag.config import GenerationConfig
 from insurance_rag.core.errors import IncompleteError
-from insurance_rag.core.records import ApiKey
+from insurance_rag.core.records import ApiKey, ProgressState
 from insurance_rag.orchestration.tasks import log_command, open_run
 
 if TYPE_CHECKING:
@@ -63,10 +63,10 @@ class GenerateOperator(BaseOperator):
         log_command("generate", "--run", str(folder.root), "--shard", number, *server)
         store = context.get("task_state_store")
 
-        def show(progress: dict[str, Any]) -> None:
+        def show(progress: ProgressState) -> None:
             if store is not None:
                 with contextlib.suppress(AirflowRuntimeError):  # it is shown, and no more than that
-                    store.set("progress", progress)
+                    store.set("progress", progress.model_dump())
 
         return generate_shard(folder, self.shard["shard"], key, config, on_update=show, judge=self._judge())
 

@@ -79,11 +79,11 @@ def read_jobs(reader: Reader, run: RunFolder) -> list[Job]:
 
 
 def _job(row: Mapping[str, Any]) -> Job:
-    figures = {name: value for name, value in row.items() if name not in Job.model_fields}
+    figures = dict(row["figures"])
     silent = time.time() - row["updated"]
     if row["state"] == "running" and silent > SILENT_S:
         figures["silent_s"] = round(silent)
-    return Job(**row, figures=figures)
+    return Job(**{**row, "figures": figures})
 
 
 def read_funnel(reader: Reader, run: RunFolder) -> Funnel | None:
@@ -150,7 +150,7 @@ def _unfinished(job: Job | None, heirs: Sequence[int], book: Mapping[str, Any]) 
         return Book(state="waiting", chunks_done=0, **book)
     arrow = f" → shard {', '.join(map(str, heirs))}" if heirs else ""
     figures = {"state": job.state, "chunks_done": min(job.done, book["chunks"]), "moved": bool(heirs)}
-    why = f"{job.figures.get('why', '')}{arrow}"
+    why = f"{job.figures.get('error', '')}{arrow}"
     return Book.model_validate({**book, **job.figures, **figures, "why": why})
 
 

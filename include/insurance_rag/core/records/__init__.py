@@ -18,6 +18,7 @@ from insurance_rag.core.records.data import (
     Shard,
     Verdict,
 )
+from insurance_rag.core.records.progress import ProgressState
 
 __all__ = [
     "GENERATED_TYPES",
@@ -28,6 +29,7 @@ __all__ = [
     "Chunk",
     "ChunkMetadata",
     "Finding",
+    "ProgressState",
     "QAPair",
     "Question",
     "QuestionType",
