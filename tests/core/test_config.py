@@ -30,7 +30,7 @@ def test_nested_settings_and_their_types() -> None:
         "resume": True,
         "name": "가",
     }
-    with pytest.raises(InvalidInputError, match="want key=value"):
+    with pytest.raises(InvalidInputError, match="not of the form key=value"):
         parse_settings(["r8"])
 
 

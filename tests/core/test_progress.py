@@ -15,7 +15,13 @@ def test_the_file_shows_the_state_to_other_processes(tmp_path: Path, caplog: pyt
     with (
         caplog.at_level(logging.INFO),
         Progress(
-            "generate", "shard 3/7 · gemini_k4", total=4, done=1, unit="chunks", folder=tmp_path, on_update=states.append
+            "generate",
+            "shard 3/7 · gemini_k4",
+            total=4,
+            done=1,
+            unit="chunks",
+            folder=tmp_path,
+            on_update=states.append,
         ) as progress,
     ):
         progress.advance()

@@ -1,6 +1,7 @@
-"""The command line: `python -m insurance_rag COMMAND`, the same functions that the DAG tasks and the pods run.
+"""The command line `insurance-rag COMMAND`. DAG tasks, pods and people run the same commands.
 
-Only the module of the command that is called is imported, so that `--help` stays quick.
+Only the module of the called command is imported, so that `--help` stays fast. Each module of this package has
+`EXAMPLE`, `add_arguments(parser)` and `run(args)`, which returns the result as a record or a dict.
 """
 
 from __future__ import annotations
@@ -11,54 +12,61 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from insurance_rag.core.progress import is_main_process
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
-#: command -> (module with `EXAMPLE`, `add_arguments(parser)` and `run(args) -> dict`, one line of help)
-COMMANDS: dict[str, tuple[str, str]] = {
-    "plan": ("insurance_rag.cli.plan", "cut the chunks into one shard per API key"),
-    "generate": ("insurance_rag.cli.generate", "ask the teacher for QA pairs, resuming from the journal"),
-    "validate": ("insurance_rag.cli.validate", "check and merge the parts into training datasets"),
-    "pretrain": ("insurance_rag.cli.pretrain", "train the demo's small base model from scratch"),
-    "train": ("insurance_rag.cli.train", "train a QLoRA adapter by a recipe"),
-    "evaluate": ("insurance_rag.cli.evaluate", "answer the questions with Base and adapters, and compare them"),
-    "sweep": ("insurance_rag.cli.sweep", "try decoding settings on one half of the questions"),
-    "retrieve": ("insurance_rag.cli.retrieve", "measure how often the retriever finds the gold clause"),
-    "check": ("insurance_rag.cli.check", "look for hallucinations in any answers with their context"),
-    "promote": ("insurance_rag.cli.promote", "decide by the policy whether an adapter replaces the champion"),
-    "report": ("insurance_rag.cli.report", "write the run's self-contained HTML report"),
-    "export": ("insurance_rag.cli.export", "merge an adapter into 16-bit weights"),
-    "simulate": ("insurance_rag.cli.simulate", "serve a Gemini look-alike with quotas and faults"),
+#: command -> one line of help; the module has the name of the command.
+COMMANDS: dict[str, str] = {
+    "plan": "split the chunks into one shard per API key",
+    "generate": "generate QA pairs with the teacher; resumes from the journal",
+    "validate": "check the generated pairs and merge them into training datasets",
+    "pretrain": "train the demo's tiny base model from scratch",
+    "train": "train a QLoRA adapter from a recipe",
+    "evaluate": "answer the questions with Base and the adapters, and compare them",
+    "sweep": "try decoding settings on one half of the questions and report the other half",
+    "retrieve": "measure how often the retriever finds the gold chunk",
+    "check": "find hallucinations in any answers, given their context",
+    "promote": "decide by the promotion policy whether an adapter replaces the champion",
+    "report": "write the self-contained HTML report of a run",
+    "export": "merge an adapter into 16-bit weights",
+    "simulate": "serve a Gemini-compatible API with quotas and faults",
 }
 
 
 def build_parser(commands: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
-    """The parser; only `commands` get their arguments, which costs their modules' import."""
-    parser = argparse.ArgumentParser(prog="insurance-rag", description=__doc__.split("\n")[0])
+    """Build the parser. Only `commands` get their arguments: each of them costs the import of its module."""
+    description = (__doc__ or "").split("\n")[0]
+    parser = argparse.ArgumentParser(prog="insurance-rag", description=description)
     sub = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (module_name, help_text) in COMMANDS.items():
+    for name, help_text in COMMANDS.items():
         command = sub.add_parser(name, help=help_text, formatter_class=argparse.RawDescriptionHelpFormatter)
         if name in commands:
-            module = importlib.import_module(module_name)
+            module = importlib.import_module(f"insurance_rag.cli.{name}")
             command.description = module.__doc__
             command.epilog = f"example:\n  {module.EXAMPLE}"
             module.add_arguments(command)
-            command.set_defaults(execute=module.run)  # not `run`: that is an option of several commands
-        command.add_argument("--json", action="store_true", help="print the result object on the last line")
+            command.set_defaults(execute=module.run)  # not named `run`: several commands have an option --run
+        command.add_argument("--json", action="store_true", help="print the result as JSON on the last line")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 2 invalid input, 3 resumable, 4 rejected by a gate, 1 other."""
     argv = sys.argv[1:] if argv is None else list(argv)
     named = [word for word in argv if word in COMMANDS][:1]
     args = build_parser(named).parse_args(argv)
+
+    # Imported after parsing: `--help` must not load pydantic.
+    from insurance_rag.core.errors import PipelineError
+    from insurance_rag.core.progress import is_main_process
+
     level = logging.INFO if is_main_process() else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs URLs
-    from insurance_rag.core.errors import PipelineError
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # httpx logs URLs
 
     try:
         result = args.execute(args)
@@ -66,21 +74,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{type(e).__name__}: {e}", file=sys.stderr)
         return e.exit_code
     except KeyboardInterrupt:
-        print("InterruptedRunError: the same command again resumes", file=sys.stderr)
+        print("Interrupted; run the same command again to resume", file=sys.stderr)
         return 3
     if is_main_process():
         _deliver(result, as_json=args.json)
     return 0
 
 
-def _deliver(result: dict[str, Any], *, as_json: bool) -> None:
-    """Print the result, and write it to $RESULT_JSON, where a GPU job's caller looks for it."""
-    if target := os.environ.get("RESULT_JSON"):
-        from insurance_rag.core.files import write_json
+def _deliver(result: BaseModel | Mapping[str, object], *, as_json: bool) -> None:
+    """Print the result. Also write it to $RESULT_JSON if set: there the caller of a GPU job looks for it."""
+    from insurance_rag.core.files import write_json
 
-        write_json(Path(target), result)
+    values = dict(result) if isinstance(result, Mapping) else result.model_dump(mode="json")
+    if target := os.environ.get("RESULT_JSON"):
+        write_json(Path(target), values)
     if as_json:
-        print(json.dumps(result, ensure_ascii=False))
+        print(json.dumps(values, ensure_ascii=False))
     else:
-        for key, value in result.items():
+        for key, value in values.items():
             print(f"{key}: {value}")

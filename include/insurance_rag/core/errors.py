@@ -6,16 +6,29 @@ Each class carries the exit code of the command line, so that a task, a pod and 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Literal, Self
 
 
 class PipelineError(Exception):
     """Base of every error that this package raises on purpose."""
 
     exit_code = 1
+
+    def fresh(self, message: str | None = None) -> Self:
+        """Return a copy without traceback and cause, with `message` instead of its own if given.
+
+        Raise this instead of an error object that was stored: every `raise` of one object appends frames to the same
+        traceback, and several coroutines that raise it make that traceback hundreds of frames long.
+        """
+        copied = copy.copy(self)
+        if message is not None:
+            copied.args = (message,)
+        return copied.with_traceback(None)
 
 
 # ---- fix the input, then run again
@@ -44,6 +57,10 @@ class InvalidInputError(PipelineError):
 
     def __reduce__(self) -> tuple[type[InvalidInputError], tuple[list[str]]]:
         return type(self), (self.problems,)
+
+    def fresh(self, message: str | None = None) -> Self:
+        """Return a copy without traceback and cause; a new `message` replaces the list of problems."""
+        return type(self)(self.problems if message is None else message)
 
 
 def group_problems(problems: Sequence[str | LineProblem]) -> list[str]:
@@ -103,15 +120,30 @@ class KeyRejectedError(IncompleteError):
     """The API rejects this key permanently (invalid, leaked, suspended, or `limit: 0`)."""
 
 
+class ProjectRejectedError(KeyRejectedError):
+    """The whole project of the key has no quota for this model (`limit: 0`); waiting does not help."""
+
+
 # ---- nothing to do: the client or the pipeline handles these
 
 
 class RateLimitError(PipelineError):
-    """A 429 of a per-minute quota: wait `retry_after_s` seconds, then send the request again."""
+    """A 429 of a per-minute quota: wait `retry_after_s` seconds, then send the request again.
 
-    def __init__(self, message: str, retry_after_s: float | None = None) -> None:
+    `metric` and `limit` are the kind and the size of the quota, as far as the server names them.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        retry_after_s: float | None = None,
+        metric: Literal["requests", "tokens"] = "requests",
+        limit: int | None = None,
+    ) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.metric: Literal["requests", "tokens"] = metric
+        self.limit = limit
 
 
 class ServerUnavailableError(PipelineError):
@@ -122,14 +154,18 @@ class InvalidAnswerError(PipelineError):
     """The answer cannot be read (truncated, empty, not JSON): send the request again, then quarantine the chunk."""
 
     tokens = (0, 0)
-    """Input and output tokens, which are paid for all the same."""
+    """Input and output tokens, which are paid for although the answer is unusable."""
 
 
 class BlockedAnswerError(PipelineError):
     """The API refuses to answer for this chunk permanently: quarantine the chunk and continue."""
 
     tokens = (0, 0)
-    """Input and output tokens, which are paid for all the same."""
+    """Input and output tokens, which are paid for although the answer is unusable."""
+
+
+class InvalidRequestError(BlockedAnswerError):
+    """The server rejects the content of one request (400, 413, 422): quarantine the chunk and continue."""
 
 
 # ---- a gate rejected the result

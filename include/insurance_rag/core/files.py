@@ -1,4 +1,4 @@
-"""Read and write JSON files; every write is atomic.
+"""Read and write JSON files. Every write is atomic.
 
 A write goes to a temporary file in the same folder and is renamed, so that a kill at any line leaves either the old
 file or the new one.
@@ -14,14 +14,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.errors import InvalidInputError, LineProblem
 
 
 @contextlib.contextmanager
 def atomic_write(path: Path, mode: str = "w", durable: bool = True) -> Iterator[IO[Any]]:
-    """Open a temporary file beside `path`; on success flush, fsync and rename it over `path`, else remove it.
+    """Open a temporary file next to `path`; on success rename it over `path`, on an error remove it.
 
-    Not `durable` leaves the fsync out, for what is worthless after a power cut and must not make anyone wait.
+    `durable=False` skips the fsync, for files that are worthless after a power cut and must not slow anything down.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -39,15 +39,15 @@ def atomic_write(path: Path, mode: str = "w", durable: bool = True) -> Iterator[
         raise
 
 
-def write_json(path: Path, value: Any, durable: bool = True) -> None:
-    """Write one JSON document, atomically, Korean left readable."""
+def write_json(path: Path, value: object, durable: bool = True) -> None:
+    """Write one JSON document atomically. Korean text is not escaped."""
     with atomic_write(path, durable=durable) as f:
         json.dump(value, f, ensure_ascii=False, indent=1)
         f.write("\n")
 
 
-def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
-    """Write one JSON object a line, atomically; returns the number of rows."""
+def write_jsonl(path: Path, rows: Iterable[object]) -> int:
+    """Write one JSON value per line atomically and return the number of rows."""
     n = 0
     with atomic_write(path) as f:
         for row in rows:
@@ -57,42 +57,45 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> int:
 
 
 def read_json(path: Path) -> Any:
-    """Read one JSON document; InvalidInputError names the file, line and column of a fault."""
+    """Read one JSON document. Raises InvalidInputError that names the file, and the line and column of a fault."""
     try:
         return json.loads(path.read_bytes())
     except OSError as e:
-        raise InvalidInputError(f"{path}: cannot be read ({e.strerror})") from e
+        raise InvalidInputError(f"{path}: cannot be read ({e.strerror}); check the path and its permissions") from e
     except UnicodeDecodeError as e:
-        raise InvalidInputError(f"{path}: byte {e.start} is not UTF-8") from e
+        raise InvalidInputError(f"{path}: byte {e.start} is not UTF-8; save the file as UTF-8") from e
     except json.JSONDecodeError as e:
-        raise InvalidInputError(f"{path}:{e.lineno}: not JSON ({e.msg}, column {e.colno})") from e
+        raise InvalidInputError(f"{path}:{e.lineno}: invalid JSON ({e.msg}, column {e.colno}); fix this line") from e
     except RecursionError as e:
-        raise InvalidInputError(f"{path}: nested too deeply to be read") from e
+        raise InvalidInputError(f"{path}: nested too deeply; write it with fewer levels") from e
 
 
-def parse_jsonl(path: Path) -> tuple[list[tuple[int, Any]], list[str]]:
-    """Every readable row of a JSON-lines file with its line number, and one message for every unreadable line."""
+def parse_jsonl(path: Path) -> tuple[list[tuple[int, Any]], list[LineProblem]]:
+    """Return every readable row of a JSON-lines file with its 1-based line number, and the problems of other lines.
+
+    Blank lines are skipped. Raises InvalidInputError if the file cannot be read.
+    """
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as e:
-        raise InvalidInputError(f"{path}: cannot be read ({e.strerror})") from e
+        raise InvalidInputError(f"{path}: cannot be read ({e.strerror}); check the path and its permissions") from e
     rows, problems = [], []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             rows.append((number, json.loads(line)))
-        except UnicodeDecodeError as e:
-            problems.append(f"{path}:{number}: not UTF-8 (byte {e.start} of the line); save the file as UTF-8")
+        except UnicodeDecodeError:
+            problems.append(LineProblem(path, number, "not UTF-8; save the file as UTF-8"))
         except json.JSONDecodeError as e:
-            problems.append(f"{path}:{number}: not JSON ({e.msg}, column {e.colno}); one object a line is wanted")
+            problems.append(LineProblem(path, number, f"invalid JSON ({e.msg}); write one JSON object per line"))
         except RecursionError:
-            problems.append(f"{path}:{number}: nested too deeply to be read")
+            problems.append(LineProblem(path, number, "nested too deeply; write it with fewer levels"))
     return rows, problems
 
 
 def read_jsonl(path: Path) -> list[Any]:
-    """Read JSON lines; blank lines are skipped, every unreadable line is listed in one InvalidInputError."""
+    """Read all rows of a JSON-lines file. Raises InvalidInputError that lists every unreadable line."""
     rows, problems = parse_jsonl(path)
     if problems:
         raise InvalidInputError(problems)

@@ -1,4 +1,4 @@
-"""Hashes of files, folders and texts."""
+"""Hashes of files, folders and texts (SHA-256, 64 hexadecimal digits)."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ def sha256_file(path: Path) -> str:
 
 
 def sha256_text(*parts: str) -> str:
-    """Hash of several texts, unambiguous about where one ends."""
+    """Hash several texts. Parts are joined as JSON, so that ("ab", "c") and ("a", "bc") differ."""
     return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
 
 
 def sha256_tree(folder: Path) -> str:
-    """Hash of a folder: relative names and contents, in name order."""
+    """Hash the relative names and contents of all files below `folder`, in name order."""
     entries = [(p.relative_to(folder).as_posix(), sha256_file(p)) for p in sorted(folder.rglob("*")) if p.is_file()]
     return sha256_text(*(f"{name} {digest}" for name, digest in entries))
 
 
 def model_identity(name: str) -> str:
-    """Who a model or adapter is: the files of a local folder by name, size and time, else the name itself.
+    """Return a string that changes when a model or adapter changes.
 
-    Weights are not read for this: hashing 16 GB would cost more than answering a question.
+    For a local folder it is a hash of its configuration and of each weight file's name, size and modification time;
+    weights are not read, because hashing 16 GB would take longer than answering a question. Otherwise it is the name.
     """
     folder = Path(name)
     if not folder.is_dir():

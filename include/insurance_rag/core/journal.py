@@ -4,8 +4,8 @@ Each line is one JSON object whose last field is a checksum of the bytes before 
 
     {"key": "ab12", "state": "answered", "crc32": "0f3c9a77"}
 
-A line is written with one `write` call. A line without its newline is torn (its writer was killed): the owner removes it
-when the journal is opened for writing, a reader leaves it alone. A damaged line in the middle (wrong checksum, too long)
+A line is written with one `write` call. A line without its newline is torn: its writer was killed. The owner removes
+it when the journal is opened for writing; a reader ignores it. A damaged line in the middle (wrong checksum, too long)
 is reported once in the log and skipped; every other record stays readable.
 """
 
@@ -103,7 +103,7 @@ class Journal:
         return offset
 
     def sync(self) -> None:
-        """Wait until every record is on disk. May be called from a thread. Raises IncompleteError if the disk refuses."""
+        """Wait until every record is on disk; safe to call from a thread. Raises IncompleteError if the disk refuses."""
         try:
             os.fsync(self._writable().fileno())
         except OSError as e:

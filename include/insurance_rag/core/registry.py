@@ -1,7 +1,7 @@
 """Registries of what users may add: validation rules, teachers, metrics, checks, retrievers, prompt formats.
 
-A registry belongs to a package. Every module of that package is imported when the registry is first read, so a new entry
-is one new file in the package. Entries of other distributions come in through the entry point group `insurance_rag`:
+A registry belongs to a package. Every module of that package is imported when the registry is first read, so a new
+entry is one new file in the package. Entries of other distributions come in through the entry point group `insurance_rag`:
 
     [project.entry-points.insurance_rag]
     my-rules = "my_package.rules"

@@ -19,21 +19,43 @@ from insurance_rag.core.records.data import (
     Verdict,
 )
 from insurance_rag.core.records.progress import ProgressState
+from insurance_rag.core.records.training import (
+    AdapterArtifact,
+    AdapterVersion,
+    ExportArtifact,
+    ExportManifest,
+    LossRow,
+    MemoryPlan,
+    SkippedRow,
+    TrainingDataset,
+    TrainingManifest,
+    TrainingRow,
+)
 
 __all__ = [
     "GENERATED_TYPES",
     "REFUSAL",
+    "AdapterArtifact",
+    "AdapterVersion",
     "Answer",
     "ApiKey",
     "Artifact",
     "Chunk",
     "ChunkMetadata",
+    "ExportArtifact",
+    "ExportManifest",
     "Finding",
+    "LossRow",
+    "MemoryPlan",
     "ProgressState",
     "QAPair",
     "Question",
     "QuestionType",
     "Record",
     "Shard",
+    "SkippedRow",
+    "TrainingDataset",
+    "TrainingManifest",
+    "TrainingRow",
     "Verdict",
 ]

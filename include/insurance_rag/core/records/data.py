@@ -1,4 +1,4 @@
-"""Rows that cross a stage border. Field names and type names are those of the files on disk."""
+"""Records of the pipeline's data: chunks, keys, shards, QA pairs, questions, answers."""
 
 from __future__ import annotations
 
@@ -9,30 +9,32 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 QuestionType = Literal["fact", "scenario", "easy", "unanswerable"]
 GENERATED_TYPES: tuple[QuestionType, ...] = ("fact", "scenario", "easy")
 
-#: The sentence the RAG instruction asks for where the clause does not say it.
 REFUSAL = "약관에 해당 내용이 없습니다"
+"""The sentence that the RAG instruction asks for when the context does not answer the question."""
 
 
 class Record(BaseModel):
-    """An immutable row; unknown fields are an error, so that a typo does not get lost."""
+    """An immutable row. Unknown fields are an error, so that a typo is not lost silently."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ChunkMetadata(BaseModel):
-    """Where a clause comes from; further fields of the source are kept."""
+    """Where a chunk comes from. Further fields of the input file are kept."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     source: str
+    """The document, e.g. a file name. Training and evaluation are split by it."""
     company: str
     breadcrumbs: str
+    """Headings above the chunk, joined by ` > `, the product first."""
     token_count: int = Field(ge=0)
     policy_type: str
 
 
 class Chunk(BaseModel):
-    """One clause (조) or part of one."""
+    """One article (제N조) of a policy, or part of one."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -42,37 +44,41 @@ class Chunk(BaseModel):
 
 
 class ApiKey(Record):
-    """One API key; `project` is the quota pool it draws from, its own id where none is given."""
+    """One API key. Keys with the same `project` share that project's quota."""
 
     id: str = Field(min_length=1, pattern=r"^[\w.-]+$")
     key: SecretStr
     project: str | None = None
-    rpm: int | None = Field(default=None, gt=0, description="requests a minute of the project")
-    tpm: int | None = Field(default=None, gt=0, description="input tokens a minute of the project")
-    rpd: int | None = Field(default=None, gt=0, description="requests a day of the project")
+    rpm: int | None = Field(default=None, gt=0, description="requests per minute of the project")
+    tpm: int | None = Field(default=None, gt=0, description="input tokens per minute of the project")
+    rpd: int | None = Field(default=None, gt=0, description="requests per day of the project")
 
     @field_validator("key", mode="before")
     @classmethod
-    def _fits_a_header(cls, key: Any) -> Any:
-        """Without the newline that secret stores add; what no header can carry would be printed by the HTTP client."""
+    def _fits_a_header(cls, key: object) -> object:
+        """Strip the newline that secret stores add; reject characters that an HTTP header cannot carry.
+
+        The HTTP client would print such a header, and with it the key, in its error message.
+        """
         if not isinstance(key, str):
             return key
         if not (key := key.strip()).isascii() or not key.isprintable():
-            raise ValueError("the key holds characters no header can carry")
+            raise ValueError("the key contains characters that an HTTP header cannot carry")
         return key
 
     @property
     def pool(self) -> str:
+        """Name of the quota pool: the project, or the key's own id if no project is given."""
         return self.project or self.id
 
 
 class Shard(Record):
-    """The chunks one API key answers for. Never holds the key itself, only its id."""
+    """The chunks that one API key asks about. Contains the key's id, never the key."""
 
     shard: int = Field(ge=1, description="1-based number; the part file is dataset_part_{shard}.json")
-    of: int = Field(ge=1)
+    of: int = Field(ge=1, description="number of shards in the plan")
     key_id: str
-    pool: str = Field(description="quota pool: keys of one project share it")
+    pool: str = Field(description="quota pool; keys of one project share it")
     share: float = Field(gt=0, le=1, description="this shard's share of its pool's quota")
     chunk_ids: list[str]
     rpm: int | None = None
@@ -85,20 +91,20 @@ class Shard(Record):
 
 
 class QAPair(Record):
-    """A generated question and answer; `instruction` is the question, `input` the clause it was drawn from."""
+    """A generated question and its answer."""
 
     chunk_id: str
     type: QuestionType
-    instruction: str
-    input: str
-    output: str
-    evidence: str = Field(default="", description="verbatim quote of the clause that the answer rests on")
+    instruction: str = Field(description="the question")
+    input: str = Field(description="text of the chunk the pair was generated from")
+    output: str = Field(description="the answer")
+    evidence: str = Field(default="", description="verbatim quote from the chunk that the answer rests on")
     answerable: bool = True
-    meta: dict[str, Any] = Field(default_factory=dict, description="lineage: content key, model, prompt version ...")
+    meta: dict[str, Any] = Field(default_factory=dict, description="lineage: cache key, model, prompt version ...")
 
 
 class Question(Record):
-    """A frozen evaluation question."""
+    """One question of a frozen evaluation set."""
 
     question_id: str
     question: str
@@ -111,32 +117,32 @@ class Question(Record):
 
 
 class Finding(Record):
-    """One fault of an answer: the check that found it, the span at fault, the evidence beside it."""
+    """One fault that a check found in an answer."""
 
     check: str
-    span: str
-    evidence: str | None = None
+    span: str = Field(description="the faulty part of the answer")
+    evidence: str | None = Field(default=None, description="what the context says instead")
 
 
 class Answer(Record):
-    """What one model said to one question, with the clauses it was shown."""
+    """One model's answer to one question, with the context it was given."""
 
     question_id: str
     model: str
     question: str
     type: QuestionType
     answerable: bool
-    chunk_ids: list[str] = Field(description="clauses in the context, best first")
+    chunk_ids: list[str] = Field(description="chunks in the context, best first")
     context: str
     raw_answer: str = Field(description="as generated")
-    answer: str = Field(description="after the stop phrases cut it")
-    stop_cut: str | None = Field(default=None, description="the stop phrase that cut it")
+    answer: str = Field(description="after post-processing")
+    stop_cut: str | None = Field(default=None, description="the stop phrase at which the answer was cut")
     new_tokens: int = 0
     seconds: float = 0.0
 
 
 class Verdict(Record):
-    """The checks' opinion of one answer."""
+    """What the checks found in one answer."""
 
     hallucinated: bool
     findings: list[Finding]
