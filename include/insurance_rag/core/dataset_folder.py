@@ -1,0 +1,74 @@
+"""The layout of a dataset folder: the only place that knows its file names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.files import read_json
+from insurance_rag.core.prompt_templates import PROMPT_FORMATS
+from insurance_rag.core.records.dataset import ValidationReport
+
+
+@dataclass(frozen=True)
+class DatasetFolder:
+    """The layout of one dataset folder."""
+
+    root: Path
+
+    @property
+    def report(self) -> Path:
+        """The `ValidationReport`."""
+        return self.root / "report.json"
+
+    @property
+    def card(self) -> Path:
+        """The dataset card."""
+        return self.root / "README.md"
+
+    @property
+    def funnel(self) -> Path:
+        """Picture of the kept and dropped rows."""
+        return self.root / "funnel.svg"
+
+    @property
+    def rejects(self) -> Path:
+        """Every dropped row with its reason."""
+        return self.root / "rejects.jsonl"
+
+    @property
+    def heldout(self) -> Path:
+        """Rows of the documents that are kept out of training."""
+        return self.root / "heldout.json"
+
+    @property
+    def chat(self) -> Path:
+        """Rows as chat messages."""
+        return self.root / "train_dataset_chat.json"
+
+    def training(self, prompt_format: str) -> Path:
+        """Return the training file of a registered prompt format. Raises InvalidInputError for an unknown format."""
+        return self.root / PROMPT_FORMATS[prompt_format].file
+
+    def parquet(self, data_file: Path) -> Path:
+        """Return the Parquet copy of a data file."""
+        return self.root / "parquet" / f"{data_file.stem}.parquet"
+
+    def read_report(self) -> ValidationReport:
+        """Return report.json. Raises InvalidInputError if it is missing or is not a validation report."""
+        return read_validation_report(self.report)
+
+
+def read_validation_report(path: Path) -> ValidationReport:
+    """Return the report that `validate` wrote to `path`. Raises InvalidInputError if it is missing or not a report."""
+    try:
+        return ValidationReport.model_validate(read_json(path))
+    except ValidationError as e:
+        first = e.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "whole file"
+        raise InvalidInputError(
+            f"{path}: not a report of `validate` ({where}: {first['msg']}); give report.json of a dataset folder"
+        ) from e
