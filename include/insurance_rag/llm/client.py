@@ -1,4 +1,9 @@
-"""What the HTTP teachers share: one connection pool, faults of the network by name, secrets kept out of messages."""
+"""The HTTP client of teachers, judge, evaluation server and embeddings.
+
+It owns the connection pools, TLS, timeouts and the removal of secrets from messages. A failure has one meaning
+everywhere; `Client.error` lists them. httpx is imported when the first client is made, so that importing this module
+is cheap.
+"""
 
 from __future__ import annotations
 
@@ -6,80 +11,263 @@ import functools
 import json
 import re
 import ssl
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
-import certifi
-import httpx
+from pydantic import JsonValue, SecretStr
 
-from insurance_rag.core.errors import BlockedAnswerError, InvalidInputError, KeyRejectedError, ServerUnavailableError
-from insurance_rag.core.records import ApiKey
+from insurance_rag.core.errors import (
+    InvalidInputError,
+    InvalidRequestError,
+    KeyRejectedError,
+    PipelineError,
+    RateLimitError,
+    ServerUnavailableError,
+)
+from insurance_rag.llm.json_values import as_dict, as_text
 
-DETAIL = 300  # characters of a server's message that are kept
+if TYPE_CHECKING:
+    import httpx
+
+MAX_MESSAGE_CHARACTERS = 300
+"""Longer messages of a server are cut."""
+MAX_CONNECT_S = 10.0
+MAX_RETRY_WAIT_S = 20.0
+"""Longest backoff of `Client.call`, unless the server names a longer one."""
+MAX_RETRY_AFTER_S = 60.0
+"""Longest `Retry-After` that `Client.call` respects: the window of a per-minute quota."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """A server's answer."""
+
+    status: int
+    body: JsonValue
+    """None if the content is not JSON."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Header names are in lower case."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """Text that a language model wrote, with the tokens it cost; 0 where the server does not count them."""
+
+    text: str
+    tokens_in: int
+    tokens_out: int
+
+
+class _BaseClient:
+    """Address, key and error mapping, without the connection."""
+
+    def __init__(self, base_url: str, key: SecretStr, where: str) -> None:
+        """`where` names the setting that holds the address, for messages, e.g. `--base-url`.
+
+        Raises InvalidInputError if the address is not an HTTP URL.
+        """
+        if not re.match(r"https?://[^/]", base_url):
+            raise InvalidInputError(f"{where} {base_url!r}: not an address; use http://HOST[:PORT] or https://HOST")
+        self.base_url = base_url.rstrip("/")
+        self._secret = key.get_secret_value()
+        self._where = where
+
+    def scrub(self, text: object) -> str:
+        """Return `text` on one line, shortened, with the key replaced by `***`."""
+        line = " ".join(str(text).split())
+        return (line.replace(self._secret, "***") if self._secret else line)[:MAX_MESSAGE_CHARACTERS]
+
+    def error(self, response: Response, message: str = "") -> PipelineError:
+        """Return the error of a response whose status is not 200.
+
+        - 401, 402 (no credit), 403: KeyRejectedError
+        - 404, redirections and other client errors: InvalidInputError (address, model name or settings)
+        - 400, 413, 422: InvalidRequestError (the content of this request)
+        - 429: RateLimitError with the seconds of `Retry-After`
+        - 408, 5xx and unexpected success codes: ServerUnavailableError
+
+        `message` defaults to the `error.message` of the body.
+        """
+        status = response.status
+        text = self.scrub(message or error_message(response.body) or f"HTTP {status}")
+        if status == 429:
+            return RateLimitError(text, retry_after_s(response.headers))
+        if status in {401, 402, 403}:
+            return KeyRejectedError(f"{self.base_url} rejects the key ({status}): {text}")
+        if status in {400, 413, 422}:
+            return InvalidRequestError(f"{self.base_url} rejects the request ({status}): {text}")
+        if status == 408 or status >= 500 or status < 300:
+            return ServerUnavailableError(f"{self.base_url} failed ({status}): {text}")
+        if status == 404:
+            return InvalidInputError(
+                f"{self.base_url}: no such model or address ({text}); check the model name and {self._where}"
+            )
+        if status < 400:
+            return InvalidInputError(
+                f"{self.base_url} answers {status}, a redirection; set {self._where} to the address it leads to"
+            )
+        return InvalidInputError(f"{self.base_url} answers {status} ({text}); check {self._where} and the settings")
+
+    def invalid_body(self) -> ServerUnavailableError:
+        """Return the error of a response with status 200 that is not a JSON object, such as a proxy's error page."""
+        return ServerUnavailableError(f"{self.base_url}: the response is not a JSON object")
+
+    def _connection_error(self, error: Exception) -> PipelineError:
+        """Return our error for one of httpx. Raise it `from None`: httpx's error holds the request, thus the key."""
+        import httpx
+
+        if isinstance(error, httpx.InvalidURL):
+            return InvalidInputError(f"{self._where} {self.base_url!r}: {error}")
+        name = f"{type(error).__name__} {self.scrub(error)}".strip()
+        return ServerUnavailableError(f"{self.base_url}: {name}; is the server running?")
+
+
+class AsyncClient(_BaseClient):
+    """A keep-alive connection pool without a limit on connections; the caller limits the calls in flight."""
+
+    def __init__(
+        self, base_url: str, key: SecretStr, headers: Mapping[str, str], timeout_s: float, where: str = "--base-url"
+    ) -> None:
+        """Raises InvalidInputError if `base_url` is not an HTTP URL."""
+        import httpx
+
+        super().__init__(base_url, key, where)
+        self._client = httpx.AsyncClient(
+            headers=dict(headers), limits=_limits(), timeout=_timeout(timeout_s), verify=_verify(base_url)
+        )
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of every request."""
+        return self._client.headers
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def request(self, method: str, path: str, body: JsonValue = None) -> Response:
+        """Send one request, whatever the status of its response.
+
+        Raises ServerUnavailableError if no response arrives, InvalidInputError if the address is invalid.
+        """
+        import httpx
+
+        try:
+            return _decode(await self._client.request(method, self.base_url + path, json=body))
+        except (httpx.RequestError, httpx.InvalidURL) as e:
+            error = self._connection_error(e)
+        raise error
+
+
+class Client(_BaseClient):
+    """The blocking client; may be used by several threads."""
+
+    def __init__(
+        self, base_url: str, key: SecretStr, headers: Mapping[str, str], timeout_s: float, where: str = "--base-url"
+    ) -> None:
+        """Raises InvalidInputError if `base_url` is not an HTTP URL."""
+        import httpx
+
+        super().__init__(base_url, key, where)
+        self._client = httpx.Client(
+            headers=dict(headers), limits=_limits(), timeout=_timeout(timeout_s), verify=_verify(base_url)
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def request(self, method: str, path: str, body: JsonValue = None) -> Response:
+        """Send one request, whatever the status of its response.
+
+        Raises ServerUnavailableError if no response arrives, InvalidInputError if the address is invalid.
+        """
+        import httpx
+
+        try:
+            return _decode(self._client.request(method, self.base_url + path, json=body))
+        except (httpx.RequestError, httpx.InvalidURL) as e:
+            error = self._connection_error(e)
+        raise error
+
+    def call(self, method: str, path: str, body: JsonValue = None, attempts: int = 1) -> dict[str, JsonValue]:
+        """Send a request and return the JSON object of its response.
+
+        Temporary failures and 429s are retried up to `attempts` requests in all. Raises the error of the last response.
+        """
+        import tenacity
+
+        backoff = tenacity.wait_random_exponential(1, MAX_RETRY_WAIT_S)
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            error = state.outcome.exception() if state.outcome else None
+            requested = error.retry_after_s if isinstance(error, RateLimitError) else None
+            return max(backoff(state), min(requested or 0.0, MAX_RETRY_AFTER_S))
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type((ServerUnavailableError, RateLimitError)),
+            stop=tenacity.stop_after_attempt(attempts),
+            wait=wait,
+            reraise=True,
+        )
+        return retrying(self._call_once, method, path, body)
+
+    def _call_once(self, method: str, path: str, body: JsonValue) -> dict[str, JsonValue]:
+        response = self.request(method, path, body)
+        if response.status != 200:
+            raise self.error(response)
+        if not isinstance(response.body, dict):
+            raise self.invalid_body()
+        return response.body
+
+
+def error_message(body: JsonValue) -> str:
+    """Return `error.message` of a response body (OpenAI, Gemini), else `message` (vLLM), else an empty string."""
+    fields = as_dict(body)
+    return as_text(as_dict(fields.get("error")).get("message")) or as_text(fields.get("message"))
+
+
+def retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds of a `Retry-After` header; None if it is absent or a date."""
+    wait = headers.get("retry-after", "")
+    return float(wait) if wait.replace(".", "", 1).isdecimal() else None
+
+
+def _limits() -> httpx.Limits:
+    import httpx
+
+    return httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=60)
+
+
+def _timeout(timeout_s: float) -> httpx.Timeout:
+    import httpx
+
+    return httpx.Timeout(timeout_s, connect=min(timeout_s, MAX_CONNECT_S))
 
 
 @functools.cache
 def _tls() -> ssl.SSLContext:
-    """One for all clients of a process: each costs 40 ms and 5 MB."""
+    """Return the one TLS context of this process; each costs 40 ms and 5 MB."""
+    import certifi
+
     return ssl.create_default_context(cafile=certifi.where())
 
 
-class InvalidRequestError(BlockedAnswerError):
-    """The server finds fault with the request itself (400 and its kin): the clause is set aside."""
+def _verify(base_url: str) -> ssl.SSLContext | bool:
+    return _tls() if base_url.startswith("https") else False
 
 
-class Server:
-    """A base URL, a key and a keep-alive pool."""
-
-    def __init__(self, base_url: str, key: ApiKey, headers: dict[str, str], timeout_s: float) -> None:
-        if not re.match(r"https?://[^/]", base_url):
-            raise InvalidInputError(f"base_url {base_url!r}: want http://HOST[:PORT] or https://HOST")
-        self.base_url = base_url.rstrip("/")
-        self._key = key
-        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=60)
-        timeout = httpx.Timeout(timeout_s, connect=min(timeout_s, 10.0))
-        tls = _tls() if base_url.startswith("https") else False
-        self._client = httpx.AsyncClient(headers=headers, limits=limits, timeout=timeout, verify=tls)
-
-    async def close(self) -> None:
-        await self._client.aclose()
-
-    async def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any, httpx.Headers]:
-        """Status, decoded JSON (None where the body is none) and headers. ServerUnavailableError where nothing came back."""
-        try:
-            answer = await self._client.request(method, self.base_url + path, json=body)
-        except httpx.RequestError as e:
-            # Not chained: the exception holds the request, and that the key.
-            raise ServerUnavailableError(
-                f"{type(e).__name__} {self.scrub(str(e))} at {self.base_url}".strip()
-            ) from None
-        except httpx.InvalidURL as e:
-            raise InvalidInputError(f"base_url {self.base_url!r}: {e}") from None
-        try:
-            return answer.status_code, answer.json(), answer.headers
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            return answer.status_code, None, answer.headers
-
-    def scrub(self, text: Any) -> str:
-        """A server's words, short and without the key."""
-        words = " ".join(str(text).split())
-        secret = self._key.key.get_secret_value()
-        return (words.replace(secret, "***") if secret else words)[:DETAIL]
-
-    def failure(self, status: int, message: str) -> Exception:
-        """The error of a status that needs no further look into the body."""
-        words = self.scrub(message)
-        if status in {401, 402, 403}:  # 402: the account's balance
-            return KeyRejectedError(f"{status}: {words}")
-        if status == 404:
-            return InvalidInputError(
-                f"{self.base_url}: no such model or address ({words}); check --model and --base-url"
-            )
-        if 300 <= status < 400:
-            return InvalidInputError(f"{self.base_url} answers {status}, a redirection; give the address it leads to")
-        if status == 408 or status >= 500 or status < 400:
-            return ServerUnavailableError(f"{status} from {self.base_url}: {words}")
-        if status not in {400, 413, 422}:
-            return InvalidInputError(
-                f"{self.base_url} answers {status} ({words}); check --base-url and the teacher's settings"
-            )
-        return InvalidRequestError(f"{status}: {words}")
+def _decode(response: httpx.Response) -> Response:
+    try:
+        body = response.json()
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+        body = None
+    return Response(response.status_code, body, response.headers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from insurance_rag.core.records.artifacts import Artifact
 from insurance_rag.core.records.data import QuestionType, Record
@@ -59,22 +59,6 @@ class TokenCount(Record):
     tokens_out: int = 0
 
 
-class RowMeta(Record):
-    """Lineage of a generated row: `meta` of the rows in the part files."""
-
-    cache_key: str | None = None
-    shard: int | None = None
-    teacher: str
-    model: str
-    prompt_version: str
-    key_id: str
-    at: str = Field(description="UTC time of the answer")
-    fault: str | None = Field(default=None, description="rule that found this pair faulty; its repair is another row")
-    repaired: bool | None = Field(default=None, description="whether this pair replaces a faulty one")
-    repair_reason: str | None = Field(default=None, description="rule that found the replaced pair faulty")
-    repair_version: str | None = Field(default=None, description="name and hash of the repair prompt")
-
-
 class AnswerMeta(Record):
     """Lineage of the first answer of a chunk."""
 
@@ -103,7 +87,12 @@ class RepairRecord(Record):
 
 
 class AnswerRecord(Record):
-    """What the journal stores for an answered chunk (states `answered` and `repairable`)."""
+    """What the journal stores for an answered chunk (states `answered` and `repairable`).
+
+    The journal's own fields (key, state) are ignored.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     chunk_id: str
     pairs: list[PairRecord]
@@ -114,7 +103,9 @@ class AnswerRecord(Record):
 
 
 class QuarantinedChunk(Record):
-    """A chunk that no run asks for again."""
+    """What the journal stores for a chunk that no run asks for again. The journal's own fields are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     chunk_id: str
     reason: Literal["blocked", "request", "unreadable"]

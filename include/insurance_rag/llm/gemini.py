@@ -1,0 +1,128 @@
+"""Google's Gemini API: request bodies, and what each response means by its structured fields, never by its prose.
+
+https://ai.google.dev/gemini-api/docs/rate-limits and /troubleshooting; google.rpc.QuotaFailure, google.rpc.RetryInfo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import JsonValue, SecretStr
+
+from insurance_rag.core.errors import (
+    BlockedAnswerError,
+    InvalidAnswerError,
+    KeyRejectedError,
+    PipelineError,
+    ProjectRejectedError,
+    QuotaExhaustedError,
+    RateLimitError,
+)
+from insurance_rag.llm.client import AsyncClient, Client, Completion, Response
+from insurance_rag.llm.json_values import as_dict, as_int, as_list, as_text
+
+BASE_URL = "https://generativelanguage.googleapis.com"
+BLOCKING_REASONS = {"SAFETY", "RECITATION", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII"}
+
+
+def api_key_header(key: SecretStr) -> dict[str, str]:
+    """Return the header that authorizes a request."""
+    return {"x-goog-api-key": key.get_secret_value()}
+
+
+def content_path(model: str) -> str:
+    """Return the path of generateContent."""
+    return f"/v1beta/models/{model}:generateContent"
+
+
+def content_body(prompt: str, temperature: float, schema: JsonValue) -> dict[str, JsonValue]:
+    """Return the body of a generateContent request whose answer is bound to a JSON schema."""
+    return {
+        "contents": [{"role": "user", "parts": [{"text": prompt}]}],
+        "generationConfig": {
+            "temperature": temperature,
+            "responseMimeType": "application/json",
+            "responseSchema": schema,
+        },
+    }
+
+
+def read_completion(body: dict[str, JsonValue]) -> Completion:
+    """Return the text and the tokens of a generateContent response.
+
+    Raises BlockedAnswerError, or InvalidAnswerError if another request may succeed; both carry the tokens.
+    """
+    tokens = read_usage(body)
+    try:
+        return Completion(_text(body), *tokens)
+    except (InvalidAnswerError, BlockedAnswerError) as e:
+        e.tokens = tokens
+        raise
+
+
+def read_usage(body: dict[str, JsonValue]) -> tuple[int, int]:
+    """Return input and output tokens. Thinking tokens are paid as output."""
+    usage = as_dict(body.get("usageMetadata"))
+    written = as_int(usage.get("candidatesTokenCount")) + as_int(usage.get("thoughtsTokenCount"))
+    return as_int(usage.get("promptTokenCount")), written
+
+
+def _text(body: dict[str, JsonValue]) -> str:
+    if reason := as_text(as_dict(body.get("promptFeedback")).get("blockReason")):
+        raise BlockedAnswerError(f"prompt blocked: {reason}")
+    candidates = as_list(body.get("candidates"))
+    if not candidates:
+        raise InvalidAnswerError("the answer contains no candidates")
+    candidate = as_dict(candidates[0])
+    finish = candidate.get("finishReason", "STOP")
+    if finish in BLOCKING_REASONS:
+        raise BlockedAnswerError(f"answer blocked: {finish}")
+    if finish != "STOP":  # MAX_TOKENS, OTHER ...: another request may succeed
+        raise InvalidAnswerError(f"the answer is incomplete (finishReason {finish})")
+    parts = [as_dict(part) for part in as_list(as_dict(candidate.get("content")).get("parts"))]
+    return "".join(as_text(part.get("text")) for part in parts if not part.get("thought"))
+
+
+def read_error(client: AsyncClient | Client, response: Response) -> PipelineError:
+    """Return the error of a response whose status is not 200, by its `error.details` if it has any."""
+    error = as_dict(as_dict(response.body).get("error"))
+    message = client.scrub(as_text(error.get("message")) or f"HTTP {response.status}")
+    details = [detail for detail in as_list(error.get("details")) if isinstance(detail, dict)]
+    if response.status == 429:
+        return _quota_error(details, message)
+    status = as_text(error.get("status"))
+    reasons = {as_text(detail.get("reason")) for detail in details}
+    # FAILED_PRECONDITION: billing is off, or the country is not supported.
+    if "API_KEY_INVALID" in reasons or status == "FAILED_PRECONDITION":
+        return KeyRejectedError(f"{response.status} {status}: {message}")
+    return client.error(response, message)
+
+
+def _quota_error(details: list[dict[str, JsonValue]], message: str) -> PipelineError:
+    violations = list(_violations(details))
+    if any(limit == 0 for _, limit in violations):
+        return ProjectRejectedError(f"limit: 0 for this model ({violations[0][0]})")
+    if any("PerDay" in quota_id for quota_id, _ in violations):
+        return QuotaExhaustedError(f"the daily quota is used up: {message}")
+    wait = next((_seconds(detail["retryDelay"]) for detail in details if detail.get("retryDelay")), None)
+    if not violations:
+        return RateLimitError(message, wait)
+    quota_id, limit = violations[0]
+    return RateLimitError(message, wait, "tokens" if "Token" in quota_id else "requests", limit)
+
+
+def _violations(details: list[dict[str, JsonValue]]) -> Iterator[tuple[str, int | None]]:
+    """Yield (quotaId, quotaValue) of each violation. proto3 omits a zero: a quota without a value has `limit: 0`."""
+    for detail in details:
+        for violation in as_list(detail.get("violations")):
+            fields = as_dict(violation)
+            value = str(fields.get("quotaValue", 0))
+            yield str(fields.get("quotaId", "")), int(value) if value.isdecimal() else None
+
+
+def _seconds(duration: JsonValue) -> float | None:
+    """Return the seconds of a google.protobuf.Duration in JSON, such as `"42.5s"`; None if it is malformed."""
+    try:
+        return float(str(duration).removesuffix("s"))
+    except ValueError:
+        return None

@@ -1,0 +1,25 @@
+"""Read JSON of unknown shape: servers leave fields out, send null, or send another type."""
+
+from __future__ import annotations
+
+from pydantic import JsonValue
+
+
+def as_dict(value: JsonValue) -> dict[str, JsonValue]:
+    """Return `value` if it is a JSON object, else an empty one: servers leave fields out or send null."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: JsonValue) -> list[JsonValue]:
+    """Return `value` if it is a JSON array, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def as_int(value: JsonValue) -> int:
+    """Return `value` if it is a number, else 0."""
+    return int(value) if isinstance(value, (int, float)) else 0
+
+
+def as_text(value: JsonValue) -> str:
+    """Return `value` if it is a string, else an empty one."""
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,102 @@
+"""Servers with OpenAI's API: vLLM, Ollama, llama.cpp, OpenAI itself. Chat completions, embeddings and their errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import JsonValue, SecretStr
+
+from insurance_rag.core.errors import (
+    BlockedAnswerError,
+    InvalidAnswerError,
+    PipelineError,
+    QuotaExhaustedError,
+    ServerUnavailableError,
+)
+from insurance_rag.llm.client import AsyncClient, Client, Completion, Response
+from insurance_rag.llm.json_values import as_dict, as_int, as_list, as_text
+
+EMBEDDING_BATCH = 64
+"""Texts per embedding request."""
+
+
+def bearer(key: SecretStr) -> dict[str, str]:
+    """Return the authorization header; none for an empty key, which a server of one's own often accepts."""
+    secret = key.get_secret_value()
+    return {"authorization": f"Bearer {secret}"} if secret else {}
+
+
+def chat_body(
+    model: str, prompt: str, temperature: float, response_format: dict[str, JsonValue]
+) -> dict[str, JsonValue]:
+    """Return the body of a chat completion request with one user message."""
+    return {
+        "model": model,
+        "messages": [{"role": "user", "content": prompt}],
+        "temperature": temperature,
+        "response_format": response_format,
+    }
+
+
+def read_text(body: dict[str, JsonValue]) -> str:
+    """Return the text of a complete chat completion.
+
+    Raises BlockedAnswerError if a content filter stopped it, InvalidAnswerError if it is missing or truncated.
+    """
+    choices = as_list(body.get("choices"))
+    if not choices:
+        raise InvalidAnswerError("the answer contains no choices")
+    finish = as_text(as_dict(choices[0]).get("finish_reason")) or "stop"
+    if finish == "content_filter":
+        raise BlockedAnswerError("answer blocked: content_filter")
+    if finish != "stop":
+        raise InvalidAnswerError(f"the answer is incomplete (finish_reason {finish})")
+    return message_text(body)
+
+
+def message_text(body: dict[str, JsonValue]) -> str:
+    """Return the text of a chat completion, complete or not; an empty string if there is none."""
+    choices = as_list(body.get("choices"))
+    return as_text(as_dict(as_dict(choices[0]).get("message")).get("content")) if choices else ""
+
+
+def read_usage(body: dict[str, JsonValue]) -> tuple[int, int]:
+    """Return input and output tokens."""
+    usage = as_dict(body.get("usage"))
+    return as_int(usage.get("prompt_tokens")), as_int(usage.get("completion_tokens"))
+
+
+def read_completion(body: dict[str, JsonValue]) -> Completion:
+    """Return the text and the tokens of a chat completion. Errors carry the tokens; see `read_text`."""
+    tokens = read_usage(body)
+    try:
+        return Completion(read_text(body), *tokens)
+    except (InvalidAnswerError, BlockedAnswerError) as e:
+        e.tokens = tokens
+        raise
+
+
+def read_error(client: AsyncClient | Client, response: Response) -> PipelineError:
+    """Return the error of a response whose status is not 200: that of the client, unless all credit is used up."""
+    code = as_dict(as_dict(response.body).get("error")).get("code")
+    if response.status == 429 and code == "insufficient_quota":
+        return QuotaExhaustedError(f"{client.base_url}: no quota left ({client.error(response)})")
+    return client.error(response)
+
+
+def embed(client: Client, model: str, texts: Sequence[str]) -> list[list[float]]:
+    """Return one embedding per text, in the order of `texts`. `client` points to the API's `/v1`.
+
+    Raises ServerUnavailableError if the response does not hold one vector per text.
+    """
+    vectors: list[list[float]] = []
+    for start in range(0, len(texts), EMBEDDING_BATCH):
+        batch: list[JsonValue] = list(texts[start : start + EMBEDDING_BATCH])
+        body = client.call("POST", "/embeddings", {"model": model, "input": batch})
+        rows = sorted((as_dict(row) for row in as_list(body.get("data"))), key=lambda row: as_int(row.get("index")))
+        found = [[float(x) for x in as_list(row.get("embedding")) if isinstance(x, (int, float))] for row in rows]
+        if len(found) != len(batch) or not all(found):
+            count = sum(map(bool, found))
+            raise ServerUnavailableError(f"{client.base_url}: the response holds {count} of {len(batch)} embeddings")
+        vectors += found
+    return vectors
