@@ -5,14 +5,14 @@ BIN := $(VENV)/bin
 export UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo up down test lint types bench-generation bench-dataset bench-airflow clean
+.PHONY: help env demo up down test check lint types lock bench-generation bench-dataset bench-airflow clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 env: $(VENV)/.installed ## Make the environment (a virtual environment in .venv, exact versions)
 
-$(VENV)/.installed: requirements.lock requirements-gpu.txt pyproject.toml tools/install.sh
+$(VENV)/.installed: requirements.lock pyproject.toml tools/install.sh
 	PYTHON="$(PYTHON)" bash tools/install.sh $(VENV)
 	@touch $@
 
@@ -25,14 +25,20 @@ up: env ## Leave the embedded Airflow running for the browser; prints URL and lo
 down: ## Stop what `make up` started
 	@$(BIN)/python -m demo down
 
-test: env lint types ## Lint, types and the whole test suite with coverage
+test: env lint types ## Run lint, type checks and the whole test suite (about 8 minutes)
 	bash tools/test.sh $(BIN)
 
-lint: env ## Style, layers and dead ends
+check: env lint types ## Run lint, type checks and the fast unit tests (under 2 minutes)
+	$(BIN)/python -m pytest -n 2 -m "not slow and not airflow and not browser"
+
+lint: env ## Check style, layers, import cycles and vocabulary
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
 
-types: env ## Static types
+types: env ## Check static types of product, dags, plugins, bench and tests
 	$(BIN)/mypy
+
+lock: env ## Resolve the dependencies again and write requirements.lock
+	bash tools/lock.sh $(BIN)/uv
 
 bench-generation: env ## Generation against the simulator: seconds, 429s, losses, beside other clients
 	$(BIN)/python bench/generation.py --out docs/results/generation

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -25,6 +26,12 @@ OPTIONS = (
 )  # fmt: skip
 
 
+def chromium_path() -> str | None:
+    """Return the path of $CHROMIUM or of an installed Chromium; None if there is none."""
+    names = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
+    return next((path for name in names if name and (path := shutil.which(name))), None)
+
+
 class Browser:
     """One page. `requests` are the URLs it has asked for, `errors` what its console complained of."""
 
@@ -35,8 +42,8 @@ class Browser:
         self._number = 0
 
     def __enter__(self) -> Browser:
-        program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-        assert program, "this test looks at a page with Chromium: apt-get install chromium fonts-nanum"
+        program = chromium_path()
+        assert program, "no Chromium found; conftest.py skips browser tests then"
         self._profile = tempfile.mkdtemp(prefix="chromium-")
         self._process = subprocess.Popen(
             [program, *OPTIONS, f"--user-data-dir={self._profile}", "about:blank"],

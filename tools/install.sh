@@ -1,20 +1,24 @@
 #!/usr/bin/env bash
-# Make the virtual environment $1 with the exact versions of requirements.lock. uv where it can be had, else pip.
-# On a machine with an NVIDIA card the CUDA extras come along; PyPI's torch is the CUDA build there.
+# Create the virtual environment $1 and install the project with everything that demo, tests and benchmarks need, in the
+# exact versions of requirements.lock. Uses uv if it can be installed, else pip.
+# On a machine with an NVIDIA GPU, PyPI's torch is the CUDA build, and the extra `gpu` is installed too.
 set -euo pipefail
 venv=$1
 python=${PYTHON:-python3}
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-  { echo "Python 3.11 or newer is needed; $python is $("$python" --version). Say PYTHON=/path/to/python3.11 make ..." >&2; exit 2; }
-[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+  echo "Python 3.11 or newer is needed, but $python is $("$python" --version); run PYTHON=/path/to/python3.11 make ..." >&2
+  exit 2
+}
+[ -x "$venv/bin/python" ] || "$python" -m venv "$venv" || {
+  echo "$python cannot create a virtual environment; install its venv module (Debian: apt-get install python3-venv)" >&2
+  exit 2
+}
 
-files=(-r requirements.lock)
-if command -v nvidia-smi >/dev/null 2>&1; then files+=(-r requirements-gpu.txt); fi
+extras=dev
+if command -v nvidia-smi >/dev/null 2>&1; then extras=dev,gpu; fi
 
 if "$venv/bin/python" -m pip install --quiet uv; then
-  "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" "${files[@]}"
-  "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --no-deps --editable .
+  "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --constraint requirements.lock --editable ".[$extras]"
 else
-  "$venv/bin/python" -m pip install --quiet "${files[@]}"
-  "$venv/bin/python" -m pip install --quiet --no-deps --editable .
+  "$venv/bin/python" -m pip install --quiet --constraint requirements.lock --editable ".[$extras]"
 fi

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# The whole test suite for two cores, with coverage: the tests that share one embedded Airflow beside all the others.
-# $1 is the environment's bin folder.
+# Run the whole test suite on two cores, with coverage: tests/airflow, which share one embedded Airflow, in parallel with
+# all others. $1 is the environment's bin folder. With REQUIRE_BROWSER=1 a missing browser is a failure.
 set -uo pipefail
 bin=$1
-export OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+CHROMIUM=$(bash tools/browser.sh "$bin")
+export CHROMIUM OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 work=$(mktemp -d)
 airflow=
 trap '[ -z "$airflow" ] || kill "$airflow" 2>/dev/null; rm -rf "$work"' EXIT
 
-# Two data files: a session combines, at its end, whatever lies beside its own.
+# Two coverage files: a pytest session combines, at its end, every file next to its own.
 run_tests() { # name, then pytest's arguments
   COVERAGE_FILE="$work/$1/coverage" "$bin/python" -m pytest "${@:2}" --cov --cov-report= --durations=10
 }

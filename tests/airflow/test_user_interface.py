@@ -7,7 +7,6 @@ published datasets.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,11 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 from tests.airflow.conftest import Airflow, some_clauses
+from tests.browser import chromium_path
 
 from gemini_simulator import running_simulator
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.airflow, pytest.mark.browser, pytest.mark.timeout(600)]
 
 DAG = "refresh_dataset"
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
@@ -32,9 +32,7 @@ SLOW = 60_000  # milliseconds: a busy machine's Airflow
 def page(airflow: Airflow) -> Iterator[Page]:
     """Logged in by the login page."""
     with sync_playwright() as playwright:
-        program = shutil.which("chromium") or shutil.which("google-chrome")
-        assert program, "this test looks at Airflow with Chromium: apt-get install chromium fonts-nanum"
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-US").new_page()
         page.set_default_timeout(SLOW)
         page.goto(airflow.services.url)

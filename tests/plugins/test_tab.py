@@ -12,6 +12,8 @@ from tests.plugins.conftest import DAG, RUN, Site
 
 from insurance_rag.core.files import write_json
 
+pytestmark = pytest.mark.browser
+
 FRAME = "document.querySelector('iframe').contentDocument"
 
 

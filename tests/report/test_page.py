@@ -13,6 +13,8 @@ from insurance_rag.core.files import read_jsonl, write_jsonl
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.report import render_report
 
+pytestmark = pytest.mark.browser
+
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:

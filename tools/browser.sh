@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Print the path of a Chromium for the browser tests and `make pictures`; install one if there is none.
+# Tries $CHROMIUM, an installed browser, apt (as root on Debian), then playwright's own download. Prints nothing if all
+# of them fail. $1 is the environment's bin folder.
+set -uo pipefail
+bin=$1
+
+find_browser() {
+  local name
+  for name in ${CHROMIUM:+"$CHROMIUM"} chromium chromium-browser google-chrome; do
+    command -v "$name" && return
+  done
+  "$bin/python" - <<'PY'
+from pathlib import Path
+from playwright.sync_api import sync_playwright
+
+with sync_playwright() as playwright:
+    path = playwright.chromium.executable_path
+print(path) if Path(path).exists() else exit(1)
+PY
+}
+
+find_browser 2>/dev/null && exit
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  echo "no Chromium found; installing Debian's packages chromium and fonts-nanum ..." >&2
+  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+      chromium fonts-nanum; } >/dev/null 2>&1
+  find_browser 2>/dev/null && exit
+fi
+echo "no Chromium found; downloading playwright's ..." >&2
+timeout 300 "$bin/python" -m playwright install chromium-headless-shell >/dev/null 2>&1
+find_browser 2>/dev/null || true
