@@ -258,6 +258,7 @@ def official(b: Bench) -> None:
 def large(b: Bench) -> None:
     """100,000 chunks planned; a journal of 100,000 answers opened again."""
     from insurance_rag.config import GenerationConfig
+    from insurance_rag.core.journal import encode_record
     from insurance_rag.core.run_folder import RunFolder
     from insurance_rag.planning import make_plan, write_plan
     from insurance_rag.planning.generation_journal import GenerationJournal
@@ -273,10 +274,10 @@ def large(b: Bench) -> None:
     journal.mkdir(parents=True)
     texts = {"question": "가" * 60, "answer": "나" * 120, "evidence": "다" * 100}
     pairs = [{"type": kind, **texts} for kind in ("fact", "scenario", "easy")]
-    with (journal / "shard_1.jsonl").open("w") as f:
+    with (journal / "shard_1.jsonl").open("wb") as f:
         for n, chunk in enumerate(chunks):
-            record = {"key": f"{n:064x}", "state": "answered", "chunk_id": chunk.chunk_id, "pairs": pairs, "usage": {}}
-            f.write(json.dumps(record, ensure_ascii=False) + "\n")
+            key = {"cache_key": f"{n:064x}", "state": "answered"}
+            f.write(encode_record({**key, "chunk_id": chunk.chunk_id, "pairs": pairs, "usage": {}}))
     assert len(GenerationJournal(journal)) == len(chunks)
     opened = min(seconds(GenerationJournal, journal) for _ in range(3))
     b.check("large", "seconds to plan 100,000 chunks", planned, 5)

@@ -63,4 +63,4 @@ def journal(run: RunFolder) -> list[dict[str, Any]]:
 
 def journal_keys(run: RunFolder) -> list[str]:
     """Of the clauses that are done; a clause that is asked again has a record before."""
-    return [record["key"] for record in journal(run) if record["state"] != "repairable"]
+    return [record["cache_key"] for record in journal(run) if record["state"] != "repairable"]

@@ -51,7 +51,7 @@ def test_killed_again_and_again(tmp_path: Path) -> None:
     assert set(answered(run).values()) == {1}
     assert len(journal_keys(run)) == len(set(journal_keys(run))) == 90
     assert stats["repeated_answers"] <= in_flight  # corrections among them
-    to_mend = [record["key"] for record in journal(run) if record["state"] == "repairable"]
+    to_mend = [record["cache_key"] for record in journal(run) if record["state"] == "repairable"]
     assert len(to_mend) == len(set(to_mend)) == sum("repair" in record for record in journal(run)) > 20
     assert len(to_mend) <= stats["corrections"] <= len(to_mend) + in_flight
     assert stats["refused_429"] <= 6 * (kills + 1)

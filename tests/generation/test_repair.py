@@ -12,6 +12,7 @@ from gemini_simulator import running_simulator
 from insurance_rag.cli.main import main
 from insurance_rag.core.artifacts import manifest_path
 from insurance_rag.core.files import read_json
+from insurance_rag.core.records.generation import AnswerRecord
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.generation import generate_run, generate_shard, missing_chunks
 from insurance_rag.generation.batch import fetch_batch, poll_batch, submit_batch
@@ -20,12 +21,12 @@ from insurance_rag.generation.repair import FAULTS, correction_of, find_faults
 from insurance_rag.generation.teachers.base import Pair
 from insurance_rag.planning import make_plan, reuse_answers, write_plan
 from insurance_rag.planning.prompt_spec import PromptSpec
-from insurance_rag.validation.pair_check import row_judge
+from insurance_rag.validation.pair_check import pair_check
 from insurance_rag.validation.rules import REPAIRABLE
 
 FAST = {"speed": 600, "latency_s": 1.0, "defects": 0.4}
 KEY = keys(1)[0]
-JUDGE = row_judge()
+JUDGE = pair_check()
 
 
 def repaired(run: RunFolder) -> list[dict]:
@@ -55,7 +56,7 @@ def test_faulty_pairs_are_asked_for_once_more_and_both_answers_stay(tmp_path: Pa
     for row in repaired(run):
         reason = row["meta"]["repair_reason"]
         assert faulty.get((row["chunk_id"], row["type"]), "required_fields") == reason
-        assert row["meta"]["correction_version"].startswith("repair_v1@")
+        assert row["meta"]["repair_version"].startswith("repair_v1@")
         assert (row["type"], row["instruction"], row["output"]) in truth
     good = [row for row in repaired(run) if not truth[row["type"], row["instruction"], row["output"]]]
     assert len(good) > 0.75 * len(repaired(run))
@@ -173,7 +174,9 @@ def test_the_note_names_the_faults_and_asks_for_their_types_alone() -> None:
         ("fact", "unsupported_number", 0),
         ("easy", "required_fields", None),
     ]
-    record = {"pairs": [vars(pair) for pair in pairs], "faults": [vars(fault) for fault in faults]}
+    meta = {"teacher": "gemini", "model": "m", "prompt_version": "p", "key_id": "k1", "at": "2026-11-25T10:00:00Z"}
+    answer = {"pairs": [vars(pair) for pair in pairs], "faults": [vars(fault) for fault in faults]}
+    record = AnswerRecord.model_validate({"chunk_id": chunk.chunk_id, "usage": {}, "meta": meta, **answer})
     correction = correction_of(record, content)
     prompt = render(correction.content, chunk, correction.note)
     assert correction.content.types == ("fact", "easy")

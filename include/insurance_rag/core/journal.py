@@ -31,9 +31,10 @@ MAX_LINE_BYTES = 16 * 1024 * 1024
 
 _CHECKSUM = b', "crc32": "%08x"}\n'
 _CHECKSUM_BYTES = len(_CHECKSUM % 0)
+_TAIL_BLOCK_BYTES = 4096
 
 
-def encode_record(record: Mapping[str, Any]) -> bytes:
+def encode_record(record: Mapping[str, object]) -> bytes:
     """Return `record` as one line with its checksum. `record` must not be empty."""
     body = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace")[:-1]
     return body + _CHECKSUM % zlib.crc32(body)
@@ -45,18 +46,26 @@ def is_intact(line: bytes) -> bool:
     return line[-_CHECKSUM_BYTES:] == _CHECKSUM % zlib.crc32(body)
 
 
+def strip_checksum(line: bytes) -> bytes:
+    """Return the JSON object of an intact line, without the checksum."""
+    return line[:-_CHECKSUM_BYTES] + b"}"
+
+
 def decode_record(line: bytes) -> dict[str, Any]:
     """Return the record of an intact line, without the checksum."""
-    record: dict[str, Any] = json.loads(line)
-    del record["crc32"]
+    record: dict[str, Any] = json.loads(strip_checksum(line))
     return record
 
 
 class Journal:
-    """One journal file. Opened to read, or with `append=True` by the one process that may write it."""
+    """One journal file. Open it to read, or with `append=True` to write as well.
 
-    def __init__(self, path: Path, *, append: bool = False) -> None:
-        """Open `path`. With `append` the file is created if needed and a torn last line is removed.
+    By default one process writes the file. With `shared=True` several processes write it, and each holds an exclusive
+    `flock` on `fileno()` while it calls `drop_torn_tail`, `read_new` and `append`.
+    """
+
+    def __init__(self, path: Path, *, append: bool = False, shared: bool = False) -> None:
+        """Open `path`. With `append` the file is created if needed and, unless it is shared, a torn tail is removed.
 
         Raises IncompleteError if the file cannot be opened for writing.
         """
@@ -68,9 +77,10 @@ class Journal:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = path.open("a+b", buffering=0)
-                self._drop_torn_tail()
             except OSError as e:
                 raise self._write_error(e) from e
+            if not shared:
+                self.drop_torn_tail()
 
     def __enter__(self) -> Journal:
         return self
@@ -86,7 +96,7 @@ class Journal:
         """Return the descriptor of the open file, for `flock`."""
         return self._writable().fileno()
 
-    def append(self, record: Mapping[str, Any]) -> int:
+    def append(self, record: Mapping[str, object]) -> int:
         """Write one record and return its byte offset. A kill does not lose it; a power cut may until `sync`.
 
         Raises IncompleteError if the disk refuses; nothing torn is left behind.
@@ -112,24 +122,26 @@ class Journal:
     def read_new_lines(self) -> Iterator[tuple[int, bytes]]:
         """Yield (byte offset, line) of every intact line that was appended since the last call; the first reads all.
 
-        Damaged lines are logged and skipped. A last line without its newline is left for a later call.
+        Lines that this object appended are included. Damaged lines are logged and skipped. A last line without its
+        newline is left for a later call. Raises IncompleteError if the file exists and cannot be read.
         """
-        if not self.path.exists():
+        if not self._has_new_bytes():
             return
-        with self.path.open("rb") as f:
+        with self._open_to_read() as f:
             f.seek(self._position)
             while (line := f.readline(MAX_LINE_BYTES)).endswith(b"\n") or len(line) == MAX_LINE_BYTES:
                 offset, complete = self._position, line.endswith(b"\n")
+                self._position += len(line)
                 while not complete:  # too long: skip to its end without keeping it
                     rest = f.readline(MAX_LINE_BYTES)
                     complete = rest.endswith(b"\n") or not rest
-                self._position = f.tell()
+                    self._position += len(rest)
                 self._lines_read += 1
                 if len(line) < MAX_LINE_BYTES and is_intact(line):
                     yield offset, line
                 else:
                     log.warning(
-                        "%s: line %d is damaged and was skipped; what it held is done again",
+                        "%s: line %d is damaged and was skipped; the work that it recorded will be repeated",
                         self.path,
                         self._lines_read,
                     )
@@ -139,24 +151,47 @@ class Journal:
         for _, line in self.read_new_lines():
             yield decode_record(line)
 
+    def drop_torn_tail(self) -> None:
+        """Remove what follows the last newline. Only the process that may write the file at this moment calls this.
+
+        Raises IncompleteError if the file cannot be changed.
+        """
+        file = self._writable()
+        try:
+            end = size = file.seek(0, os.SEEK_END)
+            while end > 0:
+                start = max(0, end - _TAIL_BLOCK_BYTES)
+                newline = os.pread(file.fileno(), end - start, start).rfind(b"\n")
+                if newline >= 0:
+                    end = start + newline + 1
+                    break
+                end = start
+            if end < size:
+                file.truncate(end)
+        except OSError as e:
+            raise self._write_error(e) from e
+
+    def _has_new_bytes(self) -> bool:
+        """Return whether the file is longer than what was read."""
+        try:
+            size = os.stat(self.path).st_size
+        except FileNotFoundError:
+            return False
+        # A damaged last newline makes the last line look torn, and the next writer removes it.
+        self._position = min(self._position, size)
+        return size > self._position
+
+    def _open_to_read(self) -> BinaryIO:
+        try:
+            return self.path.open("rb")
+        except OSError as e:
+            raise IncompleteError(
+                f"{self.path}: cannot be read ({e.strerror}); fix the permissions, then run the same command again"
+            ) from e
+
     def _writable(self) -> BinaryIO:
         assert self._file is not None, "the journal was opened to read"
         return self._file
-
-    def _drop_torn_tail(self) -> None:
-        """Cut the file after its last newline."""
-        file = self._writable()
-        end = size = file.seek(0, os.SEEK_END)
-        while end > 0:
-            start = max(0, end - 65536)
-            file.seek(start)
-            newline = file.read(end - start).rfind(b"\n")
-            if newline >= 0:
-                end = start + newline + 1
-                break
-            end = start
-        if end < size:
-            file.truncate(end)
 
     def _write_error(self, error: OSError) -> IncompleteError:
         return IncompleteError(

@@ -56,7 +56,7 @@ def submit_batch(
     if config.teacher != "gemini":
         raise InvalidInputError(f"batch mode is Gemini's; the teacher is {config.teacher!r}")
     with GenerationJournal(run.journal) as ledger:
-        jobs = [job for job in _jobs(run, plan.shard(shard), config) if job.key not in ledger]
+        jobs = [job for job in _jobs(run, plan.shard(shard), config) if job.cache_key not in ledger]
     names = asyncio.run(_submit(run, jobs, key, config)) if jobs else []
     return {"shard": shard, "batches": names, "chunks": len(jobs)} if names else None
 
@@ -88,7 +88,7 @@ def fetch_batch(
         closing(Limiter(run.rate_limit_log, shard, key, config)) as limiter,
     ):
         jobs = _jobs(run, shard, config)
-        wanted = {job.key: job for job in jobs if job.key not in ledger}
+        wanted = {job.cache_key: job for job in jobs if job.cache_key not in ledger}
         for content_key, entry in (pair for operation in operations for pair in _entries(operation)):
             if job := wanted.pop(content_key, None):
                 chunk, mending = read_chunk(run, job), judge if config.repair else None
@@ -96,7 +96,7 @@ def fetch_batch(
         ledger.sync()
         books = summarize_shard_usage(limiter.pace, shard.shard, config)
         write_usage(run, plan, limiter.pace, config)
-        if left := [job.chunk_id for job in jobs if job.key not in ledger or ledger.is_repairable(job.key)]:
+        if left := [job.chunk_id for job in jobs if job.cache_key not in ledger or ledger.is_repairable(job.cache_key)]:
             write_part(run, shard, jobs, ledger)
             states = ", ".join(str(o.get("metadata", {}).get("state")) for o in operations)
             raise IncompleteError(
@@ -133,7 +133,7 @@ def _lots(run: RunFolder, jobs: list[WorkItem], teacher: GeminiTeacher) -> Itera
     lot: list[dict[str, Any]] = []
     size = 0
     for job in jobs:
-        entry = {"request": teacher.body(read_chunk(run, job)), "metadata": {"key": job.key}}
+        entry = {"request": teacher.body(read_chunk(run, job)), "metadata": {"key": job.cache_key}}
         length = len(json.dumps(entry).encode())
         if lot and size + length > MOST_BYTES:
             yield lot

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from insurance_rag.core.errors import PipelineError
+from insurance_rag.core.records.generation import AnswerRecord, QuarantinedChunk, RepairRecord
 from insurance_rag.generation.repair import Fault, correction_version
 from insurance_rag.generation.teachers.base import Reply
 from insurance_rag.planning.generation_journal import GenerationJournal
@@ -30,18 +31,19 @@ def record_answer(
         "prompt_version": content.prompt_version,
         **_lineage(key_id),
     }
-    doubt = {"faults": [asdict(fault) for fault in faults]} if faults else {}
-    state = "repairable" if faults else "answered"
-    ledger.append(job.key, state, chunk_id=job.chunk_id, **_told(reply), meta=meta, **doubt)
+    told, listed = _told(reply), [asdict(fault) for fault in faults]
+    record = AnswerRecord.model_validate({"chunk_id": job.chunk_id, **told, "meta": meta, "faults": listed})
+    ledger.append(job.cache_key, record)
 
 
 def record_repair(ledger: GenerationJournal, job: WorkItem, outcome: Reply | PipelineError, key_id: str) -> None:
     """Both answers of a clause that was asked again, or why the second is none: it is not asked a third time."""
-    first = {name: value for name, value in ledger.record(job.key).items() if name not in ("key", "state")}
+    first = ledger.answer(job.cache_key)
     reply = outcome if isinstance(outcome, Reply) else Reply([])
     failed = {} if isinstance(outcome, Reply) else {"failed": str(outcome)}
-    lineage = {"correction_version": correction_version(), **_lineage(key_id)}
-    ledger.append(job.key, "answered", **first, repair={**_told(reply), **failed, "meta": lineage})
+    lineage = {"repair_version": correction_version(), **_lineage(key_id)}
+    repair = RepairRecord.model_validate({**_told(reply), **failed, "meta": lineage})
+    ledger.append(job.cache_key, first.model_copy(update={"repair": repair}))
 
 
 def _told(reply: Reply) -> dict[str, Any]:
@@ -56,4 +58,5 @@ def _lineage(key_id: str) -> dict[str, str]:
 def record_quarantine(ledger: GenerationJournal, job: WorkItem, error: PipelineError) -> None:
     """Set a clause aside for good: no run asks for it again."""
     reason = {"InvalidAnswerError": "unreadable", "InvalidRequestError": "request"}.get(type(error).__name__, "blocked")
-    ledger.append(job.key, "quarantined", chunk_id=job.chunk_id, reason=reason, detail=str(error))
+    record = QuarantinedChunk.model_validate({"chunk_id": job.chunk_id, "reason": reason, "detail": str(error)})
+    ledger.append(job.cache_key, record)

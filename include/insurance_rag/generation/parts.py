@@ -10,6 +10,7 @@ from insurance_rag.core.artifacts import manifest_path, write_manifest
 from insurance_rag.core.files import atomic_write
 from insurance_rag.core.locks import held
 from insurance_rag.core.records import QAPair, Shard
+from insurance_rag.core.records.generation import AnswerRecord, PairRecord
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.generation.repair import replacements
 from insurance_rag.planning.generation_journal import GenerationJournal
@@ -24,15 +25,15 @@ def write_part(run: RunFolder, shard: Shard, jobs: list[WorkItem], ledger: Gener
     Any manifest goes first.
     """
     manifest_path(run.part(shard.shard)).unlink(missing_ok=True)
-    answered = [job for job in jobs if job.key in ledger and not ledger.is_quarantined(job.key)]
+    answered = [job for job in jobs if job.cache_key in ledger and not ledger.is_quarantined(job.cache_key)]
     counts = Counter(rows=0, repaired=0)
     with atomic_write(run.part(shard.shard)) as f:
         f.write("[")
-        for job, record in zip(answered, ledger.records([job.key for job in answered]), strict=True):
+        for job, record in zip(answered, ledger.answers([job.cache_key for job in answered]), strict=True):
             text = read_chunk(run, job).text
             for pair, meta in _pairs(record):
                 f.write(",\n" if counts["rows"] else "\n")
-                whole = {"content_key": job.key, "shard": shard.shard, **meta}
+                whole = {"content_key": job.cache_key, "shard": shard.shard, **meta}
                 f.write(_row(job.chunk_id, text, pair, whole).model_dump_json())
                 counts.update(rows=1, repaired=meta.get("repaired", False))
         f.write("\n]\n")
@@ -49,26 +50,27 @@ def write_open_parts(run: RunFolder, plan: Plan) -> None:
                 write_part(run, shard, jobs[shard.shard], ledger)
 
 
-def _pairs(record: dict[str, Any]) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
+def _pairs(record: AnswerRecord) -> Iterator[tuple[PairRecord, dict[str, Any]]]:
     """Every pair of both answers with its meta: a faulty one stays, for validation to reject, and names its fault."""
-    faults = {fault["pair"]: fault["reason"] for fault in record.get("faults", [])}
-    for n, pair in enumerate(record["pairs"]):
-        yield pair, record["meta"] | ({"fault": faults[n]} if n in faults else {})
-    if repair := record.get("repair"):
+    faults = {fault.pair: fault.reason for fault in record.faults}
+    meta = record.meta.model_dump()
+    for n, pair in enumerate(record.pairs):
+        yield pair, meta | ({"fault": faults[n]} if n in faults else {})
+    if record.repair:
         for pair, reason in replacements(record):
-            yield pair, {**record["meta"], **repair["meta"], "repaired": True, "repair_reason": reason}
+            yield pair, {**meta, **record.repair.meta.model_dump(), "repaired": True, "repair_reason": reason}
 
 
-def _row(chunk_id: str, text: str, pair: dict[str, str], meta: dict[str, Any]) -> QAPair:
+def _row(chunk_id: str, text: str, pair: PairRecord, meta: dict[str, Any]) -> QAPair:
     return QAPair.model_validate(
         {
             "chunk_id": chunk_id,
-            "type": pair["type"],
-            "instruction": pair["question"],
+            "type": pair.type,
+            "instruction": pair.question,
             "input": text,
-            "output": pair["answer"],
-            "evidence": pair["evidence"],
-            "answerable": pair["type"] != "unanswerable",
+            "output": pair.answer,
+            "evidence": pair.evidence,
+            "answerable": pair.type != "unanswerable",
             "meta": meta,
         }
     )
@@ -79,8 +81,7 @@ def finish_part(
 ) -> dict[str, Any]:
     """Write the part and, last, its manifest, whose existence means that the shard is complete."""
     counts = write_part(run, shard, jobs, ledger)
-    aside = [record for job in jobs if ledger.is_quarantined(job.key) for record in [ledger.record(job.key)]]
-    quarantined = [{name: record[name] for name in ("chunk_id", "reason", "detail")} for record in aside]
+    quarantined = [ledger.record(job.cache_key).model_dump() for job in jobs if ledger.is_quarantined(job.cache_key)]
     manifest = write_manifest(
         run.part(shard.shard),
         parents=[{"uri": str(run.chunks.resolve()), "sha256": plan.chunks_sha256}],
@@ -91,7 +92,7 @@ def finish_part(
         chunks=len(jobs),
         plan_id=plan.plan_id,
         **books,
-        pending_repairs=sum(ledger.is_repairable(job.key) for job in jobs),
+        pending_repairs=sum(ledger.is_repairable(job.cache_key) for job in jobs),
         quarantined=quarantined,
     )
     return {**{k: v for k, v in manifest.items() if k != "parents"}, "quarantined": len(quarantined)}

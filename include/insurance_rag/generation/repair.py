@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
-
 from insurance_rag.core.hashing import sha256_text
 from insurance_rag.core.records import Chunk, QuestionType
+from insurance_rag.core.records.generation import AnswerRecord, FaultRecord, PairRecord
 from insurance_rag.generation.prompt import fill
 from insurance_rag.generation.teachers.base import Correction, Pair
 from insurance_rag.planning.prompt_spec import CORRECTION, PROMPTS, PromptSpec
@@ -58,13 +57,13 @@ def find_faults(judge: Judge, chunk: Chunk, pairs: Sequence[Pair], content: Prom
     return found + [Fault(kind, "required_fields", "") for kind in content.types if kind not in there]
 
 
-def correction_of(record: dict[str, Any], content: PromptSpec) -> Correction:
+def correction_of(record: AnswerRecord, content: PromptSpec) -> Correction:
     """What to ask once more of a clause whose journal record lists faults."""
-    faults = [Fault(**fault) for fault in record["faults"]]
+    faults = record.faults
     counts = Counter(fault.type for fault in faults)
     types = tuple(kind for kind in content.types if kind in counts)
     wanted = replace(content, types=types, pairs_per_type=max(counts.values()))
-    lines = "\n".join(_describe(fault, record["pairs"]) for fault in faults)
+    lines = "\n".join(_describe(fault, record.pairs) for fault in faults)
     return Correction(wanted, fill(_template(), {"faults": lines}))
 
 
@@ -73,12 +72,12 @@ def correction_version() -> str:
     return f"{CORRECTION}@{sha256_text(_template())[:10]}"
 
 
-def replacements(record: dict[str, Any]) -> list[tuple[dict[str, str], str]]:
+def replacements(record: AnswerRecord) -> list[tuple[PairRecord, str]]:
     """(new pair, reason of the one it stands for): of each type as many as had a fault."""
-    waiting = [Fault(**fault) for fault in record["faults"]]
+    waiting = list(record.faults)
     found = []
-    for pair in record["repair"]["pairs"]:
-        if fault := next((fault for fault in waiting if fault.type == pair["type"]), None):
+    for pair in record.repair.pairs if record.repair else ():
+        if fault := next((fault for fault in waiting if fault.type == pair.type), None):
             waiting.remove(fault)
             found.append((pair, fault.reason))
     return found
@@ -88,13 +87,13 @@ def _template() -> str:
     return (PROMPTS / f"{CORRECTION}.txt").read_text(encoding="utf-8").strip()
 
 
-def _describe(fault: Fault, pairs: Sequence[dict[str, str]]) -> str:
+def _describe(fault: FaultRecord, pairs: Sequence[PairRecord]) -> str:
     what = FAULTS.get(fault.reason, "규칙에 맞지 않습니다")
     if fault.pair is None:
         return f"- {fault.type}: {what}."
     pair = pairs[fault.pair]
     lines = [f"- {fault.type}: {what}: '{_short(fault.span)}'"]
-    return "\n".join([*lines, f"  질문: {_short(pair['question'])}", f"  답변: {_short(pair['answer'])}"])
+    return "\n".join([*lines, f"  질문: {_short(pair.question)}", f"  답변: {_short(pair.answer)}"])
 
 
 def _short(text: str) -> str:

@@ -27,7 +27,7 @@ from insurance_rag.core.errors import (
 )
 from insurance_rag.core.locks import held
 from insurance_rag.core.progress import Progress
-from insurance_rag.core.records import ApiKey, Chunk, Shard
+from insurance_rag.core.records import ApiKey, Chunk, ProgressState, Shard
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.generation.journaling import record_answer, record_quarantine, record_repair
 from insurance_rag.generation.parts import finish_part, write_part
@@ -48,7 +48,7 @@ from insurance_rag.planning.prompt_spec import PromptSpec
 from insurance_rag.planning.work_items import WorkItem, check_input, read_chunk, read_work_items
 from insurance_rag.rate_limit.limiter import Limiter, retry_wait_s
 
-OnUpdate = Callable[[dict[str, Any]], None]
+OnUpdate = Callable[[ProgressState], None]
 SECOND_ROUNDS = 2  # a clause that alone meets a failing server goes to the end of the queue so often
 DOUBTS = 5  # clauses in a row without an answer that can be used, before one had any
 DOUBTS_IF_PROVEN = 10  # the same, later: a balance that ran out, a server restarted with other settings
@@ -95,7 +95,7 @@ async def work(
         GenerationJournal(run.journal, shard.shard) as ledger,
         closing(Limiter(run.rate_limit_log, shard, key, config, budget_guard(config))) as limiter,
     ):
-        done = sum(job.key in ledger for job in jobs)
+        done = sum(job.cache_key in ledger for job in jobs)
         teacher = make_teacher(config, key)
         try:
             with Progress(
@@ -135,8 +135,8 @@ class Worker:
         self._jobs, self._ledger, self._limiter = jobs, ledger, limiter
         self._teacher, self._progress = teacher, progress
         # Two chunks of the same content are one job.
-        self._once = {job.key: job for job in jobs}.values()
-        self._queue = deque(job for job in self._once if job.key not in ledger)
+        self._once = {job.cache_key: job for job in jobs}.values()
+        self._queue = deque(job for job in self._once if job.cache_key not in ledger)
         self._judge = judge if config.repair and config.teacher != "local" else None
         self._rounds: Counter[str] = Counter()
         self._unsaved = 0
@@ -144,7 +144,7 @@ class Worker:
         self._succeeded_at = time.monotonic()  # or begun
         self._set_aside = 0
         self._doubted: list[tuple[WorkItem, InvalidRequestError | InvalidAnswerError]] = []
-        self._proven = any(job.key in ledger and not ledger.is_quarantined(job.key) for job in jobs)
+        self._proven = any(job.cache_key in ledger and not ledger.is_quarantined(job.cache_key) for job in jobs)
 
     async def run(self) -> None:
         """Work the queue down; what stops the shard is kept in the limiter, so that no further call goes out."""
@@ -152,7 +152,7 @@ class Worker:
         await self._work_down(self._answer)
         await self._set_doubted_aside()
         if self._judge:  # now that no clause waits for its first answer
-            self._queue.extend(job for job in self._once if self._ledger.is_repairable(job.key))
+            self._queue.extend(job for job in self._once if self._ledger.is_repairable(job.cache_key))
             await self._work_down(self._repair)
         self._progress.note(**self._figures())
         if self._unsaved:
@@ -160,7 +160,7 @@ class Worker:
 
     def check_complete(self) -> None:
         """Raise why the shard ended early, if it did."""
-        missing = [job.chunk_id for job in self._jobs if job.key not in self._ledger]
+        missing = [job.chunk_id for job in self._jobs if job.cache_key not in self._ledger]
         if not missing:
             return
         stop = self._limiter.stopped
@@ -211,7 +211,7 @@ class Worker:
     async def _repair(self, job: WorkItem) -> None:
         """Ask once more for the faulty pairs of an answer; both answers stay."""
         began = time.monotonic()
-        correction = correction_of(self._ledger.record(job.key), self._content)
+        correction = correction_of(self._ledger.answer(job.cache_key), self._content)
         outcome: Reply | PipelineError
         try:
             outcome = await self._ask(read_chunk(self._run, job), correction)
@@ -259,12 +259,12 @@ class Worker:
         """Back to the queue: an ailing server is waited for, one that fails this clause alone is not."""
         patience = OUTAGE_WINDOWS * self._limiter.window
         if self._succeeded_at > began:
-            self._rounds[job.key] += 1
+            self._rounds[job.cache_key] += 1
         elif time.monotonic() - self._succeeded_at > patience:
             self._limiter.stopped = IncompleteError(
                 f"no answer for {patience:.0f} s ({error}); the same command resumes"
             )
-        if self._rounds[job.key] <= SECOND_ROUNDS:
+        if self._rounds[job.cache_key] <= SECOND_ROUNDS:
             self._queue.append(job)
 
     def _figures(self) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class PromptSpec:
         """Name and hash of the file's text, so that an edited prompt is another version by itself."""
         return f"{self.prompt}@{sha256_text(self.template)[:10]}"
 
-    def key(self, chunk: Chunk) -> str:
+    def cache_key(self, chunk: Chunk) -> str:
         """64 hexadecimal digits. The product's name stands in the prompt, so it counts; the chunk's id does not."""
         wanted = f"{','.join(self.types)} x{self.pairs_per_type}"
         return sha256_text(chunk.text, product(chunk), self.prompt_version, self.teacher, self.model, wanted)

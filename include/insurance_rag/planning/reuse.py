@@ -1,54 +1,65 @@
-"""A refresh pays for news alone: answers of earlier runs are taken over by content."""
+"""Reuse answers from earlier runs by cache key, so that only new or changed chunks cost a call."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from typing import Any
 
 from insurance_rag.chunks import ChunkDiff, diff_chunks, read_chunks
-from insurance_rag.core.files import write_jsonl
+from insurance_rag.core.files import atomic_write
+from insurance_rag.core.records.generation import QuarantinedChunk
 from insurance_rag.core.run_folder import RunFolder
-from insurance_rag.planning.generation_journal import GenerationJournal
+from insurance_rag.planning.generation_journal import ChunkRecord, GenerationJournal, encode_chunk_record
 from insurance_rag.planning.plan import Plan, Refresh, read_plan, save_plan
 from insurance_rag.planning.prompt_spec import PromptSpec
 from insurance_rag.planning.work_items import read_work_items
 
 
 def reuse_answers(run: RunFolder, previous: Sequence[RunFolder]) -> Plan:
-    """Copy what earlier runs, newest first, answered for the contents of `run` into its journal.
+    """Copy the answers of earlier runs that fit the chunks of `run` into its journal.
 
-    Returns the plan with the account: what was added, changed and removed since the newest, and the calls saved. Runs
-    that never finished count too; a folder without a journal has nothing to give. Pairs of removed chunks are retired
-    by not being copied. The earlier runs are left as they are.
+    `previous` lists the earlier runs, newest first. They are not changed; unfinished runs count too, and a folder
+    without a journal contributes nothing. Pairs of removed chunks are retired because they are not copied.
+
+    Returns the plan with what was added, changed and removed since the newest run, and the calls saved.
     """
     plan = read_plan(run)
     earlier = [folder for folder in previous if folder.root.resolve() != run.root.resolve()]
-    ids = {i for shard in plan.shards for i in shard.chunk_ids}
-    keys = dict.fromkeys(job.key for job in read_work_items(run, PromptSpec.from_config(plan.config), ids))
-    saved = write_jsonl(run.journal / "previous.jsonl", _answers(list(keys), earlier))
+    chunk_ids = {chunk_id for shard in plan.shards for chunk_id in shard.chunk_ids}
+    items = read_work_items(run, PromptSpec.from_config(plan.config), chunk_ids)
+    cache_keys = list(dict.fromkeys(item.cache_key for item in items))
+    calls_saved = 0
+    with atomic_write(run.journal / "previous.jsonl", "wb") as f:
+        for cache_key, record in _reusable_records(cache_keys, earlier):
+            f.write(encode_chunk_record(cache_key, record))
+            calls_saved += 1
     difference = _difference(run, earlier)
     refresh = Refresh(
         previous=[str(folder.root.resolve()) for folder in earlier],
         added=len(difference.added),
         changed=len(difference.changed),
         removed=len(difference.removed),
-        calls_saved=saved,
+        calls_saved=calls_saved,
     )
     plan = plan.model_copy(update={"refresh": refresh})
     save_plan(plan, run)
     return plan
 
 
-def _answers(keys: list[str], earlier: Sequence[RunFolder]) -> Iterator[dict[str, Any]]:
+def _reusable_records(cache_keys: list[str], earlier: Sequence[RunFolder]) -> Iterator[tuple[str, ChunkRecord]]:
+    """Yield (cache key, record), the newest answer or else a quarantine, for each key that need not be requested."""
     with ExitStack() as stack:
-        ledgers = [stack.enter_context(GenerationJournal(folder.journal)) for folder in earlier]
-        for key in keys:
-            records = [ledger.record(key) for ledger in ledgers if key in ledger]
-            # A clause that the API blocks for good stays set aside; what could not be read is worth another try.
-            usable = [r for r in records if r["state"] != "quarantined" or r["reason"] == "blocked"]
+        journals = [stack.enter_context(GenerationJournal(folder.journal)) for folder in earlier]
+        for cache_key in cache_keys:
+            records = [journal.record(cache_key) for journal in journals if cache_key in journal]
+            usable = [record for record in records if _is_reusable(record)]
             if usable:
-                yield min(usable, key=lambda r: r["state"] == "quarantined")
+                yield cache_key, min(usable, key=lambda record: isinstance(record, QuarantinedChunk))
+
+
+def _is_reusable(record: ChunkRecord) -> bool:
+    """Return whether a new run keeps this record. The API blocks a chunk permanently; other faults may have passed."""
+    return not isinstance(record, QuarantinedChunk) or record.reason == "blocked"
 
 
 def _difference(run: RunFolder, earlier: Sequence[RunFolder]) -> ChunkDiff:

@@ -17,7 +17,7 @@ from insurance_rag.planning.prompt_spec import PromptSpec
 @dataclass(frozen=True, slots=True)
 class WorkItem:
     chunk_id: str
-    key: str
+    cache_key: str
     offset: int  # of its line in RUN/chunked_data.jsonl
 
 
@@ -34,7 +34,7 @@ def read_work_items(run: RunFolder, content: PromptSpec, chunk_ids: Container[st
         for line in f:
             chunk = Chunk.model_validate_json(line)
             if chunk.chunk_id in chunk_ids:
-                yield WorkItem(chunk.chunk_id, content.key(chunk), offset)
+                yield WorkItem(chunk.chunk_id, content.cache_key(chunk), offset)
             offset += len(line)
 
 
@@ -62,5 +62,5 @@ def missing_chunks(run: RunFolder) -> dict[str, list[str]]:
 
 def missing_by_shard(run: RunFolder, plan: Plan, ledger: GenerationJournal) -> dict[int, list[WorkItem]]:
     by_shard = work_items_by_shard(run, PromptSpec.from_config(plan.config), plan.shards)
-    missing = {number: [job for job in jobs if job.key not in ledger] for number, jobs in sorted(by_shard.items())}
+    missing = {number: [job for job in jobs if job.cache_key not in ledger] for number, jobs in sorted(by_shard.items())}
     return {number: jobs for number, jobs in missing.items() if jobs}
