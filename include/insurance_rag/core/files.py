@@ -7,6 +7,7 @@ file or the new one.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -14,7 +15,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from insurance_rag.core.errors import InvalidInputError, LineProblem
+from insurance_rag.core.errors import IncompleteError, InvalidInputError, LineProblem
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 @contextlib.contextmanager
@@ -22,9 +25,13 @@ def atomic_write(path: Path, mode: str = "w", durable: bool = True) -> Iterator[
     """Open a temporary file next to `path`; on success rename it over `path`, on an error remove it.
 
     `durable=False` skips the fsync, for files that are worthless after a power cut and must not slow anything down.
+    Raises IncompleteError if the disk is full or the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    except OSError as e:
+        raise _write_error(path, e) from e
     try:
         with os.fdopen(fd, mode, encoding=None if "b" in mode else "utf-8") as f:
             yield f
@@ -33,10 +40,19 @@ def atomic_write(path: Path, mode: str = "w", durable: bool = True) -> Iterator[
                 os.fsync(f.fileno())
         os.chmod(name, 0o644)
         os.replace(name, path)
-    except BaseException:
+    except BaseException as e:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
+        if isinstance(e, OSError) and e.errno in DISK_FULL:
+            raise _write_error(path, e) from e
         raise
+
+
+def _write_error(path: Path, error: OSError) -> IncompleteError:
+    return IncompleteError(
+        f"{path}: cannot be written ({error.strerror}); free space or fix the permissions, then run the same command "
+        "again"
+    )
 
 
 def write_json(path: Path, value: object, durable: bool = True) -> None:
