@@ -1,3 +1,3 @@
-"""Clauses in, a measured QLoRA adapter out: the domain of the pipeline, one package a stage."""
+"""Keeps a document-grounded insurance assistant fresh: one package per stage, from chunks to a measured adapter."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
