@@ -94,7 +94,7 @@ def kill() -> tuple[dict[str, Any], list[str]]:
         for name in KEYS:
             fields = {"conn_type": "gemini", "host": simulator.url, "password": f"secret-of-{name}"}
             api.put_connection(name, fields)
-        conf = {"keys": list(KEYS), "versions": ["v2"], "question_limit": 4, "training": {"save_every": 10}}
+        conf = {"keys": list(KEYS), "versions": ["v2"], "question_limit": 4, "training": {"save_steps": 10}}
         run_id = api.trigger(dag, conf)
         folder = folder_under(stack.artifacts, dag, run_id)
 

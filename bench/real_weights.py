@@ -43,12 +43,12 @@ VERSIONS = ("v1", "v2", "v3")
 #: Over the recipes. The base is small enough for 16 bits (NF4 would cost a model of this size more than it saves), the
 #: dataset small enough for several passes, and a small model wants a higher rate than one of eight billion.
 SETTINGS: dict[str, Any] = {
-    "quantization": "none", "adapter_dtype": "fp32", "batch_size": 16, "micro_batch": 8, "max_steps": None, "epochs": 4,
-    "learning_rate": 5e-4, "warmup": 0.05, "max_length": 1024, "log_every": 5, "eval_every": 25, "eval_rows": 128,
-    "save_every": 1000, "report_to": [],
+    "quantization": "none", "adapter_dtype": "fp32", "batch_size": 16, "per_device_train_batch_size": 8, "max_steps": None, "num_train_epochs": 4,
+    "learning_rate": 5e-4, "warmup_steps": 0.05, "max_length": 1024, "logging_steps": 5, "eval_steps": 25, "eval_rows": 128,
+    "save_steps": 1000, "report_to": [],
 }  # fmt: skip
 #: Tried in this order: what a kernel does not support must not cost the run.
-FALLBACKS: tuple[dict[str, Any], ...] = ({}, {"liger": False}, {"liger": False, "padding_free": False})
+FALLBACKS: tuple[dict[str, Any], ...] = ({}, {"use_liger_kernel": False}, {"use_liger_kernel": False, "padding_free": False})
 BATCH_TOKENS = 700_000
 """Padded tokens of a batch: some 600 answers, whose caches and logits over 262,144 words take half the GPU."""
 TRAINING_S = 180
@@ -210,7 +210,7 @@ def train(args: argparse.Namespace) -> int:
 
     settings = SETTINGS | FALLBACKS[args.fallback]
     if args.steps:
-        settings |= {"max_steps": args.steps, "eval_every": args.steps, "log_every": 1, "batch_size": 2, "eval_rows": 4}
+        settings |= {"max_steps": args.steps, "eval_steps": args.steps, "logging_steps": 1, "batch_size": 2, "eval_rows": 4}
     logging.basicConfig(level=logging.INFO)
     train_adapter(load_recipe(args.version, settings), args.inputs / "dataset", str(args.base), args.out)
     return 0
@@ -221,18 +221,19 @@ def heldout_losses(base: Path, adapters: Mapping[str, Path], dataset: Path, rows
     import torch
 
     from insurance_rag.evaluation.backends.local.batched_lora import BatchedLora
-    from insurance_rag.evaluation.backends.local.model import load_base
+    from insurance_rag.evaluation.backends.local.inference_model import load_inference_model
+    from insurance_rag.models.tokenizer import load_training_tokenizer
     from insurance_rag.training import load_recipe
-    from insurance_rag.training.data import as_version, encode_rows, read_rows
-    from insurance_rag.training.model import load_tokenizer
+    from insurance_rag.training.dataset_rows import in_prompt_format, read_rows
+    from insurance_rag.training.encoding import encode_rows
 
-    model, _ = load_base(str(base), "bf16" if torch.cuda.is_available() else "fp32")
-    lora, tokenizer = BatchedLora(model, adapters), load_tokenizer(str(base))
+    model, _ = load_inference_model(str(base), "bf16" if torch.cuda.is_available() else "fp32")
+    lora, tokenizer = BatchedLora(model, adapters), load_training_tokenizer(str(base))
     held = read_rows(dataset / "heldout.json")[:rows]
     losses: dict[str, Any] = {"rows": len(held)}
     for version in VERSIONS:
         config: TrainingConfig = load_recipe(version, SETTINGS)
-        encoded = encode_rows([as_version(row, version) for row in held], tokenizer, config).encoded
+        encoded = encode_rows([in_prompt_format(row, config.prompt_format) for row in held], tokenizer, config).rows
         losses[version] = {
             name: round(mean_loss(model, lora, name, encoded, tokenizer.pad_token_id), 4)
             for name in ("Base", *adapters)

@@ -57,7 +57,10 @@ def _training(results: dict[str, Any]) -> Iterator[str]:
     rows = []
     for version, t in results["training"].items():
         plan = t["plan"]
-        layout = f"{plan['micro_batch']} rows x {plan['accumulation']}, Liger {'on' if plan['liger'] else 'off'}"
+        layout = (
+            f"{plan['per_device_train_batch_size']} rows x {plan['gradient_accumulation_steps']},"
+            f" Liger {'on' if plan['use_liger_kernel'] else 'off'}"
+        )
         figures = (
             t["dataset"]["rows"],
             t["steps"],

@@ -20,7 +20,7 @@ from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.files import write_json
 from insurance_rag.core.progress import Progress
 from insurance_rag.core.records import REFUSAL, Chunk
-from insurance_rag.training.data import IGNORED
+from insurance_rag.training.encoding import IGNORE_INDEX
 
 log = logging.getLogger(__name__)
 
@@ -150,11 +150,11 @@ def _batch(tasks: TaskMaker, done: float, config: PretrainConfig) -> tuple[Any, 
     rows = [getattr(tasks, tasks.rng.choice(kinds))(length) for _ in range(size)]
     longest = max(len(row.ids) for row in rows)
     ids = torch.full((size, longest), tasks.tokenizer.pad_token_id)
-    labels = torch.full((size, longest), IGNORED)
+    labels = torch.full((size, longest), IGNORE_INDEX)
     for i, row in enumerate(rows):
         n = len(row.ids)
         ids[i, :n] = torch.tensor(row.ids)
-        labels[i, :n] = torch.where(torch.tensor(row.counts), ids[i, :n], IGNORED)
+        labels[i, :n] = torch.where(torch.tensor(row.counts), ids[i, :n], IGNORE_INDEX)
     return ids, labels
 
 
@@ -204,7 +204,7 @@ def model_loss(model: Any, ids: Any, labels: Any) -> Any:
 
     hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
     targets = labels[:, 1:]
-    counted = targets != IGNORED
+    counted = targets != IGNORE_INDEX
     return torch.nn.functional.cross_entropy(model.lm_head(hidden[counted]), targets[counted])
 
 

@@ -16,7 +16,7 @@ def test_every_field_is_in_the_form_with_its_documentation() -> None:
     assert list(form) == list(RunConfig.model_fields)
     assert form["keys"].value == ["gemini_k1"]
     assert all(param.schema["description_md"] for name, param in form.items() if name not in ("generation", "training"))
-    assert form["profile"].schema["enum"] == ["smoke", "default", "source"]
+    assert form["profile"].schema["enum"] == ["smoke", "default", "reference"]
     assert form["versions"].schema["examples"] == ["v1", "v2", "v3"]
     assert form["question_limit"].schema["type"] == ["integer", "null"]
 

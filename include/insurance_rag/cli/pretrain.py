@@ -21,9 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    from insurance_rag.cli.train import progress_folder, share_cores
+    from insurance_rag.cli.train import progress_folder, limit_thread_spinning
 
-    share_cores()
+    limit_thread_spinning()
     from demo.config import PretrainConfig
     from demo.pretrain import pretrain_base
     from insurance_rag.chunks.read import read_chunks

@@ -1,11 +1,10 @@
-"""Train a QLoRA adapter by a recipe; the same command again resumes from the last checkpoint."""
+"""Train a QLoRA adapter with a recipe; the same command again resumes from the last checkpoint."""
 
 from __future__ import annotations
 
 import argparse
 import os
 from pathlib import Path
-from typing import Any
 
 EXAMPLE = (
     "insurance-rag train --recipe v2 --dataset run/dataset --base-model beomi/Llama-3-Open-Ko-8B --out run/adapters/v2"
@@ -13,61 +12,63 @@ EXAMPLE = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
     parser.add_argument("--recipe", required=True, metavar="NAME|FILE", help="v1, v2, v3, smoke, or a YAML file")
     parser.add_argument(
         "--dataset", required=True, type=Path, metavar="DIR|FILE", help="dataset folder, or one of its files"
     )
     parser.add_argument("--base-model", required=True, metavar="NAME|DIR", help="Hugging Face name or local folder")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the adapter's folder")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the adapter")
     parser.add_argument(
         "--heldout",
         type=Path,
         metavar="FILE",
-        help="rows for the held-out loss (default: heldout.json beside the dataset)",
+        help="rows for the held-out loss (default: heldout.json of the dataset)",
     )
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="a setting over the recipe; profile=source|smoke",
+        help="a setting that overrides the recipe, e.g. max_steps=300, lora.r=8 or profile=reference|smoke",
     )
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
-    share_cores()
+def run(args: argparse.Namespace) -> dict[str, object]:
+    """Train the adapter, in one process per GPU, and return its artifact."""
+    limit_thread_spinning()
     from insurance_rag.core.config_base import parse_settings
-    from insurance_rag.training.launch import check_cards, destroy_process_group, is_launched, launch
+    from insurance_rag.training.launch import check_gpu_count, destroy_process_group, is_launched, launch
     from insurance_rag.training.recipe import load_recipe
     from insurance_rag.training.train import train_adapter
 
     recipe = load_recipe(args.recipe, parse_settings(args.set))
     if recipe.gpus > 1 and not is_launched():
-        check_cards(recipe.gpus)
-        raise SystemExit(launch(recipe.gpus, _argv(args)))
-    result = train_adapter(recipe, args.dataset, args.base_model, args.out, args.heldout, progress_folder(args.out))
+        check_gpu_count(recipe.gpus)
+        raise SystemExit(launch(recipe.gpus, _worker_argv(args)))
+    artifact = train_adapter(recipe, args.dataset, args.base_model, args.out, args.heldout, progress_folder(args.out))
     destroy_process_group()
-    return result
+    return artifact.model_dump(mode="json")
 
 
-def _argv(args: argparse.Namespace) -> list[str]:
-    """The command again, for the processes of several cards."""
+def _worker_argv(args: argparse.Namespace) -> list[str]:
+    """Return the same command for the process of one GPU."""
     paths = ["--dataset", str(args.dataset), "--base-model", args.base_model, "--out", str(args.out)]
     heldout = ["--heldout", str(args.heldout)] if args.heldout else []
     settings = [word for setting in args.set for word in ("--set", setting)]
     return ["train", "--recipe", args.recipe, *paths, *heldout, *settings, *["--json"] * args.json]
 
 
-def share_cores() -> None:
-    """Let idle threads sleep instead of spin: beside other work, spinning made small models' steps ten times slower.
+def limit_thread_spinning() -> None:
+    """Let idle OpenMP threads sleep: spinning threads make the steps of small models 10 times slower under load.
 
-    Read by the OpenMP runtime when torch is imported, so this comes first.
+    The OpenMP runtime reads the setting when torch is imported, so this must run before.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def progress_folder(out: Path) -> Path | None:
-    """The run folder's progress files, where `out` lies in a run folder."""
+    """Return the progress folder of the run that `out` belongs to; None if it is not in a run folder."""
     from insurance_rag.core.run_folder import RunFolder
 
     runs = (RunFolder(parent) for parent in out.resolve().parents)

@@ -1,53 +1,59 @@
-"""Attention over rows that lie in one sequence without padding, on the FlashAttention-2 that torch itself carries.
+"""Variable-length attention over rows that are concatenated without padding, with torch's own FlashAttention-2.
 
-Registered with transformers as `torch_varlen`, so no separate flash-attn wheel is needed. A row sees only itself: the
-boundaries come from the collator (`cu_seq_lens_q`). On a CPU the rows are attended one by one; the result is the same.
+It is registered with transformers as `torch_varlen`, so no separate flash-attn package is needed. A row attends only to
+itself: the collator passes the row boundaries (`cu_seq_lens_q`). On a CPU each row is computed separately, with the
+same result.
 """
 
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import TYPE_CHECKING
 
-NAME = "torch_varlen"
+if TYPE_CHECKING:
+    import torch
+
+VARLEN_ATTENTION = "torch_varlen"
 
 
-def register() -> str:
-    """Make `attn_implementation="torch_varlen"` known to transformers; returns that name."""
+def register_varlen_attention() -> str:
+    """Register `attn_implementation="torch_varlen"` with transformers and return that name."""
     from transformers import AttentionInterface
     from transformers.masking_utils import AttentionMaskInterface, flash_attention_mask
 
-    AttentionInterface.register(NAME, varlen_attention)
-    AttentionMaskInterface.register(NAME, flash_attention_mask)
-    return NAME
+    AttentionInterface.register(VARLEN_ATTENTION, varlen_attention)
+    AttentionMaskInterface.register(VARLEN_ATTENTION, flash_attention_mask)
+    return VARLEN_ATTENTION
 
 
 def varlen_attention(
-    module: Any,
-    query: Any,
-    key: Any,
-    value: Any,
-    attention_mask: Any,
+    module: torch.nn.Module | None,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
     scaling: float | None = None,
     sliding_window: int | None = None,
-    cu_seq_lens_q: Any = None,
+    cu_seq_lens_q: torch.Tensor | None = None,
     max_length_q: int | None = None,
-    **_: Any,
-) -> tuple[Any, None]:
-    """transformers' attention interface: (batch, heads, tokens, width) in, (batch, tokens, heads, width) out.
+    **_: object,
+) -> tuple[torch.Tensor, None]:
+    """Attend causally within each row; the signature is that of transformers' attention interface.
 
-    Raises ValueError for a padded batch: this kernel knows rows by their boundaries, not by a mask.
+    `query`, `key` and `value` have the shape [1, heads, tokens, width], the result [1, tokens, heads, width].
+    `cu_seq_lens_q` holds the start of each row and the total number of tokens; without it every batch entry is one
+    row. Raises ValueError for a padded batch, because rows are known by their boundaries and not by a mask.
     """
     import torch
 
     if attention_mask is not None:
-        raise ValueError("torch_varlen takes rows without padding (padding_free); use sdpa for padded batches")
-    if cu_seq_lens_q is None:  # a batch of equally long rows, as in generation or a single row
-        return _one_by_one(query, key, value, [(0, query.shape[2])], scaling, sliding_window), None
+        raise ValueError("torch_varlen requires rows without padding (padding_free); use sdpa for padded batches")
+    if cu_seq_lens_q is None:  # a batch of rows of equal length, e.g. in generation
+        return _attend_per_row(query, key, value, [(0, query.shape[2])], scaling, sliding_window), None
     if not query.is_cuda:
-        bounds = cu_seq_lens_q.tolist()
-        return _one_by_one(query, key, value, list(itertools.pairwise(bounds)), scaling, sliding_window), None
-    # The kernel takes (tokens, heads, width) in 16 bits; grouped key/value heads are its own business.
+        bounds = list(itertools.pairwise(cu_seq_lens_q.tolist()))
+        return _attend_per_row(query, key, value, bounds, scaling, sliding_window), None
+    # The kernel expects 16-bit tensors of shape [tokens, heads, width] and handles grouped key/value heads itself.
     q, k, v = (t.transpose(1, 2)[0].to(torch.bfloat16) for t in (query, key, value))
     out = torch.ops.aten._flash_attention_forward(
         q, k, v, cu_seq_lens_q, cu_seq_lens_q, max_length_q, max_length_q, 0.0, True, False, scale=scaling,
@@ -57,24 +63,31 @@ def varlen_attention(
     return out[None].to(query.dtype), None
 
 
-def _one_by_one(
-    query: Any, key: Any, value: Any, bounds: list[tuple[int, int]], scaling: float | None, window: int | None
-) -> Any:
+def _attend_per_row(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    bounds: list[tuple[int, int]],
+    scaling: float | None,
+    sliding_window: int | None,
+) -> torch.Tensor:
+    """Attend within each (start, end) of `bounds`; a single row may have more keys than queries (cached generation)."""
     import torch
     from torch.nn.functional import scaled_dot_product_attention
 
     rows = []
     for start, end in bounds:
-        q, (k, v) = (
-            query[:, :, start:end],
-            (key[:, :, start:end], value[:, :, start:end]) if len(bounds) > 1 else (key, value),
-        )
-        n, past = q.shape[2], k.shape[2] - q.shape[2]  # past > 0 in cached generation
+        q, k, v = query[:, :, start:end], key, value
+        if len(bounds) > 1:
+            k, v = key[:, :, start:end], value[:, :, start:end]
+        n = q.shape[2]
+        n_cached = k.shape[2] - n
         mask = None
-        if past or (window and n > window):
-            position = torch.arange(n, device=q.device)[:, None] + past
-            other = torch.arange(n + past, device=q.device)[None]
-            mask = (other <= position) & (other > position - (window or n + past))
+        if n_cached or (sliding_window and n > sliding_window):
+            query_position = torch.arange(n, device=q.device)[:, None] + n_cached
+            key_position = torch.arange(n + n_cached, device=q.device)[None]
+            window = sliding_window or n + n_cached
+            mask = (key_position <= query_position) & (key_position > query_position - window)
         causal = mask is None
         rows.append(
             scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal, scale=scaling, enable_gqa=True)

@@ -1,8 +1,10 @@
-"""QLoRA adapters on a base model.
+"""Training of QLoRA adapters on a base model.
 
-load_recipe("v2", {"profile": "smoke"})            a typed recipe; light, no torch
-train_adapter(recipe, dataset, base_model, out)    an adapter folder
-export_adapter(adapter, base_model, out)           16-bit weights with the adapter merged in
+    load_recipe("v2", {"profile": "smoke"})                typed settings of one adapter
+    train_adapter(recipe, dataset, base_model, out)        an adapter folder
+    export_adapter(adapter, base_model, out)               a 16-bit model with the adapter merged into it
+
+Importing this package is light; torch is imported when a training starts.
 """
 
 from insurance_rag.training.export import export_adapter

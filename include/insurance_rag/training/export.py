@@ -1,8 +1,8 @@
-"""Merge an adapter into 16-bit weights, for servers that take no adapters and for conversion to other formats.
+"""Merge an adapter into 16-bit weights, for servers without adapters and for conversion to other formats.
 
-The adapter was trained on the dequantised 4-bit weights, so it is merged into those. Merging into the 4-bit weights
-themselves rounds most of the adapter away (0.2 % of a small one is kept), and the original weights are another model:
-NF4 is 9 % off them.
+An adapter of a 4-bit base model is merged into the dequantized 4-bit weights, which it was trained on. Merging into the
+4-bit weights themselves rounds most of a small adapter away (0.2 % of it is kept), and the original 16-bit weights are
+a different model (they differ from NF4 by 9 %).
 """
 
 from __future__ import annotations
@@ -10,78 +10,87 @@ from __future__ import annotations
 import logging
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from insurance_rag.core.artifacts import artifact
+from insurance_rag.core.adapter_folder import AdapterFolder
+from insurance_rag.core.artifacts import describe
 from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.core.files import read_json, write_json
-from insurance_rag.training.model_card import merged_card
+from insurance_rag.core.files import write_json
+from insurance_rag.core.records import ExportArtifact, ExportManifest, TrainingManifest
+from insurance_rag.models.base_model import load_base_model
+from insurance_rag.models.devices import GIB
+from insurance_rag.models.quantization import nf4_config
+from insurance_rag.models.tokenizer import load_tokenizer
+from insurance_rag.training.model_card import merged_model_card
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 log = logging.getLogger(__name__)
 
 
-def export_adapter(adapter: Path, base_model: str, out: Path, max_shard_size: str = "4GB") -> dict[str, Any]:
-    """Write base + adapter as one 16-bit model (safetensors in shards, tokenizer, card); returns `{uri, sha256, ...}`.
+def export_adapter(adapter: Path, base_model: str, out: Path, max_shard_size: str = "4GB") -> ExportArtifact:
+    """Write base model and adapter as one 16-bit model: safetensors files, tokenizer and model card.
 
-    Raises InvalidInputError where `adapter` is no finished adapter, its base is another one, or the disk is too small.
+    Raises InvalidInputError if `adapter` is not a finished adapter, if it was trained on another base model, or if the
+    disk is too small.
     """
-    import torch
     from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-    from insurance_rag.training.model import forbid_cpu_repacking
-
-    manifest = _manifest(adapter, base_model)
-    quantization = None
-    if manifest["settings"]["quantization"] == "nf4":
-        # Exactly as it was trained, double quantisation and all: the adapter corrects this rounding.
-        quantization = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=manifest["plan"]["double_quantization"],
-            bnb_4bit_compute_dtype=torch.bfloat16,
-        )
-    model = AutoModelForCausalLM.from_pretrained(
-        base_model,
-        revision=manifest["base_revision"],
-        dtype=torch.bfloat16,
-        device_map={"": 0 if torch.cuda.is_available() else "cpu"},
-        quantization_config=quantization,
-    )
-    if quantization:
-        forbid_cpu_repacking(model)
-        model = model.dequantize(torch.bfloat16)
+    manifest = _read_manifest(adapter, base_model)
+    model = _load_trained_base(base_model, manifest)
     _check_disk(model, out)
     merged = PeftModel.from_pretrained(model, adapter).merge_and_unload()
     staging = out.with_name(f".{out.name}.staging")
     shutil.rmtree(staging, ignore_errors=True)
     merged.save_pretrained(staging, max_shard_size=max_shard_size)
-    AutoTokenizer.from_pretrained(adapter).save_pretrained(staging)
-    (staging / "README.md").write_text(merged_card(manifest), encoding="utf-8")
-    write_json(staging / "export.json", {"adapter": str(adapter.resolve()), **manifest})
+    load_tokenizer(str(adapter)).save_pretrained(staging)
+    (staging / "README.md").write_text(merged_model_card(manifest), encoding="utf-8")
+    export = ExportManifest(adapter=str(adapter.resolve()), training=manifest)
+    write_json(staging / "export.json", export.model_dump(mode="json"))
     shutil.rmtree(out, ignore_errors=True)
     staging.rename(out)
-    return artifact(out, parameters=merged.num_parameters(), dtype="bfloat16", base_revision=manifest["base_revision"])
+    return describe(
+        out,
+        ExportArtifact,
+        version=manifest.version,
+        prompt_format=manifest.prompt_format,
+        parameters=merged.num_parameters(),
+        dtype="bfloat16",
+        base_revision=manifest.base_revision,
+    )
 
 
-def _manifest(adapter: Path, base_model: str) -> dict[str, Any]:
-    path = adapter / "training.json"
-    if not path.is_file():
+def _read_manifest(adapter: Path, base_model: str) -> TrainingManifest:
+    manifest = AdapterFolder(adapter).read_manifest()
+    if manifest is None:
         raise InvalidInputError(
-            f"--adapter {adapter}: no training.json there; give the folder that `insurance-rag train` wrote"
+            f"--adapter {adapter}: no training.json; give a folder that `insurance-rag train` wrote"
         )
-    manifest: dict[str, Any] = read_json(path)
-    if manifest["base_model"] != base_model:
+    if manifest.base_model != base_model:
         raise InvalidInputError(
-            f"--base-model {base_model}: the adapter was trained on {manifest['base_model']}; give that one"
+            f"--base-model {base_model}: the adapter was trained on {manifest.base_model}; give that base model"
         )
     return manifest
 
 
-def _check_disk(model: Any, out: Path) -> None:
+def _load_trained_base(base_model: str, manifest: TrainingManifest) -> PreTrainedModel:
+    """Load the base model in bf16, with exactly the weights that the adapter was trained on."""
+    import torch
+
+    quantization = None
+    if manifest.quantization == "nf4":
+        # The adapter corrects this very rounding, so double quantization must be the same as in training.
+        quantization = nf4_config(torch.bfloat16, double_quantization=manifest.plan.double_quantization)
+    model = load_base_model(base_model, torch.bfloat16, revision=manifest.base_revision, quantization=quantization)
+    return model.dequantize(torch.bfloat16) if quantization is not None else model
+
+
+def _check_disk(model: PreTrainedModel, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     needed, free = 2 * model.num_parameters() * 1.05, shutil.disk_usage(out.parent).free
     if free < needed:
         raise InvalidInputError(
-            f"{out}: {free / 2**30:.1f} GiB free on this disk, the merged model wants {needed / 2**30:.1f} GiB"
+            f"{out}: {free / GIB:.1f} GiB free on this disk, but the merged model needs {needed / GIB:.1f} GiB; "
+            "free some space, or choose another --out"
         )

@@ -1,4 +1,4 @@
-"""One process a card, by torch's own launcher."""
+"""Start one training process per GPU with torch's launcher."""
 
 from __future__ import annotations
 
@@ -10,29 +10,32 @@ from insurance_rag.core.errors import InterruptedRunError, InvalidInputError
 
 
 def is_launched() -> bool:
-    """Whether this process is one of several, by this launcher, torchrun or `accelerate launch`."""
+    """Return whether this process is one of several, started by `launch`, torchrun or `accelerate launch`."""
     return "RANK" in os.environ
 
 
-def check_cards(wanted: int) -> None:
+def check_gpu_count(wanted: int) -> None:
+    """Raise InvalidInputError if fewer than `wanted` GPUs are visible."""
     import torch
 
-    if wanted > (seen := torch.cuda.device_count()):
+    visible = torch.cuda.device_count()
+    if wanted > visible:
         raise InvalidInputError(
-            f"gpus={wanted}, but {seen} can be seen; check `nvidia-smi`, CUDA_VISIBLE_DEVICES, GPU_CARDS"
+            f"gpus={wanted}, but {visible} GPUs are visible; check `nvidia-smi`, CUDA_VISIBLE_DEVICES and GPU_CARDS"
         )
 
 
 def launch(processes: int, argv: Sequence[str]) -> int:
-    """Run `python -m insurance_rag <argv>` in that many processes; the exit code of the first that failed, else 0.
+    """Run `python -m insurance_rag <argv>` in `processes` processes.
 
-    SIGTERM and SIGINT reach all of them; they have 30 seconds to save a checkpoint. Raises InterruptedRunError then.
+    Returns the exit code of the first process that failed, else 0. SIGTERM and SIGINT reach all processes, which have
+    30 seconds to save a checkpoint; InterruptedRunError is raised then.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    # Each process would take all cores: torchrun, too, gives them one thread where nothing is said.
+    # Without a limit every process would use all cores.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     config = LaunchConfig(
         min_nodes=1,
@@ -40,7 +43,7 @@ def launch(processes: int, argv: Sequence[str]) -> int:
         nproc_per_node=processes,
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",  # a free port
-        max_restarts=0,  # the command resumes, so whoever called it decides
+        max_restarts=0,  # the command resumes, so its caller decides about retries
     )
     try:
         elastic_launch(config, sys.executable)("-m", "insurance_rag", *argv)
@@ -48,13 +51,13 @@ def launch(processes: int, argv: Sequence[str]) -> int:
         return int(e.get_first_failure()[1].exitcode)
     except SignalException as e:
         raise InterruptedRunError(
-            f"stopped by {e.sigval.name}; the same command goes on from the last checkpoint"
+            f"interrupted by {e.sigval.name}; run the same command to resume from the last checkpoint"
         ) from None
     return 0
 
 
 def destroy_process_group() -> None:
-    """End what joins the processes, as NCCL wants it before they end."""
+    """Wait for all processes and close their connections, as NCCL requires before a process exits."""
     import torch
 
     if torch.distributed.is_initialized():

@@ -1,23 +1,26 @@
-"""The model card that lies beside an adapter or a merged model."""
+"""Model cards of adapters and merged models."""
 
 from __future__ import annotations
 
-from typing import Any
+from insurance_rag.config import TrainingConfig
+from insurance_rag.core.records import TrainingManifest
+
+_SERVE_HEADING = "Serve base and adapters together:\n\n"
 
 
-def model_card(manifest: dict[str, Any]) -> str:
-    """Markdown with the front matter that the Hugging Face hub reads."""
-    settings, dataset, base = manifest["settings"], manifest["dataset"], manifest["base_model"]
-    lora = settings["lora"]
-    revision = f" at `{manifest['base_revision']}`" if manifest["base_revision"] else ""
+def adapter_card(manifest: TrainingManifest) -> str:
+    """Return the README.md of an adapter, with the front matter that the Hugging Face Hub reads."""
+    config = TrainingConfig.model_validate(manifest.settings)
+    base, lora = manifest.base_model, config.lora
+    revision = f" at `{manifest.base_revision}`" if manifest.base_revision else ""
     figures = {
-        "optimizer steps": manifest["steps"],
-        "training loss (mean)": manifest["loss"],
-        "held-out loss": manifest["eval_loss"],
-        "tokens/s": manifest["tokens_per_s"],
-        "peak memory, GiB": manifest["peak_gib"],
-        "seconds": manifest["seconds"],
-        "device": manifest["device"],
+        "optimizer steps": manifest.steps,
+        "training loss (mean)": manifest.loss,
+        "held-out loss": manifest.eval_loss,
+        "tokens/s": manifest.tokens_per_s,
+        "peak memory, GiB": manifest.peak_gib,
+        "seconds": manifest.seconds,
+        "device": manifest.device,
     }
     lines = [
         "---",
@@ -28,21 +31,22 @@ def model_card(manifest: dict[str, Any]) -> str:
         "tags: [qlora, insurance, rag]",
         "---",
         "",
-        f"# Insurance-policy assistant, adapter {manifest['version']}",
+        f"# Insurance-policy assistant, adapter {manifest.version}",
         "",
-        f"A LoRA adapter (rank {lora['r']}, alpha {lora['alpha']}) of `{base}`{revision}, trained with the base",
-        f"in {settings['quantization']} on {dataset['rows']} rows of Korean policy questions and answers",
-        f"(dataset sha256 `{dataset['sha256']}`).",
+        f"A LoRA adapter (rank {lora.r}, alpha {lora.alpha}) of `{base}`{revision}. It was trained on",
+        f"{manifest.dataset.rows} rows of Korean questions and answers about insurance policies (dataset sha256",
+        f"`{manifest.dataset.sha256}`) with quantization `{manifest.quantization}` of the base model. Its prompts have",
+        f"the format `{manifest.prompt_format}`.",
         "",
         "| figure | value |",
         "|---|---|",
         *(f"| {name} | {value} |" for name, value in figures.items()),
         "",
-        "It answers from the clause in its prompt and can be wrong: check answers before a customer relies on them.",
+        "It answers from the context in its prompt and can be wrong: check answers before a customer relies on them.",
         "",
-        "Serve base and adapters together:",
+        _SERVE_HEADING.rstrip(),
         "",
-        f"    vllm serve {base} --enable-lora --max-lora-rank {lora['r']} --lora-modules {manifest['version']}=.",
+        f"    vllm serve {base} --enable-lora --max-lora-rank {lora.r} --lora-modules {manifest.version}=.",
         "",
         "All settings are in `training.json`.",
         "",
@@ -50,13 +54,12 @@ def model_card(manifest: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def merged_card(manifest: dict[str, Any]) -> str:
-    """The card of a merged model: the adapter's, with what was merged into what."""
-    card = model_card(manifest)
+def merged_model_card(manifest: TrainingManifest) -> str:
+    """Return the README.md of a merged model: the adapter's card, with what was merged into what."""
     note = (
-        f"The adapter is merged into `{manifest['base_model']}`, dequantised to bfloat16 as it was trained;\n"
+        f"The adapter is merged into `{manifest.base_model}`, whose weights were dequantized to bfloat16;\n"
         "this model needs no adapter.\n\n"
         "    vllm serve .\n\n"
     )
-    before, _, after = card.partition("Serve base and adapters together:\n\n")
+    before, _, after = adapter_card(manifest).partition(_SERVE_HEADING)
     return before.replace("library_name: peft", "library_name: transformers") + note + after.partition("\n\n")[2]

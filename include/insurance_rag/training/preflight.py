@@ -1,206 +1,151 @@
-"""Everything that can be known to fail before the model is loaded, all of it at once."""
+"""Find every problem of a training before the model is loaded, and report all of them together."""
 
 from __future__ import annotations
 
 import logging
-import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from insurance_rag.config import TrainingConfig
 from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.training.data import (
-    Rows,
-    as_version,
-    dataset_file,
-    encode_rows,
-    fingerprint,
+from insurance_rag.core.records import MemoryPlan, TrainingRow
+from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.models import devices
+from insurance_rag.models.base_model import load_model_config
+from insurance_rag.models.tokenizer import load_training_tokenizer
+from insurance_rag.training import checks
+from insurance_rag.training.dataset_rows import (
+    heldout_documents,
     heldout_file,
-    read_heldout,
+    in_prompt_format,
+    read_heldout_rows,
     read_rows,
+    training_file,
 )
-from insurance_rag.training.memory import GIB, HEADROOM, Device, Plan, Shape, make_plan, shape_of
+from insurance_rag.training.encoding import EncodedRows, encode_rows
+from insurance_rag.training.fingerprint import training_fingerprint
+from insurance_rag.training.memory import plan_memory
+from insurance_rag.training.memory_estimate import model_shape
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
-class Job:
-    """A training that can start."""
+class PreparedTraining:
+    """A training without known problems: encoded rows, a memory plan, and the identity of everything it uses."""
 
     config: TrainingConfig
-    plan: Plan
-    device: Device
-    tokenizer: Any
-    rows: Rows
-    heldout: Rows
+    plan: MemoryPlan
+    device: devices.Device
+    tokenizer: PreTrainedTokenizerBase
+    rows: EncodedRows
+    heldout: EncodedRows
     dataset: Path
+    """The training file."""
+    heldout_documents: list[str] | None
+    """Documents without training rows; None if the dataset has no report."""
     base_model: str
     revision: str | None
     """Commit of the base model; None for a local folder."""
     fingerprint: str
 
 
-def prepare(config: TrainingConfig, dataset: Path, base_model: str, out: Path, heldout: Path | None = None) -> Job:
-    """Read, encode and plan; InvalidInputError lists every problem of data, base model, device, disk and settings together."""
-    from insurance_rag.training.model import find_device, load_tokenizer
+class _Problems:
+    """Collects the problems of several checks."""
 
-    problems: list[str] = []
+    def __init__(self) -> None:
+        self.messages: list[str] = []
 
-    def attempt(check: Any, *args: Any) -> Any:
+    def attempt(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """Return the function's result; None, and its problems kept, if it raises InvalidInputError."""
         try:
-            return check(*args)
+            return function(*args, **kwargs)
         except InvalidInputError as e:
-            problems.extend(e.problems)
+            self.messages += e.problems
             return None
 
-    path = dataset_file(dataset, config.version)
-    held = heldout or heldout_file(dataset)
-    rows = attempt(read_rows, path)
-    held_rows = (attempt(read_heldout, held) if held else None) or []
-    model_config = attempt(_base_config, base_model, config.base_revision)
-    revision = getattr(model_config, "_commit_hash", None)
-    tokenizer = attempt(load_tokenizer, base_model, revision) if model_config else None
-    device = find_device()
-    problems += _device_problems(config, device) + _package_problems(config)
-    if config.early_stopping and not (held_rows and config.eval_every):
-        problems.append("early_stopping needs held-out rows and eval_every: validate with --questions, or leave it out")
-    attempt(_writable, out)
-    encoded = held_encoded = Rows()
-    if rows and tokenizer:
-        encoded = encode_rows(rows, tokenizer, config)
-        held_encoded = encode_rows(
-            [as_version(r, config.version) for r in held_rows[: config.eval_rows]], tokenizer, config
+    def raise_if_any(self) -> None:
+        if self.messages:
+            raise InvalidInputError(self.messages)
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The files of the dataset, and their rows."""
+
+    path: Path
+    rows: list[TrainingRow]
+    heldout_path: Path | None
+    heldout: list[TrainingRow]
+    heldout_documents: list[str] | None
+
+
+def prepare_training(
+    config: TrainingConfig, dataset: Path, base_model: str, out: Path, heldout: Path | None = None
+) -> PreparedTraining:
+    """Read and encode the rows, check everything, and plan the memory.
+
+    Raises InvalidInputError that lists all problems of data, base model, device, disk and settings.
+    """
+    problems = _Problems()
+    data = _read_data(config, dataset, heldout, problems)
+    model_config = problems.attempt(load_model_config, base_model, config.base_revision)
+    revision: str | None = getattr(model_config, "_commit_hash", None)
+    tokenizer = problems.attempt(load_training_tokenizer, base_model, revision) if model_config else None
+    device = devices.find_device()
+    problems.messages += checks.device_problems(config, device) + checks.package_problems(config)
+    if config.early_stopping_patience and not (data.heldout and config.eval_steps):
+        problems.messages.append(
+            "early_stopping_patience needs held-out rows and eval_steps; run `validate` with --questions, "
+            "or remove the setting"
         )
-        problems += _row_problems(encoded, len(rows), config, model_config, path)
-    if problems:
-        raise InvalidInputError(problems)
-    shape = shape_of(model_config, config.lora.target_modules)
-    plan = make_plan(config, shape, encoded.lengths, device)
-    if problems := [*_memory_problems(plan, device), *_disk_problems(config, shape, out)]:
-        raise InvalidInputError(problems)
-    return Job(
-        config, plan, device, tokenizer, encoded, held_encoded, path, base_model, revision,
-        fingerprint(config, [path, held], base_model, revision),
+    problems.attempt(RunFolder(out).create)
+    rows = heldout_rows = EncodedRows()
+    if data.rows and tokenizer and model_config:
+        rows, heldout_rows = _encode(data, tokenizer, config)
+        problems.messages += checks.row_problems(rows, len(data.rows), config, model_config, data.path)
+    problems.raise_if_any()
+    assert model_config is not None and tokenizer is not None  # otherwise there was a problem
+    plan = _plan(config, model_config, rows, device, out)
+    fingerprint = training_fingerprint(config, [data.path, data.heldout_path], base_model, revision)
+    return PreparedTraining(
+        config, plan, device, tokenizer, rows, heldout_rows, data.path, data.heldout_documents, base_model, revision,
+        fingerprint,
     )  # fmt: skip
 
 
-def _base_config(base_model: str, revision: str | None) -> Any:
-    from transformers import AutoConfig
-
-    if Path(base_model).is_dir() and not (Path(base_model) / "config.json").is_file():
-        raise InvalidInputError(
-            f"--base-model {base_model}: the folder holds no config.json; give a model folder or a Hugging Face name"
-        )
-    try:
-        return AutoConfig.from_pretrained(base_model, revision=revision)
-    except (OSError, ValueError) as e:
-        gated = "gated" in str(e) or "401" in str(e) or "403" in str(e)
-        way_out = (
-            f"accept its licence at https://huggingface.co/{base_model} and log in with `hf auth login`"
-            if gated
-            else "check the name and the network, or give a local folder"
-        )
-        raise InvalidInputError(
-            f"--base-model {base_model}: cannot be loaded; {way_out} ({str(e).splitlines()[0]})"
-        ) from e
+def _read_data(config: TrainingConfig, dataset: Path, heldout: Path | None, problems: _Problems) -> _Data:
+    path = training_file(dataset, config.prompt_format)
+    heldout_path = heldout or heldout_file(dataset)
+    return _Data(
+        path,
+        problems.attempt(read_rows, path) or [],
+        heldout_path,
+        (problems.attempt(read_heldout_rows, heldout_path) if heldout_path else None) or [],
+        problems.attempt(heldout_documents, dataset),
+    )
 
 
-def _device_problems(config: TrainingConfig, device: Device) -> list[str]:
-    problems = []
-    if device.kind == "cuda" and device.capability < (8, 0) and config.compute != "fp32":
-        version = ".".join(map(str, device.capability))
-        problems.append(
-            f"{device.name} has compute capability {version}; bf16 wants 8.0 (Ampere): use another GPU or compute=fp32"
-        )
-    if device.kind == "cpu" and config.memory != "auto":
-        problems.append(
-            f"memory={config.memory} but no CUDA device is visible; "
-            "check `nvidia-smi` and that torch is a CUDA build, or leave memory=auto"
-        )
-    if device.kind == "cpu" and config.fsdp:
-        problems.append("fsdp needs CUDA devices; on a CPU it would silently be plain data parallelism")
-    if config.gpus not in (1, device.count):
-        problems.append(
-            f"gpus={config.gpus}, but {device.count} processes train; the command `train` starts one a GPU, "
-            f"and torchrun with --nproc-per-node {config.gpus}"
-        )
-    if device.count > 1 and config.batch_size % device.count:
-        problems.append(
-            f"batch_size {config.batch_size} cannot be shared by {device.count} processes; make it a multiple"
-        )
-    return problems
+def _encode(data: _Data, tokenizer: PreTrainedTokenizerBase, config: TrainingConfig) -> tuple[EncodedRows, EncodedRows]:
+    """Return the training rows, and the held-out rows in the prompt format of the recipe."""
+    heldout = [in_prompt_format(row, config.prompt_format) for row in data.heldout[: config.eval_rows]]
+    return encode_rows(data.rows, tokenizer, config), encode_rows(heldout, tokenizer, config)
 
 
-def _package_problems(config: TrainingConfig) -> list[str]:
-    wanted: dict[str, str] = {name: f"report_to {name}" for name in config.report_to}
-    if config.liger is True:
-        wanted["liger_kernel"] = "liger"
-    hint = {"liger_kernel": "liger-kernel"}
-    return [
-        f"{setting} needs the package {name}: pip install {hint.get(name, name)}, or leave it out"
-        for name, setting in wanted.items()
-        if find_spec(name) is None
-    ]
-
-
-def _writable(out: Path) -> None:
-    from insurance_rag.core.run_folder import RunFolder
-
-    RunFolder(out).create()
-
-
-def _row_problems(rows: Rows, total: int, config: TrainingConfig, model_config: Any, path: Path) -> list[str]:
-    limit = getattr(model_config.get_text_config(), "max_position_embeddings", None)
-    problems = []
-    if limit and config.max_length > limit:
-        problems.append(
-            f"max_length {config.max_length} is over the base model's {limit} positions; set max_length={limit} or less"
-        )
-    if rows.left_out:
-        log.warning(
-            "%d of %d rows are over %d tokens and left out whole; no answer is cut",
-            len(rows.left_out),
-            total,
-            config.max_length,
-        )
-    if rows.context_cut:
-        log.info(
-            "%d of %d rows had their clause cut at a sentence to fit %d tokens",
-            rows.context_cut,
-            total,
-            config.max_length,
-        )
-    if not rows.encoded:
-        problems.append(f"{path}: all {total} rows are over {config.max_length} tokens; raise max_length")
-    return problems
-
-
-def _memory_problems(plan: Plan, device: Device) -> list[str]:
-    log.info("%s: %.1f GiB free; %s", device.name, device.free_gib, plan)
-    if plan.estimate_gib <= device.free_gib:
-        if plan.estimate_gib > HEADROOM * device.free_gib:
-            log.warning("that is close to all that is free; the micro-batch will be halved if it does not fit")
-        return []
-    return [
-        f"{device.name} has {device.free_gib:.1f} GiB free, and this layout wants about {plan.estimate_gib:.1f} GiB: "
-        "free the memory, use a smaller preset (memory=8GB), a shorter max_length or a larger card"
-    ]
-
-
-def _disk_problems(config: TrainingConfig, shape: Shape, out: Path) -> list[str]:
-    needed, free = disk_bytes(config, shape), shutil.disk_usage(out).free
-    if free >= needed:
-        return []
-    return [
-        f"{out}: {free / GIB:.2f} GiB free on this disk, checkpoints and adapter want {needed / GIB:.2f} GiB; "
-        "free some or choose another --out"
-    ]
-
-
-def disk_bytes(config: TrainingConfig, shape: Shape) -> int:
-    """Three checkpoints (two kept, one being written), each adapter and two moments, the adapter, and tokenizers."""
-    adapter = 4 * config.lora.r * shape.adapted  # fp32 at most
-    return 3 * 3 * adapter + adapter + 40 * 2**20
+def _plan(
+    config: TrainingConfig, model_config: PretrainedConfig, rows: EncodedRows, device: devices.Device, out: Path
+) -> MemoryPlan:
+    """Plan the memory. Raises InvalidInputError if memory or disk are too small."""
+    shape = model_shape(model_config, config.lora.target_modules)
+    plan = plan_memory(config, shape, rows.lengths, device)
+    if problems := [*checks.memory_problems(plan, device), *checks.disk_problems(config, shape, out)]:
+        raise InvalidInputError(problems)
+    return plan

@@ -1,24 +1,26 @@
-"""Recipes: YAML presets in `recipes/`, one for each published result, read into one typed `TrainingConfig`."""
+"""Recipes: YAML presets in `recipes/`, one per published adapter, read into a typed `TrainingConfig`."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from insurance_rag.config import TrainingConfig
 from insurance_rag.core.errors import InvalidInputError
 
-RECIPES = Path(__file__).parents[1] / "recipes"
+RECIPE_FOLDER = Path(__file__).parents[1] / "recipes"
+
+#: Settings that make a recipe the recipe of its adapter; a profile that names another recipe does not change them.
+_RECIPE_IDENTITY = frozenset({"version", "prompt_format"})
 
 
-def load_recipe(name_or_file: str | Path, settings: Mapping[str, Any] | None = None) -> TrainingConfig:
-    """The recipe called `name_or_file`, its `profile` laid over it, then the other `settings` (from `--set`).
+def load_recipe(name_or_file: str | Path, settings: Mapping[str, object] | None = None) -> TrainingConfig:
+    """Return the recipe called `name_or_file`, overridden by its `profile` and then by the other `settings`.
 
-    Raises InvalidInputError for an unknown recipe, profile or key (with a suggestion) and for every value out of range.
+    Raises InvalidInputError for an unknown recipe, profile or key (with a suggestion) and for every invalid value.
     """
     settings = dict(settings or {})
     profile = settings.pop("profile", None)
@@ -26,46 +28,59 @@ def load_recipe(name_or_file: str | Path, settings: Mapping[str, Any] | None = N
     values = _read(path)
     profiles = values.pop("profiles", {})
     if profile not in (None, "default"):
-        if profile not in profiles:
-            raise InvalidInputError(_unknown("profile", str(profile), ["default", *profiles], str(path)))
-        overlay = profiles[profile]
-        if isinstance(overlay, str):  # another recipe's settings, for this recipe's dataset
-            overlay = {k: v for k, v in _read(path.parent / overlay).items() if k != "version"}
-        values = _merge(values, overlay)
+        values = _merge(values, _read_profile(str(profile), profiles if isinstance(profiles, dict) else {}, path))
     return TrainingConfig.parse(_merge(values, settings), str(path))
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that ship with the package."""
+    return sorted(path.stem for path in RECIPE_FOLDER.glob("*.yaml"))
 
 
 def _find(name: str) -> Path:
     if Path(name).suffix in {".yaml", ".yml"}:
         return Path(name)
-    path = RECIPES / f"{name}.yaml"
+    path = RECIPE_FOLDER / f"{name}.yaml"
     if not path.is_file():
-        raise InvalidInputError(_unknown("recipe", name, sorted(p.stem for p in RECIPES.glob("*.yaml")), "--recipe"))
+        raise InvalidInputError(_unknown("recipe", name, recipe_names(), "--recipe"))
     return path
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, object]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as e:
-        raise InvalidInputError(f"{path}: cannot be read ({e.strerror})") from e
+        raise InvalidInputError(f"{path}: cannot be read ({e.strerror}); check --recipe") from e
     except yaml.YAMLError as e:
-        raise InvalidInputError(f"{path}: not YAML ({e})") from e
+        raise InvalidInputError(f"{path}: invalid YAML ({e}); fix the recipe") from e
     if not isinstance(values, dict):
-        raise InvalidInputError(f"{path}: a recipe is a mapping of settings")
+        raise InvalidInputError(f"{path}: a recipe must be a mapping of settings; see the files in {RECIPE_FOLDER}")
     return values
 
 
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` laid over `base`; mappings are merged, so that `lora.r=8` leaves the rest of `lora` alone."""
-    merged = dict(base)
-    for key, value in over.items():
-        nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merge(merged[key], value) if nested else value
+def _read_profile(profile: str, profiles: Mapping[str, object], path: Path) -> Mapping[str, object]:
+    """Return the settings of a profile: a mapping in the recipe, or the file name of another recipe."""
+    if profile not in profiles:
+        raise InvalidInputError(_unknown("profile", profile, ["default", *profiles], str(path)))
+    overlay = profiles[profile]
+    if isinstance(overlay, str):
+        return {key: value for key, value in _read(path.parent / overlay).items() if key not in _RECIPE_IDENTITY}
+    if not isinstance(overlay, dict):
+        raise InvalidInputError(f"{path}: profile {profile!r} must be a mapping of settings or the name of a recipe")
+    return overlay
+
+
+def _merge(base: Mapping[str, object], override: Mapping[str, object]) -> dict[str, object]:
+    """Return `base` with the values of `override`; mappings are merged, so `lora.r=8` keeps the rest of `lora`."""
+    merged: dict[str, object] = dict(base)
+    for key, value in override.items():
+        current = merged.get(key)
+        nested = isinstance(value, Mapping) and isinstance(current, Mapping)
+        merged[key] = _merge(current, value) if nested else value
     return merged
 
 
 def _unknown(kind: str, name: str, known: list[str], where: str) -> str:
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{where}: no {kind} {name!r}; {hint}known: {', '.join(known)}"
+    return f"{where}: unknown {kind} {name!r}; {hint}available: {', '.join(known)}"

@@ -1,0 +1,60 @@
+"""The tokenizer of a base model, and a pad token for those that have none of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from insurance_rag.core.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+#: Unused tokens that common base models have in their vocabulary, in the order of preference.
+SPARE_PAD_TOKENS = (
+    "<|finetune_right_pad_id|>",
+    "<pad>",
+    "<|pad|>",
+    "<|reserved_special_token_0|>",
+    "<unused0>",
+    "[PAD]",
+)
+
+
+def load_tokenizer(base_model: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a model folder or a Hugging Face model. Raises InvalidInputError if there is none."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(base_model, revision=revision)
+    except (OSError, ValueError) as e:
+        raise InvalidInputError(f"base model {base_model}: its tokenizer cannot be loaded ({e})") from e
+
+
+def load_training_tokenizer(base_model: str, revision: str | None = None) -> PreTrainedTokenizerBase:
+    """Load a tokenizer whose pad token is not its end-of-text token, padding on the right.
+
+    A collator that masks the pad token would otherwise mask the end of every answer too, and the model would never
+    learn to stop. An unused token of the vocabulary becomes the pad token, so the embeddings keep their size. Raises
+    InvalidInputError if the tokenizer has no end-of-text token, or no unused token to pad with.
+    """
+    tokenizer = load_tokenizer(base_model, revision)
+    if tokenizer.eos_token is None:
+        raise InvalidInputError(
+            f"base model {base_model}: its tokenizer has no end-of-text token; set eos_token in tokenizer_config.json"
+        )
+    if tokenizer.pad_token is None or tokenizer.pad_token_id == tokenizer.eos_token_id:
+        tokenizer.pad_token = _spare_token(tokenizer, base_model)
+    tokenizer.padding_side = "right"
+    return tokenizer
+
+
+def _spare_token(tokenizer: PreTrainedTokenizerBase, base_model: str) -> str:
+    """Return a token of the vocabulary that texts do not contain."""
+    vocabulary = tokenizer.get_vocab()
+    for token in (*SPARE_PAD_TOKENS, tokenizer.unk_token):
+        if token in vocabulary and token != tokenizer.eos_token:
+            return str(token)
+    raise InvalidInputError(
+        f"base model {base_model}: its pad token is its end-of-text token, and its vocabulary has no spare token; "
+        "set pad_token in tokenizer_config.json to a token of the vocabulary that texts do not contain"
+    )

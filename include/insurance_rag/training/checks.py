@@ -1,0 +1,128 @@
+"""Checks of device, packages, rows, memory and disk; each returns its problems as messages."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from insurance_rag.config import TrainingConfig
+from insurance_rag.core.records import MemoryPlan
+from insurance_rag.models.devices import GIB, Device
+from insurance_rag.training.encoding import EncodedRows
+from insurance_rag.training.memory import USABLE_SHARE
+from insurance_rag.training.memory_estimate import ModelShape
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+log = logging.getLogger(__name__)
+
+#: First compute capability with bf16 (Ampere).
+BF16_CAPABILITY = (8, 0)
+
+
+def device_problems(config: TrainingConfig, device: Device) -> list[str]:
+    """Return settings that this device, or this number of processes, cannot run."""
+    problems = []
+    if device.kind == "cuda" and device.capability < BF16_CAPABILITY and config.compute_dtype != "fp32":
+        capability = ".".join(map(str, device.capability))
+        problems.append(
+            f"{device.name} has compute capability {capability}, but bf16 needs 8.0 (Ampere); "
+            "use another GPU, or set compute_dtype=fp32"
+        )
+    if device.kind == "cpu" and config.memory_preset != "auto":
+        problems.append(
+            f"memory_preset={config.memory_preset}, but no CUDA device is visible; "
+            "check `nvidia-smi` and that torch is a CUDA build, or set memory_preset=auto"
+        )
+    if device.kind == "cpu" and config.fsdp:
+        problems.append("fsdp needs CUDA devices, because on a CPU nothing is sharded; set fsdp=false")
+    if config.gpus not in (1, device.count):
+        problems.append(
+            f"gpus={config.gpus}, but {device.count} processes are running; use the command `train`, which starts one "
+            f"process per GPU, or torchrun with --nproc-per-node {config.gpus}"
+        )
+    if device.count > 1 and config.batch_size % device.count:
+        problems.append(
+            f"batch_size={config.batch_size} cannot be divided among {device.count} processes; make it a multiple"
+        )
+    return problems
+
+
+def package_problems(config: TrainingConfig) -> list[str]:
+    """Return settings whose package is not installed."""
+    required = {name: f"report_to={name}" for name in config.report_to}
+    if config.use_liger_kernel is True:
+        required["liger_kernel"] = "use_liger_kernel"
+    distributions = {"liger_kernel": "liger-kernel"}
+    return [
+        f"{setting} needs the package {name}; run `pip install {distributions.get(name, name)}`, or change the setting"
+        for name, setting in required.items()
+        if find_spec(name) is None
+    ]
+
+
+def row_problems(
+    rows: EncodedRows, total: int, config: TrainingConfig, model_config: PretrainedConfig, path: Path
+) -> list[str]:
+    """Return problems of the length limit; log how many of the `total` rows were skipped or shortened."""
+    limit = getattr(model_config.get_text_config(), "max_position_embeddings", None)
+    problems = []
+    if limit and config.max_length > limit:
+        problems.append(
+            f"max_length={config.max_length} is over the {limit} positions of the base model; "
+            f"set max_length={limit} or less"
+        )
+    if rows.skipped:
+        log.warning(
+            "%d of %d rows are over %d tokens and are skipped; answers are never cut",
+            len(rows.skipped),
+            total,
+            config.max_length,
+        )
+    if rows.contexts_truncated:
+        log.info(
+            "the context of %d of %d rows was cut at a sentence to fit %d tokens",
+            rows.contexts_truncated,
+            total,
+            config.max_length,
+        )
+    if not rows.rows:
+        problems.append(f"{path}: all {total} rows are over {config.max_length} tokens; raise max_length")
+    return problems
+
+
+def memory_problems(plan: MemoryPlan, device: Device) -> list[str]:
+    """Return a problem if the estimate exceeds the free memory; warn if it is close to it."""
+    log.info("%s: %.1f GiB free; %s", device.name, device.free_gib, plan)
+    if plan.estimate_gib > device.free_gib:
+        return [
+            f"{device.name} has {device.free_gib:.1f} GiB free, but this layout needs about {plan.estimate_gib:.1f} "
+            "GiB; free memory, set memory_preset=8GB or a shorter max_length, or use a larger GPU"
+        ]
+    if plan.estimate_gib > USABLE_SHARE * device.free_gib:
+        log.warning("the estimate is close to the free memory; micro-batches are split if the memory runs out")
+    return []
+
+
+def disk_problems(config: TrainingConfig, shape: ModelShape, out: Path) -> list[str]:
+    """Return a problem if the disk of `out` has no room for checkpoints and adapter."""
+    needed, free = required_disk_bytes(config, shape), shutil.disk_usage(out).free
+    if free >= needed:
+        return []
+    return [
+        f"{out}: {free / GIB:.2f} GiB free on this disk, but checkpoints and adapter need {needed / GIB:.2f} GiB; "
+        "free some space, or choose another --out"
+    ]
+
+
+def required_disk_bytes(config: TrainingConfig, shape: ModelShape) -> int:
+    """Return the size of three checkpoints (two kept, one being written), the adapter, and tokenizers.
+
+    A checkpoint holds the adapter and the two moments of the optimizer.
+    """
+    adapter = 4 * config.lora.r * shape.adapted  # fp32 at most
+    return 3 * 3 * adapter + adapter + 40 * 2**20

@@ -1,0 +1,94 @@
+"""Training rows as token ids, with labels on the answer and its end-of-text token. Answers are never cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypedDict
+
+from insurance_rag.config import TrainingConfig
+from insurance_rag.core.prompt_templates import PLAIN, PROMPT_FORMATS
+from insurance_rag.core.records import SkippedRow, TrainingRow
+from insurance_rag.korean import sentences
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+#: Label of tokens that the loss ignores, as torch's cross entropy defines it.
+IGNORE_INDEX = -100
+
+
+class EncodedRow(TypedDict):
+    """One row for the trainer; both lists have one entry per token."""
+
+    input_ids: list[int]
+    labels: list[int]
+
+
+@dataclass
+class EncodedRows:
+    """Encoded rows, and what happened to the rows over the length limit."""
+
+    rows: list[EncodedRow] = field(default_factory=list)
+    contexts_truncated: int = 0
+    skipped: list[SkippedRow] = field(default_factory=list)
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens per row."""
+        return [len(row["input_ids"]) for row in self.rows]
+
+
+def encode_rows(rows: Sequence[TrainingRow], tokenizer: PreTrainedTokenizerBase, config: TrainingConfig) -> EncodedRows:
+    """Encode rows; shorten the context of a row over `max_length`, or skip the row, as `overlong` says."""
+    result = EncodedRows()
+    for number, row in enumerate(rows, 1):
+        answer = _encode_answer(row.completion, tokenizer, append_eos=config.append_eos)
+        prompt: list[int] = tokenizer(row.prompt)["input_ids"]
+        excess = len(prompt) + len(answer) - config.max_length
+        if excess > 0:
+            shorter = _truncate_context(row, tokenizer, excess) if config.overlong == "cut_context" else None
+            if not shorter:
+                tokens = len(prompt) + len(answer)
+                result.skipped.append(SkippedRow(row=number, tokens=tokens, chunk_id=row.chunk_id))
+                continue
+            prompt = shorter
+            result.contexts_truncated += 1
+        prompt_labels = [IGNORE_INDEX] * len(prompt) if config.completion_only_loss else prompt
+        result.rows.append({"input_ids": prompt + answer, "labels": prompt_labels + answer})
+    return result
+
+
+def _encode_answer(completion: str, tokenizer: PreTrainedTokenizerBase, *, append_eos: bool) -> list[int]:
+    """Return the tokens that the model has to generate after the prompt.
+
+    An end-of-text token that is spelled out in the file is removed; with `append_eos` the tokenizer's own is appended.
+    """
+    spelled_out = [form.end_of_text for form in PROMPT_FORMATS.entries.values() if form.end_of_text]
+    for token in (*spelled_out, tokenizer.eos_token):
+        completion = completion.removesuffix(token)
+    ids: list[int] = tokenizer(completion, add_special_tokens=False)["input_ids"]
+    return [*ids, tokenizer.eos_token_id] if append_eos else ids
+
+
+def _truncate_context(row: TrainingRow, tokenizer: PreTrainedTokenizerBase, excess: int) -> list[int] | None:
+    """Return the prompt without the last sentences of its context, at least `excess` tokens shorter.
+
+    The evidence of the answer is kept. Returns None if the prompt cannot be shortened enough, or if the row does not
+    say which part of its prompt is the context.
+    """
+    context, evidence = row.input or "", row.evidence or ""
+    if context not in row.prompt:
+        context = context[: PLAIN.max_context_characters]
+    if not context or context not in row.prompt:
+        return None
+    full_length = len(tokenizer(row.prompt)["input_ids"])
+    required = context.find(evidence) + len(evidence) if evidence and evidence in context else 0
+    for sentence in reversed(sentences(context)):
+        kept = context[: sentence.start].rstrip()
+        if not kept or len(kept) < required:
+            return None
+        ids: list[int] = tokenizer(row.prompt.replace(context, kept, 1))["input_ids"]
+        if full_length - len(ids) >= excess:
+            return ids
+    return None

@@ -1,0 +1,74 @@
+"""The recipe as arguments of TRL's trainer.
+
+This module imports torch and trl when it is imported; import it inside the function that trains.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from trl import SFTConfig
+
+from insurance_rag.config import TrainingConfig
+from insurance_rag.core.records import MemoryPlan
+
+log = logging.getLogger(__name__)
+
+#: Shard base model and adapter layer by layer. Loading on one rank only keeps one copy in the memory of the host.
+FSDP = {
+    "version": 2,
+    "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+    "cpu_ram_efficient_loading": True,
+    "state_dict_type": "FULL_STATE_DICT",
+    "reshard_after_forward": True,
+}
+
+
+def sft_config(config: TrainingConfig, plan: MemoryPlan, output_dir: Path, *, evaluate: bool) -> SFTConfig:
+    """Return the trainer's arguments; checkpoints go to `output_dir`. `evaluate`: there are held-out rows."""
+    early_stopping = bool(config.early_stopping_patience and evaluate)
+    args = SFTConfig(
+        output_dir=str(output_dir),
+        per_device_train_batch_size=plan.per_device_train_batch_size,
+        per_device_eval_batch_size=plan.per_device_train_batch_size,
+        gradient_accumulation_steps=plan.gradient_accumulation_steps,
+        num_train_epochs=config.num_train_epochs,
+        max_steps=config.max_steps or -1,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type=config.lr_scheduler_type,
+        warmup_steps=config.warmup_steps if config.warmup_steps < 1 else int(config.warmup_steps),
+        optim=plan.optim,
+        bf16=plan.compute_dtype == "bf16",
+        use_cpu=not torch.cuda.is_available(),
+        gradient_checkpointing=plan.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if plan.gradient_checkpointing else None,
+        # Rows are encoded and within the limit. A limit here would cut answers, and padding-free training forbids one.
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        padding_free=config.padding_free,
+        packing=False,
+        completion_only_loss=False,  # the labels of the rows decide it
+        logging_steps=config.logging_steps,
+        eval_strategy="steps" if evaluate and config.eval_steps else "no",
+        eval_steps=config.eval_steps,
+        prediction_loss_only=True,
+        save_strategy="steps",
+        save_steps=config.eval_steps if early_stopping else config.save_steps,
+        save_total_limit=2,  # the last complete checkpoint survives if the process is killed while it writes the next
+        load_best_model_at_end=early_stopping,
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        report_to=list(config.report_to) or "none",
+        fsdp=config.fsdp,
+        fsdp_config=FSDP if config.fsdp else None,
+        ddp_find_unused_parameters=False,
+        disable_tqdm=True,
+        seed=config.seed,
+        data_seed=config.seed,
+    )
+    if args.n_gpu > 1:
+        log.info("training on one of %d visible GPUs; set gpus=%d to use all", args.n_gpu, args.n_gpu)
+        args._n_gpu = 1  # with more, Trainer would use nn.DataParallel, which TRL does not support
+    return args

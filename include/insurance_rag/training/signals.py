@@ -1,0 +1,35 @@
+"""Stop a training on SIGTERM or SIGINT after the current step."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """Provide an event that SIGTERM and SIGINT set; outside the main thread, which gets the signals, it is never set.
+
+    A second SIGINT has its usual effect. A second SIGTERM is ignored, because a cleared task sends several while its
+    checkpoint is being written.
+    """
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def request_stop(number: int, frame: object) -> None:
+        stop.set()
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, previous[signal.SIGINT])
+
+    for number in previous:
+        signal.signal(number, request_stop)
+    try:
+        yield stop
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
