@@ -130,7 +130,7 @@ def outcome(race: Race, chunks: Sequence[Chunk], stats: dict[str, Any]) -> dict[
         have = rows_of(race.folder)
     else:
         have = Counter(chunk_id for worker in workers for chunk_id in worker["answered"])
-    blocked = sum("blocked" in outcomes for outcomes in stats["clauses"].values())
+    blocked = sum("blocked" in outcomes for outcomes in stats["chunks"].values())
     return {
         "seconds": round(stats["last_answer_s"] - stats["first_s"], 1) if stats["answered"] else None,
         "refused_429": stats["refused_429"],

@@ -79,7 +79,7 @@ class Bench:
 
 
 def brief(stats: Figures) -> Figures:
-    keep = ("calls", "admitted", "answered", "refused_429", "tokens", "after_day_out", "outcomes")
+    keep = ("calls", "admitted", "answered", "refused_429", "tokens", "calls_after_daily_quota", "outcomes")
     return {
         "projects": {k: {n: v[n] for n in keep} for k, v in stats["projects"].items()},
         "outcomes": stats["outcomes"],
@@ -189,7 +189,7 @@ def tokens(b: Bench) -> None:
 def day_over(b: Bench) -> None:
     """A day's quota of 20 requests a key runs out."""
     f = b.run("day over", 400, quota={"rpm": 10, "rpd": 20})
-    after = max(project["after_day_out"] for project in f["stats"]["projects"].values())
+    after = max(project["calls_after_daily_quota"] for project in f["stats"]["projects"].values())
     b.check("day over", "requests of a key after its first such 429", after, 2)
     b.check("day over", "files that hold a key", len(f["leaks"]), 0)
 

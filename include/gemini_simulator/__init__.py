@@ -1,9 +1,10 @@
-"""A Gemini look-alike over real HTTP: quotas a project, refused keys, faults, batches, answers drawn from the clause.
+"""A test server that imitates the Gemini API over HTTP: quotas per project, rejected keys, faults, batches and answers.
 
     with running_simulator(quota={"rpm": 10}, speed=20) as simulator:
-        ... simulator.url, simulator.stats(), simulator.truth()
+        ...  # simulator.url, simulator.stats(), simulator.ground_truth()
 
-It stands where Google would in the demo, the tests and the benchmark; `python -m insurance_rag simulate` serves it.
+The demo, the tests and the benchmarks use it in place of Google's servers.
+The command `python -m insurance_rag simulate` serves it.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""The routes: each request handed to the service or the batches, each refusal written the way its API writes it."""
+"""The HTTP routes: pass each request to the service or to the batches, and write refusals in the format of its API."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
 
+from pydantic import JsonValue
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -14,111 +14,123 @@ from starlette.types import Receive, Scope, Send
 
 from gemini_simulator import gemini_format as gemini
 from gemini_simulator import openai_format as openai
-from gemini_simulator.batch import Batches
+from gemini_simulator.batch import BatchService
 from gemini_simulator.config import SimulatorConfig
-from gemini_simulator.service import BadRequest, RequestRefused, ServerFault, Service
-from gemini_simulator.stats import summarise
+from gemini_simulator.errors import BadRequestError, RequestRefusedError, ServerFaultError
+from gemini_simulator.json_types import JsonObject, as_object
+from gemini_simulator.service import Service
+from gemini_simulator.stats import summarize_requests
 
+#: Models that GET /models lists; requests may name any model.
 MODELS = ("gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-2.5-pro")
 
 
-class Api:
+class SimulatorApi:
     """The endpoints over one service."""
 
     def __init__(self, config: SimulatorConfig) -> None:
         self.service = Service(config)
-        self.batches = Batches(self.service)
+        self.batches = BatchService(self.service)
 
-    async def model_method(self, request: Request) -> Response:
+    async def call_model(self, request: Request) -> Response:
         """POST models/MODEL:METHOD."""
         model, _, method = request.path_params["target"].rpartition(":")
         key, body = _key(request), await _body(request)
         match method:
             case "generateContent":
-                reply = await self.service.ask(key, model, gemini.read_request(body))
-                return JSONResponse(gemini.write_reply(reply, model))
+                completion = await self.service.complete(key, model, gemini.parse_request(body))
+                return JSONResponse(gemini.write_answer(completion, model))
             case "countTokens":
                 self.service.check_key(key)
-                return JSONResponse(gemini.token_count(body))
+                return JSONResponse(gemini.write_token_count(body))
             case "batchGenerateContent":
                 return JSONResponse(self.batches.submit(key, model, body))
             case _:
-                return JSONResponse(gemini.not_found(f"Method {method}"), 404)
+                return JSONResponse(gemini.write_not_found(f"Method {method}"), 404)
 
     async def get_model(self, request: Request) -> Response:
+        """GET models/MODEL."""
         self.service.check_key(_key(request))
-        return JSONResponse(gemini.model_card(request.path_params["model"]))
+        return JSONResponse(gemini.write_model(request.path_params["model"]))
 
     async def list_models(self, request: Request) -> Response:
-        """Both APIs have GET /v1/models; OpenAI's clients are known by their bearer token."""
+        """GET models. Both APIs have this path under /v1; OpenAI's clients send a bearer token, Google's do not."""
         self.service.check_key(_key(request))
         if "authorization" in request.headers:
             return JSONResponse({"object": "list", "data": [{"id": name, "object": "model"} for name in MODELS]})
-        return JSONResponse({"models": [gemini.model_card(name) for name in MODELS]})
+        return JSONResponse({"models": [gemini.write_model(name) for name in MODELS]})
 
     async def list_batches(self, request: Request) -> Response:
-        return JSONResponse({"operations": self.batches.of_project(_key(request))})
+        """GET batches."""
+        return JSONResponse({"operations": self.batches.list_operations(_key(request))})
 
     async def get_batch(self, request: Request) -> Response:
-        return _found(self.batches.get(_key(request), f"batches/{request.path_params['name']}"))
+        """GET batches/NAME."""
+        return _batch_response(self.batches.get(_key(request), _batch_name(request)))
 
     async def delete_batch(self, request: Request) -> Response:
-        return _found(self.batches.delete(_key(request), f"batches/{request.path_params['name']}"))
+        """DELETE batches/NAME."""
+        return _batch_response(self.batches.delete(_key(request), _batch_name(request)))
 
     async def cancel_batch(self, request: Request) -> Response:
-        return _found(self.batches.cancel(_key(request), f"batches/{request.path_params['name']}"))
+        """POST batches/NAME:cancel."""
+        return _batch_response(self.batches.cancel(_key(request), _batch_name(request)))
 
     async def chat(self, request: Request) -> Response:
+        """POST chat/completions."""
         body = await _body(request)
-        wish = openai.read_request(body)
-        model = str(body.get("model", ""))
-        return JSONResponse(openai.write_reply(await self.service.ask(_key(request), model, wish), model))
+        parsed = openai.parse_request(body)
+        model = str(as_object(body).get("model", ""))
+        return JSONResponse(openai.write_answer(await self.service.complete(_key(request), model, parsed), model))
 
     async def stats(self, request: Request) -> Response:
-        return JSONResponse(summarise(self.service))
+        """GET /stats: what was requested so far; the schema is stats.SimulatorStats."""
+        return JSONResponse(summarize_requests(self.service))
 
-    async def truth(self, request: Request) -> Response:
-        return JSONResponse(list(self.service.truth.values()))
+    async def ground_truth(self, request: Request) -> Response:
+        """GET /ground_truth: every pair that was sent, with its defect; the schema is a list of pairs.GroundTruth."""
+        return JSONResponse(list(self.service.ground_truth.values()))
 
 
 def make_app(config: SimulatorConfig) -> Starlette:
-    """The application with a fresh state; `app.state.service` holds it."""
-    api = Api(config)
-    google = "/{version:str}"  # v1, v1alpha, v1beta: the official client's default has changed before
+    """Create the application with an empty state; `app.state.service` is its service."""
+    api = SimulatorApi(config)
+    google = "/{version:str}"  # v1, v1alpha or v1beta: the official client's default version has changed before
     app = Starlette(
         routes=[
             Route("/v1/chat/completions", api.chat, methods=["POST"]),
             Route("/v1beta/openai/chat/completions", api.chat, methods=["POST"]),
             Route(google + "/models", api.list_models),
             Route(google + "/models/{model}", api.get_model),
-            Route(google + "/models/{target:path}", api.model_method, methods=["POST"]),
+            Route(google + "/models/{target:path}", api.call_model, methods=["POST"]),
             Route(google + "/batches", api.list_batches),
             Route(google + "/batches/{name}", api.get_batch),
             Route(google + "/batches/{name}", api.delete_batch, methods=["DELETE"]),
             Route(google + "/batches/{name}:cancel", api.cancel_batch, methods=["POST"]),
             Route("/stats", api.stats),
-            Route("/truth", api.truth),
+            Route("/ground_truth", api.ground_truth),
         ],
-        exception_handlers={RequestRefused: _refuse},
+        exception_handlers={RequestRefusedError: _refuse},
     )
     app.state.service = api.service
     return app
 
 
-class Dropped(Response):
-    """No answer: the connection is reset, by the means that server.AbortableProtocol gives."""
+class DroppedConnection(Response):
+    """No answer at all: resets the connection, through server.AbortableProtocol."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Reset the connection, then let Starlette finish the request."""
         scope["extensions"]["abort"]()
-        await asyncio.sleep(0)  # the loss of the connection is noticed in the loop's next round
+        await asyncio.sleep(0)  # the event loop reports the lost connection in its next round
         await super().__call__(scope, receive, send)
 
 
 async def _refuse(request: Request, refusal: Exception) -> Response:
-    assert isinstance(refusal, RequestRefused)
-    if isinstance(refusal, ServerFault) and refusal.kind == "drop":
-        return Dropped()
-    if isinstance(refusal, ServerFault) and refusal.kind == "502":
+    assert isinstance(refusal, RequestRefusedError)
+    if isinstance(refusal, ServerFaultError) and refusal.fault == "drop":
+        return DroppedConnection()
+    if isinstance(refusal, ServerFaultError) and refusal.fault == "502":
         return HTMLResponse(gemini.BAD_GATEWAY, 502)
     if request.url.path.endswith("/chat/completions"):
         status, body, headers = openai.write_refusal(refusal)
@@ -127,9 +139,13 @@ async def _refuse(request: Request, refusal: Exception) -> Response:
     return JSONResponse(body, status)
 
 
-def _found(body: Any) -> Response:
-    """`None` is what was looked for and is not there."""
-    return JSONResponse(gemini.not_found("The batch"), 404) if body is None else JSONResponse(body)
+def _batch_name(request: Request) -> str:
+    return f"batches/{request.path_params['name']}"
+
+
+def _batch_response(body: JsonObject | None) -> Response:
+    """Return the body, or status 404 if there is no such batch."""
+    return JSONResponse(gemini.write_not_found("The batch"), 404) if body is None else JSONResponse(body)
 
 
 def _key(request: Request) -> str | None:
@@ -137,8 +153,9 @@ def _key(request: Request) -> str | None:
     return request.headers.get("x-goog-api-key") or (token if scheme.lower() == "bearer" else None)
 
 
-async def _body(request: Request) -> Any:
+async def _body(request: Request) -> JsonValue:
     try:
-        return json.loads(await request.body())
+        body: JsonValue = json.loads(await request.body())
     except ValueError as e:
-        raise BadRequest("Invalid JSON payload received.") from e
+        raise BadRequestError("Invalid JSON payload received.") from e
+    return body

@@ -1,126 +1,142 @@
-"""Batch mode: many requests submitted at once, answered together after a while, with limits of its own.
+"""Batch mode: many requests submitted at once, whose answers are ready together after `batch_s` seconds.
 
-A batch draws on no minute's quota. What it meets besides: each request can be answered, blocked or fail by itself.
+A batch uses no quota per minute, but a project may run only `max_running_batches` at the same time. Each request of a
+batch is answered, blocked or fails independently of the others.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+
+from pydantic import JsonValue
 
 from gemini_simulator import gemini_format as gemini
-from gemini_simulator.quota import MINUTE_S, Violation
-from gemini_simulator.service import BadRequest, Call, QuotaBroken, ServerFault, Service, fingerprint
+from gemini_simulator.errors import BadRequestError, QuotaExceededError, ServerFaultError
+from gemini_simulator.json_types import JsonObject, as_list, as_object, as_text
+from gemini_simulator.quota import MINUTE_S, QuotaViolation
+from gemini_simulator.service import RequestRecord, Service, key_fingerprint
 
-Json = dict[str, Any]
-
-_KIND = "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch"
+_BATCH_TYPE = "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch"
 
 
 @dataclass
-class Job:
+class SubmittedBatch:
+    """A batch; its output is computed at the first request for it after `batch_s` seconds."""
+
     name: str
     key: str
     project: str
     model: str
     display_name: str
-    requests: list[Json]
-    created: float
+    requests: list[JsonValue]
+    created_s: float
+    """Time of the submission on the simulator's clock."""
     cancelled: bool = False
-    output: Json | None = None
+    output: JsonObject | None = None
 
 
 @dataclass
-class Batches:
-    """The batches of a running simulator; a result is made when it is first looked at after its time."""
+class BatchService:
+    """The batches of a running simulator. Keys of one project see the same batches."""
 
     service: Service
-    jobs: dict[str, Job] = field(default_factory=dict)
+    batches: dict[str, SubmittedBatch] = field(default_factory=dict)
+    """By name."""
 
-    def submit(self, key: str | None, model: str, body: Any) -> Json:
+    def submit(self, key: str | None, model: str, body: JsonValue) -> JsonObject:
+        """Start a batch and return its operation; raises RequestRefusedError."""
         project = self.service.check_key(key)
-        batch = body.get("batch", {}) if isinstance(body, dict) else {}
-        config = batch.get("inputConfig") or batch.get("input_config") or {}
-        requests = config.get("requests", {}).get("requests", [])
+        batch = as_object(as_object(body).get("batch"))
+        config = as_object(batch.get("inputConfig") or batch.get("input_config"))
+        requests = as_list(as_object(config.get("requests")).get("requests"))
         if not requests:
-            raise BadRequest("batch.input_config.requests: at least one inlined request is wanted")
-        running = sum(job.project == project and self._state(job) == "RUNNING" for job in self.jobs.values())
-        if running >= self.service.config.batch_jobs:
-            limit = self.service.config.batch_jobs
-            raise QuotaBroken([Violation("rpm", limit, MINUTE_S)], model, self.service.config.speed, bare=True)
-        name = f"batches/{fingerprint(f'{key}{len(self.jobs)}')}"
-        display = batch.get("displayName") or batch.get("display_name") or ""
-        self.jobs[name] = Job(name, key or "", project, model, display, requests, self.service.now())
-        return self._operation(self.jobs[name])
+            raise BadRequestError("batch.input_config.requests: at least one inlined request is required")
+        limit = self.service.config.max_running_batches
+        if sum(b.project == project and self._state(b) == "RUNNING" for b in self.batches.values()) >= limit:
+            violations = [QuotaViolation("rpm", limit, MINUTE_S)]
+            raise QuotaExceededError(violations, model, self.service.config.speed, bare=True)
+        name = f"batches/{key_fingerprint(f'{key}{len(self.batches)}')}"
+        display_name = as_text(batch.get("displayName") or batch.get("display_name"))
+        submitted = SubmittedBatch(name, key or "", project, model, display_name, requests, self.service.now_s())
+        self.batches[name] = submitted
+        return self._operation(submitted)
 
-    def get(self, key: str | None, name: str) -> Json | None:
-        """The batch as an operation, None where this project has none of that name."""
-        job = self._own(key, name)
-        return self._operation(job) if job else None
+    def get(self, key: str | None, name: str) -> JsonObject | None:
+        """Return the batch as an operation, or None if the key's project has no batch of this name."""
+        batch = self._find(key, name)
+        return self._operation(batch) if batch else None
 
-    def cancel(self, key: str | None, name: str) -> Json | None:
-        job = self._own(key, name)
-        if job and self._state(job) == "RUNNING":
-            job.cancelled = True
-        return {} if job else None
+    def cancel(self, key: str | None, name: str) -> JsonObject | None:
+        """Cancel the batch if it still runs; None if the key's project has no batch of this name."""
+        batch = self._find(key, name)
+        if batch and self._state(batch) == "RUNNING":
+            batch.cancelled = True
+        return {} if batch else None
 
-    def delete(self, key: str | None, name: str) -> Json | None:
-        job = self._own(key, name)
-        return {} if job and self.jobs.pop(job.name) else None
+    def delete(self, key: str | None, name: str) -> JsonObject | None:
+        """Delete the batch; None if the key's project has no batch of this name."""
+        batch = self._find(key, name)
+        return {} if batch and self.batches.pop(batch.name) else None
 
-    def of_project(self, key: str | None) -> list[Json]:
+    def list_operations(self, key: str | None) -> list[JsonObject]:
+        """Return all batches of the key's project as operations."""
         project = self.service.check_key(key)
-        return [self._operation(job) for job in self.jobs.values() if job.project == project]
+        return [self._operation(batch) for batch in self.batches.values() if batch.project == project]
 
-    def _own(self, key: str | None, name: str) -> Job | None:
+    def _find(self, key: str | None, name: str) -> SubmittedBatch | None:
         project = self.service.check_key(key)
-        job = self.jobs.get(name)
-        return job if job and job.project == project else None
+        batch = self.batches.get(name)
+        return batch if batch and batch.project == project else None
 
-    def _state(self, job: Job) -> str:
-        if job.cancelled:
+    def _state(self, batch: SubmittedBatch) -> str:
+        if batch.cancelled:
             return "CANCELLED"
-        done = self.service.now() >= job.created + self.service.config.batch_s
+        done = self.service.now_s() >= batch.created_s + self.service.config.batch_s
         return "SUCCEEDED" if done else "RUNNING"
 
-    def _operation(self, job: Job) -> Json:
-        state = self._state(job)
-        created = datetime.now(UTC) - timedelta(seconds=(self.service.now() - job.created) / self.service.config.speed)
-        metadata: Json = {
-            "@type": _KIND,
-            "name": job.name,
-            "model": f"models/{job.model}",
-            "displayName": job.display_name,
+    def _operation(self, batch: SubmittedBatch) -> JsonObject:
+        state = self._state(batch)
+        age_s = (self.service.now_s() - batch.created_s) / self.service.config.speed
+        metadata: JsonObject = {
+            "@type": _BATCH_TYPE,
+            "name": batch.name,
+            "model": f"models/{batch.model}",
+            "displayName": batch.display_name,
             "state": f"BATCH_STATE_{state}",
-            "createTime": created.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            "batchStats": {"requestCount": str(len(job.requests))},
+            "createTime": _timestamp(datetime.now(UTC) - timedelta(seconds=age_s)),
+            "batchStats": {"requestCount": str(len(batch.requests))},
         }
-        operation: Json = {"name": job.name, "metadata": metadata}
+        operation: JsonObject = {"name": batch.name, "metadata": metadata}
         if state == "SUCCEEDED":
-            job.output = job.output or {"inlinedResponses": {"inlinedResponses": self._answers(job)}}
-            metadata["output"] = job.output
-            metadata["endTime"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-            operation |= {"done": True, "response": {"@type": _KIND + "Output", **job.output}}
+            batch.output = batch.output or {"inlinedResponses": {"inlinedResponses": self._responses(batch)}}
+            metadata["output"] = batch.output
+            metadata["endTime"] = _timestamp(datetime.now(UTC))
+            operation |= {"done": True, "response": {"@type": _BATCH_TYPE + "Output", **batch.output}}
         elif state == "CANCELLED":
             operation |= {"done": True, "error": {"code": 1, "message": "The batch was cancelled."}}
         return operation
 
-    def _answers(self, job: Job) -> list[Json]:
-        return [self._answer(job, request) for request in job.requests]
+    def _responses(self, batch: SubmittedBatch) -> list[JsonValue]:
+        return [self._response(batch, as_object(entry)) for entry in batch.requests]
 
-    def _answer(self, job: Job, entry: Json) -> Json:
-        metadata = {"metadata": entry["metadata"]} if "metadata" in entry else {}
+    def _response(self, batch: SubmittedBatch, entry: JsonObject) -> JsonObject:
+        metadata: JsonObject = {"metadata": entry["metadata"]} if "metadata" in entry else {}
         try:
-            wish = gemini.read_request(entry.get("request"))
-        except BadRequest as e:
+            request = gemini.parse_request(entry.get("request"))
+        except BadRequestError as e:
             return {"error": {"code": 3, "message": str(e)}, **metadata}
-        now = self.service.now()
-        call = Call(now, fingerprint(job.key), job.project, job.model, wish.clause_sha256, wish.sha256, False, done=now)
-        self.service.calls.append(call)
+        now, fingerprint = self.service.now_s(), key_fingerprint(batch.key)
+        hashes = request.chunk_sha256, request.sha256
+        record = RequestRecord(now, fingerprint, batch.project, batch.model, *hashes, False, finished_s=now)
+        self.service.requests.append(record)
         try:
-            reply = self.service.answer(wish, self.service.draw_fault(wish), call)
-        except ServerFault as e:
-            call.outcome = e.kind
+            completion = self.service.answer(request, self.service.draw_fault(request), record)
+        except ServerFaultError as e:
+            record.outcome = e.outcome
             return {"error": {"code": 13, "message": "Internal error."}, **metadata}
-        return {"response": gemini.write_reply(reply, job.model), **metadata}
+        return {"response": gemini.write_answer(completion, batch.model), **metadata}
+
+
+def _timestamp(time: datetime) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,23 +1,24 @@
-"""Pairs made wrong on purpose, so that the validator has work; each defect is recorded with the pair.
+"""Defects that the simulator injects into its pairs, so that the validation rules have something to find.
 
-The first five are the source's own rules; the others are what teachers do beside them.
+The first five imitate the failures that the reference design reports (docs/origin.md); the others are failures that
+teacher models also show. Every pair records its defect.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from random import Random
-from typing import Any
 
-from gemini_simulator.clause import Clause
-from gemini_simulator.seeded_random import draw, rng
+from gemini_simulator.chunk_parser import ParsedChunk
+from gemini_simulator.pairs import SimulatedPair
+from gemini_simulator.seeded_random import choose_by_rate, seeded_rng
 from insurance_rag.core.records import REFUSAL
 
-Item = dict[str, Any]
-
-#: How the defective pairs are made up; the source lost 783 cut off, 310 too short, 152 evasive, 9 duplicates of 6,688.
-SHARES = {
+#: Share of each defect among the defective pairs. The first five are about in proportion to the reference design's
+#: losses: of 6,688 pairs, 783 were cut off, 310 too short, 152 evasive and 9 duplicates.
+DEFECT_SHARES = {
     "cut_off": 0.25,
     "too_short": 0.14,
     "evasive": 0.10,
@@ -29,7 +30,7 @@ SHARES = {
     "prompt_echo": 0.04,
     "not_standalone": 0.05,
     "foreign_tail": 0.05,
-    "evidence_not_in_clause": 0.04,
+    "evidence_not_in_chunk": 0.04,
     "refusal_where_answerable": 0.04,
 }
 
@@ -39,8 +40,8 @@ _EVASIONS = (
     "자세한 사항은 보험사 고객센터에 문의하시기 바랍니다.",
     "구체적인 내용은 명시되어 있지 않으므로 확인이 필요합니다.",
 )
-_SHORT = ("네, 됩니다.", "아닙니다.", "가능해요.", "약관 참조.")
-_TAILS = (
+_SHORT_ANSWERS = ("네, 됩니다.", "아닙니다.", "가능해요.", "약관 참조.")
+_FOREIGN_TAILS = (
     " Este es un ejemplo de respuesta.",
     " Ich möchte mehr erfahren.",
     " 이번에 새로 나온 상품도 함께 살펴보세요.",
@@ -52,105 +53,129 @@ _ECHOES = (
     "[요구사항] 답변은 약관에 근거해야 합니다. ",
     "질문: 위 내용에 대해 설명해 주세요. 답변: ",
 )
-_HERE = ("이 조항에서 ", "위 약관에 따르면 ", "본 조항에서는 ", "위 내용에서 ")
+_CHUNK_REFERENCES = ("이 조항에서 ", "위 약관에 따르면 ", "본 조항에서는 ", "위 내용에서 ")
+#: A number with a unit; the number of an article (제7조) has none of these units.
 _NUMBER = re.compile(r"(?<![제\d,.])\d[\d,]*(?=\s?(?:만|억|천|원|%|일|개월|년|회|세|명|시간|영업일|배))")
 
 
-def spoil_items(items: list[Item], clause: Clause, seed: int, share: float) -> list[Item]:
-    """Every item with its `defect`, None where it is good. The first good item is what later ones duplicate."""
-    rates = {name: share * part for name, part in SHARES.items()}
-    spoilt: list[Item] = []
-    for n, item in enumerate(items):
-        parts = (seed, "defect", clause.text, item["type"], n)
-        defect = None if item["type"] == "unanswerable" else draw(rates, *parts)
-        first = next((other for other in spoilt if other["defect"] is None), None)
-        changed = _SPOIL[defect](item, clause, rng(*parts, "how"), first) if defect else None
-        spoilt.append({**changed, "defect": defect} if changed else {**item, "defect": None})
-    return spoilt
+@dataclass(frozen=True)
+class _Target:
+    """The pair to change, and what a defect may draw on; `first_good` is the first good pair of the same answer."""
+
+    pair: SimulatedPair
+    chunk: ParsedChunk
+    rng: Random
+    first_good: SimulatedPair | None
 
 
-Spoil = Callable[[Item, Clause, Random, Item | None], Item | None]
+def inject_defects(pairs: list[SimulatedPair], chunk: ParsedChunk, seed: int, share: float) -> list[SimulatedPair]:
+    """Inject a defect into about `share` of the pairs and record its name in each of them.
+
+    Unanswerable questions stay as they are.
+    """
+    rates = {name: share * part for name, part in DEFECT_SHARES.items()}
+    result: list[SimulatedPair] = []
+    for n, pair in enumerate(pairs):
+        parts = (seed, "defect", chunk.text, pair.type, n)
+        defect = None if pair.type == "unanswerable" else choose_by_rate(rates, *parts)
+        first_good = next((other for other in result if other.defect is None), None)
+        changed = None
+        if defect:
+            changed = _INJECTORS[defect](_Target(pair, chunk, seeded_rng(*parts, "how"), first_good))
+        result.append(replace(changed, defect=defect) if changed else pair)
+    return result
 
 
-def _cut_off(item: Item, clause: Clause, chance: Random, first: Item | None) -> Item | None:
-    answer = item["answer"]
-    end = int(len(answer) * chance.uniform(0.5, 0.85))
+#: Returns the pair with the defect, or None if this pair cannot have it.
+DefectInjector = Callable[[_Target], SimulatedPair | None]
+
+
+def _cut_off(target: _Target) -> SimulatedPair | None:
+    answer = target.pair.answer
+    end = int(len(answer) * target.rng.uniform(0.5, 0.85))
     while end > 12 and answer[end - 1] in '.?!다요죠 )’”"':
         end -= 1
-    return {**item, "answer": answer[:end]} if end > 12 else None
+    return replace(target.pair, answer=answer[:end]) if end > 12 else None
 
 
-def _too_short(item: Item, clause: Clause, chance: Random, first: Item | None) -> Item | None:
-    return {**item, "answer": chance.choice(_SHORT)}
+def _too_short(target: _Target) -> SimulatedPair:
+    return replace(target.pair, answer=target.rng.choice(_SHORT_ANSWERS))
 
 
-def _evasive(item: Item, clause: Clause, chance: Random, first: Item | None) -> Item | None:
-    cited = f"{clause.article}에 따르면 " if clause.article and chance.random() < 0.4 else ""
-    return {**item, "answer": cited + chance.choice(_EVASIONS)}
+def _evasive(target: _Target) -> SimulatedPair:
+    article = target.chunk.article
+    citation = f"{article}에 따르면 " if article and target.rng.random() < 0.4 else ""
+    return replace(target.pair, answer=citation + target.rng.choice(_EVASIONS))
 
 
-def _missing_field(item: Item, clause: Clause, chance: Random, first: Item | None) -> Item | None:
-    name = chance.choice(["question", "answer"])
-    if chance.random() < 0.5:
-        return {**item, name: ""}
-    return {key: value for key, value in item.items() if key != name}
+def _missing_field(target: _Target) -> SimulatedPair:
+    """Empty the question or the answer; in half of the cases leave the field out of the JSON."""
+    name = target.rng.choice(["question", "answer"])
+    omitted = None if target.rng.random() < 0.5 else name
+    if name == "question":
+        return replace(target.pair, question="", omitted_field=omitted)
+    return replace(target.pair, answer="", omitted_field=omitted)
 
 
-def _duplicate_question(item: Item, clause: Clause, chance: Random, first: Item | None) -> Item | None:
-    return {**item, "question": first["question"]} if first else None
+def _duplicate_question(target: _Target) -> SimulatedPair | None:
+    return replace(target.pair, question=target.first_good.question) if target.first_good else None
 
 
-def _near_duplicate(item: Item, clause: Clause, chance: Random, first: Item | None) -> Item | None:
+def _near_duplicate(target: _Target) -> SimulatedPair | None:
+    first = target.first_good
     if not first:
         return None
-    question = re.sub(r"나요\?$", "는지요?", first["question"])
-    question = question if question != first["question"] else re.sub(r"\?$", " ?", question)
-    return {**item, "question": question, "answer": first["answer"], "evidence": first["evidence"]}
+    question = re.sub(r"나요\?$", "는지요?", first.question)
+    question = question if question != first.question else re.sub(r"\?$", " ?", question)
+    return replace(target.pair, question=question, answer=first.answer, evidence=first.evidence)
 
 
-def _invented_number(item: Item, clause: Clause, chance: Random, first: Item | None) -> Item | None:
-    numbers = list(_NUMBER.finditer(item["answer"]))
+def _invented_number(target: _Target) -> SimulatedPair | None:
+    """Replace a number of the answer by one that the chunk does not contain."""
+    answer = target.pair.answer
+    numbers = list(_NUMBER.finditer(answer))
     if not numbers:
         return None
-    found = chance.choice(numbers)
+    found = target.rng.choice(numbers)
     value = int(found[0].replace(",", ""))
     candidates = (value * 2 + 11, value * 3 + 17, value + 13)
-    other = next((f"{n:,}" for n in candidates if str(n) not in clause.text.replace(",", "")), None)
-    return (
-        {**item, "answer": item["answer"][: found.start()] + other + item["answer"][found.end() :]} if other else None
-    )
+    other = next((f"{n:,}" for n in candidates if str(n) not in target.chunk.text.replace(",", "")), None)
+    return replace(target.pair, answer=answer[: found.start()] + other + answer[found.end() :]) if other else None
 
 
-def _wrong_article(item: Item, clause: Clause, chance: Random, first: Item | None) -> Item | None:
-    if not clause.article or clause.article not in item["answer"]:
+def _wrong_article(target: _Target) -> SimulatedPair | None:
+    chunk, answer = target.chunk, target.pair.answer
+    if not chunk.article or chunk.article not in answer:
         return None
-    other = next(a for n in range(chance.randint(41, 80), 200) if (a := f"제{n}조") not in clause.text)
-    return {**item, "answer": item["answer"].replace(clause.article, other, 1)}
+    other = next(a for n in range(target.rng.randint(41, 80), 200) if (a := f"제{n}조") not in chunk.text)
+    return replace(target.pair, answer=answer.replace(chunk.article, other, 1))
 
 
-def _prompt_echo(item: Item, clause: Clause, chance: Random, first: Item | None) -> Item | None:
-    return {**item, "answer": chance.choice(_ECHOES) + item["answer"]}
+def _prompt_echo(target: _Target) -> SimulatedPair:
+    return replace(target.pair, answer=target.rng.choice(_ECHOES) + target.pair.answer)
 
 
-def _not_standalone(item: Item, clause: Clause, chance: Random, first: Item | None) -> Item | None:
-    question = f"{chance.choice(_HERE)}{clause.title or '보험금'}에 관해 정한 내용은 무엇인가요?"
-    return {**item, "question": question}
+def _not_standalone(target: _Target) -> SimulatedPair:
+    subject = target.chunk.title or "보험금"
+    question = f"{target.rng.choice(_CHUNK_REFERENCES)}{subject}에 관해 정한 내용은 무엇인가요?"
+    return replace(target.pair, question=question)
 
 
-def _foreign_tail(item: Item, clause: Clause, chance: Random, first: Item | None) -> Item | None:
-    return {**item, "answer": item["answer"] + chance.choice(_TAILS)}
+def _foreign_tail(target: _Target) -> SimulatedPair:
+    return replace(target.pair, answer=target.pair.answer + target.rng.choice(_FOREIGN_TAILS))
 
 
-def _evidence_not_in_clause(item: Item, clause: Clause, chance: Random, first: Item | None) -> Item | None:
-    evidence = f"회사는 {clause.title or '보험금'}에 관하여 별도로 정한 내부 기준에 따라 처리합니다."
-    return {**item, "evidence": evidence} if evidence not in clause.text else None
+def _evidence_not_in_chunk(target: _Target) -> SimulatedPair | None:
+    subject = target.chunk.title or "보험금"
+    evidence = f"회사는 {subject}에 관하여 별도로 정한 내부 기준에 따라 처리합니다."
+    return replace(target.pair, evidence=evidence) if evidence not in target.chunk.text else None
 
 
-def _refusal_where_answerable(item: Item, clause: Clause, chance: Random, first: Item | None) -> Item | None:
-    return {**item, "answer": f"{REFUSAL}."}
+def _refusal_where_answerable(target: _Target) -> SimulatedPair:
+    return replace(target.pair, answer=f"{REFUSAL}.")
 
 
-_SPOIL: dict[str, Spoil] = {
+_INJECTORS: dict[str, DefectInjector] = {
     "cut_off": _cut_off,
     "too_short": _too_short,
     "evasive": _evasive,
@@ -162,6 +187,6 @@ _SPOIL: dict[str, Spoil] = {
     "prompt_echo": _prompt_echo,
     "not_standalone": _not_standalone,
     "foreign_tail": _foreign_tail,
-    "evidence_not_in_clause": _evidence_not_in_clause,
+    "evidence_not_in_chunk": _evidence_not_in_chunk,
     "refusal_where_answerable": _refusal_where_answerable,
 }

@@ -1,28 +1,27 @@
-"""Gemini's REST shapes: requests read into wishes, replies and refusals written as Google writes them."""
+"""Gemini's REST format: parses its requests, and writes answers and refusals as Google writes them."""
 
 from __future__ import annotations
 
-import hashlib
-from typing import Any
+from collections.abc import Sequence
 
-from gemini_simulator.parsed_request import Wish
-from gemini_simulator.quota import Metric, Violation
-from gemini_simulator.service import (
-    BadRequest,
-    KeyRefused,
-    QuotaBroken,
-    Reply,
-    RequestRefused,
-    ServerFault,
-    count_tokens,
+from pydantic import JsonValue
+
+from gemini_simulator.errors import (
+    BadRequestError,
+    KeyRefusedError,
+    QuotaExceededError,
+    RequestRefusedError,
+    ServerFaultError,
 )
+from gemini_simulator.json_types import JsonObject, as_list, as_object, as_text
+from gemini_simulator.parsed_request import ParsedRequest
+from gemini_simulator.quota import Metric, QuotaViolation
+from gemini_simulator.service import Completion, count_tokens
 
-Json = dict[str, Any]
-
-_TYPE = "type.googleapis.com/google.rpc."
+_TYPE_PREFIX = "type.googleapis.com/google.rpc."
 _SERVICE = "generativelanguage.googleapis.com"
-_HELP = {
-    "@type": _TYPE + "Help",
+_HELP: JsonObject = {
+    "@type": _TYPE_PREFIX + "Help",
     "links": [
         {
             "description": "Learn more about Gemini API quotas",
@@ -30,12 +29,12 @@ _HELP = {
         }
     ],
 }
-#: One prose for a minute, a day and `limit: 0`: only the details tell them apart.
-_QUOTA_PROSE = (
+#: Google sends the same message for a minute, a day and `limit: 0`; only the details differ.
+_QUOTA_MESSAGE = (
     "You exceeded your current quota, please check your plan and billing details. For more information on this error, "
     "head to: https://ai.google.dev/gemini-api/docs/rate-limits."
 )
-_QUOTAS: dict[Metric, tuple[str, str]] = {
+_QUOTA_IDS: dict[Metric, tuple[str, str]] = {
     "rpm": ("generate_content_free_tier_requests", "GenerateRequestsPerMinutePerProjectPerModel-FreeTier"),
     "tpm": (
         "generate_content_free_tier_input_token_count",
@@ -43,7 +42,7 @@ _QUOTAS: dict[Metric, tuple[str, str]] = {
     ),
     "rpd": ("generate_content_free_tier_requests", "GenerateRequestsPerDayPerProjectPerModel-FreeTier"),
 }
-_KEY_PROSE = {
+_KEY_MESSAGES = {
     "leaked": "Your API key was reported as leaked. Please use another API key.",
     "suspended": "Permission denied: Consumer 'api_key' has been suspended.",
     "disabled": "Generative Language API has not been used in this project before or it is disabled.",
@@ -58,67 +57,78 @@ BAD_GATEWAY = (
 )
 
 
-def read_request(body: Any) -> Wish:
-    """The wish in a GenerateContentRequest; BadRequest where it has no contents."""
-    if not isinstance(body, dict) or not isinstance(body.get("contents"), list) or not body["contents"]:
-        raise BadRequest("* GenerateContentRequest.contents: contents is not specified")
-    config = body.get("generationConfig") or body.get("generation_config") or {}
-    system = body.get("systemInstruction") or body.get("system_instruction")
-    contents = ([system] if system else []) + body["contents"]
-    parts = [part for content in contents for part in content.get("parts", [])]
+def parse_request(body: JsonValue) -> ParsedRequest:
+    """Parse a GenerateContentRequest; raises BadRequestError if it has no contents or an unsupported schema."""
+    request = as_object(body)
+    contents = as_list(request.get("contents"))
+    if not contents:
+        raise BadRequestError("* GenerateContentRequest.contents: contents is not specified")
+    config = as_object(request.get("generationConfig") or request.get("generation_config"))
+    system = request.get("systemInstruction") or request.get("system_instruction")
+    messages = [as_object(content) for content in ([system] if system else []) + contents]
+    parts = [as_object(part) for message in messages for part in as_list(message.get("parts"))]
     schema = config.get("responseSchema") or config.get("responseJsonSchema") or config.get("_responseJsonSchema")
+    if schema and not isinstance(schema, dict):
+        raise BadRequestError("* GenerateContentRequest.generation_config.response_schema: must be an object")
     if (config.get("responseMimeType") or "text/plain") == "application/json":
         schema = schema or {"type": "array"}
     elif schema:
-        raise BadRequest("response_schema is only supported with response_mime_type application/json")
-    return Wish("\n".join(part.get("text", "") for part in parts), schema)
+        raise BadRequestError("response_schema is only supported with response_mime_type application/json")
+    prompt = "\n".join(as_text(part.get("text")) for part in parts)
+    return ParsedRequest(prompt, schema if isinstance(schema, dict) else None)
 
 
-def write_reply(reply: Reply, model: str) -> Json:
-    """A GenerateContentResponse."""
-    usage = {"promptTokenCount": reply.tokens_in, "totalTokenCount": reply.tokens_in + reply.tokens_out}
-    answer: Json = {"modelVersion": model, "responseId": hashlib.sha256(repr(reply).encode()).hexdigest()[:22]}
-    if reply.tokens_out:
-        usage["candidatesTokenCount"] = reply.tokens_out
+def write_answer(completion: Completion, model: str) -> JsonObject:
+    """Write a GenerateContentResponse."""
+    answer: JsonObject = {"modelVersion": model, "responseId": completion.sha256[:22]}
+    usage: JsonObject = {
+        "promptTokenCount": completion.input_tokens,
+        "totalTokenCount": completion.input_tokens + completion.output_tokens,
+    }
+    if completion.output_tokens:
+        usage["candidatesTokenCount"] = completion.output_tokens
     answer["usageMetadata"] = usage
-    match reply.finish:
+    reason = completion.finish_reason
+    match reason:
         case "PROHIBITED_CONTENT":
-            answer["promptFeedback"] = {"blockReason": reply.finish}
+            answer["promptFeedback"] = {"blockReason": reason}
         case "EMPTY":
             answer["candidates"] = [{"content": {"role": "model"}, "finishReason": "STOP", "index": 0}]
         case "SAFETY" | "RECITATION":
-            answer["candidates"] = [{"finishReason": reply.finish, "index": 0}]
+            answer["candidates"] = [{"finishReason": reason, "index": 0}]
         case _:
-            content = {"parts": [{"text": reply.text}], "role": "model"}
-            answer["candidates"] = [{"content": content, "finishReason": reply.finish, "index": 0}]
+            content: JsonObject = {"parts": [{"text": completion.text}], "role": "model"}
+            answer["candidates"] = [{"content": content, "finishReason": reason, "index": 0}]
     return answer
 
 
-def write_refusal(refusal: RequestRefused) -> tuple[int, Json]:
-    """The status and error body of a refusal (502 and drops, which have no such body, are the server's matter)."""
+def write_refusal(refusal: RequestRefusedError) -> tuple[int, JsonObject]:
+    """Return status and error body of a refusal. Status 502 and dropped connections have no such body; see app.py."""
     match refusal:
-        case KeyRefused(state="invalid"):
+        case KeyRefusedError(state="invalid"):
             message = "API key not valid. Please pass a valid API key."
             return 400, _error(400, message, "INVALID_ARGUMENT", [_error_info("API_KEY_INVALID")])
-        case KeyRefused(state=state, project=project):
+        case KeyRefusedError(state=state, project=project):
             info = [_error_info(_KEY_REASONS[state], project)] if state in _KEY_REASONS else []
-            return 403, _error(403, _KEY_PROSE[state], "PERMISSION_DENIED", info)
-        case QuotaBroken():
+            return 403, _error(403, _KEY_MESSAGES[state], "PERMISSION_DENIED", info)
+        case QuotaExceededError():
             return 429, _quota_error(refusal)
-        case ServerFault(kind="503"):
+        case ServerFaultError(fault="503"):
             return 503, _error(503, "The model is overloaded. Please try again later.", "UNAVAILABLE")
-        case ServerFault():
+        case ServerFaultError():
             message = "An internal error has occurred. Please retry or report in https://ai.google.dev/troubleshooting"
             return 500, _error(500, message, "INTERNAL")
         case _:
             return 400, _error(400, str(refusal), "INVALID_ARGUMENT")
 
 
-def not_found(what: str) -> Json:
-    return _error(404, f"{what} is not found for API version v1beta, or is not supported.", "NOT_FOUND")
+def write_not_found(subject: str) -> JsonObject:
+    """Write the body of status 404."""
+    return _error(404, f"{subject} is not found for API version v1beta, or is not supported.", "NOT_FOUND")
 
 
-def model_card(model: str) -> Json:
+def write_model(model: str) -> JsonObject:
+    """Write the description of a model, as GET /v1beta/models/MODEL returns it."""
     return {
         "name": f"models/{model}",
         "version": "001",
@@ -129,38 +139,40 @@ def model_card(model: str) -> Json:
     }
 
 
-def token_count(body: Any) -> Json:
-    wished = body.get("generateContentRequest", body) if isinstance(body, dict) else body
-    return {"totalTokens": count_tokens(read_request(wished).prompt)}
+def write_token_count(body: JsonValue) -> JsonObject:
+    """Write a CountTokensResponse for a request with contents, or with a whole generateContentRequest."""
+    counted = body.get("generateContentRequest", body) if isinstance(body, dict) else body
+    return {"totalTokens": count_tokens(parse_request(counted).prompt)}
 
 
-def _quota_error(refusal: QuotaBroken) -> Json:
+def _quota_error(refusal: QuotaExceededError) -> JsonObject:
     if refusal.bare:
         return _error(429, "Resource has been exhausted (e.g. check quota).", "RESOURCE_EXHAUSTED")
-    failure = {
-        "@type": _TYPE + "QuotaFailure",
-        "violations": [_violation(v, refusal.model) for v in refusal.violations],
+    failure: JsonObject = {
+        "@type": _TYPE_PREFIX + "QuotaFailure",
+        "violations": [_violation(violation, refusal.model) for violation in refusal.violations],
     }
-    retry = {"@type": _TYPE + "RetryInfo", "retryDelay": f"{refusal.retry_s:.9f}".rstrip("0").rstrip(".") + "s"}
-    return _error(429, _QUOTA_PROSE, "RESOURCE_EXHAUSTED", [failure, _HELP, retry])
+    delay = f"{refusal.retry_s:.9f}".rstrip("0").rstrip(".") + "s"
+    retry: JsonObject = {"@type": _TYPE_PREFIX + "RetryInfo", "retryDelay": delay}
+    return _error(429, _QUOTA_MESSAGE, "RESOURCE_EXHAUSTED", [failure, _HELP, retry])
 
 
-def _violation(violation: Violation, model: str) -> Json:
-    metric, quota_id = _QUOTAS[violation.metric]
-    entry = {
+def _violation(violation: QuotaViolation, model: str) -> JsonObject:
+    metric, quota_id = _QUOTA_IDS[violation.metric]
+    entry: JsonObject = {
         "quotaMetric": f"{_SERVICE}/{metric}",
         "quotaId": quota_id,
         "quotaDimensions": {"location": "global", "model": model},
     }
-    # proto3 leaves a zero out: `limit: 0` is a violation without a quotaValue.
+    # proto3 omits zeros, so `limit: 0` is a violation without a quotaValue.
     return {**entry, "quotaValue": str(violation.limit)} if violation.limit else entry
 
 
-def _error_info(reason: str, project: str = "") -> Json:
-    metadata = {"service": _SERVICE, **({"consumer": f"projects/{project}"} if project else {})}
-    return {"@type": _TYPE + "ErrorInfo", "reason": reason, "domain": "googleapis.com", "metadata": metadata}
+def _error_info(reason: str, project: str = "") -> JsonObject:
+    metadata: JsonObject = {"service": _SERVICE, **({"consumer": f"projects/{project}"} if project else {})}
+    return {"@type": _TYPE_PREFIX + "ErrorInfo", "reason": reason, "domain": "googleapis.com", "metadata": metadata}
 
 
-def _error(code: int, message: str, status: str, details: list[Json] | None = None) -> Json:
-    error: Json = {"code": code, "message": message, "status": status}
-    return {"error": {**error, "details": details} if details else error}
+def _error(code: int, message: str, status: str, details: Sequence[JsonObject] = ()) -> JsonObject:
+    error: JsonObject = {"code": code, "message": message, "status": status}
+    return {"error": {**error, "details": list(details)} if details else error}

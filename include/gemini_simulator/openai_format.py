@@ -1,88 +1,103 @@
-"""The OpenAI-compatible chat completion, in front of the same keys, quotas, faults and answers."""
+"""The OpenAI-compatible chat completion format, over the same keys, quotas, faults and answers."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
-from typing import Any
 
-from gemini_simulator.parsed_request import Wish
-from gemini_simulator.service import BadRequest, KeyRefused, QuotaBroken, Reply, RequestRefused, ServerFault
+from pydantic import JsonValue
 
-Json = dict[str, Any]
+from gemini_simulator.errors import (
+    BadRequestError,
+    KeyRefusedError,
+    QuotaExceededError,
+    RequestRefusedError,
+    ServerFaultError,
+)
+from gemini_simulator.json_types import JsonObject, as_list, as_object, as_text
+from gemini_simulator.parsed_request import ParsedRequest
+from gemini_simulator.service import Completion
 
-_FINISH = {"STOP": "stop", "EMPTY": "stop", "MAX_TOKENS": "length"}
+#: OpenAI's finish reason for each of ours; the reasons of blocked answers become content_filter.
+_FINISH_REASONS = {"STOP": "stop", "EMPTY": "stop", "MAX_TOKENS": "length"}
 
 
-def read_request(body: Any) -> Wish:
-    """The wish in a chat completion request; BadRequest where it has no messages."""
-    if not isinstance(body, dict) or not isinstance(body.get("messages"), list) or not body["messages"]:
-        raise BadRequest("Missing required parameter: 'messages'.")
-    form = body.get("response_format") or {}
-    schema = {"type": "array"} if form.get("type") == "json_object" else None
-    if form.get("type") == "json_schema":
-        schema = form.get("json_schema", {}).get("schema")
+def parse_request(body: JsonValue) -> ParsedRequest:
+    """Parse a chat completion request; raises BadRequestError if it has no messages or an incomplete schema."""
+    request = as_object(body)
+    messages = as_list(request.get("messages"))
+    if not messages:
+        raise BadRequestError("Missing required parameter: 'messages'.")
+    response_format = as_object(request.get("response_format"))
+    schema: JsonObject | None = {"type": "array"} if response_format.get("type") == "json_object" else None
+    if response_format.get("type") == "json_schema":
+        schema = as_object(as_object(response_format.get("json_schema")).get("schema"))
         if not schema:
-            raise BadRequest("Missing required parameter: 'response_format.json_schema.schema'.")
-    return Wish("\n".join(_text(message.get("content")) for message in body["messages"]), schema)
+            raise BadRequestError("Missing required parameter: 'response_format.json_schema.schema'.")
+    return ParsedRequest("\n".join(_text(as_object(message).get("content")) for message in messages), schema)
 
 
-def write_reply(reply: Reply, model: str) -> Json:
+def write_answer(completion: Completion, model: str) -> JsonObject:
+    """Write a chat completion."""
     return {
-        "id": f"chatcmpl-{hashlib.sha256(repr(reply).encode()).hexdigest()[:24]}",
+        "id": f"chatcmpl-{completion.sha256[:24]}",
         "object": "chat.completion",
         "created": int(time.time()),
         "model": model,
         "choices": [
             {
                 "index": 0,
-                "message": {"role": "assistant", "content": reply.text or ""},
-                "finish_reason": _FINISH.get(reply.finish, "content_filter"),
+                "message": {"role": "assistant", "content": completion.text or ""},
+                "finish_reason": _FINISH_REASONS.get(completion.finish_reason, "content_filter"),
             }
         ],
         "usage": {
-            "prompt_tokens": reply.tokens_in,
-            "completion_tokens": reply.tokens_out,
-            "total_tokens": reply.tokens_in + reply.tokens_out,
+            "prompt_tokens": completion.input_tokens,
+            "completion_tokens": completion.output_tokens,
+            "total_tokens": completion.input_tokens + completion.output_tokens,
         },
     }
 
 
-def write_refusal(refusal: RequestRefused) -> tuple[int, Json, dict[str, str]]:
-    """Status, body and headers; unlike Gemini these APIs name the delay in a header."""
+def write_refusal(refusal: RequestRefusedError) -> tuple[int, JsonObject, dict[str, str]]:
+    """Return status, body and headers of a refusal; unlike Gemini, these APIs report the delay in a header."""
     match refusal:
-        case KeyRefused(state="missing" | "invalid"):
+        case KeyRefusedError(state="missing" | "invalid"):
             return 401, _error("Incorrect API key provided.", "invalid_request_error", "invalid_api_key"), {}
-        case KeyRefused():
+        case KeyRefusedError():
             return 403, _error("This API key may not be used.", "invalid_request_error", "key_disabled"), {}
-        case QuotaBroken(violations=violations):
-            if any(v.metric == "rpd" for v in violations):
-                message = "You exceeded your current quota, please check your plan and billing details."
-                return 429, _error(message, "insufficient_quota", "insufficient_quota"), {}
-            kind = "tokens" if violations[0].metric == "tpm" else "requests"
-            headers = {
-                "retry-after": str(math.ceil(refusal.retry_s)),
-                "retry-after-ms": str(math.ceil(refusal.retry_s * 1000)),
-                f"x-ratelimit-limit-{kind}": str(violations[0].limit),
-                f"x-ratelimit-remaining-{kind}": "0",
-            }
-            message = f"Rate limit reached for {refusal.model} on {kind} per min."
-            return 429, _error(message, kind, "rate_limit_exceeded"), {} if refusal.bare else headers
-        case ServerFault(kind="503"):
+        case QuotaExceededError():
+            return _quota_refusal(refusal)
+        case ServerFaultError(fault="503"):
             return 503, _error("The engine is currently overloaded.", "server_error", None), {}
-        case ServerFault():
+        case ServerFaultError():
             return 500, _error("The server had an error while processing your request.", "server_error", None), {}
         case _:
             return 400, _error(str(refusal), "invalid_request_error", None), {}
 
 
-def _text(content: Any) -> str:
-    """A message's content is a string, or a list of parts."""
+def _quota_refusal(refusal: QuotaExceededError) -> tuple[int, JsonObject, dict[str, str]]:
+    first = refusal.violations[0]
+    if any(violation.metric == "rpd" for violation in refusal.violations):
+        message = "You exceeded your current quota, please check your plan and billing details."
+        return 429, _error(message, "insufficient_quota", "insufficient_quota"), {}
+    kind = "tokens" if first.metric == "tpm" else "requests"
+    headers = {
+        "retry-after": str(math.ceil(refusal.retry_s)),
+        "retry-after-ms": str(math.ceil(refusal.retry_s * 1000)),
+        f"x-ratelimit-limit-{kind}": str(first.limit),
+        f"x-ratelimit-remaining-{kind}": "0",
+    }
+    message = f"Rate limit reached for {refusal.model} on {kind} per min."
+    return 429, _error(message, kind, "rate_limit_exceeded"), {} if refusal.bare else headers
+
+
+def _text(content: JsonValue) -> str:
+    """Return the text of a message, whose content is a string or a list of parts."""
     if isinstance(content, list):
-        return "\n".join(part.get("text", "") for part in content)
-    return content or ""
+        return "\n".join(as_text(as_object(part).get("text")) for part in content)
+    return as_text(content)
 
 
-def _error(message: str, kind: str, code: str | None) -> Json:
+def _error(message: str, kind: str, code: str | None) -> JsonObject:
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}

@@ -1,110 +1,125 @@
-"""What a prompt wishes for: the clause in it, the product it names, the question types, and the shape of the answer."""
+"""What a request asks for: the chunk in its prompt, the product, the question types and the schema of the answer."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-from gemini_simulator.seeded_random import uniform
+from pydantic import JsonValue
+
+from gemini_simulator.json_types import JsonObject, as_object
+from gemini_simulator.seeded_random import hash_uniform
 from insurance_rag.core.hashing import sha256_text
 from insurance_rag.core.records import GENERATED_TYPES
 
-_CLAUSE = re.compile(r"^###\s*보험 약관 내용[^\n]*\n(.*?)(?=^###|^질문:|\Z)", re.MULTILINE | re.DOTALL)
+_CHUNK = re.compile(r"^###\s*보험 약관 내용[^\n]*\n(.*?)(?=^###|^질문:|\Z)", re.MULTILINE | re.DOTALL)
 _CORRECTION = re.compile(r"^###\s*다시 작성", re.MULTILINE)
-_PAIRS = re.compile(r"(?:유형|종류)(?:별로?|마다)\s*(?:질문과 답변을?|문답을?)?\s*(?:각각\s*)?(\d)\s*(?:개|쌍)")
+_PAIRS_PER_TYPE = re.compile(
+    r"(?:유형|종류)(?:별로?|마다)\s*(?:질문과 답변을?|문답을?)?\s*(?:각각\s*)?(\d)\s*(?:개|쌍)"
+)
 
-#: Names a schema may give to the parts of a pair.
-_ALIASES = {"instruction": "question", "output": "answer", "quote": "evidence"}
+#: Property names that a schema may use for the fields of a pair.
+_FIELD_ALIASES = {"instruction": "question", "output": "answer", "quote": "evidence"}
 
 
 @dataclass(frozen=True)
-class Wish:
-    """A prompt (system and user text) and the JSON schema of its answer; without one the answer is plain text."""
+class ParsedRequest:
+    """A prompt (system and user text) and the JSON schema of its answer. Without a schema the answer is plain text."""
 
     prompt: str
-    schema: dict[str, Any] | None = None
+    schema: JsonObject | None = None
 
     @cached_property
-    def clause(self) -> str:
-        """The text after the line `### 보험 약관 내용`, or the whole prompt where that line is missing."""
-        found = _CLAUSE.findall(self.prompt)
+    def chunk_text(self) -> str:
+        """The text below the line `### 보험 약관 내용`, or the whole prompt if it has no such line."""
+        found = _CHUNK.findall(self.prompt)
         return (found[-1] if found else self.prompt).strip()
 
     @cached_property
-    def clause_sha256(self) -> str:
-        return hashlib.sha256(self.clause.encode()).hexdigest()
+    def chunk_sha256(self) -> str:
+        """Hash of the chunk's text; requests about the same chunk share it."""
+        return hashlib.sha256(self.chunk_text.encode()).hexdigest()
 
     @cached_property
     def sha256(self) -> str:
-        """Of all that is asked: the same request again has the same."""
+        """Hash of prompt and schema; the same request sent twice has the same hash."""
         return sha256_text(self.prompt, repr(self.schema))
 
     @cached_property
     def product(self) -> str:
-        return self._named("상품|상품명|보험상품")
+        """Product name given in the prompt, or an empty string."""
+        return self._labelled_value("상품|상품명|보험상품")
 
     @cached_property
     def company(self) -> str:
-        return self._named("회사|회사명|보험사|보험회사")
+        """Company name given in the prompt, or an empty string."""
+        return self._labelled_value("회사|회사명|보험사|보험회사")
 
     @cached_property
-    def types(self) -> tuple[str, ...]:
-        """Those the schema lists, else the three; a plain text holds a single pair of one of them."""
+    def question_types(self) -> tuple[str, ...]:
+        """Question types that the schema lists, by default all generated types.
+
+        A plain text answer has room for one pair, so it has one type, which depends on the chunk.
+        """
         if self.schema is None:
-            return (GENERATED_TYPES[int(uniform("type", self.clause) * len(GENERATED_TYPES))],)
-        enums = (part["enum"] for part in _properties(self.schema, "type") if part.get("enum"))
-        return tuple(next(enums, GENERATED_TYPES))
+            return (GENERATED_TYPES[int(hash_uniform("type", self.chunk_text) * len(GENERATED_TYPES))],)
+        for type_schema in _find_properties(self.schema, "type"):
+            enum = type_schema.get("enum")
+            if isinstance(enum, list) and enum:
+                return tuple(str(name) for name in enum)
+        return GENERATED_TYPES
 
     @cached_property
     def is_correction(self) -> bool:
-        """It asks once more for pairs whose faults it names."""
+        """Whether the prompt lists the faults of earlier pairs and asks for better ones."""
         return _CORRECTION.search(self.prompt) is not None
 
     @cached_property
-    def pairs(self) -> int:
-        """Pairs wanted of each type."""
-        found = _PAIRS.search(self.prompt)
+    def pairs_per_type(self) -> int:
+        """Number of pairs to write for each question type."""
+        found = _PAIRS_PER_TYPE.search(self.prompt)
         return max(1, int(found[1])) if found else 1
 
-    def shape(self, items: list[dict[str, Any]]) -> Any:
-        """The items in the form the schema asks for: an array, an object that holds one, or a single item."""
+    def format_pairs(self, pairs: Sequence[JsonObject]) -> JsonValue:
+        """Arrange the pairs as the schema requires: an array, an object that contains one, or a single pair."""
         schema = self.schema or {}
-        if _kind(schema) != "object":
-            return [_fields(schema.get("items", {}), item) for item in items]
-        for name, part in schema.get("properties", {}).items():
-            if _kind(part) == "array":
-                return {name: [_fields(part.get("items", {}), item) for item in items]}
-        return _fields(schema, items[0])
+        if _json_type(schema) != "object":
+            return [_select_fields(as_object(schema.get("items")), pair) for pair in pairs]
+        for name, value in as_object(schema.get("properties")).items():
+            part = as_object(value)
+            if _json_type(part) == "array":
+                return {name: [_select_fields(as_object(part.get("items")), pair) for pair in pairs]}
+        return _select_fields(schema, pairs[0])
 
-    def _named(self, labels: str) -> str:
+    def _labelled_value(self, labels: str) -> str:
         found = re.search(rf"^[\s*\-]*(?:{labels})\s*[:：]\s*(.+?)\s*$", self.prompt, re.MULTILINE)
         return found[1] if found else ""
 
 
-def _kind(schema: dict[str, Any]) -> str:
-    """Gemini writes ARRAY, JSON schema array."""
+def _json_type(schema: JsonObject) -> str:
+    """Return the schema's type in lower case: Gemini writes ARRAY where JSON schema writes array."""
     return str(schema.get("type", "array")).lower()
 
 
-def _properties(schema: Any, name: str) -> Iterator[dict[str, Any]]:
-    """Every schema of a property called `name`, at any depth."""
+def _find_properties(schema: JsonValue, name: str) -> Iterator[JsonObject]:
+    """Yield the schema of every property called `name`, at any depth."""
     if isinstance(schema, list):
         for part in schema:
-            yield from _properties(part, name)
+            yield from _find_properties(part, name)
     elif isinstance(schema, dict):
-        found = schema.get("properties", {})
-        if isinstance(found, dict) and isinstance(found.get(name), dict):
-            yield found[name]
+        found = as_object(schema.get("properties")).get(name)
+        if isinstance(found, dict):
+            yield found
         for part in schema.values():
-            yield from _properties(part, name)
+            yield from _find_properties(part, name)
 
 
-def _fields(schema: dict[str, Any], item: dict[str, Any]) -> dict[str, Any]:
-    names = schema.get("properties")
+def _select_fields(schema: JsonObject, pair: JsonObject) -> JsonObject:
+    """Keep the fields that the schema names, under the schema's names; all fields if it names none."""
+    names = as_object(schema.get("properties"))
     if not names:
-        return item
-    return {name: item[key] for name in names if (key := _ALIASES.get(name, name)) in item}
+        return pair
+    return {name: pair[field] for name in names if (field := _FIELD_ALIASES.get(name, name)) in pair}

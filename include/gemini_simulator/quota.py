@@ -1,10 +1,10 @@
-"""Quotas as Google counts them: a project's requests and input tokens a minute and requests a day, for each model."""
+"""Quotas as Google counts them: per project and model, requests and input tokens per minute and requests per day."""
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from gemini_simulator.config import QuotaConfig
 
@@ -14,112 +14,125 @@ DAY_S = 86_400.0
 Metric = Literal["rpm", "tpm", "rpd"]
 
 
-class Window(Protocol):
-    """How one limit is counted. `wait` is 0 when `amount` fits at `now`, else the seconds until it does."""
+class QuotaWindow(Protocol):
+    """Counts what was used of one limit. Times are seconds of the simulator's clock."""
 
-    def wait(self, now: float, amount: int) -> float: ...
+    def wait_s(self, now: float, amount: int) -> float:
+        """Return 0 if `amount` fits at `now`, else the seconds until it does."""
 
-    def take(self, now: float, amount: int) -> None: ...
+    def consume(self, now: float, amount: int) -> None:
+        """Count `amount` as used at `now`."""
 
 
 class RollingWindow:
-    """At most `limit` in any span of `length` seconds."""
+    """Allows at most `limit` in any span of `length_s` seconds."""
 
-    def __init__(self, limit: int, length: float) -> None:
-        self.limit, self.length = limit, length
-        self._taken: deque[tuple[float, int]] = deque()
+    def __init__(self, limit: int, length_s: float) -> None:
+        self.limit, self.length_s = limit, length_s
+        self._used: deque[tuple[float, int]] = deque()
         self._total = 0
 
-    def wait(self, now: float, amount: int) -> float:
-        while self._taken and self._taken[0][0] <= now - self.length:
-            self._total -= self._taken.popleft()[1]
+    def wait_s(self, now: float, amount: int) -> float:
+        """Return 0 if `amount` fits at `now`, else the seconds until it does."""
+        while self._used and self._used[0][0] <= now - self.length_s:
+            self._total -= self._used.popleft()[1]
         excess = self._total + amount - self.limit
         if excess <= 0:
             return 0.0
-        for at, taken in self._taken:
-            excess -= taken
+        for at, used in self._used:
+            excess -= used
             if excess <= 0:
-                return at + self.length - now
-        return self.length  # larger than the limit itself: never
+                return at + self.length_s - now
+        return self.length_s  # `amount` is larger than the limit and never fits
 
-    def take(self, now: float, amount: int) -> None:
-        self._taken.append((now, amount))
+    def consume(self, now: float, amount: int) -> None:
+        """Count `amount` as used at `now`."""
+        self._used.append((now, amount))
         self._total += amount
 
 
 class FixedWindow:
-    """At most `limit` in each whole `length` of the clock."""
+    """Allows at most `limit` in each whole multiple of `length_s` on the clock."""
 
-    def __init__(self, limit: int, length: float) -> None:
-        self.limit, self.length = limit, length
+    def __init__(self, limit: int, length_s: float) -> None:
+        self.limit, self.length_s = limit, length_s
         self._window, self._total = -1, 0
 
-    def wait(self, now: float, amount: int) -> float:
-        window = int(now // self.length)
+    def wait_s(self, now: float, amount: int) -> float:
+        """Return 0 if `amount` fits at `now`, else the seconds until the next window."""
+        window = int(now // self.length_s)
         if window != self._window:
             self._window, self._total = window, 0
-        return 0.0 if self._total + amount <= self.limit else (window + 1) * self.length - now
+        return 0.0 if self._total + amount <= self.limit else (window + 1) * self.length_s - now
 
-    def take(self, now: float, amount: int) -> None:
+    def consume(self, now: float, amount: int) -> None:
+        """Count `amount` as used in the current window."""
         self._total += amount
 
 
-class Bucket:
-    """A bucket of `limit` tokens that refills evenly over `length` seconds."""
+class TokenBucket:
+    """A bucket of `limit` units that refills evenly over `length_s` seconds."""
 
-    def __init__(self, limit: int, length: float) -> None:
-        self.limit, self.length = limit, length
+    def __init__(self, limit: int, length_s: float) -> None:
+        self.limit, self.length_s = limit, length_s
         self._level, self._at = float(limit), 0.0
 
-    def wait(self, now: float, amount: int) -> float:
-        self._level = min(self.limit, self._level + (now - self._at) * self.limit / self.length)
+    def wait_s(self, now: float, amount: int) -> float:
+        """Return 0 if the bucket contains `amount` at `now`, else the seconds until it does."""
+        self._level = min(self.limit, self._level + (now - self._at) * self.limit / self.length_s)
         self._at = now
         missing = amount - self._level
-        return 0.0 if missing <= 1e-9 else missing * self.length / self.limit
+        return 0.0 if missing <= 1e-9 else missing * self.length_s / self.limit
 
-    def take(self, now: float, amount: int) -> None:
+    def consume(self, now: float, amount: int) -> None:
+        """Remove `amount` from the bucket."""
         self._level -= amount
 
 
-WINDOWS: dict[str, type[RollingWindow] | type[FixedWindow] | type[Bucket]] = {
+WindowType: TypeAlias = type[RollingWindow] | type[FixedWindow] | type[TokenBucket]
+#: By the value of `SimulatorConfig.window`.
+WINDOW_TYPES: dict[str, WindowType] = {
     "rolling": RollingWindow,
     "fixed": FixedWindow,
-    "bucket": Bucket,
+    "bucket": TokenBucket,
 }
 
 
 @dataclass(frozen=True)
-class Violation:
-    """A limit that a request would break, and the seconds until it would not."""
+class QuotaViolation:
+    """A limit that a request would exceed, and the seconds until it would not."""
 
     metric: Metric
     limit: int
-    wait: float
+    wait_s: float
 
 
-class Pool:
-    """The limits of one project and model. A request that breaks one is not counted against any."""
+class ProjectQuota:
+    """The limits of one project for one model. A request that exceeds one limit does not count against any of them."""
 
     def __init__(self, quota: QuotaConfig, window: str) -> None:
-        self.zero = 0 in (quota.rpm, quota.tpm, quota.rpd)
-        limits: list[tuple[Metric, int | None, type, float]] = [
-            ("rpm", quota.rpm, WINDOWS[window], MINUTE_S),
-            ("tpm", quota.tpm, WINDOWS[window], MINUTE_S),
+        self._no_quota = 0 in (quota.rpm, quota.tpm, quota.rpd)
+        limits: list[tuple[Metric, int | None, WindowType, float]] = [
+            ("rpm", quota.rpm, WINDOW_TYPES[window], MINUTE_S),
+            ("tpm", quota.tpm, WINDOW_TYPES[window], MINUTE_S),
             ("rpd", quota.rpd, FixedWindow, DAY_S),
         ]
-        self._windows: dict[Metric, tuple[int, Window]] = {
-            metric: (limit, kind(limit, length)) for metric, limit, kind, length in limits if limit
+        self._windows: dict[Metric, tuple[int, QuotaWindow]] = {
+            metric: (limit, kind(limit, length_s)) for metric, limit, kind, length_s in limits if limit
         }
 
-    def admit(self, now: float, tokens: int) -> list[Violation]:
-        """Count one request of `tokens` input tokens, or say what it breaks; a model at `limit: 0` breaks all three."""
-        if self.zero:
-            return [Violation(metric, 0, MINUTE_S) for metric in ("tpm", "rpm", "rpd")]
-        broken = []
+    def admit(self, now: float, tokens: int) -> list[QuotaViolation]:
+        """Count one request of `tokens` input tokens and return an empty list, or return the limits that it exceeds.
+
+        A model with `limit: 0` reports all three metrics, as Google does.
+        """
+        if self._no_quota:
+            return [QuotaViolation(metric, 0, MINUTE_S) for metric in ("tpm", "rpm", "rpd")]
+        violations = []
         for metric, (limit, window) in self._windows.items():
-            if wait := window.wait(now, tokens if metric == "tpm" else 1):
-                broken.append(Violation(metric, limit, wait))
-        if not broken:
+            if wait_s := window.wait_s(now, tokens if metric == "tpm" else 1):
+                violations.append(QuotaViolation(metric, limit, wait_s))
+        if not violations:
             for metric, (_, window) in self._windows.items():
-                window.take(now, tokens if metric == "tpm" else 1)
-        return broken
+                window.consume(now, tokens if metric == "tpm" else 1)
+        return violations

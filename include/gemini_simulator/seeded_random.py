@@ -1,25 +1,33 @@
-"""Chance that is a function of what is asked, so that a run repeats whatever the order of its requests."""
+"""Random draws that depend only on their inputs, so that a run repeats whatever the order of its requests."""
 
 from __future__ import annotations
 
 import hashlib
 import random
 from collections.abc import Mapping
+from typing import TypeVar
+
+Name = TypeVar("Name", bound=str)
 
 
-def uniform(*parts: object) -> float:
-    """A number in [0, 1) that depends on the parts alone."""
+def hash_uniform(*parts: object) -> float:
+    """Return a number in [0, 1) that depends only on `parts`.
+
+    >>> hash_uniform(0, "latency") == hash_uniform(0, "latency")
+    True
+    """
     digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64
 
 
-def rng(*parts: object) -> random.Random:
-    return random.Random(uniform(*parts))
+def seeded_rng(*parts: object) -> random.Random:
+    """Return a random number generator whose seed depends only on `parts`."""
+    return random.Random(hash_uniform(*parts))
 
 
-def draw(rates: Mapping[str, float], *parts: object) -> str | None:
-    """One of the names with its rate as probability, or None with what is left of 1."""
-    point = uniform(*parts)
+def choose_by_rate(rates: Mapping[Name, float], *parts: object) -> Name | None:
+    """Choose one of the names, each with its rate as probability; None with the rest of the probability."""
+    point = hash_uniform(*parts)
     for name, rate in rates.items():
         if point < rate:
             return name

@@ -1,4 +1,4 @@
-"""The server: uvicorn around the application, and `running_simulator` for tests."""
+"""Serves the simulator with uvicorn: as a process (`bind`), or from a thread of a test (`running_simulator`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import httpx
 import uvicorn
@@ -15,21 +14,24 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gemini_simulator.app import make_app
 from gemini_simulator.config import SimulatorConfig
+from gemini_simulator.pairs import GroundTruth
 from gemini_simulator.service import Service
+from gemini_simulator.stats import SimulatorStats
 from insurance_rag.core.errors import ServerUnavailableError
 
 
 class AbortableProtocol(HttpToolsProtocol):
-    """Lets a handler drop its connection, which ASGI has no word for."""
+    """Lets a handler reset its connection; ASGI itself has no message for that."""
 
     def on_message_begin(self) -> None:
+        """Add the connection's abort function to the request's scope."""
         super().on_message_begin()
         self.scope["extensions"] = {"abort": self.transport.abort}  # type: ignore[dict-item]
 
 
 @dataclass(frozen=True)
-class Bound:
-    """A server whose port is open and which does not yet run."""
+class BoundServer:
+    """A server that has its port and is not running yet. Connections wait until `run` is called."""
 
     server: uvicorn.Server
     listener: socket.socket
@@ -37,24 +39,26 @@ class Bound:
 
     @property
     def url(self) -> str:
+        """Base URL, without a path."""
         host, port = self.listener.getsockname()[:2]
         return f"http://{host}:{port}"
 
     def run(self) -> None:
+        """Serve until `server.should_exit` is set or the process is interrupted."""
         self.server.run(sockets=[self.listener])
 
 
-def bind(config: SimulatorConfig) -> Bound:
-    """A server at the configured address; ServerUnavailableError where it is taken."""
+def bind(config: SimulatorConfig) -> BoundServer:
+    """Open the configured address; raises ServerUnavailableError if that is not possible."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((config.host, config.port))
-        listener.listen(1024)  # requests that come before the server runs wait in the queue
+        listener.listen(1024)  # connections that arrive before the server runs wait in this queue
     except OSError as e:
         listener.close()
-        where = f"{config.host}:{config.port}"
-        raise ServerUnavailableError(f"{where} cannot be listened on ({e.strerror}); --port 0 takes a free port") from e
+        address = f"{config.host}:{config.port}"
+        raise ServerUnavailableError(f"cannot listen on {address} ({e.strerror}); --port 0 chooses a free port") from e
     app = make_app(config)
     options = uvicorn.Config(
         app,
@@ -65,7 +69,7 @@ def bind(config: SimulatorConfig) -> Bound:
         timeout_graceful_shutdown=1,
         timeout_keep_alive=75,
     )
-    return Bound(uvicorn.Server(options), listener, app.state.service)
+    return BoundServer(uvicorn.Server(options), listener, app.state.service)
 
 
 @dataclass(frozen=True)
@@ -77,18 +81,22 @@ class RunningSimulator:
 
     @property
     def window_s(self) -> float:
-        """How long its minute lasts: what a client is told by GEMINI_QUOTA_WINDOW_S."""
+        """Real seconds that a minute of the simulator lasts; clients read it from GEMINI_QUOTA_WINDOW_S."""
         return 60 / self.config.speed
 
-    def stats(self) -> dict[str, Any]:
-        return dict(httpx.get(f"{self.url}/stats", timeout=30).json())
+    def stats(self) -> SimulatorStats:
+        """Return the statistics of GET /stats."""
+        stats: SimulatorStats = httpx.get(f"{self.url}/stats", timeout=30).json()
+        return stats
 
-    def truth(self) -> list[dict[str, Any]]:
-        return list(httpx.get(f"{self.url}/truth", timeout=30).json())
+    def ground_truth(self) -> list[GroundTruth]:
+        """Return every pair that was sent, with its defect, from GET /ground_truth."""
+        pairs: list[GroundTruth] = httpx.get(f"{self.url}/ground_truth", timeout=30).json()
+        return pairs
 
 
 @contextlib.contextmanager
-def running_simulator(**options: Any) -> Iterator[RunningSimulator]:
+def running_simulator(**options: object) -> Iterator[RunningSimulator]:
     """Serve a simulator on a free port while the block runs; `options` are the fields of SimulatorConfig."""
     config = SimulatorConfig.parse(options, "simulator")
     bound = bind(config)

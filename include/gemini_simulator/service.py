@@ -1,4 +1,4 @@
-"""What one request meets, whichever API it came through: its key, an outage, the quota, a fault, and then an answer."""
+"""Decides the outcome of a request, for both API formats: key check, outage, quota, fault, and then the answer."""
 
 from __future__ import annotations
 
@@ -7,219 +7,197 @@ import hashlib
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
 
-from gemini_simulator.answers import Answers, write_answers
-from gemini_simulator.config import SimulatorConfig
-from gemini_simulator.parsed_request import Wish
-from gemini_simulator.quota import Pool, Violation
-from gemini_simulator.seeded_random import draw, uniform
+from gemini_simulator.answers import WrittenAnswer, write_answer
+from gemini_simulator.config import FaultName, SimulatorConfig
+from gemini_simulator.errors import KeyRefusedError, QuotaExceededError, RequestRefusedError, ServerFaultError
+from gemini_simulator.pairs import GroundTruth
+from gemini_simulator.parsed_request import ParsedRequest
+from gemini_simulator.quota import ProjectQuota
+from gemini_simulator.seeded_random import choose_by_rate, hash_uniform
 
-#: A refusal comes back sooner than an answer: seconds of the simulator's clock.
+#: Seconds of the simulator's clock until a refusal is sent; it comes sooner than an answer.
 REFUSAL_S = 0.1
 
-#: Faults that give no answer at all; the others spoil one.
+#: Faults without any answer; the other faults damage the answer.
 SERVER_FAULTS = ("503", "500", "502", "drop")
 
-#: Finish reasons of an answer that the API blocks; the last blocks the prompt and gives no candidate.
-BLOCKS = ("SAFETY", "RECITATION", "PROHIBITED_CONTENT")
-
-
-class RequestRefused(Exception):
-    """Base of what a request gets instead of an answer."""
-
-
-class KeyRefused(RequestRefused):
-    """`state` is missing, invalid, leaked, suspended or disabled."""
-
-    def __init__(self, state: str, project: str = "") -> None:
-        super().__init__(state)
-        self.state, self.project = state, project
-
-
-class QuotaBroken(RequestRefused):
-    """429; `bare` asks for a body without its structured details."""
-
-    def __init__(self, violations: list[Violation], model: str, speed: float, bare: bool) -> None:
-        super().__init__("429")
-        self.violations, self.model, self.bare = violations, model, bare
-        minute_waits = [v.wait for v in violations if v.metric != "rpd"]
-        # The delay beside a day quota is as short and useless as the real one.
-        self.retry_s = max(minute_waits, default=36.4) / speed
-
-
-class ServerFault(RequestRefused):
-    """`kind` is one of SERVER_FAULTS."""
-
-    def __init__(self, kind: str) -> None:
-        super().__init__(kind)
-        self.kind = kind
-
-
-class BadRequest(RequestRefused):
-    """400: the request itself is at fault."""
+#: Finish reasons of blocked answers. The last one blocks the prompt, and the response has no candidate.
+BLOCK_REASONS = ("SAFETY", "RECITATION", "PROHIBITED_CONTENT")
 
 
 @dataclass(slots=True)
-class Call:
-    """One request as it was met; times in seconds of the simulator's clock."""
+class RequestRecord:
+    """One request for an answer; times are seconds of the simulator's clock."""
 
-    at: float
+    received_s: float
     key: str
+    """Fingerprint of the key."""
     project: str
     model: str
-    clause: str
-    ask: str
-    correction: bool
+    chunk_sha256: str
+    request_sha256: str
+    is_correction: bool
     tokens: int = 0
     admitted: bool = False
     outcome: str = "pending"
-    done: float | None = None
+    finished_s: float | None = None
 
 
 @dataclass(frozen=True)
-class Reply:
-    """`finish` is STOP, MAX_TOKENS, EMPTY or one of BLOCKS; `text` is None where there is none."""
+class Completion:
+    """The model's answer. `finish_reason` is STOP, MAX_TOKENS, EMPTY or one of BLOCK_REASONS.
+
+    `text` is None for an empty or blocked answer.
+    """
 
     text: str | None
-    finish: str
-    tokens_in: int
-    tokens_out: int
+    finish_reason: str
+    input_tokens: int
+    output_tokens: int
+
+    @property
+    def sha256(self) -> str:
+        """Hash for the response id. The spelling of the hashed text is fixed, so that ids stay the same."""
+        counts = f"tokens_in={self.input_tokens}, tokens_out={self.output_tokens}"
+        return hashlib.sha256(
+            f"Reply(text={self.text!r}, finish={self.finish_reason!r}, {counts})".encode()
+        ).hexdigest()
 
 
-def fingerprint(key: str) -> str:
-    """A name for a key that does not give it away."""
+def key_fingerprint(key: str) -> str:
+    """Return a short name for a key that does not reveal it."""
     return hashlib.sha256(key.encode()).hexdigest()[:8]
 
 
 def count_tokens(text: str) -> int:
-    """About what Gemini counts: three quarters of a token a Korean character, a quarter a Latin one."""
+    """Estimate Gemini's token count: three quarters of a token per Korean character, a quarter per Latin one."""
     return -(-len(text.encode()) // 4)
 
 
 @dataclass
 class Service:
-    """The state of a running simulator: pools, calls, and the truth about its answers."""
+    """The state of a running simulator: quotas, the requests received so far, and the ground truth of its answers."""
 
     config: SimulatorConfig
-    calls: list[Call] = field(default_factory=list)
-    truth: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
-    _pools: dict[tuple[str, str], Pool] = field(default_factory=dict)
+    requests: list[RequestRecord] = field(default_factory=list)
+    ground_truth: dict[tuple[str, ...], GroundTruth] = field(default_factory=dict)
+    """By chunk hash, type, question and answer."""
+    _quotas: dict[tuple[str, str], ProjectQuota] = field(default_factory=dict)
     _attempts: Counter[str] = field(default_factory=Counter)
     _started: float = field(default_factory=time.monotonic)
 
-    def now(self) -> float:
+    def now_s(self) -> float:
+        """Return the simulator's clock: seconds since its start, multiplied by its speed."""
         return (time.monotonic() - self._started) * self.config.speed
 
     async def sleep(self, seconds: float) -> None:
+        """Wait for this many seconds of the simulator's clock."""
         await asyncio.sleep(seconds / self.config.speed)
 
     def project_of(self, key: str) -> str:
-        return self.config.projects.get(key, f"project-{fingerprint(key)}")
+        """Return the project of a key; an unlisted key has a project of its own."""
+        return self.config.projects.get(key, f"project-{key_fingerprint(key)}")
 
     def check_key(self, key: str | None) -> str:
-        """The project of a key that is accepted, else KeyRefused."""
+        """Return the project of an accepted key; raises KeyRefusedError for a missing or rejected key."""
         if not key:
-            raise KeyRefused("missing")
+            raise KeyRefusedError("missing")
         project = self.project_of(key)
         if state := self.config.key_states.get(key):
-            raise KeyRefused(state, project)
+            raise KeyRefusedError(state, project)
         return project
 
-    async def ask(self, key: str | None, model: str, wish: Wish) -> Reply:
-        """One generateContent or chat completion: the answer after its latency, or RequestRefused."""
-        call = Call(self.now(), fingerprint(key or ""), "", model, wish.clause_sha256, wish.sha256, wish.is_correction)
-        self.calls.append(call)
+    async def complete(self, key: str | None, model: str, request: ParsedRequest) -> Completion:
+        """Answer one generateContent or chat completion request after its latency, or raise RequestRefusedError."""
+        fingerprint = key_fingerprint(key or "")
+        hashes = request.chunk_sha256, request.sha256
+        record = RequestRecord(self.now_s(), fingerprint, "", model, *hashes, request.is_correction)
+        self.requests.append(record)
         try:
-            self._admit(call, key, wish)
-            fault = self.draw_fault(wish)
-            call.outcome = "in_flight"
-            await self.sleep(self._latency(wish))
-            reply = self.answer(wish, fault, call)
-        except RequestRefused as e:
-            call.outcome = _outcome(e)
+            self._admit(record, key, request)
+            fault = self.draw_fault(request)
+            record.outcome = "in_flight"
+            await self.sleep(self._latency_s(request))
+            completion = self.answer(request, fault, record)
+        except RequestRefusedError as e:
+            record.outcome = e.outcome
             await self.sleep(REFUSAL_S)
             raise
         finally:
-            call.done = self.now()
-        return reply
+            record.finished_s = self.now_s()
+        return completion
 
-    def answer(self, wish: Wish, fault: str | None, call: Call) -> Reply:
-        """What the model says, spoilt by `fault` where one is given; a blocked clause stays blocked."""
-        if fault in SERVER_FAULTS:
-            raise ServerFault(fault)
-        reply = self._reply(wish, fault)
-        spoilt = fault if fault != "fenced" else None  # fences are no loss
-        call.outcome = "blocked" if reply.finish in BLOCKS else spoilt or "answered"
-        return reply
+    def answer(self, request: ParsedRequest, fault: FaultName | None, record: RequestRecord) -> Completion:
+        """Return the answer, damaged by `fault` if one is given; raises ServerFaultError for faults without an answer.
 
-    def _reply(self, wish: Wish, fault: str | None) -> Reply:
-        tokens = count_tokens(wish.prompt)
-        seed = self.config.seed
-        if uniform(seed, "blocked", wish.clause_sha256) < self.config.faults.get("blocked", 0.0):
-            finish = BLOCKS[int(uniform(seed, "block reason", wish.clause_sha256) * len(BLOCKS))]
-            return Reply(None, finish, tokens, 0)
-        if fault == "empty":
-            return Reply(None, "EMPTY", tokens, 0)
-        answers = write_answers(wish, seed, self.config.defects)
-        text, finish = _spoil(answers.text, fault)
-        if fault in (None, "fenced"):
-            self._remember(wish, answers)
-        return Reply(text, finish, tokens, count_tokens(text))
+        An answer about a blocked chunk is blocked whatever the fault.
+        """
+        if fault is not None and fault in SERVER_FAULTS:
+            raise ServerFaultError(fault)
+        completion = self._completion(request, fault)
+        damage = fault if fault != "fenced" else None  # a fenced answer can still be read
+        record.outcome = "blocked" if completion.finish_reason in BLOCK_REASONS else damage or "answered"
+        return completion
 
-    def outage(self) -> bool:
-        now = self.now()
-        return any(start <= now < end for start, end in self.config.outages)
-
-    def _admit(self, call: Call, key: str | None, wish: Wish) -> None:
-        call.project = self.project_of(key) if key else ""
-        self.check_key(key)
-        if self.outage():
-            raise ServerFault("503")
-        tokens = count_tokens(wish.prompt)
-        violations = self._pool(call.project, call.model).admit(call.at, tokens)
-        if violations:
-            bare = uniform(self.config.seed, "bare", len(self.calls)) < self.config.faults.get("bare_429", 0.0)
-            raise QuotaBroken(violations, call.model, self.config.speed, bare)
-        call.tokens, call.admitted = tokens, True
-
-    def _pool(self, project: str, model: str) -> Pool:
-        if (project, model) not in self._pools:
-            quota = self.config.quotas.get(project, self.config.quota)
-            self._pools[project, model] = Pool(quota, self.config.window)
-        return self._pools[project, model]
-
-    def draw_fault(self, wish: Wish) -> str | None:
-        """The n-th try of the same request draws anew, so a fault passes."""
-        self._attempts[wish.sha256] += 1
-        passing: dict[str, float] = {
+    def draw_fault(self, request: ParsedRequest) -> FaultName | None:
+        """Draw the fault of this attempt; every repetition of a request draws again, so that a fault passes."""
+        self._attempts[request.sha256] += 1
+        rates: dict[FaultName, float] = {
             name: rate for name, rate in self.config.faults.items() if name not in ("blocked", "bare_429")
         }
-        return draw(passing, self.config.seed, "fault", wish.sha256, self._attempts[wish.sha256])
+        return choose_by_rate(rates, self.config.seed, "fault", request.sha256, self._attempts[request.sha256])
 
-    def _latency(self, wish: Wish) -> float:
-        swing = 2 * uniform(self.config.seed, "latency", wish.sha256, self._attempts[wish.sha256]) - 1
+    def has_outage(self) -> bool:
+        """Return whether the clock is within one of the configured outages."""
+        now = self.now_s()
+        return any(start <= now < end for start, end in self.config.outages)
+
+    def _completion(self, request: ParsedRequest, fault: FaultName | None) -> Completion:
+        tokens = count_tokens(request.prompt)
+        seed = self.config.seed
+        # The draw contains the chunk and not the attempt: a blocked chunk is blocked in every request.
+        if hash_uniform(seed, "blocked", request.chunk_sha256) < self.config.faults.get("blocked", 0.0):
+            reason = BLOCK_REASONS[int(hash_uniform(seed, "block reason", request.chunk_sha256) * len(BLOCK_REASONS))]
+            return Completion(None, reason, tokens, 0)
+        if fault == "empty":
+            return Completion(None, "EMPTY", tokens, 0)
+        answer = write_answer(request, seed, self.config.defects)
+        text, finish_reason = _damage(answer.text, fault)
+        if fault in (None, "fenced"):
+            self._record_ground_truth(request, answer)
+        return Completion(text, finish_reason, tokens, count_tokens(text))
+
+    def _admit(self, record: RequestRecord, key: str | None, request: ParsedRequest) -> None:
+        record.project = self.project_of(key) if key else ""
+        self.check_key(key)
+        if self.has_outage():
+            raise ServerFaultError("503")
+        tokens = count_tokens(request.prompt)
+        violations = self._quota(record.project, record.model).admit(record.received_s, tokens)
+        if violations:
+            bare = hash_uniform(self.config.seed, "bare", len(self.requests)) < self.config.faults.get("bare_429", 0.0)
+            raise QuotaExceededError(violations, record.model, self.config.speed, bare)
+        record.tokens, record.admitted = tokens, True
+
+    def _quota(self, project: str, model: str) -> ProjectQuota:
+        if (project, model) not in self._quotas:
+            quota = self.config.quotas.get(project, self.config.quota)
+            self._quotas[project, model] = ProjectQuota(quota, self.config.window)
+        return self._quotas[project, model]
+
+    def _latency_s(self, request: ParsedRequest) -> float:
+        swing = 2 * hash_uniform(self.config.seed, "latency", request.sha256, self._attempts[request.sha256]) - 1
         return self.config.latency_s * (1 + self.config.latency_spread * swing)
 
-    def _remember(self, wish: Wish, answers: Answers) -> None:
-        for item in answers.items:
-            record = {"clause_sha256": wish.clause_sha256, **item}
-            self.truth[wish.clause_sha256, item["type"], item["question"], item["answer"]] = record
+    def _record_ground_truth(self, request: ParsedRequest, answer: WrittenAnswer) -> None:
+        for pair in answer.pairs:
+            record = pair.ground_truth(request.chunk_sha256)
+            self.ground_truth[request.chunk_sha256, pair.type, pair.question, pair.answer] = record
 
 
-def _outcome(refusal: RequestRefused) -> str:
-    match refusal:
-        case KeyRefused(state=state):
-            return f"key_{state}"
-        case QuotaBroken(violations=violations):
-            return "limit_0" if violations[0].limit == 0 else f"429_{violations[0].metric}"
-        case ServerFault(kind=kind):
-            return kind
-        case _:
-            return "bad_request"
-
-
-def _spoil(text: str, fault: str | None) -> tuple[str, str]:
+def _damage(text: str, fault: FaultName | None) -> tuple[str, str]:
+    """Return the text as the fault leaves it, and the finish reason."""
     if fault == "max_tokens":
         return text[: len(text) * 3 // 5], "MAX_TOKENS"
     if fault == "malformed":

@@ -1,87 +1,135 @@
-"""What happened, folded from the calls: enough to prove that nothing was lost, asked twice, or sent too fast."""
+"""Statistics over the requests received: enough to check that no request was lost, repeated, or sent too early."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TypedDict
 
 from gemini_simulator.quota import MINUTE_S
-from gemini_simulator.service import Call, Service
+from gemini_simulator.service import RequestRecord, Service
 
 
-def summarise(service: Service) -> dict[str, Any]:
-    """Totals, and the same a project and a key (named by its fingerprint). Times in the simulator's clock."""
-    calls = list(service.calls)
-    answered = Counter(call.ask for call in calls if call.outcome == "answered")
+class RequestStats(TypedDict):
+    """Statistics of a group of requests. Times are seconds of the simulator's clock."""
+
+    calls: int
+    """Requests for an answer, refused ones included."""
+    admitted: int
+    """Requests that counted against a quota."""
+    answered: int
+    corrections: int
+    """Answered requests that asked for better pairs than those of an earlier answer."""
+    refused_429: int
+    in_flight: int
+    max_in_flight: int
+    tokens: int
+    """Input tokens of the admitted requests."""
+    peak_requests_per_minute: int
+    """Largest number of admitted requests in any 60 s."""
+    peak_tokens_per_minute: int
+    first_s: float | None
+    last_answer_s: float | None
+    calls_after_daily_quota: int
+    """Requests after the first one that was refused because of the daily quota."""
+    outcomes: dict[str, int]
+
+
+class SimulatorStats(RequestStats):
+    """The body of GET /stats: all requests together, and the same figures by project and by key."""
+
+    clock_s: float
+    speed: float
+    distinct_answered: int
+    """Different requests that were answered."""
+    repeated_answers: int
+    """Answers to a request that had been answered before."""
+    projects: dict[str, RequestStats]
+    keys: dict[str, RequestStats]
+    """By fingerprint of the key."""
+    chunks: dict[str, dict[str, int]]
+    """Number of requests by chunk hash and outcome."""
+
+
+def summarize_requests(service: Service) -> SimulatorStats:
+    """Summarize the requests that the service has received so far."""
+    requests = list(service.requests)
+    answered = Counter(request.request_sha256 for request in requests if request.outcome == "answered")
     return {
-        "clock_s": round(service.now(), 3),
+        "clock_s": round(service.now_s(), 3),
         "speed": service.config.speed,
-        **_group(calls),
+        **_summarize(requests),
         "distinct_answered": len(answered),
         "repeated_answers": sum(n - 1 for n in answered.values()),
-        "projects": _by(calls, "project"),
-        "keys": _by(calls, "key"),
-        "clauses": _clauses(calls),
+        "projects": _summarize_groups(requests, lambda request: request.project),
+        "keys": _summarize_groups(requests, lambda request: request.key),
+        "chunks": _outcomes_by_chunk(requests),
     }
 
 
-def _by(calls: Iterable[Call], name: str) -> dict[str, Any]:
-    groups: dict[str, list[Call]] = {}
-    for call in calls:
-        groups.setdefault(getattr(call, name), []).append(call)
-    return {group: _group(members) for group, members in groups.items()}
+def _summarize_groups(
+    requests: Iterable[RequestRecord], group_of: Callable[[RequestRecord], str]
+) -> dict[str, RequestStats]:
+    groups: dict[str, list[RequestRecord]] = {}
+    for request in requests:
+        groups.setdefault(group_of(request), []).append(request)
+    return {group: _summarize(members) for group, members in groups.items()}
 
 
-def _group(calls: list[Call]) -> dict[str, Any]:
-    """`after_day_out` counts the requests after the first refusal for the day's quota."""
-    outcomes = Counter(call.outcome for call in calls)
-    admitted = [call for call in calls if call.admitted]
-    day_out = next((n for n, call in enumerate(calls) if call.outcome == "429_rpd"), None)
-    ended = [call.done for call in calls if call.done is not None and call.outcome == "answered"]
+def _summarize(requests: list[RequestRecord]) -> RequestStats:
+    outcomes = Counter(request.outcome for request in requests)
+    admitted = [request for request in requests if request.admitted]
+    answered = [request for request in requests if request.outcome == "answered"]
+    ended_s = [request.finished_s for request in answered if request.finished_s is not None]
+    daily_quota = next((n for n, request in enumerate(requests) if request.outcome == "429_rpd"), None)
     return {
-        "calls": len(calls),
+        "calls": len(requests),
         "admitted": len(admitted),
         "answered": outcomes["answered"],
-        "corrections": sum(call.correction for call in calls if call.outcome == "answered"),
+        "corrections": sum(request.is_correction for request in answered),
         "refused_429": sum(n for name, n in outcomes.items() if name.startswith("429_") or name == "limit_0"),
         "in_flight": outcomes["in_flight"],
         "max_in_flight": _max_in_flight(admitted),
-        "tokens": sum(call.tokens for call in admitted),
-        "peak_requests_per_minute": _peak(admitted, lambda call: 1),
-        "peak_tokens_per_minute": _peak(admitted, lambda call: call.tokens),
-        "first_s": round(calls[0].at, 3) if calls else None,
-        "last_answer_s": round(max(ended), 3) if ended else None,
-        "after_day_out": 0 if day_out is None else len(calls) - day_out - 1,
+        "tokens": sum(request.tokens for request in admitted),
+        "peak_requests_per_minute": _peak_per_minute(admitted, lambda request: 1),
+        "peak_tokens_per_minute": _peak_per_minute(admitted, lambda request: request.tokens),
+        "first_s": round(requests[0].received_s, 3) if requests else None,
+        "last_answer_s": round(max(ended_s), 3) if ended_s else None,
+        "calls_after_daily_quota": 0 if daily_quota is None else len(requests) - daily_quota - 1,
         "outcomes": dict(sorted(outcomes.items())),
     }
 
 
-def _peak(calls: Iterable[Call], weight: Callable[[Call], int]) -> int:
-    """The most in any rolling minute."""
-    inside: deque[Call] = deque()
-    total = most = 0
-    for call in calls:
-        inside.append(call)
-        total += weight(call)
-        while inside[0].at <= call.at - MINUTE_S:
-            total -= weight(inside.popleft())
-        most = max(most, total)
+def _peak_per_minute(requests: Iterable[RequestRecord], weight: Callable[[RequestRecord], int]) -> int:
+    """Return the largest total weight within any 60 s."""
+    window: deque[RequestRecord] = deque()
+    total = peak = 0
+    for request in requests:
+        window.append(request)
+        total += weight(request)
+        while window[0].received_s <= request.received_s - MINUTE_S:
+            total -= weight(window.popleft())
+        peak = max(peak, total)
+    return peak
+
+
+def _max_in_flight(requests: Iterable[RequestRecord]) -> int:
+    """Return the largest number of requests that were open at the same time."""
+    changes = sorted(
+        (time_s, change)
+        for request in requests
+        for time_s, change in ((request.received_s, 1), (request.finished_s, -1))
+        if time_s is not None
+    )
+    current = most = 0
+    for _, change in changes:
+        current += change
+        most = max(most, current)
     return most
 
 
-def _max_in_flight(calls: Iterable[Call]) -> int:
-    edges = sorted((time, step) for call in calls for time, step in ((call.at, 1), (call.done, -1)) if time is not None)
-    now = most = 0
-    for _, step in edges:
-        now += step
-        most = max(most, now)
-    return most
-
-
-def _clauses(calls: Iterable[Call]) -> dict[str, dict[str, int]]:
-    """By the clause's sha256: how often each outcome met it."""
-    clauses: dict[str, Counter[str]] = {}
-    for call in calls:
-        clauses.setdefault(call.clause, Counter())[call.outcome] += 1
-    return {clause: dict(outcomes) for clause, outcomes in clauses.items()}
+def _outcomes_by_chunk(requests: Iterable[RequestRecord]) -> dict[str, dict[str, int]]:
+    chunks: dict[str, Counter[str]] = {}
+    for request in requests:
+        chunks.setdefault(request.chunk_sha256, Counter())[request.outcome] += 1
+    return {chunk: dict(outcomes) for chunk, outcomes in chunks.items()}

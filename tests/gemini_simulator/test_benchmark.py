@@ -1,4 +1,4 @@
-"""The generation benchmark runs: one scenario of it, with the limits that do not depend on the machine's mood."""
+"""The generation benchmark runs: one of its scenarios, whose limits do not depend on the speed of the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m insurance_rag simulate`, as a process."""
+"""The command `python -m insurance_rag simulate`, run as a process."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import time
 from pathlib import Path
 
 import httpx
+import pytest
 
 from insurance_rag.cli.main import main
 
 
-def test_it_serves_until_interrupted_and_tells_what_it_served(tmp_path: Path) -> None:
+def test_it_serves_until_interrupted_and_prints_the_totals(tmp_path: Path) -> None:
     ready = tmp_path / "ready.json"
     command = [sys.executable, "-m", "insurance_rag", "simulate", "--ready-file", str(ready), "--rpm", "1", "--json"]
     options = ["--project", "k1=p", "--project", "k2=p", "--speed", "20", "--set", "latency_s=0", "--faults", "{}"]
@@ -35,9 +36,9 @@ def test_it_serves_until_interrupted_and_tells_what_it_served(tmp_path: Path) ->
     assert process.returncode == 0
 
 
-def test_wrong_arguments_are_all_named(capsys: object) -> None:
+def test_all_invalid_arguments_are_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", "--project", "k1", "--faults", "{"]) == 2
     assert main(["simulate", "--faults", '{"504": 0.1}', "--set", "windo=fixed"]) == 2
-    printed = capsys.readouterr().err  # type: ignore[attr-defined]
+    printed = capsys.readouterr().err
     assert "--project k1" in printed and "--faults: not JSON" in printed
     assert "504" in printed and "did you mean 'window'" in printed

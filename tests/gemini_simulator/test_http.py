@@ -1,25 +1,25 @@
-"""The API over real HTTP, as plain httpx sees it: the bodies a client has to tell apart."""
+"""The API over HTTP: the status codes, headers and bodies that a client has to distinguish."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import time
-from typing import Any
 
 import httpx
 import pytest
 
 from gemini_simulator import RunningSimulator, running_simulator
-from gemini_simulator.service import fingerprint
+from gemini_simulator.json_types import JsonObject, as_list, as_object, as_text
+from gemini_simulator.service import key_fingerprint
 from insurance_rag.core.errors import InvalidInputError, ServerUnavailableError
 
-CLAUSE = "제{n}조(청약의 철회)\n계약자는 보험증권을 받은 날부터 15일 이내에 그 청약을 철회할 수 있습니다."
+CHUNK_TEXT = "제{n}조(청약의 철회)\n계약자는 보험증권을 받은 날부터 15일 이내에 그 청약을 철회할 수 있습니다."
 ARRAY = {"responseMimeType": "application/json", "responseSchema": {"type": "ARRAY"}}
 
 
 def prompt(n: int = 1) -> str:
-    return f"상품: 든든 암보험\n### 보험 약관 내용\n{CLAUSE.format(n=n)}"
+    return f"상품: 든든 암보험\n### 보험 약관 내용\n{CHUNK_TEXT.format(n=n)}"
 
 
 def ask(sim: RunningSimulator, n: int = 1, key: str = "k1", model: str = "m", text: str = "") -> httpx.Response:
@@ -27,35 +27,50 @@ def ask(sim: RunningSimulator, n: int = 1, key: str = "k1", model: str = "m", te
     return httpx.post(f"{sim.url}/v1beta/models/{model}:generateContent", json=body, headers={"x-goog-api-key": key})
 
 
-def chat(sim: RunningSimulator, n: int = 1, key: str = "k1", **fields: Any) -> httpx.Response:
+def chat(sim: RunningSimulator, n: int = 1, key: str = "k1", **fields: object) -> httpx.Response:
     body = {"model": "m", "messages": [{"role": "user", "content": prompt(n)}], **fields}
     return httpx.post(f"{sim.url}/v1/chat/completions", json=body, headers={"authorization": f"Bearer {key}"})
 
 
-def detail(response: httpx.Response, kind: str) -> dict[str, Any]:
-    return next(d for d in response.json()["error"]["details"] if d["@type"].endswith(kind))
+def pairs_in(response: httpx.Response) -> list[dict[str, str]]:
+    pairs: list[dict[str, str]] = json.loads(response.json()["candidates"][0]["content"]["parts"][0]["text"])
+    return pairs
 
 
-def test_a_minutes_quota_belongs_to_the_project_and_the_model() -> None:
+def detail(response: httpx.Response, kind: str) -> JsonObject:
+    """Return the error detail whose type ends in `kind`."""
+    details: list[JsonObject] = response.json()["error"]["details"]
+    return next(detail for detail in details if str(detail["@type"]).endswith(kind))
+
+
+def violations(response: httpx.Response) -> list[JsonObject]:
+    return [as_object(violation) for violation in as_list(detail(response, "QuotaFailure")["violations"])]
+
+
+def retry_delay_s(response: httpx.Response) -> float:
+    return float(as_text(detail(response, "RetryInfo")["retryDelay"]).rstrip("s"))
+
+
+def test_the_quota_per_minute_counts_per_project_and_model() -> None:
     with running_simulator(quota={"rpm": 2}, projects={"k1": "p", "k2": "p"}, speed=60, latency_s=0) as sim:
         assert [ask(sim, 1, "k1").status_code, ask(sim, 2, "k2").status_code] == [200, 200]
         refused = ask(sim, 3, "k1")
         assert refused.status_code == 429
-        violation = detail(refused, "QuotaFailure")["violations"][0]
+        violation = violations(refused)[0]
         assert violation["quotaId"] == "GenerateRequestsPerMinutePerProjectPerModel-FreeTier"
         assert violation["quotaValue"] == "2"
         assert ask(sim, 3, "k3").status_code == 200
         assert ask(sim, 3, "k1", model="other").status_code == 200
-        time.sleep(float(detail(refused, "RetryInfo")["retryDelay"].rstrip("s")))
+        time.sleep(retry_delay_s(refused))
         assert ask(sim, 3, "k2").status_code == 200
         stats = sim.stats()
     assert stats["projects"]["p"]["refused_429"] == 1
     assert stats["projects"]["p"]["peak_requests_per_minute"] <= 3  # two of one model, one of the other
-    assert stats["keys"][fingerprint("k2")]["answered"] == 2
+    assert stats["keys"][key_fingerprint("k2")]["answered"] == 2
     assert "k2" not in stats["keys"]
 
 
-def test_the_traps_of_real_429s() -> None:
+def test_all_429s_have_the_same_message_and_differ_in_their_details() -> None:
     quotas = {"day": {"rpd": 1}, "zero": {"rpm": 0}, "tokens": {"tpm": 70}}
     projects = {name: name for name in quotas}
     with running_simulator(quotas=quotas, projects=projects, latency_s=0) as sim:
@@ -63,14 +78,14 @@ def test_the_traps_of_real_429s() -> None:
         day, zero = ask(sim, key="day"), ask(sim, key="zero")
         ask(sim, key="tokens")
         tokens = ask(sim, key="tokens")
-        assert sim.stats()["projects"]["day"]["after_day_out"] == 0
-    assert "PerDay" in detail(day, "QuotaFailure")["violations"][0]["quotaId"]
-    assert float(detail(day, "RetryInfo")["retryDelay"].rstrip("s")) < 60
-    assert len(detail(zero, "QuotaFailure")["violations"]) == 3
-    assert all("quotaValue" not in violation for violation in detail(zero, "QuotaFailure")["violations"])
-    assert "InputTokens" in detail(tokens, "QuotaFailure")["violations"][0]["quotaId"]
-    prose = {response.json()["error"]["message"] for response in (day, zero, tokens)}
-    assert len(prose) == 1
+        assert sim.stats()["projects"]["day"]["calls_after_daily_quota"] == 0
+    assert "PerDay" in str(violations(day)[0]["quotaId"])
+    assert retry_delay_s(day) < 60
+    assert len(violations(zero)) == 3
+    assert all("quotaValue" not in violation for violation in violations(zero))
+    assert "InputTokens" in str(violations(tokens)[0]["quotaId"])
+    messages = {response.json()["error"]["message"] for response in (day, zero, tokens)}
+    assert len(messages) == 1
 
 
 def test_a_bare_429_has_no_details() -> None:
@@ -81,7 +96,7 @@ def test_a_bare_429_has_no_details() -> None:
     assert error["status"] == "RESOURCE_EXHAUSTED" and "details" not in error
 
 
-def test_refused_keys() -> None:
+def test_rejected_keys() -> None:
     states = {"k-bad": "invalid", "k-leak": "leaked", "k-sus": "suspended", "k-off": "disabled"}
     with running_simulator(key_states=states) as sim:
         answers = {key: ask(sim, key=key) for key in states}
@@ -116,7 +131,7 @@ def test_a_dropped_connection() -> None:
         ask(sim)
 
 
-def test_spoilt_answers() -> None:
+def test_damaged_answers() -> None:
     answers = {}
     for fault in ("malformed", "max_tokens", "empty", "fenced"):
         with running_simulator(faults={fault: 1.0}, latency_s=0, defects=0) as sim:
@@ -132,14 +147,14 @@ def test_spoilt_answers() -> None:
     assert len(json.loads(text["fenced"].removeprefix("```json").removesuffix("```"))) == 3
 
 
-def test_a_fault_passes_and_a_block_stays() -> None:
+def test_a_fault_is_temporary_and_a_block_is_permanent() -> None:
     with running_simulator(faults={"503": 0.5, "blocked": 0.5}, latency_s=0, seed=3) as sim:
-        seen = {n: [ask(sim, n) for _ in range(5)] for n in range(1, 9)}
+        answers_by_chunk = {n: [ask(sim, n) for _ in range(5)] for n in range(1, 9)}
         assert chat(sim, 1).status_code in (200, 503)
-    outcomes = {n: {_blocked(a) for a in answers if a.status_code == 200} for n, answers in seen.items()}
-    assert all(len(outcome) == 1 for outcome in outcomes.values())  # the same clause is always blocked, or never
+    outcomes = {n: {_blocked(a) for a in answers if a.status_code == 200} for n, answers in answers_by_chunk.items()}
+    assert all(len(outcome) == 1 for outcome in outcomes.values())  # a chunk is blocked always or never
     assert {blocked for outcome in outcomes.values() for blocked in outcome} == {True, False}
-    assert any(len({a.status_code for a in answers}) == 2 for answers in seen.values())
+    assert any(len({a.status_code for a in answers}) == 2 for answers in answers_by_chunk.values())
 
 
 def _blocked(answer: httpx.Response) -> bool:
@@ -147,18 +162,18 @@ def _blocked(answer: httpx.Response) -> bool:
     return "promptFeedback" in body or body["candidates"][0]["finishReason"] in ("SAFETY", "RECITATION")
 
 
-def test_a_blocked_clause_is_booked_as_blocked_whatever_else_befell_it() -> None:
+def test_a_blocked_chunk_counts_as_blocked_whatever_the_fault() -> None:
     with running_simulator(faults={"malformed": 1.0, "blocked": 1.0}, latency_s=0) as sim:
         ask(sim)
         assert sim.stats()["outcomes"] == {"blocked": 1}
 
 
-def test_an_outage_is_a_span_of_its_clock() -> None:
+def test_an_outage_lasts_for_its_span_of_the_clock() -> None:
     with running_simulator(outages=[(0, 30)], speed=60, latency_s=0) as sim:
         assert ask(sim).status_code == 503
         time.sleep(0.6)
         assert ask(sim).status_code == 200
-        assert sim.stats()["admitted"] == 1  # an outage draws on no quota
+        assert sim.stats()["admitted"] == 1  # a request during an outage uses no quota
 
 
 def test_openai_compatible_answers_share_the_quota() -> None:
@@ -176,21 +191,24 @@ def test_openai_compatible_answers_share_the_quota() -> None:
     assert models["data"][0]["object"] == "model"
 
 
-def test_openai_names_a_days_quota() -> None:
+def test_openai_format_reports_an_exceeded_daily_quota() -> None:
     with running_simulator(quota={"rpd": 1}, latency_s=0) as sim:
         assert "질문:" in chat(sim).json()["choices"][0]["message"]["content"]
         assert chat(sim).json()["error"]["code"] == "insufficient_quota"
 
 
-def test_requests_at_fault_are_400_or_404() -> None:
+def test_invalid_requests_are_400_or_404() -> None:
     with running_simulator() as sim:
         headers = {"x-goog-api-key": "k1"}
         url = f"{sim.url}/v1beta/models/m"
         assert httpx.post(f"{url}:generateContent", content=b"{", headers=headers).status_code == 400
         assert httpx.post(f"{url}:generateContent", json={}, headers=headers).status_code == 400
-        assert httpx.post(f"{url}:generateContent", headers=headers, json={
-            "contents": [{"parts": [{"text": "x"}]}], "generationConfig": {"responseSchema": {"type": "ARRAY"}}
-        }).status_code == 400  # fmt: skip
+        for settings in (
+            {"responseSchema": {"type": "ARRAY"}},
+            {"responseMimeType": "application/json", "responseSchema": "ARRAY"},
+        ):
+            body = {"contents": [{"parts": [{"text": "x"}]}], "generationConfig": settings}
+            assert httpx.post(f"{url}:generateContent", headers=headers, json=body).status_code == 400
         assert httpx.post(f"{url}:embedContent", json={}, headers=headers).status_code == 404
         assert httpx.post(f"{url}:batchGenerateContent", json={}, headers=headers).status_code == 400
         assert httpx.get(f"{sim.url}/v1beta/batches/none", headers=headers).status_code == 404
@@ -204,24 +222,25 @@ def test_latency_and_speed_scale_together() -> None:
         ask(sim)
         assert 0.1 <= time.perf_counter() - started < 0.6
         stats = sim.stats()
+    assert stats["first_s"] is not None and stats["last_answer_s"] is not None
     assert 6.0 <= stats["last_answer_s"] - stats["first_s"] < 30
 
 
-def test_truth_knows_every_answer() -> None:
+def test_the_ground_truth_lists_every_pair_with_its_defect() -> None:
     with running_simulator(latency_s=0, defects=0.5) as sim:
-        said = [json.loads(ask(sim, n).json()["candidates"][0]["content"]["parts"][0]["text"]) for n in range(1, 11)]
-        truth, stats = sim.truth(), sim.stats()
-    told = {(item["type"], item.get("question", ""), item.get("answer", "")) for items in said for item in items}
-    assert told == {(item["type"], item["question"], item["answer"]) for item in truth}
-    assert 5 < sum(item["defect"] is not None for item in truth) < 25
+        sent = [pair for n in range(1, 11) for pair in pairs_in(ask(sim, n))]
+        ground_truth, stats = sim.ground_truth(), sim.stats()
+    sent_keys = {(pair["type"], pair.get("question", ""), pair.get("answer", "")) for pair in sent}
+    assert sent_keys == {(pair["type"], pair["question"], pair["answer"]) for pair in ground_truth}
+    assert 5 < sum(pair["defect"] is not None for pair in ground_truth) < 25
     assert stats["distinct_answered"] == 10 and stats["repeated_answers"] == 0
-    assert set(stats["clauses"]) == {item["clause_sha256"] for item in truth}
+    assert set(stats["chunks"]) == {pair["chunk_sha256"] for pair in ground_truth}
 
 
-def test_a_request_costs_little() -> None:
-    """In processor time, which neighbours on the machine do not change; most of it is the client's own."""
+def test_a_request_costs_less_than_10_ms_of_processor_time() -> None:
+    """Measures processor time, which other load on the machine does not change; the client uses most of it."""
 
-    async def many() -> float:
+    async def seconds_per_request() -> float:
         headers = {"x-goog-api-key": "k1"}
         async with httpx.AsyncClient(base_url=sim.url, headers=headers, timeout=None) as client:
             body = {"contents": [{"parts": [{"text": prompt(1)}]}], "generationConfig": ARRAY}
@@ -232,10 +251,10 @@ def test_a_request_costs_little() -> None:
             return (time.process_time() - started) / 200
 
     with running_simulator(latency_s=0) as sim:
-        assert asyncio.run(many()) < 0.010
+        assert asyncio.run(seconds_per_request()) < 0.010
 
 
-def test_wrong_options_and_a_taken_port_are_named() -> None:
+def test_invalid_options_and_a_used_port_are_reported() -> None:
     with pytest.raises(InvalidInputError, match="latency"), running_simulator(latency=1):
         pass
     with running_simulator() as sim:

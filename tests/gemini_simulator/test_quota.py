@@ -1,4 +1,4 @@
-"""Windows and pools, checked against the definition of the limit they keep."""
+"""Quota windows, checked against the definition of the limit that they enforce."""
 
 from __future__ import annotations
 
@@ -9,64 +9,65 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gemini_simulator.config import QuotaConfig
-from gemini_simulator.quota import DAY_S, FixedWindow, Pool, RollingWindow
+from gemini_simulator.quota import DAY_S, FixedWindow, ProjectQuota, RollingWindow
 
 GAPS = st.lists(st.floats(0.01, 30), min_size=1, max_size=80)
 
 
 @given(gaps=GAPS, limit=st.integers(1, 8))
-def test_rolling_window_never_holds_more_than_its_limit(gaps: list[float], limit: int) -> None:
-    window, now, taken = RollingWindow(limit, 60.0), 0.0, []
+def test_a_rolling_window_never_contains_more_than_its_limit(gaps: list[float], limit: int) -> None:
+    window, now = RollingWindow(limit, 60.0), 0.0
+    times: list[float] = []
     for gap in gaps:
         now += gap
-        if wait := window.wait(now, 1):
-            assert wait <= 60
-            assert copy.deepcopy(window).wait(now + wait + 1e-6, 1) == 0  # the delay it names is enough
+        if wait_s := window.wait_s(now, 1):
+            assert wait_s <= 60
+            assert copy.deepcopy(window).wait_s(now + wait_s + 1e-6, 1) == 0  # the reported wait is sufficient
         else:
-            window.take(now, 1)
-            taken.append(now)
-            assert sum(now - 60 < t <= now for t in taken) <= limit
+            window.consume(now, 1)
+            times.append(now)
+            assert sum(now - 60 < t <= now for t in times) <= limit
 
 
 @given(gaps=GAPS, window=st.sampled_from(["rolling", "fixed", "bucket"]))
-def test_every_window_names_a_delay_that_is_enough(gaps: list[float], window: str) -> None:
-    pool, now = Pool(QuotaConfig(rpm=3), window), 0.0
+def test_the_wait_that_a_window_reports_is_sufficient(gaps: list[float], window: str) -> None:
+    quota, now = ProjectQuota(QuotaConfig(rpm=3), window), 0.0
     for gap in gaps:
         now += gap
-        if broken := pool.admit(now, 1):
-            now += broken[0].wait + 1e-6
-            assert pool.admit(now, 1) == []
+        if violations := quota.admit(now, 1):
+            now += violations[0].wait_s + 1e-6
+            assert quota.admit(now, 1) == []
 
 
 def test_a_bucket_refills_evenly() -> None:
-    pool = Pool(QuotaConfig(rpm=6), "bucket")
-    assert [bool(pool.admit(0.0, 1)) for _ in range(7)] == [False] * 6 + [True]
-    assert pool.admit(5.0, 1)[0].wait == pytest.approx(5.0)
-    assert pool.admit(10.0, 1) == []
+    quota = ProjectQuota(QuotaConfig(rpm=6), "bucket")
+    assert [bool(quota.admit(0.0, 1)) for _ in range(7)] == [False] * 6 + [True]
+    assert quota.admit(5.0, 1)[0].wait_s == pytest.approx(5.0)
+    assert quota.admit(10.0, 1) == []
 
 
-def test_a_fixed_window_lets_two_limits_pass_around_its_edge() -> None:
+def test_a_fixed_window_admits_twice_its_limit_around_its_boundary() -> None:
     window = FixedWindow(2, 60.0)
     for now in (59.0, 59.5, 60.0, 60.5):
-        assert window.wait(now, 1) == 0
-        window.take(now, 1)
-    assert window.wait(61.0, 1) == pytest.approx(59.0)
+        assert window.wait_s(now, 1) == 0
+        window.consume(now, 1)
+    assert window.wait_s(61.0, 1) == pytest.approx(59.0)
 
 
-def test_tokens_and_days_are_limits_of_their_own() -> None:
-    pool = Pool(QuotaConfig(rpm=100, tpm=1000, rpd=3), "rolling")
-    assert pool.admit(0.0, 900) == []
-    assert [(v.metric, v.limit) for v in pool.admit(1.0, 200)] == [("tpm", 1000)]
-    assert pool.admit(61.0, 200) == []
-    assert pool.admit(62.0, 200) == []
-    day_out = pool.admit(130.0, 10)
-    assert [v.metric for v in day_out] == ["rpd"] and day_out[0].wait == pytest.approx(DAY_S - 130)
-    assert pool.admit(DAY_S + 1, 10) == []
+def test_tokens_and_requests_per_day_have_separate_limits() -> None:
+    quota = ProjectQuota(QuotaConfig(rpm=100, tpm=1000, rpd=3), "rolling")
+    assert quota.admit(0.0, 900) == []
+    assert [(v.metric, v.limit) for v in quota.admit(1.0, 200)] == [("tpm", 1000)]
+    assert quota.admit(61.0, 200) == []
+    assert quota.admit(62.0, 200) == []
+    violations = quota.admit(130.0, 10)
+    assert [v.metric for v in violations] == ["rpd"] and violations[0].wait_s == pytest.approx(DAY_S - 130)
+    assert quota.admit(DAY_S + 1, 10) == []
 
 
 def test_a_request_larger_than_the_limit_never_fits() -> None:
-    assert Pool(QuotaConfig(tpm=100), "rolling").admit(0.0, 101)[0].wait == 60
+    assert ProjectQuota(QuotaConfig(tpm=100), "rolling").admit(0.0, 101)[0].wait_s == 60
 
 
-def test_limit_zero_breaks_every_quota_at_once() -> None:
-    assert [v.limit for v in Pool(QuotaConfig(rpm=0), "rolling").admit(0.0, 1)] == [0, 0, 0]
+def test_a_limit_of_zero_violates_every_quota() -> None:
+    assert [v.limit for v in ProjectQuota(QuotaConfig(rpm=0), "rolling").admit(0.0, 1)] == [0, 0, 0]

@@ -42,7 +42,7 @@ def test_faulty_pairs_are_asked_for_once_more_and_both_answers_stay(tmp_path: Pa
         run, config = planned(tmp_path, sim, 40, keys(1))
         part = generate_shard(run, 1, KEY, config, judge=JUDGE)
         again = generate_shard(run, 1, KEY, config, judge=JUDGE)
-        stats, truth = sim.stats(), {(t["type"], t["question"], t["answer"]): t["defect"] for t in sim.truth()}
+        stats, truth = sim.stats(), {(t["type"], t["question"], t["answer"]): t["defect"] for t in sim.ground_truth()}
     assert again["sha256"] == part["sha256"]
     assert part["calls"] == stats["calls"] == 40 + part["repair_calls"]
     assert part["repair_calls"] == stats["corrections"] == len(asked_again(run)) > 10

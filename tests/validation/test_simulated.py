@@ -18,7 +18,7 @@ from insurance_rag.config import GenerationConfig
 from insurance_rag.core.files import read_jsonl
 from insurance_rag.generation.prompt import answer_schema, render
 from insurance_rag.planning.prompt_spec import PromptSpec
-from insurance_rag.validation import validate_parts
+from insurance_rag.validation.validate import validate_parts
 
 #: The reasons under which a seeded fault counts as rightly caught. A spoilt row may repeat an instruction as well, and
 #: that rule comes first in the spec's order.
@@ -35,7 +35,7 @@ RIGHT_REASONS = {
     "prompt_echo": {"prompt_echo"},
     "not_standalone": {"not_standalone"},
     "foreign_tail": {"foreign_tail"},
-    "evidence_not_in_clause": {"evidence"},
+    "evidence_not_in_chunk": {"evidence"},
 }
 
 
@@ -47,7 +47,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     chunks = list({chunk.text: chunk for chunk in read_chunks("sample")}.values())  # the truth is listed by text
     with running_simulator(latency_s=0.0, speed=1000, defects=0.4, seed=7) as simulator, httpx.Client() as client:
         rows = [row for chunk in chunks for row in _ask(client, simulator.url, content, chunk)]
-        truth = {(t["type"], t["question"], t["answer"], t["clause_sha256"]): t["defect"] for t in simulator.truth()}
+        truth = {(t["type"], t["question"], t["answer"], t["chunk_sha256"]): t["defect"] for t in simulator.ground_truth()}
     for n, row in enumerate(rows):
         row["meta"] = {"n": n}
     part = write_part(folder / "dataset_part_1.json", rows)

@@ -1,4 +1,4 @@
-"""A clause read as the statements a question can be drawn from, each with its verbatim place in the text."""
+"""Parses the text of a chunk into statements: verbatim passages from which a question can be made."""
 
 from __future__ import annotations
 
@@ -9,38 +9,41 @@ from typing import Literal
 
 _HEADING = re.compile(r"^제\s*(\d+)\s*조(?:의\s*(\d+))?\s*[(（\[]\s*(.+?)\s*[)）\]](?=\s|$|[①-⑳])")
 _SENTENCE = re.compile(r"[^\s].*?(?:다|요)\.(?=\s|$)")
-_ITEM = re.compile(r"^(?:\d{1,2}\.|[가-하]\.|[-•·])\s+")
-#: Words that point to another place of the clause, anywhere or at the start of a sentence.
-_POINTS_ELSEWHERE = re.compile(
+_LIST_MARKER = re.compile(r"^(?:\d{1,2}\.|[가-하]\.|[-•·])\s+")
+#: Words that refer to another place of the chunk, anywhere or at the start of a sentence.
+_REFERS_ELSEWHERE = re.compile(
     r"다음(?:\s각\s?호|\s표|의|과 같|\s금액|\s사유|\s서류|\s중|\s행위|\s어느)|아래|각 호|위의"
     r"|^(?:이 경우|이때|이 때|그|이를|이는|이에|다만|단,|또한|이와)\s?"
 )
-#: Titles that say what the items of their list are.
-_LISTS = re.compile(r"않는|않은|무효|서류|사유|손해|비용|제외|의무")
-_BY_NUMBER = re.compile(r"제\s?\d+\s?항|제\s?\d+\s?호|전항|같은 항|본항")
+#: Titles that say what the items of the list below them are.
+_LIST_TITLE = re.compile(r"않는|않은|무효|서류|사유|손해|비용|제외|의무")
+_REFERS_BY_NUMBER = re.compile(r"제\s?\d+\s?항|제\s?\d+\s?호|전항|같은 항|본항")
 
-Kind = Literal["sentence", "term", "item", "row"]
+StatementKind = Literal["sentence", "term", "item", "row"]
 
 
 @dataclass(frozen=True)
 class Statement:
-    """`evidence` is a verbatim part of the clause. A term and an item have a `head`, a row its `column` and `cell`."""
+    """A passage of a chunk. `evidence` is its verbatim text.
 
-    kind: Kind
+    A term and a list item have a `head`; a table row has a `head`, a `column` and a `cell`.
+    """
+
+    kind: StatementKind
     evidence: str
     head: str = ""
     column: str = ""
     cell: str = ""
 
     @property
-    def stands_alone(self) -> bool:
-        """Whether a question made of it needs nothing else of the clause."""
-        return not (_POINTS_ELSEWHERE.search(self.evidence) or _BY_NUMBER.search(self.evidence))
+    def is_self_contained(self) -> bool:
+        """Whether a question about this statement is clear without the rest of the chunk."""
+        return not (_REFERS_ELSEWHERE.search(self.evidence) or _REFERS_BY_NUMBER.search(self.evidence))
 
 
 @dataclass(frozen=True)
-class Clause:
-    """`article` is 제N조 (or empty), `title` what its heading says in brackets."""
+class ParsedChunk:
+    """A chunk's statements, with its article number (제N조, or empty) and the title in its heading (or empty)."""
 
     text: str
     article: str
@@ -48,46 +51,54 @@ class Clause:
     statements: tuple[Statement, ...]
 
 
-def read_clause(text: str) -> Clause:
-    """The statements of a clause: those that stand alone, or all where none does, or its first line at least."""
+def parse_chunk(text: str) -> ParsedChunk:
+    """Parse a chunk; it always has at least one statement.
+
+    Keeps the self-contained statements. Falls back to all statements if none is self-contained, and to the first line
+    if there are no statements.
+    """
     heading = _HEADING.match(text)
     article = "" if not heading else f"제{heading[1]}조" + (f"의{heading[2]}" if heading[2] else "")
     body = text[heading.end() :] if heading else text
     found = list(dict.fromkeys(_statements(body)))
     title = heading[3] if heading else ""
-    told = [statement for statement in found if statement.kind != "item" or _LISTS.search(title)] or found
-    kept = [statement for statement in told if statement.stands_alone] or told
+    # An item such as "전쟁" has a meaning only under a title that says what the list contains.
+    usable = [statement for statement in found if statement.kind != "item" or _LIST_TITLE.search(title)] or found
+    kept = [statement for statement in usable if statement.is_self_contained] or usable
     if not kept:
         first = next((line.strip() for line in body.split("\n") if line.strip()), text.strip())
         kept = [Statement("item", first, head=first)]
-    return Clause(text, article, title, tuple(kept))
+    return ParsedChunk(text, article, title, tuple(kept))
 
 
 def _statements(body: str) -> Iterator[Statement]:
+    """Yield the statements of every line; the first line of a table (` | ` between cells) is its header."""
     header: list[str] = []
     for raw in body.split("\n"):
         line = raw.strip()
         if " | " in line:
             cells = [cell.strip() for cell in line.split(" | ")]
             if header:
-                yield from _row(line, header, cells)
+                yield from _table_row(line, header, cells)
             else:
                 header = cells
             continue
         header = []
-        if _ITEM.match(line):
-            yield from _list_item(_ITEM.sub("", line))
+        if _LIST_MARKER.match(line):
+            yield from _list_item(_LIST_MARKER.sub("", line))
         else:
             yield from (Statement("sentence", sentence) for sentence in _sentences(line.lstrip("①②③④⑤⑥⑦⑧⑨⑩⑪⑫⑬⑭⑮ ")))
 
 
-def _row(line: str, header: list[str], cells: list[str]) -> Iterator[Statement]:
+def _table_row(line: str, header: list[str], cells: list[str]) -> Iterator[Statement]:
+    """Yield one statement per cell that contains a number, except for cells of a remarks column (비고)."""
     for column, cell in zip(header[1:], cells[1:], strict=False):
         if re.search(r"\d", cell) and len(cell) <= 40 and "비고" not in column:
             yield Statement("row", line, head=cells[0], column=re.sub(r"\(.*?\)", "", column).strip(), cell=cell)
 
 
 def _list_item(text: str) -> Iterator[Statement]:
+    """Yield a definition (`term: meaning`), the sentences of the item, or the item itself."""
     term, colon, meaning = text.partition(":")
     if colon and len(term) <= 25 and len(meaning.strip()) >= 8:
         yield Statement("term", text, head=term.strip())
@@ -98,7 +109,10 @@ def _list_item(text: str) -> Iterator[Statement]:
 
 
 def _sentences(line: str) -> list[str]:
-    """Whole sentences, a 다만 joined to the one it limits, so that no quote leaves out its exception."""
+    """Split a line into sentences; a 다만 sentence stays joined to the one that it limits.
+
+    A quote without its exception would misstate the policy.
+    """
     spans = [(found.start(), found.end()) for found in _SENTENCE.finditer(line)]
     joined: list[tuple[int, int]] = []
     for start, end in spans:
