@@ -1,7 +1,10 @@
-"""Korean text analysis: what each function finds, and what it must leave alone."""
+"""Korean text analysis: what each function finds and what it must not find."""
 
 from __future__ import annotations
 
+import doctest
+import importlib
+import pkgutil
 import time
 import unicodedata
 
@@ -66,11 +69,11 @@ def test_quantity_spans_point_at_the_text() -> None:
     assert [text[q.start : q.end] for q in korean.quantities(text)] == ["1일", "3만원", "90일"]
 
 
-def test_unsupported_quantities_accept_other_spellings_and_worked_results() -> None:
-    clause = "암 진단비 1,000만원을 지급합니다. 1년 이내에는 50%를 지급합니다. 입원 1일당 3만원."
-    assert not korean.unsupported_quantities("천만원의 50%인 500만원, 12개월 이내입니다.", clause)
-    assert [q.text for q in korean.unsupported_quantities("500만원을 지급합니다.", clause)] == ["500만원"]
-    assert [q.text for q in korean.unsupported_quantities("90일 이후 1천만원.", clause)] == ["90일"]
+def test_unsupported_quantities_accept_other_spellings_and_calculated_results() -> None:
+    context = "암 진단비 1,000만원을 지급합니다. 1년 이내에는 50%를 지급합니다. 입원 1일당 3만원."
+    assert not korean.unsupported_quantities("천만원의 50%인 500만원, 12개월 이내입니다.", context)
+    assert [q.text for q in korean.unsupported_quantities("500만원을 지급합니다.", context)] == ["500만원"]
+    assert [q.text for q in korean.unsupported_quantities("90일 이후 1천만원.", context)] == ["90일"]
 
 
 @pytest.mark.parametrize(
@@ -89,14 +92,14 @@ def test_articles(text: str, expected: tuple[int | None, ...]) -> None:
     assert [a[:4] for a in korean.articles(text)] == [expected]
 
 
-def test_money_is_no_article() -> None:
+def test_an_amount_of_money_is_not_an_article() -> None:
     assert korean.articles("10조원의 자산, 조건과 항목") == []
 
 
-def test_unsupported_articles_read_circled_paragraphs_and_numbered_items() -> None:
-    clause = "제7조(지급)\n① 지급합니다.\n② 다음과 같습니다.\n1. 사망\n2. 장해"
-    assert not korean.unsupported_articles("제7조 제2항 제1호에 따릅니다.", clause)
-    assert [a.text for a in korean.unsupported_articles("제8조와 제7조 제3항", clause)] == ["제8조", "제7조 제3항"]
+def test_circled_paragraphs_and_numbered_items_support_a_reference() -> None:
+    context = "제7조(지급)\n① 지급합니다.\n② 다음과 같습니다.\n1. 사망\n2. 장해"
+    assert not korean.unsupported_articles("제7조 제2항 제1호에 따릅니다.", context)
+    assert [a.text for a in korean.unsupported_articles("제8조와 제7조 제3항", context)] == ["제8조", "제7조 제3항"]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +140,7 @@ def test_partial_refusals(text: str) -> None:
         "감액기간 없이 90일이 지나면 보장합니다.",
     ],
 )
-def test_denials_of_cover_are_no_refusals(text: str) -> None:
+def test_denials_of_cover_are_not_refusals(text: str) -> None:
     assert korean.refusal(text) == "none"
 
 
@@ -158,7 +161,7 @@ def test_incomplete_endings(text: str) -> None:
     assert not korean.ends_as_sentence(text)
 
 
-def test_open_endings_that_the_spec_lets_through() -> None:
+def test_incomplete_texts_that_end_like_a_sentence() -> None:
     assert all(korean.is_open_ended(t) for t in ("진단서가 필요", "1년마다", "지급하며..."))
     assert not any(korean.is_open_ended(t) for t in ("진단서가 필요합니다", "지급해요", "합니다."))
 
@@ -170,7 +173,7 @@ def test_cut_at_sentence_never_exceeds_the_limit() -> None:
     assert korean.cut_at_sentence(text, 100) == text
 
 
-def test_tails() -> None:
+def test_foreign_and_advertising_text() -> None:
     assert korean.foreign_tail("지급합니다. Este es un seguro de vida")
     assert korean.foreign_tail("지급합니다. これは保険です")
     assert korean.foreign_tail("MRI와 CT 검사, 개(犬)를 보장합니다.") is None
@@ -181,7 +184,7 @@ def test_tails() -> None:
     assert korean.hangul_share("123") == 1.0
 
 
-def test_echo_and_loops() -> None:
+def test_prompt_echo_and_repetition() -> None:
     assert korean.prompt_echo("### 입력\n[보험약관]")
     assert korean.prompt_echo("암 진단비는 얼마인가요? 3천만원입니다.", "암 진단비는 얼마인가요?")
     assert korean.prompt_echo("제7조에 따르면 질문 사항에 답합니다.") is None
@@ -191,21 +194,27 @@ def test_echo_and_loops() -> None:
     assert korean.repetition("제7조 제1항과 제7조 제2항에 따라 지급하고, 제7조 제3항은 적용하지 않습니다.") is None
 
 
-def test_clean_and_unicode() -> None:
+def test_clean_and_is_encodable() -> None:
     assert korean.clean("보험\u200b금\x00을\r\n지급") == "보험금을\n지급"
     assert korean.clean(unicodedata.normalize("NFD", "보험금")) == "보험금"
     assert not korean.is_encodable("보험\ud800")
 
 
 @given(st.integers(1, 10**12))
-def test_amounts_survive_every_spelling(value: int) -> None:
-    million, rest = divmod(value, 10**4)
-    spelled = f"{million:,}만 {rest}원" if rest and million else f"{million:,}만원" if million else f"{rest}원"
+def test_every_spelling_of_an_amount_has_the_same_value(value: int) -> None:
+    ten_thousands, rest = divmod(value, 10**4)
+    spelled = (
+        f"{ten_thousands:,}만 {rest}원"
+        if rest and ten_thousands
+        else f"{ten_thousands:,}만원"
+        if ten_thousands
+        else f"{rest}원"
+    )
     assert values(f"{value:,}원") == values(f"{value}원") == values(spelled) == [(value, "원")]
 
 
 @given(st.text(max_size=300))
-def test_any_text_is_survived(text: str) -> None:
+def test_any_text_can_be_analysed(text: str) -> None:
     clean = korean.clean(text)
     assert korean.clean(clean) == clean
     for sentence in korean.sentences(text):
@@ -215,7 +224,7 @@ def test_any_text_is_survived(text: str) -> None:
 
 
 @given(st.text(alphabet="0123456789,.만억천백십이삼원일년개월% 제조항호의~분", max_size=60))
-def test_any_number_text_is_survived(text: str) -> None:
+def test_any_text_of_numerals_can_be_analysed(text: str) -> None:
     for quantity in korean.quantities(text):
         assert text[quantity.start : quantity.end] == quantity.text
     korean.articles(text)
@@ -224,7 +233,7 @@ def test_any_number_text_is_survived(text: str) -> None:
 @pytest.mark.parametrize(
     "unit", ["1", "1,", "일", "일 ", "a", "a ", ".", "1만 ", "제1조", "①", "가나다라마바 ", "\n", "분의 1", "(", "~1"]
 )
-def test_a_megabyte_takes_no_more_than_a_moment(unit: str) -> None:
+def test_long_texts_are_analysed_in_linear_time(unit: str) -> None:
     text = unit * (300_000 // len(unit))
     started = time.perf_counter()
     for function in (
@@ -244,15 +253,21 @@ def test_a_megabyte_takes_no_more_than_a_moment(unit: str) -> None:
     assert time.perf_counter() - started < 10
 
 
-def test_abbreviations_and_words_of_the_clause_are_no_foreign_tail() -> None:
-    clause = "CT, MRI 및 PET 검사를 보장합니다. KCD of Statistics Korea 기준."
-    assert korean.foreign_tail("제9조에 따르면 CT, MRI, PET 검사를 받은 경우입니다.", clause) is None
-    assert korean.foreign_tail("Statistics Korea, KCD 기준입니다.", clause) is None
-    assert korean.foreign_tail("지급합니다. Click here for more", clause)
+def test_abbreviations_and_words_of_the_context_are_not_foreign() -> None:
+    context = "CT, MRI 및 PET 검사를 보장합니다. KCD of Statistics Korea 기준."
+    assert korean.foreign_tail("제9조에 따르면 CT, MRI, PET 검사를 받은 경우입니다.", context) is None
+    assert korean.foreign_tail("Statistics Korea, KCD 기준입니다.", context) is None
+    assert korean.foreign_tail("지급합니다. Click here for more", context)
 
 
-def test_thousands_of_quantities_take_a_moment() -> None:
+def test_thousands_of_quantities_are_compared_within_seconds() -> None:
     answer = " ".join(f"{n}만원과 {n}일" for n in range(1, 2000))
     started = time.perf_counter()
     korean.unsupported_quantities(answer, "1만원, 2만원, 3일")
     assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize("name", [module.name for module in pkgutil.iter_modules(korean.__path__)])
+def test_the_examples_in_docstrings_are_correct(name: str) -> None:
+    result = doctest.testmod(importlib.import_module(f"{korean.__name__}.{name}"))
+    assert result.failed == 0 and result.attempted > 0

@@ -1,12 +1,12 @@
-"""Analysis of Korean policy text that validation, evaluation and generation share: pure functions over `str`."""
+"""Analysis of Korean policy text, as pure functions over `str`; validation, evaluation and generation share it."""
 
 from __future__ import annotations
 
 from insurance_rag.korean.articles import Article, articles, named_levels, unsupported_articles
+from insurance_rag.korean.degeneration import advertising, foreign_tail, hangul_share, prompt_echo, repetition
 from insurance_rag.korean.quantities import Quantity, parse_number, quantities, unsupported, unsupported_quantities
 from insurance_rag.korean.refusals import Refusal, evasion, is_refusal_sentence, refusal, refusal_sentences
 from insurance_rag.korean.sentences import Span, cut_at_sentence, ends_as_sentence, is_open_ended, sentences
-from insurance_rag.korean.tails import advertising, foreign_tail, hangul_share, prompt_echo, repetition
 from insurance_rag.korean.text import clean, fold_width, is_encodable, squeeze
 
 __all__ = [

@@ -1,4 +1,7 @@
-"""References to articles of a policy or a law: 제7조, 제59조의4, 제7조 제1항 제2호, 제2항."""
+"""References to articles of a policy or a law: 제7조, 제59조의4, 제7조 제1항 제2호, 제2항.
+
+A Korean law has articles (조), which have paragraphs (항), which have items (호).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,10 @@ from typing import NamedTuple
 
 
 class Article(NamedTuple):
-    """One reference; a level that it does not name is None (`branch` is M of 제N조의M)."""
+    """One reference in a text. A level that the reference does not name is None; `branch` is the M of 제N조의M.
+
+    `start` and `end` are the span of `text` in the analysed text.
+    """
 
     article: int | None
     branch: int | None
@@ -19,13 +25,22 @@ class Article(NamedTuple):
 
     @property
     def levels(self) -> list[tuple[str, int, int | None]]:
-        """What it names, level by level: `[("조", 7, None), ("항", 1, None)]`."""
+        """The levels that the reference names, as (level, number, branch).
+
+        >>> articles("제7조 제1항")[0].levels
+        [('조', 7, None), ('항', 1, None)]
+        """
         named = (("조", self.article, self.branch), ("항", self.paragraph, None), ("호", self.item, None))
         return [(level, number, branch) for level, number, branch in named if number is not None]
 
 
+# Between the levels of one reference: `제7조 제1항`, `제7조, 제1항`.
 _GAP = r"[\s,]{0,2}"
-_TITLE = r"(?:\s?\([^()\n]{1,60}\))?"  # 제7조(보험금의 지급사유) 제1항
+# The title of an article may follow its number: 제7조(보험금의 지급사유) 제1항.
+_TITLE = r"(?:\s?\([^()\n]{1,60}\))?"
+# First alternative: an article with optional paragraph and item. A bare `7조` without 제 counts only before a particle,
+# a paragraph or a title, because `10조원` is an amount of money. Other alternatives: references that begin with a
+# paragraph or an item, as a policy makes them within one article.
 _PATTERN = re.compile(
     rf"""
       (?:제\s?(?P<article>\d{{1,4}})\s?조|(?<![\d제,.])(?P<bare>\d{{1,4}})조(?=[에의는은를가와과]|\s?(?:제\s?)?\d+항|\s?\())
@@ -37,33 +52,52 @@ _PATTERN = re.compile(
     """,
     re.VERBOSE,
 )
+# Paragraphs begin with a circled number, and items with a number at the start of a line.
 _CIRCLED = {chr(0x2460 + i): i + 1 for i in range(20)}
 _CIRCLED_PATTERN = re.compile("[①-⑳]")
 _ITEM_LINE = re.compile(r"^[ \t]*(\d{1,2})[.)]\s", re.MULTILINE)
 
 
 def articles(text: str) -> list[Article]:
-    """Every article reference of `text`, in order."""
+    """Return every article reference of the text, in order.
+
+    >>> [(a.text, a.article, a.paragraph) for a in articles("제7조 제1항과 제8조에 따릅니다.")]
+    [('제7조 제1항', 7, 1), ('제8조', 8, None)]
+    """
     if "조" not in text and "항" not in text and "호" not in text:
         return []
     found = []
-    for m in _PATTERN.finditer(text):
-        article, paragraph = m["article"] or m["bare"], m["paragraph"] or m["paragraph2"]
-        item = m["item"] or m["item2"] or m["item3"]
-        a, b, p, i = (int(n) if n else None for n in (article, m["branch"], paragraph, item))
-        found.append(Article(a, b, p, i, m.start(), m.end(), m.group()))
+    for match in _PATTERN.finditer(text):
+        numbers = (
+            match["article"] or match["bare"],
+            match["branch"],
+            match["paragraph"] or match["paragraph2"],
+            match["item"] or match["item2"] or match["item3"],
+        )
+        article, branch, paragraph, item = (int(number) if number else None for number in numbers)
+        found.append(Article(article, branch, paragraph, item, match.start(), match.end(), match.group()))
     return found
 
 
 def named_levels(context: str) -> set[tuple[str, int, int | None]]:
-    """Every 조, 항 and 호 that a clause names or has: ② is a 제2항, a line `3. ` a 제3호."""
+    """Return the levels that a context refers to or contains, as (level, number, branch).
+
+    A context contains 제2항 if it has a ②, and 제3호 if one of its lines begins with `3. `.
+
+    >>> sorted(named_levels("제7조(지급)\\n② 다음과 같습니다.\\n1. 사망"))
+    [('조', 7, None), ('항', 2, None), ('호', 1, None)]
+    """
     levels = {level for reference in articles(context) for level in reference.levels}
     levels |= {("항", _CIRCLED[c], None) for c in _CIRCLED_PATTERN.findall(context)}
     return levels | {("호", int(n), None) for n in _ITEM_LINE.findall(context)}
 
 
 def unsupported_articles(answer: str, *contexts: str) -> list[Article]:
-    """The references of `answer` of which some level stands in no context."""
+    """Return the references of the answer that name a level which no context contains or refers to.
+
+    >>> [a.text for a in unsupported_articles("제7조와 제9조에 따릅니다.", "제7조(보험금의 지급사유)")]
+    ['제9조']
+    """
     cited = articles(answer)
     if not cited:
         return []

@@ -1,7 +1,7 @@
-"""Amounts, periods, shares and counts in Korean text: `3천만원`, `3,000만 원` and `삼천만원` are one quantity.
+"""Amounts, periods, rates and counts in Korean text: `3천만원`, `3,000만 원` and `삼천만원` are the same quantity.
 
-Units: 원 % 일 영업일 개월 시간 시 분 회 세 배 명 건; weeks are days, years are months, 퍼센트 is %.
-A bare number is no quantity.
+The normalised units are 원 % 일 영업일 개월 시간 시 분 회 세 배 명 건. Weeks become days, years become months, and
+퍼센트 becomes %. A number without a unit is not a quantity.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from insurance_rag.korean.text import fold_width
 
 
 class Quantity(NamedTuple):
-    """`value` in the normalised `unit`, and where it stands."""
+    """A value in its normalised unit. `start` and `end` are the span of `text` in the analysed text."""
 
     value: float
     unit: str
@@ -24,11 +24,12 @@ class Quantity(NamedTuple):
 
     @property
     def key(self) -> tuple[float, str]:
-        """What two mentions of one quantity share."""
+        """Value and unit, which are equal for two spellings of the same quantity."""
         return self.value, self.unit
 
 
-#: written unit -> (normalised unit, factor); the longer of two that start alike comes first
+#: Normalised unit and factor by written unit. If two units begin alike, the longer one comes first, as patterns try the
+#: units in this order.
 UNITS: dict[str, tuple[str, float]] = {
     "퍼센트": ("%", 1), "프로": ("%", 1), "%": ("%", 1), "영업일": ("영업일", 1),
     "개월": ("개월", 1), "달": ("개월", 1), "년": ("개월", 12),
@@ -51,11 +52,13 @@ _WORDS: dict[str, tuple[float, str]] = {
     "보름": (15, "일"), "일주일": (7, "일"), "이주일": (14, "일"), "반년": (6, "개월"), "절반": (50, "%"),
 }  # fmt: skip
 
-# Atomic groups and bounded gaps keep the search linear on any text. Both searches start at a set of characters, which
-# makes them quick: a policy has few digits, and few of its words begin like a number.
+# Atomic groups (?>...) and bounded gaps keep the search linear on any text. Both searches begin at one of a set of
+# characters, which makes them quick: a policy has few digits, and few of its words begin like a number.
 _NUMBER = r"(?>[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?)"
 _UNIT = "|".join(UNITS)
+# 조 is a scale (10^12) only before an amount of money; elsewhere it is an article (제7조) or part of a word.
 _SCALES = r"(?>(?:[십백천만억]|조(?=\s?(?:[0-9][0-9,]{0,8}\s?[십백천]?억|원)))+)"
+# Quantities written with digits. A digit after a comma or point belongs to the number before it.
 _DIGITS = re.compile(
     rf"""
     (?P<first>[0-9](?<![\d.,][0-9])(?>[0-9]*(?:,[0-9]{{3}})*(?:\.[0-9]+)?))
@@ -66,7 +69,10 @@ _DIGITS = re.compile(
     )""",
     re.VERBOSE,
 )
+# Sino-Korean numerals. One syllable only counts before the few units of the second alternative below, because 일, 이
+# and 사 are also words and parts of words.
 _SINO_RUN = "[일이삼사오육칠팔구십백천만억]{2,12}?"
+# Quantities written in words: Sino-Korean (삼천만원), native Korean (열두 달), and words such as 보름.
 _SPELLED = re.compile(
     rf"""
       (?P<sino>{_SINO_RUN}(?:\s{_SINO_RUN})?)\s?(?P<unit>{_UNIT})                         # 삼천만원
@@ -78,15 +84,21 @@ _SPELLED = re.compile(
     re.VERBOSE,
 )
 _INITIALS = "".join(sorted({*"일이삼사오육칠팔구십백천만억", *(word[0] for word in (*_TENS, *_ONES, *_WORDS))}))
+# A numeral word begins after a non-letter: 이 in `보험이` is a particle.
 _WORD_START = re.compile(rf"[{_INITIALS}](?<![가-힣\d].)")
-# What may follow a unit: nothing Korean, a particle, or another unit's word. `3회사` is no count, `5일반` no day.
 _SCALE = re.compile("[십백천만억]")
+# The numbers, digits and scales of which a written number consists.
 _TOKENS = re.compile(rf"{_NUMBER}|[영공일이삼사오육륙칠팔구십백천만억조]")
+# Continuations that turn a unit into the start of another word: `3회사` is no count, and `5일반` no day.
 _NOT_A_UNIT = re.compile(r"째|사(?!이|람|고|유|용)|반(?!복|환|드)|칙|래|장(?!애)|원칙")
 
 
 def quantities(text: str) -> list[Quantity]:
-    """Every quantity of `text`, in order."""
+    """Return every quantity of the text, in order.
+
+    >>> [quantity.key for quantity in quantities("1년 이내에는 3천만원의 50%")]
+    [(12.0, '개월'), (30000000.0, '원'), (50.0, '%')]
+    """
     folded = fold_width(text)
     matches = [(match, _read_digits(match)) for match in _DIGITS.finditer(folded)]
     starts = [start.start() for start in _WORD_START.finditer(folded)]
@@ -98,18 +110,20 @@ def quantities(text: str) -> list[Quantity]:
 
 
 def _read_digits(match: re.Match[str]) -> tuple[float, str] | None:
+    """Return value and unit of a match of _DIGITS, or None if it is not a quantity."""
     first, part, low, lowunit, rangeunit, more, unit = match.groups()
     if part:
         whole = parse_number(first)
         return (_tidy(100 * parse_number(part) / whole), "%") if whole else None
     if unit:
         return _normalised(parse_number(first + more), unit) if _is_unit(match, unit) else None
-    if not (low or lowunit):  # `1~2만원`: the scale of the upper end counts for the lower one too
+    if not (low or lowunit):  # the scale of `1~2만원` applies to both ends
         low = "".join(_SCALE.findall(match.string[match.end() : match.start("rangeunit")]))
     return _normalised(parse_number(first + low), lowunit or rangeunit)
 
 
 def _read_spelled(match: re.Match[str]) -> tuple[float, str] | None:
+    """Return value and unit of a match of _SPELLED, or None if it is not a quantity."""
     sino, unit, one, unit1, native, unit2, word = match.groups()
     if word:
         return _WORDS[word]
@@ -133,7 +147,7 @@ def _tidy(value: float) -> float:
 
 
 def _native(word: str) -> float:
-    """열두 is 12, 스물 20, 세 3."""
+    """Return the value of a native Korean numeral: 열두 is 12, 스물 is 20, 세 is 3."""
     for tens, value in _TENS.items():
         if word.startswith(tens):
             return value + _ONES.get(word[len(tens) :], 0)
@@ -141,7 +155,11 @@ def _native(word: str) -> float:
 
 
 def parse_number(text: str) -> float:
-    """`1억 2,000만`, `3천`, `삼천오백`, `1.5억` as a number."""
+    """Return the value of a number in digits, in Korean numerals, or mixed.
+
+    >>> parse_number("1억 2,000만"), parse_number("삼천오백"), parse_number("1.5억")
+    (120000000.0, 3500.0, 150000000.0)
+    """
     if text.isdigit() and text.isascii():
         return float(text)
     total = section = digit = 0.0
@@ -159,15 +177,18 @@ def parse_number(text: str) -> float:
     return total + section + digit
 
 
-#: Of the quantities that a result may be worked out from: every pair of them is tried.
-MOST_TOLD = 12
+#: Supported quantities from which a result may be calculated. Every pair of them is tried, so the number is limited.
+MAX_OPERANDS = 12
 
 
 def unsupported_quantities(answer: str, *contexts: str) -> list[Quantity]:
-    """The quantities of `answer` that no context states.
+    """Return the quantities of the answer that no context states.
 
-    A result whose working stands in the answer is supported: `1,000만원의 50%인 500만원` where the context has the
-    first two. 전액 and 전부 in a context state 100 %.
+    A result that the answer calculates from stated quantities is supported: the 500만원 of `1,000만원의 50%인 500만원`,
+    if the context states the other two. The words 전액 and 전부 in a context state 100 %.
+
+    >>> [quantity.text for quantity in unsupported_quantities("90일 이후 1천만원", "보험금은 1,000만원입니다.")]
+    ['90일']
     """
     stated = quantities(answer)
     if not stated:
@@ -177,23 +198,26 @@ def unsupported_quantities(answer: str, *contexts: str) -> list[Quantity]:
 
 
 def unsupported(stated: Iterable[Quantity], known: set[tuple[float, str]]) -> list[Quantity]:
-    """As `unsupported_quantities`, from quantities that were read already."""
+    """Return the stated quantities that are neither known nor calculated from earlier supported ones.
+
+    Does the work of `unsupported_quantities` for quantities that were parsed before. `known` contains their keys.
+    """
     missing: list[Quantity] = []
-    told: list[tuple[float, str]] = []
+    operands: list[tuple[float, str]] = []
     for quantity in stated:
-        if quantity.key in known or _is_worked_out(quantity.key, told):
-            if quantity.key not in told and len(told) < MOST_TOLD:
-                told.append(quantity.key)
+        if quantity.key in known or _is_calculated(quantity.key, operands):
+            if quantity.key not in operands and len(operands) < MAX_OPERANDS:
+                operands.append(quantity.key)
         else:
             missing.append(quantity)
     return missing
 
 
-def _is_worked_out(result: tuple[float, str], told: list[tuple[float, str]]) -> bool:
-    """Sum, difference, product or share of two supported quantities that the answer states before."""
+def _is_calculated(result: tuple[float, str], operands: list[tuple[float, str]]) -> bool:
+    """Return whether the result is the sum, difference, product or percentage of two of the operands."""
     value, unit = result
-    for i, (a, unit_a) in enumerate(told):
-        for b, unit_b in told[i + 1 :]:
+    for i, (a, unit_a) in enumerate(operands):
+        for b, unit_b in operands[i + 1 :]:
             if unit_a == unit_b == unit and value in (_tidy(a + b), _tidy(abs(a - b))):
                 return True
             if unit in (unit_a, unit_b) and unit_a != unit_b:

@@ -1,28 +1,32 @@
-"""Sentences of Korean prose and policy clauses, and whether a text ends as one."""
+"""Splits Korean policy text into sentences, and checks whether a text ends like a sentence."""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
+#: Quotes, brackets and Markdown marks that may follow the end of a sentence.
 CLOSERS = "\"'”’」』》〉)]}）］｝*`"
+#: Punctuation marks that end a sentence, in ASCII and full width.
 TERMINATORS = ".?!。！？．"
 
-#: The spec's endings: full stop, question and exclamation mark, and the final syllables of 합니다 / 한다, 해요, 하죠.
+#: Endings of a complete sentence: a punctuation mark, or the last syllable of 합니다 and 한다, 해요, or 하죠. The list
+#: is that of the reference design (docs/origin.md), with full-width punctuation added.
 ENDINGS = (".", "?", "!", "。", "．", "？", "！", "다", "요", "죠")
 
-# A full stop ends a sentence when white space (or the end) follows its closing quotes and brackets;
-# a list marker ("1. ", "가. ") at the start of a line does not, nor does a point inside a number.
+# A mark ends a sentence only if white space or the end of the text follows it, after any closing quotes: the point in
+# `4.0%` does not. A line break ends a sentence too, as list items often have no punctuation.
 _BOUNDARY = re.compile(
     rf"(?:(?<![{re.escape(TERMINATORS)}…])[{re.escape(TERMINATORS)}…]++[{re.escape(CLOSERS)}]*+(?=\s|$))|\n"
 )
+# The point of a list marker at the start of a line ("1. ", "가. ") does not end a sentence.
 _LIST_MARKER = re.compile(r"\s*(?:\(?\d{1,3}\)?|[가-하]|[a-zA-Z])\.$")
-# Words that end in 요 / 다 and yet leave the sentence open.
+# Nouns and particles that end in 요 or 다, and dots that trail off: the text looks complete although it is not.
 _OPEN_ENDING = re.compile(r"(?:필요|중요|주요|소요|수요|개요|마다|보다|이다음)$|(?:\.{2,}|…)$")
 
 
 class Span(NamedTuple):
-    """A piece of a text with its place in it."""
+    """A part of a text and its position: `text == whole[start:end]`."""
 
     text: str
     start: int
@@ -30,7 +34,11 @@ class Span(NamedTuple):
 
 
 def sentences(text: str) -> list[Span]:
-    """The sentences of `text`, each without its surrounding white space; lines end sentences too."""
+    """Split the text into sentences without surrounding white space. A line break ends a sentence.
+
+    >>> [sentence.text for sentence in sentences("1. 이율은 4.0%입니다. 지급합니다.")]
+    ['1. 이율은 4.0%입니다.', '지급합니다.']
+    """
     found: list[Span] = []
     start = 0
     for match in _BOUNDARY.finditer(text):
@@ -52,17 +60,29 @@ def _append(found: list[Span], text: str, start: int, end: int) -> None:
 
 
 def ends_as_sentence(text: str) -> bool:
-    """The spec's rule: the text ends in `.` `?` `!` `다` `요` `죠`, closing quotes and brackets after it left aside."""
+    """Return whether the text has one of ENDINGS at its end; closing quotes and brackets after it are ignored.
+
+    >>> ends_as_sentence('"지급합니다."'), ends_as_sentence("보험금을")
+    (True, False)
+    """
     return text.rstrip().rstrip(CLOSERS + " ").endswith(ENDINGS)
 
 
 def is_open_ended(text: str) -> bool:
-    """True where an ending of the spec's list is none: `... 서류가 필요`, `... 1년마다`, `... 지급하며...`."""
+    """Return whether the text is incomplete although it has one of ENDINGS at its end.
+
+    >>> is_open_ended("진단서가 필요"), is_open_ended("1년마다"), is_open_ended("진단서가 필요합니다")
+    (True, True, False)
+    """
     return _OPEN_ENDING.search(text.rstrip().rstrip(CLOSERS + " ")) is not None
 
 
 def cut_at_sentence(text: str, limit: int) -> str:
-    """At most `limit` characters, ending with a whole sentence where one fits in the second half of them."""
+    """Return at most `limit` characters; cut after a sentence if one ends in the second half of them.
+
+    >>> cut_at_sentence("첫 문장입니다. 둘째 문장입니다. 셋째", 18)
+    '첫 문장입니다. 둘째 문장입니다.'
+    """
     if len(text) <= limit:
         return text
     head = text[:limit]

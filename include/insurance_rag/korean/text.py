@@ -1,21 +1,32 @@
-"""Unicode hygiene: NFC, control characters, what cannot be written as UTF-8."""
+"""Unicode clean-up: normal form, control characters, lone surrogates, full-width digits, white space."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-# C0/C1 controls but tab and newline; soft hyphen, zero-width, bidi marks, BOM, replacement character.
+# Characters that are invisible on the screen and yet make equal texts unequal: control characters except tab and
+# newline, soft hyphens, zero-width characters, direction marks, byte order marks. The replacement character marks a
+# lost letter.
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ufffd]"
 )
+# Line ends of Windows and of old Macs.
 _NEWLINES = re.compile(r"\r\n?")
+# Halves of a character outside the basic plane; UTF-8 has no encoding for one half.
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# Korean documents mix full-width digits with ASCII ones. Each maps to exactly one character, so that spans stay valid.
 _DIGITS = str.maketrans("０１２３４５６７８９％，．", "0123456789%,.")
 
 
 def clean(text: str) -> str:
-    """NFC, `\\n` for line ends, no control or invisible characters. Clean text comes back unchanged (and fast)."""
+    """Return the text in NFC, with `\\n` line ends and without control or invisible characters.
+
+    Cleaning a clean text changes nothing.
+
+    >>> clean("보험\\u200b금\\r\\n지급")
+    '보험금\\n지급'
+    """
     if text.isascii() and text.isprintable():
         return text
     text = unicodedata.normalize("NFC", text)
@@ -25,20 +36,36 @@ def clean(text: str) -> str:
 
 
 def is_encodable(text: str) -> bool:
-    """False for lone surrogates, which JSON can carry (`"\\ud800"`) and UTF-8 cannot."""
+    """Return whether the text can be written as UTF-8: lone surrogates can occur in JSON but not in UTF-8.
+
+    >>> is_encodable("보험"), is_encodable("보험\\ud800")
+    (True, False)
+    """
     return _SURROGATE.search(text) is None
 
 
 def encodable(text: str) -> str:
-    """With a question mark for each lone surrogate, so that it can be written."""
+    """Replace each lone surrogate by a question mark, so that the text can be written as UTF-8.
+
+    >>> encodable("보험\\ud800")
+    '보험?'
+    """
     return text if is_encodable(text) else _SURROGATE.sub("?", text)
 
 
 def fold_width(text: str) -> str:
-    """Full-width digits, % and separators as ASCII; every span keeps its place."""
+    """Replace full-width digits, percent signs and separators by ASCII ones; the length of the text does not change.
+
+    >>> fold_width("３０％")
+    '30%'
+    """
     return text if text.isascii() else text.translate(_DIGITS)
 
 
 def squeeze(text: str) -> str:
-    """Without any white space: for comparing quotes whose line breaks moved."""
+    """Remove all white space, to compare quotes whose line breaks differ.
+
+    >>> squeeze("보험금을\\n 지급")
+    '보험금을지급'
+    """
     return "".join(text.split())

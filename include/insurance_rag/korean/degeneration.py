@@ -1,4 +1,4 @@
-"""What a model adds that is no answer: foreign or advertising tails, loops, echoes of its prompt."""
+"""Recognises degenerate model output: foreign or advertising text, echoes of the prompt, and repetition."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from collections import Counter
 from insurance_rag.korean.sentences import Span, sentences
 
 _HANGUL = re.compile("[가-힣]")
+# A letter of another script: a word character that is no digit, underscore or Korean syllable.
 _OTHER_LETTER = re.compile(r"[^\W\d_가-힣]")
-# Letters of scripts a Korean policy has no use for: kana, Cyrillic, Greek words, Arabic, Thai, Devanagari.
+# Scripts that do not occur in Korean policies: kana, Cyrillic, Arabic, Thai and Devanagari.
 _STRANGE_SCRIPT = re.compile("[\u3040-\u30ff\u0400-\u04ff\u0600-\u06ff\u0e00-\u0e7f\u0900-\u097f]{2,}")
-# Three words of Latin or a phrase of Chinese characters without Korean between them: MRI, CT and 犬 stay unharmed.
+# Three Latin words in a row, or six Chinese characters in a row. Shorter ones are normal in a policy: MRI, CT, 犬. The
+# quantifiers are possessive, which keeps the search linear.
 _LATIN = "[A-Za-zÀ-ɏ'’\\-]"
 _FOREIGN_PHRASE = re.compile(
     rf"(?<!{_LATIN}){_LATIN}{{2,}}+(?:[\s,;:]++{_LATIN}++){{2,}}+|[\u4e00-\u9fff]{{6,}}|(?:Este es|Ich möchte)\b"
 )
 _LATIN_WORDS = re.compile(f"{_LATIN}+")
+# Phrases of blogs and advertisements, on which Korean language models were trained.
 _ADVERTISING = re.compile(
     r"이번에 새로 (?:나온|출시)|이번엔 |https?://|www\.|[#＃][가-힣A-Za-z]{2,}|놓치지 마세요|"
     r"지금 (?:바로|즉시) (?:가입|신청|상담|클릭|전화|다운)|구독(?:과|하|은|을|,)|좋아요(?:와|를|\s?버튼)|"
@@ -24,23 +27,30 @@ _ADVERTISING = re.compile(
     r"(?:무료|특별)\s?(?:상담|증정|할인|체험)|사은품|최저가|광고\s?문의|친구\s?추가|"
     r"(?:클릭|터치)(?:하세요|해\s?주세요|하시면)|카카오톡 (?:채널|친구|상담)|[\U0001f300-\U0001faff]"
 )
+# Section headings, role markers and sentences of prompts, and the tokens of chat formats.
 _ECHO = re.compile(
     r"#{2,}\s?(?:지시|입력|출력|보험\s?약관|질문|답변|응답)|\[(?:보험\s?약관|요구\s?사항|지시|질문|답변)\]|"
     r"<\|[a-z_]+\|>|</?s>|\[/?INST\]|(?<!\S)(?:질문|답변|지시|출력)\s?:|아래 제공된|약관에 없는 내용은 추측하지|"
     r"보험\s?약관 전문가(?:입니다|로서)|as an ai|AI 언어 ?모델",
     re.IGNORECASE | re.MULTILINE,
 )
+# A phrase of 6 to 60 characters three times in a row, or a token of 2 to 5 characters six times in a row.
 _LOOP = re.compile(r"(.{6,60}?)(?:\s?\1){2,}|(\S{2,5})(?:\s?\2){5,}", re.DOTALL)
 _LOOP_WINDOW = 2000
-"""Characters looked at from either end: the search is quadratic, and a loop fills the end."""
+"""Characters searched at the start and at the end of a text: the search is quadratic, and a loop fills the end."""
 _GRAM = 6
-"""A loop holds some 6-gram three times, a repeated sentence of ten letters holds several twice: quick tests first."""
+"""Length of the character n-grams that are counted first, which is quick: a loop contains some 6-gram three times, and
+a repeated sentence contains some 6-grams twice."""
 _STUTTER = 7
-"""A letter this many times in a row (spaces aside) is no word."""
+"""This many equal letters in a row, spaces ignored, are not a word."""
 
 
 def hangul_share(text: str) -> float:
-    """Share of Hangul among the letters; 1.0 where there are no letters."""
+    """Return the share of Korean letters among all letters; 1.0 for a text without letters.
+
+    >>> hangul_share("보험 ab")
+    0.5
+    """
     if not _OTHER_LETTER.search(text):
         return 1.0
     others = len(_OTHER_LETTER.findall(text))
@@ -49,7 +59,7 @@ def hangul_share(text: str) -> float:
 
 
 def _is_known(phrase: str, contexts: tuple[str, ...]) -> bool:
-    """Whether a context holds the phrase, or its words are abbreviations (CT, MRI, PET) and words of the context."""
+    """Return whether a context contains the phrase, or each of its words is an abbreviation (CT) or in a context."""
     words = _LATIN_WORDS.findall(phrase)
     return any(phrase in context for context in contexts) or (
         bool(words) and all(word.isupper() or any(word in context for context in contexts) for word in words)
@@ -57,7 +67,11 @@ def _is_known(phrase: str, contexts: tuple[str, ...]) -> bool:
 
 
 def foreign_tail(text: str, *contexts: str) -> Span | None:
-    """The first foreign phrase that no context holds, with all that follows it."""
+    """Return the first foreign phrase that no context contains, with the rest of the text; None if there is none.
+
+    >>> foreign_tail("지급합니다. Este es un seguro de vida").text
+    'Este es un seguro de vida'
+    """
     if not _MAY_BE_FOREIGN.search(text):
         return None
     for pattern in (_STRANGE_SCRIPT, _FOREIGN_PHRASE):
@@ -68,7 +82,11 @@ def foreign_tail(text: str, *contexts: str) -> Span | None:
 
 
 def advertising(text: str, *contexts: str) -> Span | None:
-    """The first advertising phrase that no context holds."""
+    """Return the first advertising phrase that no context contains, or None.
+
+    >>> advertising("지급합니다. 지금 바로 가입하세요!").text
+    '지금 바로 가입'
+    """
     for match in _ADVERTISING.finditer(text):
         if not any(match.group() in context for context in contexts):
             return Span(match.group(), match.start(), match.end())
@@ -76,18 +94,31 @@ def advertising(text: str, *contexts: str) -> Span | None:
 
 
 def prompt_echo(text: str, question: str = "") -> Span | None:
-    """Markers of the prompt inside an answer, or the question said again at its start."""
+    """Return the first marker of a prompt in the text, or the question if the text begins with it; None otherwise.
+
+    A question of fewer than 10 characters is too short to tell an echo from an answer.
+
+    >>> prompt_echo("### 입력 암 진단비").text
+    '### 입력'
+    """
     if match := _ECHO.search(text):
         return Span(match.group(), match.start(), match.end())
-    asked = question.strip()
-    if len(asked) >= 10 and text.lstrip().startswith(asked):
-        at = text.index(asked)
-        return Span(asked, at, at + len(asked))
+    question = question.strip()
+    if len(question) >= 10 and text.lstrip().startswith(question):
+        start = text.index(question)
+        return Span(question, start, start + len(question))
     return None
 
 
 def repetition(text: str) -> Span | None:
-    """A loop: a phrase three times in a row, a short token six times, or one sentence three times (twice in a row)."""
+    """Return the first repetition in the text, or None.
+
+    A repetition is a phrase three times in a row, a short token six times in a row, a letter seven times in a row, or a
+    sentence twice in a row or three times in total.
+
+    >>> repetition("보험금을 지급합니다. 보험금을 지급합니다.").text
+    '보험금을 지급합니다.'
+    """
     repeats = len(text) > 2 * _LOOP_WINDOW
     for start in sorted({0, max(0, len(text) - _LOOP_WINDOW)}):
         window = text[start : start + _LOOP_WINDOW]
@@ -102,6 +133,7 @@ def repetition(text: str) -> Span | None:
 
 
 def _stutter(text: str) -> Span | None:
+    """Return the first occurrence of a letter that is repeated _STUTTER times in a row."""
     squeezed = "".join(text.split())
     for letter in sorted(set(squeezed)):
         if letter.isalnum() and letter * _STUTTER in squeezed:
@@ -111,6 +143,7 @@ def _stutter(text: str) -> Span | None:
 
 
 def _repeated_sentence(text: str) -> Span | None:
+    """Return the first sentence of at least 10 characters that occurs twice in a row or three times."""
     counts: dict[str, int] = {}
     previous = ""
     for sentence in sentences(text):
@@ -122,6 +155,7 @@ def _repeated_sentence(text: str) -> Span | None:
     return None
 
 
+# Two letters of another script in a row. Checking for them first saves the slow patterns for most texts.
 _MAY_BE_FOREIGN = re.compile(
     "[A-Za-zÀ-ɏ\u3040-\u30ff\u0400-\u04ff\u0600-\u06ff\u0e00-\u0e7f\u0900-\u097f\u4e00-\u9fff]{2}"
 )
