@@ -1,1 +1,1 @@
-"""The "Run report" tab of a DAG run, and the page that compares runs."""
+"""The report tab of a DAG run, and the page that compares runs."""

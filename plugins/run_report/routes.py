@@ -1,19 +1,20 @@
-"""The pages the plugin serves, mounted at /run-report.
+"""The pages that the plugin serves under /run-report.
 
-Airflow leaves a plugin's app open to anyone, so every route asks for a user who may read the DAG it is about. Folders
-are looked up for runs that Airflow knows, by `run_folder` alone, so no request names a path.
+Airflow leaves the app of a plugin open to everyone, so every route requires a user who may read the DAG in question.
+Run folders are looked up by `run_folder`, and only for runs that Airflow knows: no request can name a path.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote
 
 from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.common.db.common import SessionDep
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag, requires_authenticated
-from airflow.models import DagRun
+from airflow.models import DagRun, TaskInstance
+from airflow.utils.state import TaskInstanceState
 from fastapi import Depends, FastAPI, HTTPException, Query, Response
 from fastapi.responses import HTMLResponse, JSONResponse
 from sqlalchemy import select
@@ -21,14 +22,14 @@ from sqlalchemy import select
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.orchestration.runs import run_folder
 from insurance_rag.report.collect import collect, collect_live
-from insurance_rag.report.reader import fingerprint
 from insurance_rag.report.render import Live, render_html, render_live_parts
-from insurance_rag.report.runs import read_run, render_runs
+from insurance_rag.report.results_version import results_version
+from insurance_rag.report.runs import RunLine, read_run, render_runs
 
-#: Runs looked at for the page that lists them, newest first.
-LATEST = 100
+MAX_RUNS = 100
+"""Runs on the page that lists them, newest first."""
 
-#: Airflow shows the tab in a frame; nobody else may.
+#: Airflow shows the page in a frame; no other site may.
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "frame-ancestors 'self'",
@@ -47,42 +48,44 @@ may_read = Depends(requires_access_dag(method="GET", access_entity=DagAccessEnti
 
 
 @app.get("/dags/{dag_id}/runs/{run_id}", dependencies=[may_read])
-def report(dag_id: str, run_id: str, session: SessionDep) -> Response:
-    """The whole page of one run."""
+def report(dag_id: str, run_id: str, user: GetUserDep, session: SessionDep) -> Response:
+    """Return the whole page of one run."""
     folder = _folder(dag_id, run_id, session)
     live = Live(
-        poll=f"./{quote(run_id)}/news",
-        clear=f"../../../../api/v2/dags/{quote(dag_id)}/clearTaskInstances",
+        updates_url=f"./{quote(run_id)}/updates",
+        clear_url=f"../../../../api/v2/dags/{quote(dag_id)}/clearTaskInstances",
         run_id=run_id,
-        version=fingerprint(folder),
+        version=results_version(folder),
+        can_rerun=_can_rerun(dag_id, run_id, user, session),
     )
     return HTMLResponse(render_html(collect(folder, name=f"{dag_id} · {run_id}"), live), headers=HEADERS)
 
 
-@app.get("/dags/{dag_id}/runs/{run_id}/news", dependencies=[may_read])
-def news(dag_id: str, run_id: str, session: SessionDep) -> Response:
-    """What an open page asks for while the run works: the parts that change, and whether the rest has changed."""
+@app.get("/dags/{dag_id}/runs/{run_id}/updates", dependencies=[may_read])
+def updates(dag_id: str, run_id: str, user: GetUserDep, session: SessionDep) -> Response:
+    """Return what an open page polls for: the parts that change, and the version of the rest."""
     folder = _folder(dag_id, run_id, session)
     live = collect_live(folder)
     body = {
-        "version": fingerprint(folder),
+        "version": results_version(folder),
         "parts": render_live_parts(live),
-        "running": any(job.state == "running" for job in live.jobs),
+        "running": any(stage.state.state == "running" for stage in live.stages),
+        "can_rerun": _can_rerun(dag_id, run_id, user, session),
     }
     return JSONResponse(body, headers=HEADERS)
 
 
 @app.get("/")
 def runs(user: GetUserDep, session: SessionDep, compare: Annotated[list[str], Query()] = []) -> Response:  # noqa: B006
-    """The latest runs of the DAGs this user may read; those named by `compare` side by side."""
+    """Return the list of the latest runs this user may read, with the runs in `compare` side by side."""
     readable = get_auth_manager().get_authorized_dag_ids(user=user, method="GET", session=session)
     latest = session.execute(
         select(DagRun.dag_id, DagRun.run_id, DagRun.state, DagRun.run_after)
         .where(DagRun.dag_id.in_(readable))
         .order_by(DagRun.run_after.desc())
-        .limit(LATEST)
+        .limit(MAX_RUNS)
     )
-    lines: list[Any] = []
+    lines: list[RunLine] = []
     for dag_id, run_id, state, when in latest:
         folder = run_folder(dag_id, run_id)
         if folder.root.is_dir():
@@ -94,5 +97,24 @@ def runs(user: GetUserDep, session: SessionDep, compare: Annotated[list[str], Qu
 def _folder(dag_id: str, run_id: str, session: SessionDep) -> RunFolder:
     known = session.scalar(select(DagRun.run_id).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
     if known is None:
-        raise HTTPException(404, f"Airflow knows no run {run_id!r} of {dag_id!r}")
+        raise HTTPException(404, f"Airflow has no run {run_id!r} of the DAG {dag_id!r}")
     return run_folder(dag_id, known)
+
+
+def _can_rerun(dag_id: str, run_id: str, user: GetUserDep, session: SessionDep) -> bool:
+    """Return whether the run has a failed task that this user may clear."""
+    failed = session.scalar(
+        select(TaskInstance.task_id)
+        .where(
+            TaskInstance.dag_id == dag_id,
+            TaskInstance.run_id == run_id,
+            TaskInstance.state == TaskInstanceState.FAILED,
+        )
+        .limit(1)
+    )
+    if failed is None:
+        return False
+    allowed = get_auth_manager().is_authorized_dag(
+        method="PUT", access_entity=DagAccessEntity.TASK_INSTANCE, details=DagDetails(id=dag_id), user=user
+    )
+    return bool(allowed)

@@ -1,22 +1,28 @@
-"""Airflow plugin: a report tab in the DAG-run page, a page under Browse that compares runs, a link on each task.
+"""Airflow plugin: a report tab on every DAG run, a page that compares runs, and a link on each task.
 
-Tasks, scheduler and DAG processor load this file too, so it imports little; only the api-server asks for the app.
+Tasks, the scheduler and the DAG processor load this file too. It therefore imports little; only the api-server reads
+`fastapi_apps` and with it the pages.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 from urllib.parse import quote, urlsplit
 
 from airflow.plugins_manager import AirflowPlugin
 from airflow.sdk import BaseOperatorLink
 
-#: Task id -> the part of the report that shows its work; any other task of a run with a report gets the top.
-PARTS = {
-    "plan": "books",
-    "generate": "books",
-    "plan_redistributed": "books",
-    "generate_redistributed": "books",
+if TYPE_CHECKING:
+    from airflow.models.taskinstancekey import TaskInstanceKey
+    from airflow.sdk import BaseOperator
+    from fastapi import FastAPI
+
+#: Task id -> section of the report that shows the work of the task. The link of any other task leads to the verdict.
+SECTIONS = {
+    "plan": "usage",
+    "generate": "usage",
+    "plan_redistributed": "usage",
+    "generate_redistributed": "usage",
     "validate": "funnel",
     "train": "training",
     "evaluate": "comparison",
@@ -24,12 +30,20 @@ PARTS = {
 }
 
 
+class PluginApp(TypedDict):
+    """An app that the api-server mounts."""
+
+    app: FastAPI
+    url_prefix: str
+    name: str
+
+
 class ReportLink(BaseOperatorLink):
-    """A button on each task of a run that has a folder of artifacts; other DAGs' tasks get none."""
+    """A button on each task of a run that has a run folder; tasks of other DAGs have none."""
 
     name = "Run report"
 
-    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         from airflow.configuration import conf
 
         from insurance_rag.orchestration.runs import run_folder
@@ -37,14 +51,18 @@ class ReportLink(BaseOperatorLink):
         if not run_folder(ti_key.dag_id, ti_key.run_id).root.is_dir():
             return ""
         task = ti_key.task_id.rsplit(".", 1)[-1]
-        below = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")  # where a proxy serves Airflow
+        base = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip(
+            "/"
+        )  # path at which a proxy serves Airflow
         page = f"dags/{quote(ti_key.dag_id)}/runs/{quote(ti_key.run_id)}"
-        return f"{below}/run-report/{page}#{PARTS.get(task, 'verdict')}"
+        return f"{base}/run-report/{page}#{SECTIONS.get(task, 'verdict')}"
 
 
 class RunReportPlugin(AirflowPlugin):
+    """Registers the tab, the page that compares runs, and the link."""
+
     name = "run_report"
-    external_views = [  # noqa: RUF012 - Airflow's own form
+    external_views = [  # noqa: RUF012 - the form that Airflow expects
         {
             "name": "Run report",
             "href": "run-report/dags/{DAG_ID}/runs/{RUN_ID}",
@@ -62,7 +80,7 @@ class RunReportPlugin(AirflowPlugin):
     global_operator_extra_links = [ReportLink()]  # noqa: RUF012
 
     @property
-    def fastapi_apps(self) -> list[dict[str, Any]]:
+    def fastapi_apps(self) -> list[PluginApp]:
         from run_report.routes import app
 
         return [{"app": app, "url_prefix": "/run-report", "name": "Run report"}]

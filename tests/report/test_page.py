@@ -1,4 +1,4 @@
-"""The page as a person meets it, in headless Chromium: quick, readable, usable by keyboard, in both languages."""
+"""Tests of the page in headless Chromium: quick, readable, usable by keyboard, in both languages."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 from tests.browser import Browser
-from tests.report.sample_run import write_run
+from tests.report.sample_run import write_generation, write_run
 
 from insurance_rag.core.files import read_jsonl, write_jsonl
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.report import render_report
+from insurance_rag.report.collect import collect
+from insurance_rag.report.render import Live, render_html
 
 pytestmark = pytest.mark.browser
 
@@ -45,7 +47,7 @@ def browser(chromium: Browser, page: Path) -> Browser:
     return chromium
 
 
-def test_opens_quickly_and_asks_for_nothing(browser: Browser, page: Path) -> None:
+def test_opens_quickly_and_sends_no_request(browser: Browser, page: Path) -> None:
     assert browser.requests == [page.as_uri()] and browser.errors == []
     took = []
     for _ in range(3):  # the best of three: other tests use the machine too
@@ -101,7 +103,7 @@ def test_filters_by_model_type_product_finding_and_text(browser: Browser) -> Non
     assert browser.run("document.querySelectorAll('.question').length") == 0
 
 
-def test_list_is_drawn_as_it_is_asked_for(browser: Browser) -> None:
+def test_list_is_drawn_page_by_page(browser: Browser) -> None:
     assert browser.run("document.querySelectorAll('.question').length") == 40
     assert browser.run("document.querySelectorAll('.detail').length") == 0
     browser.run("document.querySelector('#more').click()")
@@ -110,16 +112,16 @@ def test_list_is_drawn_as_it_is_asked_for(browser: Browser) -> None:
     assert browser.run("document.querySelectorAll('.question').length") == 300
 
 
-def test_fault_is_marked_and_its_clause_stands_beside_it(browser: Browser) -> None:
+def test_faulty_span_is_marked_and_its_chunk_is_next_to_it(browser: Browser) -> None:
     choose(browser, "finding", "check:quantity")
     browser.run("document.querySelector('.question').open = true")
     browser.wait("document.querySelector('.detail')")
     assert browser.run("[...document.querySelectorAll('.detail mark.fault')].some(m => m.textContent === '7,700만원')")
-    answer, clause = (
+    answer, chunk = (
         browser.run(f"document.querySelector('.detail {part}').getBoundingClientRect().toJSON()")
-        for part in (".answer", ".clause[open] .text")
+        for part in (".answer", ".chunk[open] .text")
     )
-    assert clause["left"] >= answer["right"] and clause["width"] > 200
+    assert chunk["left"] >= answer["right"] and chunk["width"] > 200
 
 
 def test_works_by_keyboard(browser: Browser) -> None:
@@ -136,12 +138,12 @@ def test_speaks_korean_and_english(browser: Browser) -> None:
     heading = "document.querySelector('#comparison h2').innerText"
     assert browser.run(heading) == "모델 비교"
     browser.run("document.querySelector('#language').click()")
-    assert browser.run(heading) == "The models compared" and browser.run("document.documentElement.lang") == "en"
+    assert browser.run(heading) == "Model comparison" and browser.run("document.documentElement.lang") == "en"
     assert browser.run("document.querySelector('#filters').elements.finding.options[1].textContent") == "Any finding"
     browser.run("document.querySelector('#language').click()")
 
 
-#: WCAG contrast of every visible text against the colour behind it; the worst ten.
+#: WCAG contrast of every visible text against its background; the worst ten.
 CONTRAST = """
 (() => {
   const rgb = (colour) => colour.match(/[\\d.]+/g).map(Number);
@@ -178,6 +180,36 @@ def test_every_text_is_readable(browser: Browser, scheme: str) -> None:
     assert worst[0][0] >= 4.5, worst
     background = browser.run("getComputedStyle(document.body).backgroundColor")
     assert (background == "rgb(255, 255, 255)") == (scheme == "light")
+
+
+#: Elements that reach beyond the right edge of the window; tables that scroll by themselves are allowed to.
+CUT_OFF = """
+[...document.querySelectorAll('body *')]
+  .filter((e) => !e.closest('.scroll') && !e.closest('svg') && e.getBoundingClientRect().right > innerWidth + 1)
+  .map((e) => e.outerHTML.slice(0, 100))
+"""
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_progress_of_a_run_is_never_cut_off(chromium: Browser, tmp_path: Path, width: int, scheme: str) -> None:
+    run = RunFolder(tmp_path / "run").create()
+    write_generation(run, failed=5, running=3)
+    (tmp_path / "live.html").write_text(render_html(collect(run), Live("./updates", "./clear", "run", "1", True)))
+    chromium.look(width, 900, scheme=scheme)
+    chromium.open((tmp_path / "live.html").as_uri())
+    assert chromium.run(CUT_OFF) == []
+    shown = chromium.run("document.querySelector('#progress').innerText")
+    assert all(text in shown for text in ("API key not valid", "then clear this task", "0.0145", "17 / 30"))
+    assert chromium.run("document.querySelector('#rerun-ask').checkVisibility()")
+
+
+def test_rerun_is_offered_only_if_a_task_can_be_rerun(chromium: Browser, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run").create()
+    write_generation(run, failed=None)
+    (tmp_path / "live.html").write_text(render_html(collect(run), Live("./updates", "./clear", "run", "1", False)))
+    chromium.open((tmp_path / "live.html").as_uri())
+    assert not chromium.run("document.querySelector('#rerun-ask').checkVisibility()")
 
 
 def test_fits_a_narrow_window_and_paper(browser: Browser, tmp_path: Path) -> None:

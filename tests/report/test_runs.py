@@ -1,4 +1,4 @@
-"""Several runs side by side."""
+"""Tests of the page that compares runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.report.runs import read_run, render_runs
 
 
-def test_chosen_runs_stand_on_one_axis(tmp_path: Path) -> None:
+def test_selected_runs_share_one_axis(tmp_path: Path) -> None:
     whole = write_run(tmp_path / "one", models=("Base", "v1"), questions=12)
     other = RunFolder(tmp_path / "two").create()
     write_evaluation(other, ("Base", "v1", "v2"), 12)
@@ -21,7 +21,7 @@ def test_chosen_runs_stand_on_one_axis(tmp_path: Path) -> None:
         read_run(run, key=f"dag/<{run.root.name}>", url="./x", state="success", when=when)
         for run in (whole, other, begun)
     ]
-    assert runs[0].cost and runs[1].cost is None and runs[2].evaluation is None
+    assert runs[0].cost_usd and runs[1].cost_usd is None and runs[2].evaluation is None
     listed = render_runs(runs)
     assert "dag/&lt;one&gt;" in listed and "2026-11-23 04:00" in listed and 'class="interval' not in listed
     compared = render_runs(runs, {"dag/<one>", "dag/<two>", "dag/<three>", "unknown"})
@@ -33,5 +33,5 @@ def test_chosen_runs_stand_on_one_axis(tmp_path: Path) -> None:
     )
 
 
-def test_no_run_yet_says_what_to_do() -> None:
-    assert "trigger finetune_pipeline" in render_runs([])
+def test_without_a_run_the_page_says_how_to_get_one() -> None:
+    assert "Trigger finetune_pipeline" in render_runs([])

@@ -1,4 +1,4 @@
-"""The run's report: one self-contained HTML page made from the files of the run folder."""
+"""The report of a run: one self-contained HTML page, rendered from the files of the run folder."""
 
 from insurance_rag.report.render import render_report
 

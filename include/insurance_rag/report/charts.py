@@ -1,6 +1,6 @@
-"""Geometry of the report's pictures: axes, ticks and points. The templates draw them as SVG.
+"""The geometry of the charts: axes, ticks and points. The templates draw them as SVG.
 
-Positions along x are percentages of the width, so that a picture fits any column without distorting its dots.
+Positions along x are percentages of the width, so that a chart fits any column without distorting its dots.
 """
 
 from __future__ import annotations
@@ -9,49 +9,56 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from insurance_rag.report.view import Book, Evaluation, Funnel, Rate, Training
+from insurance_rag.core.records import Rate
+from insurance_rag.report.view import AdapterTraining, BreakdownRow, Evaluation, Funnel
 
-#: Points kept of a curve: more than a screen can show would only make the file large.
 CURVE_POINTS = 400
-
-#: Metrics of which more is better; of every other, less.
-HIGHER_IS_BETTER = {"number_accuracy"}
+"""Points kept per curve; more than a screen can show would only make the file larger."""
 
 
 @dataclass(frozen=True)
 class Axis:
+    """A linear axis with its tick values."""
+
     low: float
     high: float
     ticks: tuple[float, ...]
 
     def at(self, value: float) -> float:
-        """Position of `value` in percent of the width, kept inside the picture."""
+        """Return the position of `value` in percent of the width, limited to the chart."""
         return round(100 * min(max((value - self.low) / (self.high - self.low), 0.0), 1.0), 3)
 
 
+FULL_AXIS = Axis(0.0, 1.0, (0.0, 0.25, 0.5, 0.75, 1.0))
+
+
 def rate_axis(rates: Iterable[Rate]) -> Axis:
-    """From 0 to the first of 25, 50, 100 % that holds every interval: one axis for every rate on the page."""
+    """Return an axis from 0 to the first of 25, 50 and 100% that contains every interval."""
     highest = max((r.high if r.high is not None else r.rate or 0.0 for r in rates), default=1.0)
-    high, step = next((top, step) for top, step in ((0.25, 0.05), (0.5, 0.1), (1.0, 0.25)) if highest <= top)
-    return Axis(0.0, high, tuple(i * step for i in range(round(high / step) + 1)))
+    for high, step in ((0.25, 0.05), (0.5, 0.1)):
+        if highest <= high:
+            return Axis(0.0, high, tuple(i * step for i in range(round(high / step) + 1)))
+    return FULL_AXIS
 
 
 def evaluation_axis(evaluation: Evaluation) -> Axis:
-    """One for all the headline metrics of which less is better."""
-    metrics = set(evaluation.metrics) - HIGHER_IS_BETTER
+    """Return the axis that all headline metrics share in which less is better."""
+    metrics = {metric for metric in evaluation.metrics if evaluation.label(metric).better == "lower"}
     return rate_axis(rate for model in evaluation.models for metric, rate in model.rates.items() if metric in metrics)
 
 
 def difference_axis(evaluation: Evaluation) -> Axis:
-    """Symmetric about zero, wide enough for every interval of a paired difference."""
+    """Return an axis, symmetric about zero, that contains every interval of a paired difference."""
     bounds = [abs(b) for test in evaluation.tests for b in (test.difference, test.low, test.high) if b is not None]
     widest = max(bounds, default=0.1)
-    reach = next((r for r in (0.1, 0.25, 0.5, 1.0) if widest <= r), widest)
-    return Axis(-reach, reach, (-reach, -reach / 2, 0.0, reach / 2, reach))
+    limit = next((r for r in (0.1, 0.25, 0.5, 1.0) if widest <= r), widest)
+    return Axis(-limit, limit, (-limit, -limit / 2, 0.0, limit / 2, limit))
 
 
 @dataclass(frozen=True)
 class Segment:
+    """One part of a horizontal band; `x` and `width` are in percent of the width."""
+
     label: str
     shade: str
     count: int
@@ -60,7 +67,7 @@ class Segment:
 
 
 def band(kept: int, drops: Sequence[tuple[str, int]], whole: int) -> list[Segment]:
-    """One horizontal band: what was kept, then what each reason took, in percent of `whole`."""
+    """Return the segments of a band: the kept rows, then the rows per reason. `whole` is the full width."""
     segments, start = [], 0.0
     for place, (label, count) in enumerate([("kept", kept), *drops]):
         width = 100 * count / whole if whole else 0.0
@@ -71,12 +78,17 @@ def band(kept: int, drops: Sequence[tuple[str, int]], whole: int) -> list[Segmen
 
 
 def funnel_band(funnel: Funnel) -> list[Segment]:
-    return band(funnel.kept, [(d.reason, d.count) for d in funnel.drops], max(funnel.rows, 1))
+    return band(funnel.kept, [(drop.label.title, drop.count) for drop in funnel.drops], max(funnel.rows, 1))
+
+
+def row_band(row: BreakdownRow, funnel: Funnel, widest: int) -> list[Segment]:
+    """Return the band of one shard or type, in the order and shades of the whole funnel; `widest` is the full width."""
+    return band(row.kept, [(d.label.title, row.drops.get(d.name, 0)) for d in funnel.drops], max(widest, 1))
 
 
 @dataclass(frozen=True)
 class Curves:
-    """The loss of one adapter; `points` strings are SVG polylines in a 1000 x 1000 box."""
+    """The loss curves of one adapter. The points are SVG polylines in a 1000 x 1000 box."""
 
     x: Axis
     y: Axis
@@ -86,7 +98,8 @@ class Curves:
     last_eval: float | None
 
 
-def curves(training: Training, y: Axis, x: Axis) -> Curves:
+def curves(training: AdapterTraining, y: Axis, x: Axis) -> Curves:
+    """Return the curves of one adapter on the given axes."""
     return Curves(
         x,
         y,
@@ -97,19 +110,18 @@ def curves(training: Training, y: Axis, x: Axis) -> Curves:
     )
 
 
-def loss_axes(trainings: Sequence[Training]) -> tuple[Axis, Axis]:
-    """(steps, loss): the same for every adapter, so that the eye may compare them."""
-    points = [p for t in trainings for p in (*t.loss, *t.eval_loss)]
-    return nice_axis(0.0, max((s for s, _ in points), default=1.0)), nice_axis(
-        0.0, max((v for _, v in points), default=1.0)
-    )
+def loss_axes(trainings: Sequence[AdapterTraining]) -> tuple[Axis, Axis]:
+    """Return the axes (steps, loss), the same for every adapter so that their curves can be compared."""
+    points = [point for training in trainings for point in (*training.loss, *training.eval_loss)]
+    steps = nice_axis(0.0, max((step for step, _ in points), default=1.0))
+    return steps, nice_axis(0.0, max((value for _, value in points), default=1.0))
 
 
-def nice_axis(low: float, high: float, wanted: int = 4) -> Axis:
-    """Round ticks (1, 2, 2.5 or 5 times a power of ten) that cover low..high."""
-    span = max(high - low, 1e-9)
-    power = 10.0 ** math.floor(math.log10(span / wanted))
-    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power * wanted >= span)
+def nice_axis(low: float, high: float, intervals: int = 4) -> Axis:
+    """Return an axis over low..high with about `intervals` ticks at 1, 2, 2.5 or 5 times a power of ten."""
+    width = max(high - low, 1e-9)
+    power = 10.0 ** math.floor(math.log10(width / intervals))
+    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power * intervals >= width)
     first = math.floor(low / step)
     last = max(math.ceil(high / step), first + 1)
     return Axis(first * step, last * step, tuple(round(i * step, 10) for i in range(first, last + 1)))
@@ -119,14 +131,3 @@ def _polyline(points: Sequence[tuple[float, float]], x: Axis, y: Axis) -> str:
     every = max(math.ceil(len(points) / CURVE_POINTS), 1)
     shown = [*points[:-1:every], *points[-1:]]
     return " ".join(f"{10 * x.at(step):.1f},{1000 - 10 * y.at(value):.1f}" for step, value in shown)
-
-
-def total(books: Sequence[Book]) -> Book:
-    """The sum of the shards' books."""
-    figures = Book.model_fields.keys() - {"label", "state", "why", "moved"}
-    done = all(book.state == "done" for book in books)
-    return Book(
-        label="",
-        state="done" if done else "running",
-        **{name: sum(getattr(b, name) for b in books) for name in figures},
-    )

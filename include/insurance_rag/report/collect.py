@@ -1,177 +1,73 @@
-"""Everything the report shows, from the files of a run folder alone."""
+"""Collect everything that a report shows from the files of a run folder."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
-from insurance_rag.core.artifacts import manifest_path
+from insurance_rag.core.records import Decision, ProgressState
 from insurance_rag.core.run_folder import RunFolder
-from insurance_rag.report.evaluation_section import (
-    read_clauses,
-    read_evaluation,
-    read_questions,
-    read_sweep,
-    read_verdict,
-)
-from insurance_rag.report.reader import Reader, plain_facts
-from insurance_rag.report.view import Band, Book, Drift, Drop, Funnel, Job, Portion, Report, Training
+from insurance_rag.report.evaluation_section import read_evaluation, read_sweep
+from insurance_rag.report.funnel_section import read_funnel
+from insurance_rag.report.questions_section import read_chunks, read_questions
+from insurance_rag.report.reader import Reader
+from insurance_rag.report.training_section import read_training
+from insurance_rag.report.usage_section import read_usage
+from insurance_rag.report.view import Report, StageProgress
 
-#: Samples shown of each reason.
-SAMPLES = 3
+SILENT_AFTER_S = 120
+"""A running stage without an update for this long may have been killed; the page then shows for how long."""
 
-#: A running stage that says nothing for so long may have been killed: the page says since when.
-SILENT_S = 120
-
-#: Plain values of the dataset's report that are shown elsewhere or twice.
-NO_FACTS = ("rows", "kept", "unanswerable_share", "distractor_share")
-
-#: The order in which a run works.
+#: The stages in the order in which a run executes them.
 STAGES = ("plan", "generate", "validate", "pretrain", "train", "evaluate", "promote", "report")
 
 
 def collect(run: RunFolder, name: str | None = None) -> Report:
-    """Read the folder. What is missing is None, what is unreadable is named in `problems`."""
+    """Read the whole folder. A missing part is None; an unreadable one is named in `problems`."""
     reader = Reader(run.root)
-    jobs = read_jobs(reader, run)
+    stages = read_stages(reader, run)
     questions = read_questions(reader, run)
-    wanted = {chunk_id for q in questions or () for chunk_id in (*q.gold, *q.retrieved)}
-    books = read_books(reader, run, jobs)
+    usage = read_usage(reader, run, stages)
     funnel = read_funnel(reader, run)
     return Report(
         name=name or run.root.resolve().name,
-        made=datetime.now(UTC).astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-        jobs=jobs,
-        verdict=read_verdict(reader, run),
+        generated=datetime.now(UTC).astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+        stages=stages,
+        decision=read_decision(reader, run),
         evaluation=read_evaluation(reader, run),
         sweep=read_sweep(reader, run),
         funnel=funnel,
-        books=books,
-        incomplete=bool(funnel and any(book.state != "done" and not book.moved for book in books or ())),
+        usage=usage,
+        incomplete=bool(funnel and any(s.state != "done" and not s.reassigned_to for s in usage or ())),
         training=read_training(reader, run),
         questions=questions,
-        clauses=read_clauses(reader, run, wanted),
-        problems=reader.problems,  # last: the sections above add to it
+        chunks=read_chunks(reader, run, questions or ()),
+        problems=reader.problems,  # last: reading the sections above adds to it
     )
 
 
 def collect_live(run: RunFolder) -> Report:
-    """Only what changes from second to second."""
+    """Read only what changes from second to second: the progress files and the usage of the shards."""
     reader = Reader(run.root)
-    jobs = read_jobs(reader, run)
-    return Report(name="", made="", jobs=jobs, books=read_books(reader, run, jobs), problems=reader.problems)
+    stages = read_stages(reader, run)
+    return Report(name="", generated="", stages=stages, usage=read_usage(reader, run, stages), problems=reader.problems)
 
 
-def read_jobs(reader: Reader, run: RunFolder) -> list[Job]:
-    """What the progress files say, in the order of the stages."""
-    jobs = []
-    for path in sorted(run.progress.glob("*.json")):
-        row = reader.json(path)
-        if row is None:
-            continue
-        if job := reader.section(path, _job, row):
-            jobs.append(job)
-    return sorted(jobs, key=lambda j: (STAGES.index(j.stage) if j.stage in STAGES else len(STAGES), j.label))
+def read_decision(reader: Reader, run: RunFolder) -> Decision | None:
+    return reader.record(run.evaluation / "decision.json", Decision)
 
 
-def _job(row: Mapping[str, Any]) -> Job:
-    figures = dict(row["figures"])
-    silent = time.time() - row["updated"]
-    if row["state"] == "running" and silent > SILENT_S:
-        figures["silent_s"] = round(silent)
-    return Job(**{**row, "figures": figures})
+def read_stages(reader: Reader, run: RunFolder) -> list[StageProgress]:
+    """Read the progress files, in the order of the stages."""
+    states = [reader.record(path, ProgressState) for path in sorted(run.progress.glob("*.json"))]
+    ordered = sorted((state for state in states if state), key=lambda s: (_position(s.stage), s.label))
+    return [StageProgress(state=state, silent_s=_silent_s(state)) for state in ordered]
 
 
-def read_funnel(reader: Reader, run: RunFolder) -> Funnel | None:
-    path = run.dataset / "report.json"
-    report = reader.json(path)
-    return None if report is None else reader.section(path, _funnel, report)
+def _position(stage: str) -> int:
+    return STAGES.index(stage) if stage in STAGES else len(STAGES)
 
 
-def _funnel(report: Mapping[str, Any]) -> Funnel:
-    samples, drift = report.get("samples", {}), report.get("drift", {})
-    return Funnel(
-        rows=report["rows"],
-        kept=report["kept"],
-        drops=[Drop(reason=k, count=n, samples=samples.get(k, [])[:SAMPLES]) for k, n in report["drops"].items() if n],
-        shards=[Band(label=label, **band) for label, band in report["by_shard"].items()],
-        types=[Band(label=label, **band) for label, band in report["by_type"].items()],
-        balance={
-            by: [Portion(label=label, **portion) for label, portion in groups.items()]
-            for by, groups in report.get("balance", {}).items()
-        },
-        drift=[
-            Drift(name=name, notable=name in drift["notable"], **shares)
-            for name, shares in drift.get("shares", {}).items()
-        ],
-        facts=plain_facts({**report, **report.get("rag", {})}, without=NO_FACTS),
-    )
-
-
-def read_books(reader: Reader, run: RunFolder, jobs: list[Job]) -> list[Book] | None:
-    """One book a shard of the plan, from its part's manifest, else from its progress."""
-    plan = reader.json(run.plan)
-    if plan is None:
-        return None
-    generating = {job.label: job for job in jobs if job.stage == "generate"}
-
-    return reader.section(run.plan, _books, reader, run, plan, generating)
-
-
-def _books(reader: Reader, run: RunFolder, plan: Mapping[str, Any], generating: Mapping[str, Job]) -> list[Book]:
-    shards_of_key = Counter(shard["key_id"] for shard in plan["shards"])
-    by_key = (reader.json(run.usage) or {}).get("keys", {})
-    books = []
-    for shard in plan["shards"]:
-        key, number = shard["key_id"], shard["shard"]
-        label = f"shard {number}/{shard['of']} · {key}"
-        book: dict[str, Any] = {"label": label, "chunks": len(shard["chunk_ids"])}
-        book |= by_key.get(key, {}) if shards_of_key[key] == 1 else {}
-        path = manifest_path(run.part(number))
-        manifest = reader.json(path)
-        done = reader.section(path, _done, manifest, book) if manifest else None
-        heirs = (plan.get("moved") or {}).get(str(number), [])
-        books.append(done or _unfinished(generating.get(label), heirs, book))
-    return books
-
-
-def _done(manifest: Mapping[str, Any], book: Mapping[str, Any]) -> Book:
-    figures = {"quarantined": len(manifest["quarantined"]), "chunks": book["chunks"], "chunks_done": book["chunks"]}
-    return Book.model_validate({**book, **manifest, **figures, "label": book["label"], "state": "done"})
-
-
-def _unfinished(job: Job | None, heirs: Sequence[int], book: Mapping[str, Any]) -> Book:
-    """A shard that waits, works or ended early; `heirs` are the shards that took over what it left."""
-    if not job:
-        return Book(state="waiting", chunks_done=0, **book)
-    arrow = f" → shard {', '.join(map(str, heirs))}" if heirs else ""
-    figures = {"state": job.state, "chunks_done": min(job.done, book["chunks"]), "moved": bool(heirs)}
-    why = f"{job.figures.get('error', '')}{arrow}"
-    return Book.model_validate({**book, **job.figures, **figures, "why": why})
-
-
-#: Figures of training.json that stand under the curve.
-TRAINED = ("steps", "rows", "heldout_rows", "tokens_per_s", "peak_gib", "seconds", "device", "base_model")
-
-
-def read_training(reader: Reader, run: RunFolder) -> list[Training] | None:
-    """One entry an adapter; while it is trained there is a history and no training.json yet."""
-    folders = sorted(path for path in run.adapters.glob("*") if path.is_dir())
-    found = [reader.section(folder / "training.json", _training, reader, folder) for folder in folders]
-    return [training for training in found if training] or None
-
-
-def _training(reader: Reader, folder: Path) -> Training:
-    figures = reader.json(folder / "training.json") or {}
-    figures |= {"rows": figures.get("dataset", {}).get("rows")}
-    history = list(reader.jsonl(folder / "loss_history.jsonl"))
-    return Training(
-        name=figures.get("version", folder.name),
-        facts=plain_facts({name: figures.get(name) for name in TRAINED}),
-        loss=[(row["step"], row["loss"]) for row in history if row.get("loss") is not None],
-        eval_loss=[(row["step"], row["eval_loss"]) for row in history if row.get("eval_loss") is not None],
-    )
+def _silent_s(state: ProgressState) -> int | None:
+    silent = time.time() - state.updated
+    return round(silent) if state.state == "running" and silent > SILENT_AFTER_S else None

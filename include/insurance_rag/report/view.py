@@ -1,34 +1,43 @@
-"""What the report shows, typed: whatever a run folder holds is brought into these models or named as a problem.
+"""The models that the templates render. Everything a page shows is in these models or in a typed record of a stage.
 
-The templates see nothing else, so that a missing, half-written or hostile file can never break the page.
+The templates read nothing else, so that a missing, half-written or hostile file can never break the page.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=0)]
-Figure = Annotated[float, Field(allow_inf_nan=False)]
-State = Literal["running", "done", "failed", "waiting"]
+from insurance_rag.core.records import Decision, PairedTest, ProgressState, Rate, RefusalLevel
+from insurance_rag.core.records.usage import Usage
+
+ShardState = Literal["running", "done", "failed", "waiting"]
 
 
 class View(BaseModel):
-    """Base: immutable, and further fields of the files are none of the page's business."""
+    """Base of the view models: immutable; fields of a file that the page does not show are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Rate(View):
-    """A proportion with its 95 % interval; all three are None where n is 0."""
+class Label(View):
+    """The name of a rule, check or metric in both languages."""
 
-    count: Count
-    n: Count
-    rate: Share | None = None
-    low: Share | None = None
-    high: Share | None = None
+    title: str
+    title_ko: str
+    description: str = ""
+
+
+class MetricLabel(Label):
+    better: Literal["lower", "higher"] = "lower"
+
+
+class StageProgress(View):
+    """One progress file, and how long it has been silent."""
+
+    state: ProgressState
+    silent_s: int | None = Field(default=None, description="seconds since the last update of a stage that seems dead")
 
 
 class ModelRates(View):
@@ -36,153 +45,113 @@ class ModelRates(View):
     rates: dict[str, Rate]
 
 
-class PairTest(View):
-    """McNemar's exact test of two models on the same questions."""
-
-    metric: str
-    a: str
-    b: str
-    n: Count
-    difference: Figure | None = None
-    low: Figure | None = None
-    high: Figure | None = None
-    only_a: Count = 0
-    only_b: Count = 0
-    p: Share | None = None
-    p_holm: Share | None = None
-    questions_needed: Count | None = None
-
-
-class Group(View):
-    """One metric for one value of a grouping (a question type, a product), model by model."""
+class GroupRates(View):
+    """The rate of one metric for one question type or product, model by model."""
 
     value: str
     rates: dict[str, Rate]
 
 
 class Evaluation(View):
-    questions: Count
-    few: bool = Field(description="too few questions to tell anything but large differences apart")
+    """The comparison of the models."""
+
+    questions: int
+    few_questions: int | None = Field(default=None, description="recommended number if there are fewer questions")
+    contaminated: dict[str, int] = Field(default={}, description="model -> questions about its training documents")
     setup: dict[str, str] = {}
-    metrics: list[str] = Field(description="the headline ones, the first of all first")
+    metrics: list[str] = Field(description="metrics shown at first, the most important first")
     further: list[str] = Field(default=[], description="metrics shown on request")
+    labels: dict[str, MetricLabel] = {}
+    checks: dict[str, Label] = {}
     models: list[ModelRates]
-    tests: list[PairTest] = []
-    groups: dict[str, list[Group]] = {}
-    findings: dict[str, dict[str, Count]] = Field(default={}, description="check -> model -> answers it was found in")
+    tests: list[PairedTest] = []
+    groups: dict[str, list[GroupRates]] = {}
+    findings: dict[str, dict[str, int]] = Field(default={}, description="check -> model -> answers with that finding")
+
+    def label(self, metric: str) -> MetricLabel:
+        """Return the label of a metric; one without a definition is shown under its own name."""
+        return self.labels.get(metric) or MetricLabel(title=metric, title_ko=metric)
 
 
 class Sweep(View):
-    """Decoding settings on the half of the questions that was not used to choose them."""
+    """Decoding settings, measured on the half of the questions that was not used to choose them."""
 
-    questions: Count
-    arms: dict[str, dict[str, Rate]] = Field(description="model -> setting -> hallucination rate")
-    best: dict[str, str] = Field(description="model -> the setting chosen on the other half")
-    p: dict[str, Share] = Field(description="model -> exact p of the source's `after` against its `before`")
-
-
-class Rule(View):
-    name: str
-    outcome: Literal["pass", "fail", "unknown"]
-    text: str = ""
+    questions: int
+    arms: dict[str, dict[str, Rate]] = Field(description="model -> decoding settings -> hallucination rate")
+    best: dict[str, str] = Field(description="model -> settings chosen on the other half")
+    p: dict[str, float] = Field(description="model -> p value of `after` against `before`")
 
 
-class Verdict(View):
-    decision: Literal["promote", "refuse", "cannot_tell"]
-    model: str | None = None
-    champion: str | None = None
-    reason: str = Field(description="the gate's own words")
-    rules: list[Rule] = []
-    more_questions: Count | None = None
-
-
-class Drop(View):
-    """One reason for which rows were dropped, with a few of them."""
-
-    reason: str
-    count: Count
-    samples: list[dict[str, Any]] = []
-
-
-class Band(View):
-    """Rows of one shard or type: how many came in, what became of them."""
-
-    label: str
-    rows: Count
-    kept: Count
-    drops: dict[str, Count] = {}
-
-
-class Drift(View):
-    """A share of the run before and of this one; `notable` where it leapt."""
+class DropReason(View):
+    """One rule that dropped rows, with a few of them."""
 
     name: str
-    before: Figure
-    now: Figure
-    notable: bool = False
+    label: Label
+    count: int
+    examples: list[dict[str, str]] = []
 
 
-class Portion(View):
-    """One type's, company's or product's part of the rows that were kept."""
+class BreakdownRow(View):
+    """The rows of one shard or one question type: how many there were, how many were kept, and why others were not."""
 
     label: str
-    rows: Count
-    share: Share
-    top_up: Count = Field(default=0, description="rows that would bring it up to the mean")
+    rows: int
+    kept: int
+    drops: dict[str, int] = {}
+
+
+class DriftRow(View):
+    """One share in the previous dataset and in this one."""
+
+    label: Label
+    previous: float
+    current: float
+    notable: bool = Field(default=False, description="the share changed by more than the drift limit")
+
+
+class GroupShare(View):
+    """The share of one question type, company or product in the kept rows."""
+
+    label: str
+    rows: int
+    share: float
+    below_mean: int = Field(default=0, description="rows that are missing to reach the mean of the groups")
 
 
 class Funnel(View):
-    rows: Count
-    kept: Count
-    drops: list[Drop]
-    shards: list[Band] = []
-    types: list[Band] = []
-    balance: dict[str, list[Portion]] = {}
-    drift: list[Drift] = []
+    """How the generated rows became the dataset."""
+
+    rows: int
+    kept: int
+    drops: list[DropReason]
+    shards: list[BreakdownRow] = []
+    types: list[BreakdownRow] = []
+    balance: dict[str, list[GroupShare]] = {}
+    drift: list[DriftRow] = []
     facts: dict[str, str] = {}
 
 
-class Book(View):
-    """One shard's account with its API key."""
+class ShardUsage(View):
+    """What one shard did and used."""
 
     label: str
-    state: State
-    chunks: Count
-    chunks_done: Count
-    rows: Count = 0
-    calls: Count = 0
-    requests_429: Count = 0
-    retries: Count = 0
-    quarantined: Count = 0
-    tokens_in: Count = 0
-    tokens_out: Count = 0
-    cost_usd: Figure = 0.0
-    why: str = ""
-    moved: bool = Field(default=False, description="another shard took over what this one left")
+    state: ShardState
+    chunks: int
+    chunks_done: int
+    rows: int = 0
+    quarantined: int = 0
+    usage: Usage = Usage()
+    error: str = Field(default="", description="why a failed shard stopped")
+    reassigned_to: list[int] = Field(default=[], description="shards that received its remaining chunks")
 
 
-class Training(View):
-    """One adapter: its figures and its loss by step."""
+class AdapterTraining(View):
+    """The figures of one adapter and its loss by step."""
 
     name: str
     facts: dict[str, str] = {}
-    loss: list[tuple[Figure, Figure]] = []
-    eval_loss: list[tuple[Figure, Figure]] = []
-
-
-class Job(View):
-    """One file of progress/."""
-
-    stage: str
-    label: str = ""
-    state: State
-    done: Count = 0
-    total: Count = 0
-    unit: str = ""
-    rate_per_min: Figure = 0.0
-    eta_s: Figure | None = None
-    updated: Figure = 0.0
-    figures: dict[str, str | int | Figure] = {}
+    loss: list[tuple[float, float]] = []
+    eval_loss: list[tuple[float, float]] = []
 
 
 class ShownFinding(View):
@@ -194,10 +163,10 @@ class ShownFinding(View):
 class ShownAnswer(View):
     model: str
     answer: str
-    raw: str | None = Field(default=None, description="only where post-processing changed it")
-    cut: str | None = None
+    raw: str | None = Field(default=None, description="the generated text if post-processing changed it")
+    cut: str | None = Field(default=None, description="the stop phrase at which it was cut")
     hallucinated: bool
-    refusal: str
+    refusal: RefusalLevel
     findings: list[ShownFinding]
 
 
@@ -211,29 +180,27 @@ class ShownQuestion(View):
     retrieved: list[str] = []
     reference: str | None = None
     answers: list[ShownAnswer]
-    gold_answers: list[ShownAnswer] = Field(
-        default=[], description="answers to the gold clauses alone, where they differ"
-    )
+    gold_answers: list[ShownAnswer] = Field(default=[], description="answers given only the gold chunks, if different")
 
 
-class Clause(View):
+class ShownChunk(View):
     text: str
     title: str
 
 
 class Report(View):
-    """The whole page. A section that is None is shown as missing, with `problems` saying why."""
+    """The whole page. A section that is None is shown as missing; `problems` says why if its file is unreadable."""
 
     name: str
-    made: str
+    generated: str
     problems: list[str] = []
-    jobs: list[Job] = []
-    verdict: Verdict | None = None
+    stages: list[StageProgress] = []
+    decision: Decision | None = None
     evaluation: Evaluation | None = None
     sweep: Sweep | None = None
     funnel: Funnel | None = None
-    books: list[Book] | None = None
+    usage: list[ShardUsage] | None = None
     incomplete: bool = Field(default=False, description="the dataset was made although shards are missing")
-    training: list[Training] | None = None
+    training: list[AdapterTraining] | None = None
     questions: list[ShownQuestion] | None = None
-    clauses: dict[str, Clause] = {}
+    chunks: dict[str, ShownChunk] = {}

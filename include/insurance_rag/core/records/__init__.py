@@ -78,6 +78,7 @@ from insurance_rag.core.records.promotion import (
     Outcome,
     RuleOutcome,
 )
+from insurance_rag.core.records.report import ReportArtifact
 from insurance_rag.core.records.retrieval import Estimate, RetrievalResult, RetrievalRow, RetrievalSummary
 from insurance_rag.core.records.training import (
     AdapterArtifact,
@@ -155,6 +156,7 @@ __all__ = [
     "RejectedRow",
     "RepairCounts",
     "RepairSummary",
+    "ReportArtifact",
     "RetrievalResult",
     "RetrievalRow",
     "RetrievalSummary",

@@ -1,18 +1,22 @@
 
-// ---- in Airflow: news every two seconds while the run works, and a rerun of what failed
+// ---- in Airflow: the page updates itself while the run is active, and can rerun failed tasks
 
 const page = document.body.dataset;
+const ACTIVE_MS = 2000; // between two updates while a stage is running
+const IDLE_MS = 10000;
+const HIDDEN_MS = 30000; // while the browser tab is hidden
 
 const parse = (html) => new DOMParser().parseFromString(html, "text/html");
 
-function swap(fresh) {
+// Replace every part of the page that differs from `fresh`. The questions are left alone: the script draws them.
+function replaceParts(fresh) {
   for (const part of fresh.querySelectorAll("[data-part]")) {
     label(part);
     if (part.id !== "questions" && byId(part.id)?.outerHTML !== part.outerHTML) byId(part.id)?.replaceWith(document.adoptNode(part));
   }
 }
 
-async function refreshAll() {
+async function reloadResults() {
   const fresh = parse(await (await fetch(location.pathname)).text());
   const before = byId("data").textContent;
   const after = fresh.getElementById("data").textContent;
@@ -21,37 +25,40 @@ async function refreshAll() {
     byId("data").textContent = after;
     load();
   }
-  swap(fresh);
+  replaceParts(fresh);
   page.version = fresh.body.dataset.version;
 }
 
-async function news() {
-  let wait = 10000;
+async function update() {
+  let wait = IDLE_MS;
   try {
-    const response = await fetch(page.live);
+    const response = await fetch(page.updates);
     if (!response.ok) throw new Error(response.status);
     const got = await response.json();
-    if (got.version !== page.version) await refreshAll();
-    swap(parse(got.parts));
-    if (got.running) wait = 2000;
+    if (got.version !== page.version) await reloadResults();
+    replaceParts(parse(got.parts));
+    // An open dialog stays, even if its tasks are running again.
+    byId("rerun").hidden = !got.can_rerun && byId("rerun-panel").hidden;
+    if (got.running) wait = ACTIVE_MS;
   } catch {
     if (byId("pulse")) byId("pulse").textContent = text("offline");
   }
-  setTimeout(news, document.hidden ? 30000 : wait);
+  setTimeout(update, document.hidden ? HIDDEN_MS : wait);
 }
 
+// Clear the failed tasks of the run, or with `dry` only list them.
 async function clearFailed(dry) {
   const response = await fetch(page.clear, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ dry_run: dry, dag_run_id: page.run, only_failed: true }),
   });
-  if (response.status === 403) throw new Error(text("retry_forbidden"));
-  if (!response.ok) throw new Error(`${text("retry_error")} (${response.status})`);
+  if (response.status === 403) throw new Error(text("rerun_forbidden"));
+  if (!response.ok) throw new Error(`${text("rerun_error")} (${response.status})`);
   return (await response.json()).task_instances;
 }
 
-function say(message, tasks = []) {
+function showPanel(message, tasks = []) {
   byId("rerun-panel").hidden = false;
   byId("rerun-text").textContent = message;
   byId("rerun-tasks").replaceChildren(...tasks.map((t) =>
@@ -66,11 +73,11 @@ document.addEventListener("click", async ({ target }) => {
     if (id === "rerun-no") byId("rerun-panel").hidden = true;
     if (id === "rerun-ask") {
       const tasks = await clearFailed(true);
-      say(text(tasks.length ? "retry_which" : "retry_none"), tasks);
+      showPanel(text(tasks.length ? "rerun_which" : "rerun_none"), tasks);
       byId(tasks.length ? "rerun-yes" : "rerun-no").focus();
     }
-    if (id === "rerun-yes") { await clearFailed(false); say(text("retry_done")); }
-  } catch (error) { say(error.message); }
+    if (id === "rerun-yes") { await clearFailed(false); showPanel(text("rerun_done")); }
+  } catch (error) { showPanel(error.message); }
 });
 
-setTimeout(news, 1000);
+setTimeout(update, 1000);

@@ -1,15 +1,16 @@
 "use strict";
-// The page's only script. Text from the run enters the page through textContent alone, never as markup.
+// The only script of the page. Text of the run enters the page through textContent only, never as markup.
 
-const PAGE = 40; // questions drawn at a time; a question's answers are drawn when it is opened
-const LONG = 4000; // characters of one answer shown at first
+const PAGE = 40; // questions drawn at a time; the answers to a question are drawn when it is opened
+const LONG = 4000; // characters of an answer that are shown at first
 const root = document.documentElement;
 let data, lang, shown, matching;
 
 const byId = (id) => document.getElementById(id);
 const text = (key, values = {}) =>
   (data.texts[key]?.[lang] ?? key).replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
-const named = (prefix, value) => data.texts[prefix + value]?.[lang] ?? value;
+const typeName = (type) => data.texts["type_" + type]?.[lang] ?? type;
+const checkName = (check) => data.checks[check]?.[lang] ?? check;
 
 function el(tag, properties = {}, ...children) {
   const node = Object.assign(document.createElement(tag), properties);
@@ -17,10 +18,10 @@ function el(tag, properties = {}, ...children) {
   return node;
 }
 
-// ---- language and theme: the choice is kept where the browser allows it
+// ---- language and theme; the choice is stored if the browser allows it
 
 function remember(key, value) {
-  try { localStorage.setItem("report." + key, value); } catch { /* file:// without storage: forget it */ }
+  try { localStorage.setItem("report." + key, value); } catch { /* a file:// page without storage: the choice is lost */ }
 }
 function remembered(key) {
   try { return localStorage.getItem("report." + key); } catch { return null; }
@@ -36,7 +37,7 @@ function label(scope) {
   for (const node of scope.querySelectorAll("[data-t-label]")) node.setAttribute("aria-label", text(node.dataset.tLabel));
 }
 
-// Inside Airflow the page follows Airflow's own theme and language; elsewhere the browser's.
+// Inside Airflow the page follows the theme and language of Airflow, elsewhere those of the browser.
 const airflow = (() => {
   try { return parent === window ? null : parent.document.documentElement; } catch { return null; }
 })();
@@ -60,11 +61,11 @@ function drawFilters() {
   const unique = (values) => [...new Set(values)].filter(Boolean).sort().map((value) => [value, value]);
   const options = {
     model: data.models.map((name) => [name, name]),
-    type: unique(data.questions.map((q) => q.type)).map(([value]) => [value, named("type_", value)]),
+    type: unique(data.questions.map((q) => q.type)).map(([value]) => [value, typeName(value)]),
     product: unique(data.questions.map((q) => q.product)),
     finding: [
       ["any", text("any_finding")], ["none", text("no_finding")], ["refused", text("refused")],
-      ...[...found].sort((a, b) => b[1] - a[1]).map(([check, n]) => ["check:" + check, `${named("check_", check)} (${n})`]),
+      ...[...found].sort((a, b) => b[1] - a[1]).map(([check, n]) => ["check:" + check, `${checkName(check)} (${n})`]),
     ],
   };
   for (const [name, values] of Object.entries(options)) {
@@ -119,7 +120,7 @@ function drawMore() {
 function mark(answer) {
   const [sign, key] = !answer ? ["", "mark_none"] : answer.findings.length ? [answer.hallucinated ? "●" : "◐", "mark_fault"]
     : answer.refusal !== "none" ? ["–", "mark_refusal"] : ["○", "mark_clean"];
-  const label = text(key) + (answer ? ": " + answer.findings.map(({ check }) => named("check_", check)).join(", ") : "");
+  const label = text(key) + (answer ? ": " + answer.findings.map(({ check }) => checkName(check)).join(", ") : "");
   const node = el("span", { className: answer?.findings.length ? "fault" : "", textContent: sign, title: label });
   node.setAttribute("aria-label", `${answer?.model ?? ""} ${label}`);
   node.setAttribute("role", "img");
@@ -128,7 +129,7 @@ function mark(answer) {
 
 function drawQuestion(question) {
   const models = selected("model") ? [selected("model")] : data.models;
-  const about = [named("type_", question.type), question.product].filter(Boolean).join(" · ");
+  const about = [typeName(question.type), question.product].filter(Boolean).join(" · ");
   const details = el("details", { className: "question" },
     el("summary", {},
       el("span", { className: "id", textContent: question.id }),
@@ -146,18 +147,19 @@ function drawDetail(question) {
     el("h4", { className: "muted", textContent: text("reference") }),
     el("div", { className: "text muted", lang: "ko", textContent: question.reference }));
   const evidence = answers.flatMap(({ findings }) => findings.map((f) => f.evidence)).filter(Boolean);
-  const clauses = [...question.retrieved, ...question.gold.filter((id) => !question.retrieved.includes(id))];
+  const chunks = [...question.retrieved, ...question.gold.filter((id) => !question.retrieved.includes(id))];
   const model = selected("model");
   const gold = question.gold_answers.filter((answer) => !model || answer.model === model);
   return el("div", { className: "detail" },
     el("div", {}, ...answers.map(drawAnswer), reference,
       gold.length ? el("details", {}, el("summary", { textContent: text("gold_answers") }), ...gold.map(drawAnswer)) : null),
-    el("div", { className: "clauses" }, el("h4", { textContent: text("retrieved") }),
-      ...clauses.map((id, place) => drawClause(id, question, evidence, place === 0))));
+    el("div", { className: "chunks" }, el("h4", { textContent: text("retrieved") }),
+      ...chunks.map((id, place) => drawChunk(id, question, evidence, place === 0))));
 }
 
 function drawAnswer(answer) {
-  const refusal = answer.refusal === "none" ? null : el("span", { className: "chip", textContent: text("mark_refusal") });
+  const refused = { full: "mark_refusal", partial: "mark_partial" }[answer.refusal];
+  const refusal = refused ? el("span", { className: "chip", textContent: text(refused) }) : null;
   const body = el("div", { className: "text", lang: "ko" });
   const findings = [...new Map(answer.findings.map((finding) => [finding.check + finding.span, finding])).values()];
   const spans = findings.map(({ span }) => span);
@@ -165,7 +167,7 @@ function drawAnswer(answer) {
   const node = el("div", { className: "answer" },
     el("h4", {}, answer.model, refusal), body,
     el("ul", { className: "findings" }, ...findings.map(({ check, span, evidence }) => el("li", {},
-      el("b", { textContent: "● " + named("check_", check) }), span ? " — " : null, span ? el("bdi", { textContent: clip(span, 160) }) : null,
+      el("b", { textContent: "● " + checkName(check) }), span ? " — " : null, span ? el("bdi", { textContent: clip(span, 160) }) : null,
       evidence ? ` · ${text("evidence")}: ` : null, evidence ? el("bdi", { textContent: clip(evidence, 240) }) : null))));
   if (answer.raw !== null)
     node.append(el("details", {}, el("summary", { textContent: text("raw") + (answer.cut ? ` (${text("cut_at")} “${answer.cut}”)` : "") }),
@@ -173,20 +175,20 @@ function drawAnswer(answer) {
   return node;
 }
 
-// The first clause, the gold ones and those that a finding quotes are open; the others wait behind their titles.
-function drawClause(id, question, evidence, first) {
-  const clause = data.clauses[id] ?? { text: "", title: id };
+// The first chunk, the gold chunks and those that a finding quotes are open; the others show only their titles.
+function drawChunk(id, question, evidence, first) {
+  const chunk = data.chunks[id] ?? { text: "", title: id };
   const gold = question.gold.includes(id);
   const chip = gold ? el("span", { className: "chip", textContent: text(question.retrieved.includes(id) ? "gold" : "gold_missed") }) : null;
   const body = el("div", { className: "text", lang: "ko" });
-  fill(body, clause.text, evidence, "");
-  return el("details", { className: "clause", open: first || gold || evidence.some((quote) => clause.text.includes(quote)) },
-    el("summary", {}, el("bdi", { textContent: clause.title }), " ", chip), body);
+  fill(body, chunk.text, evidence, "");
+  return el("details", { className: "chunk", open: first || gold || evidence.some((quote) => chunk.text.includes(quote)) },
+    el("summary", {}, el("bdi", { textContent: chunk.title }), " ", chip), body);
 }
 
 const clip = (value, length) => (value.length > length ? value.slice(0, length) + "…" : value);
 
-// Writes `value` into `node` with the first occurrence of each span inside a <mark>.
+// Write `value` into `node`, with the first occurrence of each span inside a <mark>.
 function fill(node, value, spans, className, limit = LONG) {
   if (!value) { node.append(el("span", { className: "muted", textContent: text("no_answer") })); return; }
   const places = spans.filter(Boolean).map((span) => [value.indexOf(span), span.length]).filter(([start]) => start >= 0)
@@ -225,7 +227,7 @@ document.addEventListener("click", ({ target }) => {
 });
 document.addEventListener("input", ({ target }) => { if (target.form?.id === "filters") drawList(); });
 document.addEventListener("submit", (event) => { if (event.target.id === "filters") event.preventDefault(); });
-document.addEventListener("keydown", (event) => { // j/k or arrows walk the open list, / searches
+document.addEventListener("keydown", (event) => { // j and k or the arrow keys move through the list, / starts a search
   if (event.target.matches("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "/" && byId("filters")) { event.preventDefault(); byId("filters").elements.text.focus(); return; }
   const step = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 }[event.key];

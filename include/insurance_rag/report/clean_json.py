@@ -1,0 +1,47 @@
+"""Clean JSON values for a page: invisible characters become visible, impossible numbers become None."""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import JsonValue
+
+#: C0 and C1 controls, direction marks and overrides, the byte order mark, and lone surrogates.
+_INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+
+LARGEST_NUMBER = 1e15
+"""Larger numbers, NaN and infinity are no figures of a run; charts could not draw them."""
+
+
+def visible_text(text: str) -> str:
+    """Return `text` with a picture (␀), a code ([U+202E]) or � in place of every invisible character."""
+    return _INVISIBLE.sub(_picture, text.replace("\r\n", "\n"))
+
+
+def clean(value: JsonValue) -> JsonValue:
+    """Return `value` with all its texts made visible and all its impossible numbers replaced by None."""
+    if isinstance(value, str):
+        return visible_text(value)
+    if isinstance(value, list):
+        return [clean(item) for item in value]
+    if isinstance(value, dict):
+        return clean_object(value)
+    if isinstance(value, int | float) and not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:
+        return None
+    return value
+
+
+def clean_object(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return an object with its keys and values cleaned; see `clean`."""
+    return {visible_text(key): clean(item) for key, item in value.items()}
+
+
+def _picture(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "␡"
+    if code < 0xA0 or 0xD800 <= code <= 0xDFFF:
+        return "\N{REPLACEMENT CHARACTER}"
+    return f"[U+{code:04X}]"

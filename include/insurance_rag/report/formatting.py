@@ -1,0 +1,55 @@
+"""Format numbers for readers: grouped thousands, percentages, intervals, p values, durations."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+
+from insurance_rag.core.records import Rate
+
+NOT_AVAILABLE = "–"
+
+
+def count(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """Format a share between 0 and 1 as a percentage."""
+    return NOT_AVAILABLE if value is None else f"{100 * value:.{digits}f}%"
+
+
+def points(value: float | None) -> str:
+    """Format a difference of rates in percentage points, with its sign."""
+    if value is None:
+        return NOT_AVAILABLE
+    return f"{100 * value:+.1f}".replace("-", "−") if round(value, 3) else "0"
+
+
+def interval_text(rate: Rate) -> str:
+    """Format the interval of a rate in percent."""
+    return NOT_AVAILABLE if rate.low is None or rate.high is None else f"{100 * rate.low:.1f}–{100 * rate.high:.1f}"
+
+
+def pvalue(value: float | None) -> str:
+    if value is None:
+        return NOT_AVAILABLE
+    return "< .001" if value < 0.001 else f"{value:.3f}".lstrip("0") if value < 1 else "1"
+
+
+def duration(seconds: float) -> str:
+    """Format seconds as H:MM:SS or M:SS."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def plain(value: object) -> str:
+    """Format a figure with grouped thousands and at most four significant digits; other values as they are."""
+    if isinstance(value, bool | str) or value is None:
+        return str(value or "")
+    return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def plain_facts(row: Mapping[str, object], without: Container[str] = ()) -> dict[str, str]:
+    """Return the plain values of `row` as texts; nested values and the keys in `without` are left out."""
+    return {k: plain(v) for k, v in row.items() if k not in without and isinstance(v, str | int | float | bool)}

@@ -1,0 +1,95 @@
+"""What became of the generated rows, from the report.json of the dataset folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from insurance_rag.core.records.dataset import RejectSample, RowCounts, RuleInfo, ValidationReport
+from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.report.formatting import percent, plain, plain_facts
+from insurance_rag.report.reader import Reader
+from insurance_rag.report.texts import text_label
+from insurance_rag.report.view import BreakdownRow, DriftRow, DropReason, Funnel, GroupShare, Label
+
+EXAMPLES = 3
+"""Dropped rows that are shown per rule."""
+
+
+def read_funnel(reader: Reader, run: RunFolder) -> Funnel | None:
+    report = reader.record(run.dataset / "report.json", ValidationReport)
+    return None if report is None else _funnel(report)
+
+
+def _funnel(report: ValidationReport) -> Funnel:
+    return Funnel(
+        rows=report.rows,
+        kept=report.kept,
+        drops=[
+            DropReason(
+                name=name,
+                label=_rule_label(report.rules, name),
+                count=count,
+                examples=[_example(sample) for sample in report.samples.get(name, [])[:EXAMPLES]],
+            )
+            for name, count in report.drops.items()
+            if count
+        ],
+        shards=_breakdown(report.by_shard),
+        types=_breakdown(report.by_type),
+        balance={
+            by: [
+                GroupShare(label=label, rows=group.rows, share=group.share, below_mean=group.top_up)
+                for label, group in groups.items()
+            ]
+            for by, groups in report.balance.items()
+        },
+        drift=_drift(report),
+        facts=_facts(report),
+    )
+
+
+def _rule_label(rules: Mapping[str, RuleInfo], name: str) -> Label:
+    rule = rules.get(name)
+    if rule is None:
+        return text_label(f"reason_{name}", name)
+    return Label(title=rule.title, title_ko=rule.title_ko, description=rule.description)
+
+
+def _example(sample: RejectSample) -> dict[str, str]:
+    return {name: value for name, value in sample.model_dump().items() if value}
+
+
+def _breakdown(groups: Mapping[str, RowCounts]) -> list[BreakdownRow]:
+    return [BreakdownRow(label=label, **counts.model_dump()) for label, counts in groups.items()]
+
+
+def _drift(report: ValidationReport) -> list[DriftRow]:
+    """Return the shares that differ from the previous dataset; equal ones are left out."""
+    if report.drift is None:
+        return []
+    rows = []
+    for name, share in report.drift.shares.items():
+        kind, _, group = name.partition(".")
+        labels = {"drops": _rule_label(report.rules, group), "types": text_label(f"type_{group}", group)}
+        rows.append(
+            DriftRow(
+                label=labels.get(kind) or text_label(kind, kind),
+                previous=share.before,
+                current=share.now,
+                notable=name in report.drift.notable,
+            )
+        )
+    return [row for row in rows if row.previous != row.current or row.notable]
+
+
+def _facts(report: ValidationReport) -> dict[str, str]:
+    """Return the figures below the breakdowns: splits, repairs, contexts, and how well BM25 finds the chunks."""
+    facts = plain_facts({"training": report.training, "held_out": report.held_out, "repairable": report.repairable})
+    facts["repaired"] = f"{plain(report.repairs.kept)} / {plain(report.repairs.rows)}"
+    facts["unanswerable"] = f"{plain(report.contexts.unanswerable)} ({percent(report.contexts.unanswerable_share)})"
+    facts["with_distractors"] = (
+        f"{plain(report.contexts.with_distractors)} ({percent(report.contexts.distractor_share)})"
+    )
+    if report.retriever.questions:
+        facts["recall_at_5"] = percent(report.retriever.recall_at_5)
+    return facts

@@ -1,0 +1,39 @@
+"""Training figures and loss curves, from the adapter folders of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from insurance_rag.core.records import LossRow, TrainingManifest
+from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.report.formatting import plain_facts
+from insurance_rag.report.reader import Reader
+from insurance_rag.report.view import AdapterTraining
+
+#: Fields of training.json that are shown below the curve.
+FACTS = ("steps", "heldout_rows", "tokens_per_s", "peak_gib", "seconds", "device")
+
+
+def read_training(reader: Reader, run: RunFolder) -> list[AdapterTraining] | None:
+    """Return one entry per adapter folder, or None if there is none.
+
+    During a training there is a loss history without a training.json: the manifest is written last.
+    """
+    folders = sorted(path for path in run.adapters.glob("*") if path.is_dir())
+    return [_read_adapter(reader, folder) for folder in folders] or None
+
+
+def _read_adapter(reader: Reader, folder: Path) -> AdapterTraining:
+    manifest = reader.record(folder / "training.json", TrainingManifest)
+    history = list(reader.records(folder / "loss_history.jsonl", LossRow))
+    return AdapterTraining(
+        name=manifest.version if manifest else folder.name,
+        facts=_facts(manifest) if manifest else {},
+        loss=[(row.step, row.loss) for row in history if row.loss is not None],
+        eval_loss=[(row.step, row.eval_loss) for row in history if row.eval_loss is not None],
+    )
+
+
+def _facts(manifest: TrainingManifest) -> dict[str, str]:
+    figures = {name: getattr(manifest, name) for name in FACTS}
+    return plain_facts({"rows": manifest.dataset.rows, **figures, "base_model": Path(manifest.base_model).name})

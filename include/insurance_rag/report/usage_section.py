@@ -1,0 +1,87 @@
+"""Usage and cost per shard, from the part manifests of finished shards and the progress of the others."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from pydantic import Field
+
+from insurance_rag.core.artifacts import manifest_path
+from insurance_rag.core.records import ProgressState, Shard
+from insurance_rag.core.records.generation import PartManifest
+from insurance_rag.core.records.usage import RunUsage, Usage
+from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.report.reader import Reader
+from insurance_rag.report.view import ShardUsage, StageProgress, View
+
+
+class ShardPlan(View):
+    """The part of plan.json that the page shows; the rest is ignored, so that plans of other versions can be read."""
+
+    shards: list[Shard]
+    reassigned_to: dict[int, list[int]] = Field(default={}, description="dead shard -> shards with its open chunks")
+
+
+def read_usage(reader: Reader, run: RunFolder, stages: Sequence[StageProgress]) -> list[ShardUsage] | None:
+    """Return one entry per shard of the plan, or None if there is no plan."""
+    plan = reader.record(run.plan, ShardPlan)
+    if plan is None:
+        return None
+    run_usage = reader.record(run.usage, RunUsage)
+    shards_of_key = Counter(shard.key_id for shard in plan.shards)
+    # Usage is recorded per key: it can be shown for a shard only if the key has no other shard.
+    by_key = {key: usage for key, usage in run_usage.keys.items() if shards_of_key[key] == 1} if run_usage else {}
+    progress = {stage.state.label: stage.state for stage in stages if stage.state.stage == "generate"}
+    return [_shard_usage(reader, run, plan, shard, by_key, progress.get(shard.label)) for shard in plan.shards]
+
+
+def _shard_usage(
+    reader: Reader,
+    run: RunFolder,
+    plan: ShardPlan,
+    shard: Shard,
+    by_key: Mapping[str, Usage],
+    progress: ProgressState | None,
+) -> ShardUsage:
+    path, chunks = manifest_path(run.part(shard.shard)), len(shard.chunk_ids)
+    if manifest := reader.record(path, PartManifest):
+        return ShardUsage(
+            label=shard.label,
+            state="done",
+            chunks=chunks,
+            chunks_done=chunks,
+            rows=manifest.rows,
+            quarantined=manifest.quarantined,
+            usage=Usage.model_validate(manifest.model_dump(include=set(Usage.model_fields))),
+        )
+    known = by_key.get(shard.key_id, Usage())
+    if progress is None:
+        return ShardUsage(label=shard.label, state="waiting", chunks=chunks, chunks_done=0, usage=known)
+    figures = progress.figures
+    latest = {name: figures[name] for name in Usage.model_fields if name in figures}
+    usage = reader.section(run.progress, Usage.model_validate, {**known.model_dump(), **latest})
+    return ShardUsage(
+        label=shard.label,
+        state=progress.state,
+        chunks=chunks,
+        chunks_done=min(progress.done, chunks),
+        quarantined=quarantined if isinstance(quarantined := figures.get("quarantined"), int) else 0,
+        usage=usage or known,
+        error=str(figures.get("error") or ""),
+        reassigned_to=plan.reassigned_to.get(shard.shard, []),
+    )
+
+
+def total_usage(shards: Sequence[ShardUsage]) -> ShardUsage:
+    """Return the sum over all shards."""
+    usage = {name: sum(getattr(shard.usage, name) for shard in shards) for name in Usage.model_fields}
+    return ShardUsage(
+        label="",
+        state="done" if all(shard.state == "done" for shard in shards) else "running",
+        chunks=sum(shard.chunks for shard in shards),
+        chunks_done=sum(shard.chunks_done for shard in shards),
+        rows=sum(shard.rows for shard in shards),
+        quarantined=sum(shard.quarantined for shard in shards),
+        usage=Usage.model_validate(usage),
+    )
