@@ -15,7 +15,7 @@ import pytest
 from cryptography.fernet import Fernet
 from tests.deploy.files import ROOT, MissingVariable, compose, dockerfile, dotenv
 
-from insurance_rag.orchestration.pods import PREFIX, PodConfig
+from insurance_rag.orchestration.pod_config import PREFIX, PodConfig
 
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 SECRETS = set(dotenv(EXAMPLE))

@@ -1,4 +1,4 @@
-"""GPU jobs as pods: the real KubernetesPodOperator against a Kubernetes API that runs the containers as processes."""
+"""GPU jobs as pods: the operator against a Kubernetes API that runs the containers as processes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import cast
 
 import pytest
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Context
 from airflow.sdk.exceptions import TaskDeferred
 from kubernetes.client import ApiClient
-from tests.fakes.kubernetes_api import FakeKubernetes, running_kubernetes
+from pydantic import JsonValue
+from tests.fakes.kubernetes_api import FakeKubernetes, Fate, running_kubernetes
 
 from insurance_rag.config import RunConfig
 from insurance_rag.core.errors import (
@@ -27,9 +28,10 @@ from insurance_rag.core.errors import (
     PipelineError,
     ServerUnavailableError,
 )
-from insurance_rag.orchestration import pod_runs
-from insurance_rag.orchestration.pod_runs import COMMAND, pod_of
-from insurance_rag.orchestration.pods import PodConfig, PodJobOperator
+from insurance_rag.orchestration import pod_operator
+from insurance_rag.orchestration.pod_config import PodConfig
+from insurance_rag.orchestration.pod_operator import COMMAND, PodJobOperator
+from insurance_rag.orchestration.pod_spec import build_pod
 from insurance_rag.orchestration.preflight import check_gpu_backend
 from insurance_rag.orchestration.retries import RETRY_POLICY
 
@@ -55,31 +57,31 @@ Job = Callable[..., PodJobOperator]
 
 @pytest.fixture
 def job(cluster: FakeKubernetes, monkeypatch: pytest.MonkeyPatch) -> Job:
-    """Makes unmapped instances of a pod task; `python` runs a script in place of the project's command line."""
+    """Return a factory of pod tasks; `python` is a script to run instead of the command line."""
 
     def make(*arguments: str, python: str | None = None) -> PodJobOperator:
-        monkeypatch.setattr(pod_runs, "COMMAND", ["python", "-c", python] if python else COMMAND)
+        monkeypatch.setattr(pod_operator, "COMMAND", ["python", "-c", python] if python else COMMAND)
         return PodJobOperator(task_id="train", arguments=list(arguments) or ["train"])
 
     return make
 
 
-class Store(dict[str, Any]):
-    """Airflow's task state store, as far as the operator uses it."""
+class Store(dict[str, JsonValue]):
+    """The part of Airflow's task state store that the operator uses."""
 
-    def set(self, key: str, value: Any) -> None:
+    def set(self, key: str, value: JsonValue) -> None:
         self[key] = value
 
 
-def context(store: Store | None = None) -> Any:
+def context(store: Store | None = None) -> Context:
     ti = SimpleNamespace(
         dag_id="gpu", task_id="train", map_index=0, try_number=1, start_date=datetime.now(UTC),
         xcom_push=lambda key, value: None,
     )  # fmt: skip
-    return {"ti": ti, "run_id": "manual", "dag": SimpleNamespace(), "task_state_store": store}
+    return cast(Context, {"ti": ti, "run_id": "manual", "dag": SimpleNamespace(), "task_state_store": store})
 
 
-# ---- what is asked of the cluster
+# ---- the pod that is requested
 
 
 def test_the_pod_has_gpu_artifacts_secrets_and_shared_memory(
@@ -88,9 +90,7 @@ def test_the_pod_has_gpu_artifacts_secrets_and_shared_memory(
     monkeypatch.setenv("GPU_POD_SECRETS", "hf-token, judge")
     monkeypatch.setenv("GPU_POD_IMAGE", "registry.example/gpu:3")
     monkeypatch.setenv("GPU_POD_NODE_SELECTOR", "nvidia.com/gpu.product=NVIDIA-L4")
-    pod = ApiClient().sanitize_for_serialization(
-        job("train", "--recipe", "v1").prepare().build_pod_request_obj(dry_run=True)
-    )
+    pod = ApiClient().sanitize_for_serialization(job("train", "--recipe", "v1").build_pod_request_obj(dry_run=True))
     spec, (base, sidecar) = pod["spec"], pod["spec"]["containers"]
 
     assert base["command"] + base["args"] == ["python", "-m", "insurance_rag", "train", "--recipe", "v1"]
@@ -109,13 +109,13 @@ def test_the_pod_has_gpu_artifacts_secrets_and_shared_memory(
         assert container["securityContext"]["allowPrivilegeEscalation"] is False
 
 
-def test_a_template_of_ones_own(cluster: FakeKubernetes, tmp_path: Path) -> None:
+def test_a_custom_template(cluster: FakeKubernetes, tmp_path: Path) -> None:
     own = tmp_path / "own.yaml"
     own.write_text("spec: {containers: [{name: base, image: mine, volumeMounts: [{name: a, mountPath: /data}]}]}")
-    pod = pod_of(PodConfig(template=own), Path("/data/artifacts"))
+    pod = build_pod(PodConfig(template=own), Path("/data/artifacts"))
     assert pod.spec.containers[0].image == "mine"
     with pytest.raises(InvalidInputError, match="nothing is mounted at ARTIFACT_ROOT"):
-        pod_of(PodConfig(template=own), Path("/elsewhere"))
+        build_pod(PodConfig(template=own), Path("/elsewhere"))
 
 
 @pytest.mark.parametrize("text", ["a: [", "just words", "spec: {containers: [{name: main}]}", "spec: {containers: []}",
@@ -124,7 +124,7 @@ def test_a_template_of_ones_own(cluster: FakeKubernetes, tmp_path: Path) -> None
 def test_a_broken_template_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "pod.yaml").write_text(text)
     with pytest.raises(InvalidInputError, match=r"pod\.yaml"):
-        pod_of(PodConfig(template=tmp_path / "pod.yaml"), tmp_path)
+        build_pod(PodConfig(template=tmp_path / "pod.yaml"), tmp_path)
 
 
 def test_a_field_that_kubernetes_would_drop_is_named(tmp_path: Path) -> None:
@@ -132,11 +132,11 @@ def test_a_field_that_kubernetes_would_drop_is_named(tmp_path: Path) -> None:
     text = f"spec: {{nodeSelector: , toleration: [{{key: gpu}}], containers: [{base}]}}"
     (tmp_path / "pod.yaml").write_text(text)
     with pytest.raises(InvalidInputError) as e:
-        pod_of(PodConfig(template=tmp_path / "pod.yaml"), tmp_path)
+        build_pod(PodConfig(template=tmp_path / "pod.yaml"), tmp_path)
     assert [p.rpartition(" ")[2] for p in e.value.problems] == ["spec.toleration", "spec.containers[0].resource"]
 
 
-def test_all_wrong_settings_are_listed() -> None:
+def test_every_wrong_setting_is_listed() -> None:
     with pytest.raises(InvalidInputError) as e:
         PodConfig.from_environment(
             {"GPU_POD_IMGE": "x", "GPU_POD_POLL_S": "often", "GPU_POD_NODE_SELECTOR": "L4", "GPU_POD_NAMESPACE": ""}
@@ -157,7 +157,7 @@ def test_wrong_pod_settings_are_found_before_a_run_costs_anything(
         check_gpu_backend(RunConfig())
 
 
-# ---- what becomes of it
+# ---- how it ends
 
 
 def test_the_command_line_runs_and_its_result_comes_back(
@@ -185,7 +185,7 @@ def test_an_exit_code_is_raised_as_its_error(job: Job, code: int, error: type[Ex
 
 
 @pytest.mark.parametrize(
-    ("fate", "error", "way_out"),
+    ("fate", "error", "advice"),
     [
         ("oom_killed", GpuMemoryError, "32Gi.*Raise it in the pod template"),
         ("evicted", IncompleteError, "low on resource: memory.*priority class"),
@@ -197,13 +197,13 @@ def test_an_exit_code_is_raised_as_its_error(job: Job, code: int, error: type[Ex
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_what_the_cluster_does_is_said_with_the_way_out(
+def test_a_failure_of_the_cluster_is_explained_with_advice(
     cluster: FakeKubernetes,
     job: Job,
     monkeypatch: pytest.MonkeyPatch,
-    fate: Any,
+    fate: Fate,
     error: type[Exception],
-    way_out: str,
+    advice: str,
     deferrable: bool,
 ) -> None:
     monkeypatch.setenv("GPU_POD_STARTUP_TIMEOUT_S", "1")
@@ -211,36 +211,39 @@ def test_what_the_cluster_does_is_said_with_the_way_out(
     monkeypatch.setenv("GPU_POD_DEFERRABLE", str(deferrable))
     cluster.fates.append(fate)
     operator = job(python="import time; print('epoch 1', flush=True); time.sleep(60)")
-    with pytest.raises(error, match=f"(?s){way_out}"):
+    with pytest.raises(error, match=f"(?s){advice}"):
         run_deferrable(operator) if deferrable else operator.execute(context())
     assert not cluster.pods
 
 
-def run_deferrable(operator: PodJobOperator) -> Any:
-    """What worker and triggerer do: execute up to the deferral, wait in the trigger, come back with its event."""
+def run_deferrable(operator: PodJobOperator) -> JsonValue:
+    """Do what worker and triggerer do: execute until the deferral, wait in the trigger, resume with its event."""
     with pytest.raises(TaskDeferred) as deferred:
         operator.execute(context())
 
-    async def first_event() -> Any:
+    async def first_event() -> dict[str, JsonValue]:
         async for event in deferred.value.trigger.run():
-            return event.payload
+            return dict(event.payload)
+        raise AssertionError("the trigger ended without an event")
 
     return operator.trigger_reentry(context(), asyncio.run(first_event()))
 
 
-def test_deferrable_hands_over_the_result(cluster: FakeKubernetes, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deferrable_task_returns_the_result(
+    cluster: FakeKubernetes, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("GPU_POD_DEFERRABLE", "true")
     assert run_deferrable(job(python=RESULT)) == {"rows": 7}
     assert not cluster.pods
 
 
-def test_a_result_that_is_not_json_is_tried_again(job: Job) -> None:
+def test_a_result_that_is_not_json_is_retried(job: Job) -> None:
     with pytest.raises(ServerUnavailableError, match="result could not be fetched"):
         job(python="import os; open(os.environ['RESULT_JSON'], 'w').write('{')").execute(context())
 
 
 def test_the_mapped_pod_task_survives_serialization(cluster: FakeKubernetes) -> None:
-    """What the scheduler keeps of the DAG; the settings must be plain enough for it."""
+    """The scheduler stores the DAG in this form."""
     from airflow.serialization.serialized_objects import DagSerialization
 
     with DAG("gpu", schedule=None) as dag:
@@ -250,13 +253,13 @@ def test_the_mapped_pod_task_survives_serialization(cluster: FakeKubernetes) -> 
 
 
 @pytest.mark.parametrize("deferrable", [False, True])
-def test_a_restarted_worker_finds_its_pod_again(
+def test_a_restarted_worker_finds_its_pod(
     cluster: FakeKubernetes, job: Job, monkeypatch: pytest.MonkeyPatch, deferrable: bool
 ) -> None:
-    """Even one that ended in between: the sidecar kept the result."""
+    """The pod may have ended in between: the sidecar kept the result."""
     monkeypatch.setenv("GPU_POD_DEFERRABLE", str(deferrable))
     store = Store()
-    killed = job(python=RESULT).prepare()
+    killed = job(python=RESULT)
     killed.get_or_create_pod(killed.build_pod_request_obj(context(store)), context(store))  # and then kill -9
     wait_for(lambda: [pod for pod in cluster.pods.values() if "terminated" in pod.container("base")["state"]])
 
@@ -288,7 +291,7 @@ def test_a_killed_task_stops_its_pod(cluster: FakeKubernetes, job: Job, tmp_path
     assert not thread.is_alive() and ended and not cluster.pods
 
 
-def wait_for(condition: Any, seconds: float = 15) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 15) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "timed out"

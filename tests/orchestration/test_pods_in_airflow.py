@@ -1,4 +1,4 @@
-"""One DAG run of mapped pods in a real Airflow: rendering, XCom, retry policy and state store are its own."""
+"""One DAG run of mapped pods in a real Airflow, with its rendering, XCom, retry policy and state store."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.fakes.kubernetes_api import running_kubernetes
@@ -17,15 +16,20 @@ from insurance_rag.core.files import write_json
 DAG_FILE = '''
 import json, os, pathlib
 from airflow.sdk import TriggerRule, dag, task
+from pydantic import BaseModel
 from insurance_rag.orchestration.gpu_job import gpu_job
 from insurance_rag.orchestration.settings import DAG_DEFAULTS
 
 WORK = pathlib.Path(os.environ["ARTIFACT_ROOT"])
 
-def plan_argv(job):
+class PlanJob(BaseModel):
+    chunks: str
+    out: str
+
+def plan_argv(job: PlanJob):
     """Plan."""
-    paths = ["--chunks", job["chunks"], "--keys", str(WORK / "keys.json"), "--out", str(WORK / job["out"])]
-    return ["plan", *paths, "--model", job["out"]]
+    paths = ["--chunks", job.chunks, "--keys", str(WORK / "keys.json"), "--out", str(WORK / job.out)]
+    return ["plan", *paths, "--model", job.out]
 
 @dag(schedule=None, **DAG_DEFAULTS)
 def pods():
@@ -37,7 +41,7 @@ def pods():
     def collect(results):
         (WORK / "results.json").write_text(json.dumps(results[:]))
 
-    collect(gpu_job("train", jobs(), plan_argv, label="plan of {{ task.arguments[2] }}").output)
+    collect(gpu_job("train", jobs(), plan_argv, label="plan of {{ task.arguments[2] }}"))
 
 pods()
 '''
@@ -57,7 +61,7 @@ print("RESULT " + json.dumps(instances))
 
 
 @pytest.mark.airflow
-def test_mapped_pods_deliver_and_wrong_input_is_not_tried_again(tmp_path: Path) -> None:
+def test_mapped_pods_return_results_and_invalid_input_is_not_retried(tmp_path: Path) -> None:
     for folder in ("cluster", "dags", "artifacts"):
         (tmp_path / folder).mkdir()
     (tmp_path / "dags" / "pods.py").write_text(DAG_FILE)
@@ -75,11 +79,11 @@ def test_mapped_pods_deliver_and_wrong_input_is_not_tried_again(tmp_path: Path) 
     (result,) = json.loads((tmp_path / "artifacts" / "results.json").read_text())
     assert Path(result["uri"]).parent == tmp_path / "artifacts" / "60"
     assert len(cluster.created) == 2 and not cluster.pods
-    # Native rendering would make a number of "60": the arguments must not be rendered again.
+    # The arguments are not rendered as templates: native rendering would turn "60" into a number.
     assert all(isinstance(word, str) for pod in cluster.created for word in pod["spec"]["containers"][0]["args"])
 
 
-def run_dag(environment: dict[str, str]) -> dict[str, Any]:
+def run_dag(environment: dict[str, str]) -> dict[str, list[str | int]]:
     given = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "COVERAGE"))}
     done = subprocess.run(
         [sys.executable, "-c", RUN], capture_output=True, text=True, env={**given, **environment}, timeout=240

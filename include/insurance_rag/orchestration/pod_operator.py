@@ -1,0 +1,108 @@
+"""The operator of GPU jobs in pods. Importing it imports the Kubernetes client, which takes two seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from airflow.exceptions import AirflowException
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.providers.cncf.kubernetes.utils.pod_manager import PodNotFoundException
+from airflow.sdk import Context
+from kubernetes.client import ApiException, V1Pod
+from pydantic import JsonValue
+
+from insurance_rag.core.errors import IncompleteError
+from insurance_rag.orchestration.commands import log_command
+from insurance_rag.orchestration.pod_config import PodConfig
+from insurance_rag.orchestration.pod_errors import GONE, pod_error
+from insurance_rag.orchestration.pod_spec import build_pod
+from insurance_rag.orchestration.runs import artifact_root
+from insurance_rag.orchestration.task_errors import message_only
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+COMMAND = ["python", "-m", "insurance_rag"]
+RESULT_JSON = "/airflow/xcom/return.json"
+#: For the sidecar that returns the result: what the "restricted" pod security standard requires.
+SIDECAR_SECURITY = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+
+class PodJobOperator(KubernetesPodOperator):
+    """Runs `python -m insurance_rag <arguments>` in a pod and streams its output into the task's log.
+
+    A pod that fails raises the error of its cause (`pod_errors`), so that the retry table treats it like a local
+    process. The settings come from the environment (`PodConfig`) where the task runs: Airflow does not instantiate the
+    operator of a mapped task when it parses a DAG file.
+    """
+
+    template_fields: Sequence[str] = ("arguments",)
+    template_fields_renderers: Mapping[str, str] = {}
+
+    def __init__(self, *, arguments: list[str], **kwargs: object) -> None:
+        config = PodConfig.from_environment()
+        super().__init__(
+            arguments=arguments,
+            full_pod_spec=build_pod(config, artifact_root()),
+            cmds=COMMAND,
+            env_vars={"RESULT_JSON": RESULT_JSON},
+            do_xcom_push=True,
+            xcom_sidecar_container_security_context=SIDECAR_SECURITY,
+            kubernetes_conn_id=config.connection,
+            namespace=config.namespace,
+            deferrable=config.deferrable,
+            logging_interval=30 if config.deferrable else None,
+            schedule_timeout_seconds=config.schedule_timeout_s,
+            startup_timeout_seconds=config.startup_timeout_s,
+            startup_check_interval_seconds=config.poll_s,
+            poll_interval=config.poll_s,
+            # The last lines of a failed container become its termination message, and so the error of the task.
+            termination_message_policy="FallbackToLogsOnError",
+            log_events_on_failure=True,
+            log_pod_spec_on_failure=False,
+            on_finish_action="delete_pod",
+            **kwargs,
+        )
+        self.name = f"insurance-rag-{self.task_id.lower().replace('_', '-')}"
+        self._result: JsonValue = None
+
+    @message_only
+    def execute(self, context: Context) -> JsonValue:
+        """Run the pod and return its result."""
+        log_command(*self.arguments, python="python")
+        result = super().execute(context)
+        # In deferrable mode the parent class returns nothing, even if it found a finished pod and did not defer.
+        return self._result if self.deferrable else result
+
+    @message_only
+    def trigger_reentry(self, context: Context, event: dict[str, JsonValue]) -> JsonValue:
+        """Continue after the triggerer saw the pod end (deferrable mode)."""
+        try:
+            self._result = super().trigger_reentry(context, event)
+        except PodNotFoundException as e:
+            raise IncompleteError(GONE) from e
+        return self._result
+
+    def cleanup(
+        self,
+        pod: V1Pod,
+        remote_pod: V1Pod,
+        xcom_result: dict[str, JsonValue] | None = None,
+        context: Context | None = None,
+    ) -> None:
+        """Delete the pod. If it failed, raise the error of its cause, which is read before the pod is deleted."""
+        last = None if self._killed else self._read(pod)
+        try:
+            super().cleanup(pod, remote_pod, xcom_result, context)
+        except AirflowException as e:
+            raise pod_error(last, self.arguments[0]) from e
+
+    def _read(self, pod: V1Pod) -> V1Pod | None:
+        """Return the current state of the pod; None if it does not exist any more."""
+        try:
+            return self.pod_manager.read_pod(pod)
+        except ApiException as e:
+            if e.status != 404:
+                raise
+            return None

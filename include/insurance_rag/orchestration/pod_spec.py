@@ -1,0 +1,78 @@
+"""The pod of a GPU job: the template with the settings applied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
+from kubernetes.client import ApiClient, V1Pod
+
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.orchestration.pod_config import PREFIX, PodConfig
+
+#: Part of a Kubernetes manifest, as YAML has it.
+Fields = dict[str, Any]
+
+
+def build_pod(config: PodConfig, root: Path) -> V1Pod:
+    """Return the pod of the template with the settings applied. Raises InvalidInputError if the template is wrong.
+
+    `root` is the artifact root, which must be mounted at the same path as here.
+    """
+    manifest = _read_template(config.template)
+    spec = manifest["spec"]
+    base = spec["containers"][0]
+    if config.image:
+        base["image"] = config.image
+    if config.artifacts_claim:
+        claim = {"claimName": config.artifacts_claim}
+        _extend(spec, "volumes", {"name": "artifacts", "persistentVolumeClaim": claim})
+        _extend(base, "volumeMounts", {"name": "artifacts", "mountPath": str(root)})
+    spec["nodeSelector"] = {**(spec.get("nodeSelector") or {}), **config.node_selector}
+    _extend(base, "envFrom", *({"secretRef": {"name": name}} for name in config.secrets))
+    # The next pod finds the weights that this one downloads.
+    _extend(base, "env", {"name": "HF_HOME", "value": str(root / ".huggingface")})
+    pod = PodGenerator.deserialize_model_dict(manifest)
+    if not any(root.is_relative_to(mount.mount_path) for mount in pod.spec.containers[0].volume_mounts or []):
+        raise InvalidInputError(
+            f"GPU_BACKEND=kubernetes: nothing is mounted at ARTIFACT_ROOT ({root}), so a pod could not read its input; "
+            f"name a ReadWriteMany claim in {PREFIX}ARTIFACTS_CLAIM, or mount a volume there in {config.template}"
+        )
+    return pod
+
+
+def _extend(owner: Fields, key: str, *items: Fields) -> None:
+    owner[key] = [*(owner.get(key) or []), *items]
+
+
+def _read_template(path: Path) -> Fields:
+    where = f"{PREFIX}TEMPLATE: {path}"
+    try:
+        manifest = yaml.safe_load(path.read_text(encoding="utf-8"))
+        pod = PodGenerator.deserialize_model_dict(manifest)
+        first = manifest["spec"]["containers"][0]["name"]
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as e:
+        raise InvalidInputError(f"{where}: not a readable YAML file ({e})") from e
+    except (ValueError, AttributeError, TypeError, LookupError) as e:  # missing fields and wrong types
+        raise InvalidInputError(f"{where}: not a pod with a container ({e})") from e
+    if first != KubernetesPodOperator.BASE_CONTAINER_NAME:
+        raise InvalidInputError(f"{where}: the first container is called `{first}`; rename it to `base`")
+    # The client drops fields that it does not know, so a misspelled field would be ignored without a message.
+    if unknown := list(_dropped(manifest, ApiClient().sanitize_for_serialization(pod), "")):
+        raise InvalidInputError([f"{where}: unknown field {name}" for name in unknown])
+    return dict(manifest)
+
+
+def _dropped(given: object, kept: object, where: str) -> Iterator[str]:
+    """Yield the paths of the fields that have a value in `given` and do not exist in `kept`."""
+    if isinstance(given, dict) and isinstance(kept, dict):
+        for key in (key for key, value in given.items() if value not in (None, {}, [])):
+            name = f"{where}.{key}".lstrip(".")
+            yield from _dropped(given[key], kept[key], name) if key in kept else [name]
+    elif isinstance(given, list) and isinstance(kept, list):
+        for n, (item, kept_item) in enumerate(zip(given, kept, strict=True)):
+            yield from _dropped(item, kept_item, f"{where}[{n}]")
