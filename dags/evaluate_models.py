@@ -1,7 +1,7 @@
-"""Compare models that exist, on all frozen questions: no generation, no training.
+"""Compare existing adapters on all frozen questions: no generation, no training.
 
-Run it by hand with adapters of any run, or let `finetune_pipeline`'s new adapters start it. With a registry, its
-champion is among them and is replaced by an adapter that is better.
+Start it by hand with the adapters of any run, or let the new adapters of `finetune_pipeline` start it. If a model
+registry is named, its champion is evaluated too, and a better adapter replaces it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from insurance_rag.orchestration.commands import evaluate_argv
 from insurance_rag.orchestration.gpu_job import gpu_job
 from insurance_rag.orchestration.params import trigger_params
 from insurance_rag.orchestration.settings import DAG_DEFAULTS, MODEL_FIELDS, form_defaults
-from insurance_rag.orchestration.task_groups import step
+from insurance_rag.orchestration.task_groups import as_task
 
 
 @dag(
@@ -28,11 +28,11 @@ from insurance_rag.orchestration.task_groups import step
     **DAG_DEFAULTS,
 )
 def evaluate_models() -> None:
-    run = step(tasks.check_input)()
-    evaluation = gpu_job("evaluate", step(tasks.evaluation_jobs)(run), evaluate_argv, label="Base and adapters")
-    decision = step(tasks.promote)(run)
-
-    evaluation >> decision >> step(tasks.report)(run)
+    run = as_task(tasks.check_input)()
+    comparison = as_task(tasks.evaluation_jobs)(run)
+    evaluations = gpu_job("evaluate", comparison, evaluate_argv, label="Base and adapters")
+    decision = as_task(tasks.promote)(run, evaluations)
+    as_task(tasks.report)(run, decision)
 
 
 evaluate_models()

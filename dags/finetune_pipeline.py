@@ -1,21 +1,25 @@
-"""Policy clauses in, a measured adapter out.
+"""From policy chunks to measured adapters.
 
-**plan** cuts the clauses into one shard per API key, **generate** asks for question-answer pairs (one mapped task a
-key; what a dead key leaves over goes to the healthy ones), **validate** checks and merges them, **train** makes the
-adapters, **evaluate** compares Base and adapters on frozen questions with retrieval, **promote** decides by the policy,
-**report** writes it all into one page.
+1. **plan** divides the chunks into one shard per API key.
+2. **generate** asks a teacher model for question-answer pairs, one mapped task per key. Chunks that a dead key leaves
+   unanswered move to healthy keys.
+3. **validate** checks and merges the pairs.
+4. **train** trains the adapters.
+5. **evaluate** compares the base model and the adapters on frozen questions with retrieval.
+6. **promote** decides by the policy whether an adapter replaces the champion.
+7. **report** writes everything into one page.
 
-Run it by hand, or let a published dataset start it (then nothing is generated).
+Start it by hand, or let a published dataset start it: then nothing is generated.
 
-A failed shard is red and says why. Mend the cause and clear "only failed": just that shard and what follows runs again,
-and nothing that was answered is asked twice.
+A failed shard is red and its log says why. Fix the cause and clear "only failed": that shard and the tasks after it run
+again, and answered chunks are not requested again.
 """
 
 from __future__ import annotations
 
 from airflow.sdk import TriggerRule, dag
 
-from insurance_rag.config import RunConfig
+from insurance_rag.config import RunConfig, TrainingConfig
 from insurance_rag.orchestration import tasks
 from insurance_rag.orchestration.alerts import deadline_after
 from insurance_rag.orchestration.assets import ADAPTERS, QA_DATASET
@@ -23,31 +27,30 @@ from insurance_rag.orchestration.commands import evaluate_argv, pretrain_argv, t
 from insurance_rag.orchestration.gpu_job import gpu_job
 from insurance_rag.orchestration.params import trigger_params
 from insurance_rag.orchestration.settings import DAG_DEFAULTS, form_defaults
-from insurance_rag.orchestration.task_groups import make_dataset, step
+from insurance_rag.orchestration.task_groups import as_task, make_dataset
 
 
 @dag(
     schedule=[QA_DATASET],
     doc_md=__doc__,
-    params=trigger_params(RunConfig, **form_defaults()),
+    params=trigger_params(RunConfig, settings_of={"training": TrainingConfig}, **form_defaults()),
     tags=["insurance-rag", "training"],
     deadline=deadline_after(hours=24),
     **DAG_DEFAULTS,
 )
 def finetune_pipeline() -> None:
-    run = step(tasks.check_input)()
+    run = as_task(tasks.check_input)()
     dataset = make_dataset(run)
-    base_model = gpu_job("pretrain", step(tasks.pretrain_jobs)(run), pretrain_argv, label="demo base model")
-    training = step(tasks.training_jobs, trigger_rule=TriggerRule.NONE_FAILED)(run, dataset)
-    adapters = gpu_job("train", training, train_argv, label="{{ task.arguments[2] }}")
-    comparison = step(tasks.evaluation_jobs)(run)
-    evaluation = gpu_job("evaluate", comparison, evaluate_argv, label="Base and adapters")
-    decision = step(tasks.promote, outlets=[ADAPTERS])(run)
-    report = step(tasks.report)(run)
 
-    base_model >> training
-    adapters >> comparison
-    evaluation >> decision >> report
+    base_models = gpu_job("pretrain", as_task(tasks.pretrain_jobs)(run), pretrain_argv, label="demo base model")
+    # Without a demo base model `pretrain` is skipped.
+    training = as_task(tasks.training_jobs, trigger_rule=TriggerRule.NONE_FAILED)(run, dataset, base_models)
+    adapters = gpu_job("train", training, train_argv, label="{{ task.arguments[2] }}")
+    comparison = as_task(tasks.evaluation_jobs, trigger_rule=TriggerRule.NONE_FAILED)(run, adapters, base_models)
+    evaluations = gpu_job("evaluate", comparison, evaluate_argv, label="Base and adapters")
+
+    decision = as_task(tasks.promote, outlets=[ADAPTERS])(run, evaluations, adapters)
+    as_task(tasks.report)(run, decision)
 
 
 finetune_pipeline()

@@ -1,8 +1,8 @@
-"""Keep the dataset fresh: ask only for the clauses that are new or changed, and publish what a person approved.
+"""Keep the dataset up to date: generate pairs for new and changed chunks only, and publish what a person approved.
 
-Runs weekly ($REFRESH_SCHEDULE) or by hand; a backfill over dates (one run at a time) pays for nothing twice. Where
-nothing changed, nothing is published. The approval shows counts, drops and samples; without an answer in three days it
-is a rejection.
+It runs weekly ($REFRESH_SCHEDULE) or by hand. A backfill over dates (one run at a time) does not pay twice for the same
+answer. If the rows did not change, nothing is published. The approval page shows counts, dropped rows and samples; no
+answer within three days counts as a rejection.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from insurance_rag.orchestration.settings import (
     form_defaults,
     refresh_schedule,
 )
-from insurance_rag.orchestration.task_groups import gate, make_dataset, step
+from insurance_rag.orchestration.task_groups import as_task, make_dataset, short_circuit
 
 
 @dag(
@@ -37,10 +37,10 @@ from insurance_rag.orchestration.task_groups import gate, make_dataset, step
     **DAG_DEFAULTS,
 )
 def refresh_dataset() -> None:
-    run = step(tasks.check_input)()
+    run = as_task(tasks.check_input)()
     dataset = make_dataset(run)
-    news = gate(tasks.dataset_changed)(dataset)
-    wanted = gate(tasks.wants_approval, past_trigger_rules=False)(run)
+    changed = short_circuit(tasks.dataset_changed)(dataset)
+    approval_wanted = short_circuit(tasks.wants_approval, ignore_downstream_trigger_rules=False)(run)
     approve = ApprovalOperator(
         task_id="approve",
         subject="Publish the refreshed dataset?",
@@ -48,11 +48,11 @@ def refresh_dataset() -> None:
         defaults="Reject",
         response_timeout=APPROVAL_TIMEOUT,
         **APPROVAL_RETRY,
-        doc_md="A person looks at counts, drops and samples; no answer in time is a rejection.",
+        doc_md="A person checks counts, dropped rows and samples. No answer in time counts as a rejection.",
     )
-    published = step(tasks.publish, outlets=[QA_DATASET], trigger_rule=TriggerRule.NONE_FAILED)(run, dataset)
+    published = as_task(tasks.publish, outlets=[QA_DATASET], trigger_rule=TriggerRule.NONE_FAILED)(run, dataset)
 
-    news >> wanted >> approve >> published
+    changed >> approval_wanted >> approve >> published
 
 
 refresh_dataset()

@@ -1,4 +1,4 @@
-"""What people are told of a failure or a late run: in the log always, by a webhook where one is configured."""
+"""Messages about failures and late runs: always in the log, and posted if a webhook is configured."""
 
 from __future__ import annotations
 
@@ -7,25 +7,40 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from types import SimpleNamespace
 
 import pytest
 
 from insurance_rag.core.errors import InvalidInputError, KeyRejectedError
-from insurance_rag.orchestration.alerts import deadline_after, failure_text, notify_failure, notify_late
+from insurance_rag.orchestration.alerts import (
+    DeadlineContext,
+    FirstQueuedAt,
+    deadline_after,
+    failure_text,
+    notify_failure,
+    notify_late,
+)
 
 RUN = "manual__2026-11-23T04:00:00+00:00"
-LATE = {"dag_run": {"dag_id": "finetune_pipeline", "dag_run_id": RUN}, "deadline": {}}
+LATE: DeadlineContext = {"dag_run": {"dag_id": "finetune_pipeline", "dag_run_id": RUN}, "deadline": {}}
 
 
-def task(label: str | None = "shard 2/7 · gemini_k2", map_index: int = 1) -> SimpleNamespace:
-    ids = {"dag_id": "finetune_pipeline", "run_id": RUN, "task_id": "generate", "map_index": map_index}
-    return SimpleNamespace(**ids, rendered_map_index=label, try_number=1, max_tries=3)
+@dataclass
+class FailedTask:
+    """The part of Airflow's task instance that a message needs."""
+
+    rendered_map_index: str | None = "shard 2/7 · gemini_k2"
+    map_index: int = 1
+    dag_id: str = "finetune_pipeline"
+    run_id: str = RUN
+    task_id: str = "generate"
+    try_number: int = 1
+    max_tries: int = 3
 
 
 class Webhook(HTTPServer):
-    """Keeps what is posted to it; answers `status`."""
+    """Records what is posted to it and answers with `status`."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -61,7 +76,7 @@ def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
 
 
 def test_a_failure_says_what_why_what_to_do_and_how_to_resume() -> None:
-    text = failure_text(task(), KeyRejectedError("gemini_k2: API key not valid"))
+    text = failure_text(FailedTask(), KeyRejectedError("gemini_k2: API key not valid"))
     what, why, todo, resume, look = text.splitlines()
     assert what == f"failed: finetune_pipeline · generate [shard 2/7 · gemini_k2] · {RUN}"
     assert why == "why:    KeyRejectedError: gemini_k2: API key not valid"
@@ -71,30 +86,30 @@ def test_a_failure_says_what_why_what_to_do_and_how_to_resume() -> None:
 
 
 def test_a_failure_without_an_error_or_with_a_long_one() -> None:
-    assert "ended without a word" in failure_text(task(None, -1), None)
-    assert "generate · manual" in failure_text(task(None, -1), None)
-    assert "[0]" in failure_text(task(None, 0), None)
-    long = failure_text(task(), InvalidInputError([f"line {n}" for n in range(1000)]))
-    assert len(long) < 2500 and "the input is wrong" in long
+    assert "exited without an error message" in failure_text(FailedTask(None, -1), None)
+    assert "generate · manual" in failure_text(FailedTask(None, -1), None)
+    assert "[0]" in failure_text(FailedTask(None, 0), None)
+    long = failure_text(FailedTask(), InvalidInputError([f"line {n}" for n in range(1000)]))
+    assert len(long) < 2500 and "the input is invalid" in long
 
 
-def test_it_is_posted_to_the_webhook_of_the_connection(webhook: Webhook) -> None:
-    notify_failure({"ti": task(), "exception": KeyRejectedError("no")})
+def test_messages_are_posted_to_the_webhook_of_the_connection(webhook: Webhook) -> None:
+    notify_failure({"ti": FailedTask(), "exception": KeyRejectedError("no")})
     asyncio.run(notify_late(24, LATE))
     assert [path for path, _ in webhook.posts] == ["/hooks/secret-end"] * 2
-    assert webhook.posts[0][1] == failure_text(task(), KeyRejectedError("no"))
+    assert webhook.posts[0][1] == failure_text(FailedTask(), KeyRejectedError("no"))
     assert "not done 24 hours after it was queued" in webhook.posts[1][1]
 
 
-def test_a_webhook_that_refuses_is_told_of_without_its_address(
+def test_an_undelivered_message_is_logged_without_the_address(
     webhook: Webhook, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     webhook.status = 403
     with caplog.at_level(logging.WARNING):
-        notify_failure({"ti": task(), "exception": KeyRejectedError("no")})
+        notify_failure({"ti": FailedTask(), "exception": KeyRejectedError("no")})
         asyncio.run(notify_late(24, LATE))
         monkeypatch.setenv("ALERT_CONNECTION", "no_such_connection")
-        notify_failure({"ti": task(), "exception": KeyRejectedError("no")})
+        notify_failure({"ti": FailedTask(), "exception": KeyRejectedError("no")})
     assert caplog.text.count("the alert could not be posted") == 3 and "secret-end" not in caplog.text
 
 
@@ -102,3 +117,8 @@ def test_the_deadline_names_a_callback_that_the_triggerer_can_import() -> None:
     alert = deadline_after(hours=24)
     assert alert.callback.path == "insurance_rag.orchestration.alerts.notify_late"
     assert alert.interval.total_seconds() == 24 * 3600 and alert.name == "done in 24 h"
+
+
+def test_the_dag_page_says_what_the_deadline_counts_from() -> None:
+    """Airflow shows "Must complete within a day of" and the name of the reference."""
+    assert FirstQueuedAt().serialize_reference() == {"reference_type": "the time it was first queued"}

@@ -69,9 +69,9 @@ def test_shape_of_the_main_dag(parsed: dict[str, Any]) -> None:
         "pretrain": ["pretrain_jobs"],
         "training_jobs": ["check_input", "pretrain", "validate"],
         "train": ["training_jobs"],
-        "evaluation_jobs": ["check_input", "train"],
+        "evaluation_jobs": ["check_input", "pretrain", "train"],
         "evaluate": ["evaluation_jobs"],
-        "promote": ["check_input", "evaluate"],
+        "promote": ["check_input", "evaluate", "train"],
         "report": ["check_input", "promote"],
     }
 

@@ -1,1 +1,1 @@
-"""The only code that knows Airflow: tasks around the stages, GPU jobs, connections, the embedded stack."""
+"""The code that depends on Airflow: tasks around the stages, GPU jobs, connections, alerts, the trigger form."""

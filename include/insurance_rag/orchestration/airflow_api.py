@@ -1,59 +1,79 @@
-"""A small client of Airflow's REST API: what the demo, the set-up command and the tests ask of it."""
+"""A small client of Airflow's REST API for the demo, the set-up command and the tests."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
+from pydantic import JsonValue
 
 from insurance_rag.core.errors import PipelineError
 
+#: A JSON object in an answer of Airflow. Its fields are Airflow's, so they are not typed here.
+ApiObject = dict[str, Any]
+
 
 class AirflowApiError(PipelineError):
-    """Airflow refused a request; the message holds its answer."""
+    """Airflow rejected a request; the message contains its answer."""
 
 
 class AirflowApi:
-    """Speaks to one Airflow with a user's token, renewed when it expires."""
+    """Sends requests to one Airflow with the token of a user, which it renews when it expires."""
 
     def __init__(self, url: str, username: str, password: str) -> None:
         self._login = {"username": username, "password": password}
         self._http = httpx.Client(base_url=url, timeout=60)
 
-    def call(self, method: str, path: str, *, ok: tuple[int, ...] = (), **kwargs: Any) -> Any:
-        """One request under /api/v2; the answer's JSON, or None for an allowed status in `ok`."""
-        response = self._send(method, path, **kwargs)
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        ok: Sequence[int] = (),
+        json: Mapping[str, object] | None = None,
+        params: Mapping[str, str | int] | None = None,
+    ) -> Any:
+        """Send one request under /api/v2 and return the JSON of the answer.
+
+        Returns None for an answer without content and for a status in `ok`. Raises AirflowApiError for other errors.
+        """
+        response = self._send(method, path, json, params)
         if response.status_code == 401:
             self._http.headers.pop("Authorization", None)
-            response = self._send(method, path, **kwargs)
+            response = self._send(method, path, json, params)
         if response.status_code in ok:
             return None
         if response.is_error:
             raise AirflowApiError(f"{method} {path}: {response.status_code} {response.text[:500]}")
         return response.json() if response.content else None
 
-    def _send(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+    def _send(
+        self, method: str, path: str, json: Mapping[str, object] | None, params: Mapping[str, str | int] | None
+    ) -> httpx.Response:
         if "Authorization" not in self._http.headers:
             answer = self._http.post("/auth/token", json=self._login)
             if answer.is_error:
-                raise AirflowApiError(f"login refused: {answer.status_code}")
+                raise AirflowApiError(f"login failed: {answer.status_code}; check the user and the password")
             self._http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
-        return self._http.request(method, f"/api/v2{path}", **kwargs)
+        headers = {"Accept": "application/json"}
+        return self._http.request(method, f"/api/v2{path}", json=json, params=params, headers=headers)
 
     def put_pool(self, name: str, slots: int, description: str, *, include_deferred: bool = False) -> None:
+        """Create or update a pool."""
         pool = {"name": name, "slots": slots, "description": description, "include_deferred": include_deferred}
         if self.call("POST", "/pools", json=pool, ok=(409,)) is None:
             self.call("PATCH", f"/pools/{name}", json=pool)
 
-    def put_connection(self, conn_id: str, fields: Mapping[str, Any]) -> None:
+    def put_connection(self, conn_id: str, fields: Mapping[str, JsonValue]) -> None:
+        """Create or update a connection."""
         body = {"connection_id": conn_id, **fields}
         if self.call("POST", "/connections", json=body, ok=(409,)) is None:
             self.call("PATCH", f"/connections/{conn_id}", json=body)
 
     def wait_for_dag(self, dag_id: str, timeout_s: float = 180) -> None:
-        """Wait until the DAG processor has stored the DAG; import errors end the wait."""
+        """Wait until the DAG processor has stored the DAG. Raises AirflowApiError for an import error or a timeout."""
         deadline = time.monotonic() + timeout_s
         while self.call("GET", f"/dags/{dag_id}", ok=(404,)) is None:
             if errors := self.call("GET", "/importErrors")["import_errors"]:
@@ -62,18 +82,20 @@ class AirflowApi:
                 raise AirflowApiError(f"DAG {dag_id} did not appear within {timeout_s:.0f} s")
             time.sleep(1)
 
-    def trigger(self, dag_id: str, conf: Mapping[str, Any]) -> str:
-        """Start a run (unpausing the DAG) and return its id."""
+    def trigger(self, dag_id: str, conf: Mapping[str, JsonValue]) -> str:
+        """Unpause the DAG, start a run and return its id."""
         self.call("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
         run = self.call("POST", f"/dags/{dag_id}/dagRuns", json={"conf": dict(conf), "logical_date": None})
         return str(run["dag_run_id"])
 
     def run_state(self, dag_id: str, run_id: str) -> str:
+        """Return the state of a run: queued, running, success or failed."""
         return str(self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}")["state"])
 
-    def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+    def task_instances(self, dag_id: str, run_id: str) -> list[ApiObject]:
+        """Return every task instance of a run, mapped ones included, as Airflow describes them."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
-        found: list[dict[str, Any]] = []
+        found: list[ApiObject] = []
         while True:
             page = self.call("GET", path, params={"limit": 100, "offset": len(found)})
             found += page["task_instances"]
@@ -81,13 +103,13 @@ class AirflowApi:
                 return found
 
     def log(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1, try_number: int = 1) -> str:
+        """Return the log of one try of a task instance, one event per line."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"
-        answer = self.call("GET", path, params={"map_index": map_index}, headers={"Accept": "application/json"})
-        content = answer["content"]
+        content = self.call("GET", path, params={"map_index": map_index})["content"]
         return "\n".join(_log_line(entry) for entry in content)
 
 
-def _log_line(entry: dict[str, Any]) -> str:
-    """The event, and of an exception its name and message."""
+def _log_line(entry: ApiObject) -> str:
+    """Return the event, followed by the name and message of its exceptions."""
     errors = [f"{e['exc_type']}: {e['exc_value']}" for e in entry.get("error_detail") or []]
     return "\n".join([str(entry.get("event", "")), *errors])

@@ -1,40 +1,55 @@
-"""What the DAGs hand to each other: the published dataset and the trained adapters.
+"""The assets that connect the DAGs: the published dataset and the trained adapters.
 
-An event is emitted once, by the task that publishes, never for a partial dataset and never where nothing changed.
-The pointer file says what is published now; a kill between pointer and event repeats the event, not the pointer.
+The task that publishes emits one event, never for a partial dataset and never if nothing changed. The file
+published/qa_dataset.json names the dataset that is published now. If the task is killed between writing that file and
+emitting the event, its next try emits the event.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from airflow.sdk import Asset
+from pydantic import ValidationError
 
+from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.files import read_json, write_json
+from insurance_rag.core.records import DatasetArtifact
+from insurance_rag.core.records.run import PublishedDataset, RunArtifact
 from insurance_rag.orchestration.runs import artifact_root
 
 QA_DATASET = Asset("qa_dataset")
 ADAPTERS = Asset("adapters")
 
 
-def published_dataset() -> dict[str, Any] | None:
-    """`{uri, sha256, rows, run}` of the dataset that is published now."""
-    return dict(read_json(_pointer())) if _pointer().is_file() else None
+def published_dataset() -> PublishedDataset | None:
+    """Return the dataset that is published now. Raises InvalidInputError if its file cannot be read."""
+    path = _published_file()
+    if not path.is_file():
+        return None
+    try:
+        return PublishedDataset.model_validate(read_json(path))
+    except ValidationError as e:
+        raise InvalidInputError(
+            f"{path}: not a published dataset ({e.error_count()} problems, first: {e.errors()[0]['msg']}); remove the "
+            "file, and the next refresh publishes again"
+        ) from None
 
 
 def published_report() -> Path | None:
-    """The published dataset's report.json, which the next dataset's drift is measured against."""
+    """Return the report.json of the published dataset, against which the drift of the next dataset is measured."""
     published = published_dataset()
-    path = Path(published["uri"]) / "report.json" if published else None
+    path = Path(published.uri) / "report.json" if published else None
     return path if path and path.is_file() else None
 
 
-def publish_dataset(run: dict[str, Any], dataset: dict[str, Any]) -> dict[str, Any]:
-    published = {**dataset, "run": run["uri"]}
-    write_json(_pointer(), published)
+def publish_dataset(run: RunArtifact, dataset: DatasetArtifact) -> PublishedDataset:
+    """Make `dataset` the published one."""
+    facts = dataset.model_dump(include={"uri", "sha256", "rows", "data_sha256"})
+    published = PublishedDataset(**facts, run=run.uri)
+    write_json(_published_file(), published.model_dump(mode="json"))
     return published
 
 
-def _pointer() -> Path:
+def _published_file() -> Path:
     return artifact_root() / "published" / "qa_dataset.json"

@@ -1,10 +1,11 @@
-"""The `gemini` connection: the password is the API key, the extra fields are its project's quota."""
+"""The `gemini` connection: its password is the API key, its extra fields are the quota of the key's project."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Sequence
 
+import httpx
 from airflow.sdk import BaseHook
 from airflow.sdk.log import mask_secret
 from pydantic import ValidationError
@@ -14,10 +15,11 @@ from insurance_rag.core.records import ApiKey
 
 QUOTA_FIELDS = ("project", "rpm", "tpm", "rpd")
 GOOGLE = "https://generativelanguage.googleapis.com"
+DEFAULT_MODEL = "gemini-2.5-flash"
 
 
 class GeminiHook(BaseHook):
-    """Reads one key; `airflow connections test` and the UI's Test button call `test_connection`."""
+    """Reads one API key. `airflow connections test` and the Test button of the UI call `test_connection`."""
 
     conn_name_attr = "gemini_conn_id"
     default_conn_name = "gemini_default"
@@ -29,39 +31,45 @@ class GeminiHook(BaseHook):
         self.gemini_conn_id = gemini_conn_id
 
     def get_conn(self) -> tuple[ApiKey, str | None]:
-        """The key, masked in logs, and its server's address (None: the usual one); InvalidInputError says what is lacking."""
+        """Return the key, which is masked in logs, and the address of its server; None is the default address.
+
+        Raises InvalidInputError with everything that is missing or wrong in the connection.
+        """
         connection = self.get_connection(self.gemini_conn_id)
         if not connection.password:
-            raise InvalidInputError(f"connection {self.gemini_conn_id}: has no API key; put it into the password field")
+            raise InvalidInputError(f"connection {self.gemini_conn_id}: no API key; put it into the password field")
         mask_secret(connection.password)
         mask_secret(connection.password.strip())
         quota = {name: connection.extra_dejson.get(name) or None for name in QUOTA_FIELDS}
         try:
             key = ApiKey.model_validate({"id": self.gemini_conn_id, "key": connection.password, **quota})
         except ValidationError as e:
-            faults = [f"connection {self.gemini_conn_id}: {x['loc'][0]}: {x['msg']}" for x in e.errors()]
-            raise InvalidInputError(faults) from None
+            problems = [f"connection {self.gemini_conn_id}: {x['loc'][0]}: {x['msg']}" for x in e.errors()]
+            raise InvalidInputError(problems) from None
         return key, connection.host or None
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask the server for the model's card: costs no quota, and tells a bad key from a bad address."""
-        import httpx
-
+        """Request the description of the model, which costs no quota. Returns whether it worked, and a message."""
         key, host = self.get_conn()
         url = (host or os.environ.get("GEMINI_BASE_URL") or GOOGLE).rstrip("/")
-        model = self.get_connection(self.gemini_conn_id).extra_dejson.get("model") or "gemini-2.5-flash"
+        model = self.get_connection(self.gemini_conn_id).extra_dejson.get("model") or DEFAULT_MODEL
         headers = {"x-goog-api-key": key.key.get_secret_value()}
         try:
-            answer = httpx.get(f"{url}/v1beta/models/{model}", headers=headers, timeout=15)
+            response = httpx.get(f"{url}/v1beta/models/{model}", headers=headers, timeout=15)
         except httpx.HTTPError as e:
-            return False, f"{url} cannot be reached: {type(e).__name__}"
-        if answer.is_success:
+            return False, f"{url} cannot be reached ({type(e).__name__}); check the base URL and the network"
+        if response.is_success:
             return True, f"The key works and may use {model}."
-        return False, f"The server answered {answer.status_code}: {_server_message(answer)}"
+        return False, f"The server answered {response.status_code}: {_server_message(response)}"
 
 
-def _server_message(answer: Any) -> str:
+def connection_keys(connection_ids: Sequence[str]) -> list[ApiKey]:
+    """Return the API keys of these connections."""
+    return [GeminiHook(connection_id).get_conn()[0] for connection_id in connection_ids]
+
+
+def _server_message(response: httpx.Response) -> str:
     try:
-        return str(answer.json()["error"]["message"])
+        return str(response.json()["error"]["message"])
     except (ValueError, KeyError, TypeError):
-        return str(answer.text[:200])
+        return response.text[:200]

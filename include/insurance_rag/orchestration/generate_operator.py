@@ -1,92 +1,109 @@
-"""The mapped task that asks for one shard: at once, or in Gemini's batch mode, which waits without a worker slot."""
+"""The mapped task that generates one shard: by single requests, or in Gemini's batch mode without a worker slot."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import BaseOperator, Context
 from airflow.sdk.exceptions import AirflowRuntimeError
+from pydantic import JsonValue
 
 from insurance_rag.config import GenerationConfig
 from insurance_rag.core.errors import IncompleteError
 from insurance_rag.core.records import ApiKey, ProgressState
-from insurance_rag.orchestration.tasks import log_command, open_run
+from insurance_rag.core.records.generation import BatchHandle
+from insurance_rag.core.records.run import ShardArtifact
+from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.orchestration.commands import log_command
+from insurance_rag.orchestration.run_inputs import open_run
+from insurance_rag.orchestration.task_errors import message_only
+from insurance_rag.orchestration.xcom import dump
 
 if TYPE_CHECKING:
-    from insurance_rag.generation.repair import Judge
+    from insurance_rag.generation.repair import PairCheck
 
 
 class GenerateOperator(BaseOperator):
-    """Ask the teacher for the pairs of one shard; answers that the journal holds are not asked for again.
+    """Asks the teacher for the pairs of one shard. Answers in the journal are not requested again.
 
-    In batch mode the task submits, then wakes up every `batch_poll_s` for one short look (the key never enters the
-    triggerer), and asks in the ordinary way for what the batch left open.
+    In batch mode the task submits a batch and then wakes up every `batch_poll_s` seconds for one short request. The API
+    key never enters the triggerer. What the batch leaves unanswered is requested as without batch mode.
     """
 
     template_fields: Sequence[str] = ("shard",)
 
-    def __init__(self, *, shard: dict[str, Any], **kwargs: Any) -> None:
+    def __init__(self, *, shard: Mapping[str, JsonValue], **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.shard = shard
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    @message_only
+    def execute(self, context: Context) -> JsonValue:
+        """Generate the shard, or submit it as a batch and defer. Returns the artifact of the part file."""
         from insurance_rag.generation.batch import submit_batch
 
         folder, key, config = self._inputs()
-        if config.batch and (handle := submit_batch(folder, self.shard["shard"], key, config)):
+        if config.batch and (handle := submit_batch(folder, self._shard.shard, key, config)):
             self._wait(config, handle)
-        return self._ask(context)
+        return self._generate(context)
 
-    def look(self, context: Context, handle: dict[str, Any], event: Any = None) -> dict[str, Any]:
-        """One look at the batch: wait on, or take its answers."""
+    @message_only
+    def resume_batch(self, context: Context, handle: dict[str, JsonValue], event: object = None) -> JsonValue:
+        """Continue after a wait: defer again, or read the answers of the batch."""
         from insurance_rag.generation.batch import fetch_batch, poll_batch
 
         folder, key, config = self._inputs()
-        if not poll_batch(handle, key, config):
-            self._wait(config, handle)
+        submitted = BatchHandle.model_validate(handle)
+        if not poll_batch(submitted, key, config):
+            self._wait(config, submitted)
         try:
-            return fetch_batch(folder, handle, key, config, self._judge())
+            return dump(fetch_batch(folder, submitted, key, config, self._pair_check()))
         except IncompleteError as e:
-            self.log.info("%s; asking for the rest one by one", e)
-            return self._ask(context)
+            self.log.info("%s; the missing chunks are requested one at a time", e)
+            return self._generate(context)
 
-    def _ask(self, context: Context) -> dict[str, Any]:
+    @property
+    def _shard(self) -> ShardArtifact:
+        return ShardArtifact.model_validate(self.shard)
+
+    def _generate(self, context: Context) -> JsonValue:
         from insurance_rag.generation import generate_shard
 
         folder, key, config = self._inputs()
-        number = str(self.shard["shard"])
+        number = self._shard.shard
         server = ["--base-url", config.base_url] if config.base_url else []
-        log_command("generate", "--run", str(folder.root), "--shard", number, *server)
+        log_command("generate", "--run", str(folder.root), "--shard", str(number), *server)
         store = context.get("task_state_store")
 
         def show(progress: ProgressState) -> None:
             if store is not None:
-                with contextlib.suppress(AirflowRuntimeError):  # it is shown, and no more than that
-                    store.set("progress", progress.model_dump())
+                with contextlib.suppress(AirflowRuntimeError):  # The work does not depend on its display.
+                    store.set("progress", progress.model_dump(mode="json"))
 
-        return generate_shard(folder, self.shard["shard"], key, config, on_update=show, judge=self._judge())
+        return dump(generate_shard(folder, number, key, config, on_update=show, pair_check=self._pair_check()))
 
-    def _judge(self) -> Judge:
-        from insurance_rag.validation.pair_check import row_judge
+    def _pair_check(self) -> PairCheck:
+        from insurance_rag.validation.pair_check import pair_check
 
-        return row_judge(open_run(self.shard)[1].validation)
+        return pair_check(open_run(self._shard)[1].validation)
 
-    def _inputs(self) -> tuple[Any, ApiKey, GenerationConfig]:
+    def _inputs(self) -> tuple[RunFolder, ApiKey, GenerationConfig]:
+        """Return the run folder, the API key and the configuration with the base URL of the connection."""
         from insurance_rag.orchestration.gemini_hook import GeminiHook
 
-        folder, config = open_run(self.shard)
-        key, url = GeminiHook(self.shard["key_id"]).get_conn()
+        folder, config = open_run(self._shard)
+        key, url = GeminiHook(self._shard.key_id).get_conn()
         generation = config.generation
         return folder, key, generation.model_copy(update={"base_url": generation.base_url or url})
 
-    def _wait(self, config: GenerationConfig, handle: dict[str, Any]) -> None:
-        self.log.info("batch of %s clauses handed in; next look in %s s", handle["chunks"], config.batch_poll_s)
+    def _wait(self, config: GenerationConfig, handle: BatchHandle) -> None:
+        """Free the worker slot for `batch_poll_s` seconds."""
+        self.log.info("a batch of %s chunks is running; next request in %s s", handle.chunks, config.batch_poll_s)
         self.defer(
             trigger=TimeDeltaTrigger(timedelta(seconds=config.batch_poll_s)),
-            method_name="look",
-            kwargs={"handle": handle},
+            method_name="resume_batch",
+            kwargs={"handle": dump(handle)},
         )

@@ -1,7 +1,7 @@
-"""GPU work as a command, as a local process or in a pod: the same argv, chosen by $GPU_BACKEND (local | kubernetes).
+"""GPU work as a command line, run by a local process or by a pod: $GPU_BACKEND chooses (local | kubernetes).
 
-The job writes its result as JSON to $RESULT_JSON. A local job is a process of its own, so that the card is free
-when it ends and a broken CUDA context dies with it.
+The command writes its result as JSON to $RESULT_JSON. A local job is a process of its own: the GPU memory is free when
+it ends, and a broken CUDA context ends with it.
 """
 
 from __future__ import annotations
@@ -9,71 +9,89 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import shlex
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from airflow.sdk import BaseOperator, Context
+from airflow.sdk import BaseOperator, Context, XComArg
+from pydantic import BaseModel, JsonValue
 
 from insurance_rag.core.errors import GateRejectedError, IncompleteError, InvalidInputError, PipelineError
 from insurance_rag.core.files import read_json
-from insurance_rag.core.locks import held
+from insurance_rag.core.locks import hold_lock
+from insurance_rag.orchestration.commands import log_command
 from insurance_rag.orchestration.retries import RETRY_POLICY
+from insurance_rag.orchestration.task_errors import message_only
+from insurance_rag.orchestration.xcom import with_records
 
-#: Exit code of the command line -> error, so that the retry table judges a process as it judges a function.
+#: Exit code of the command line -> error, so that the retry table treats a process like a function.
 ERROR_BY_EXIT_CODE = {2: InvalidInputError, 3: IncompleteError, 4: GateRejectedError}
 LAST_LINES = 15
+"""Lines of output that the error of a failed job quotes."""
+
+J = TypeVar("J", bound=BaseModel)
 
 
-def gpu_job(task_id: str, jobs: Any, argv: Callable[[dict[str, Any]], list[str]], *, label: str, **kwargs: Any) -> Any:
-    """One mapped task: `argv(job)` is run for every job of `jobs`; `label` is the Jinja name of an instance."""
-    settings = {
+def gpu_job(task_id: str, jobs: XComArg, argv: Callable[[J], list[str]], *, label: str, **settings: object) -> XComArg:
+    """Add a mapped task that runs the command line `argv(job)` for every job of `jobs`. Returns its results.
+
+    `label` is the Jinja template that names an instance in the UI.
+    """
+    arguments: dict[str, object] = {
         "task_id": task_id,
         "pool": "gpu",
         "map_index_template": label,
         "doc_md": argv.__doc__,
         "retries": 2,
         "retry_policy": RETRY_POLICY,
-        **kwargs,
+        **settings,
     }
-    operator: type[BaseOperator] = LocalJobOperator
-    if os.environ.get("GPU_BACKEND", "local") == "kubernetes":
-        from insurance_rag.orchestration.pods import PodJobOperator
+    return _operator().partial(**arguments).expand(arguments=jobs.map(with_records(argv))).output
 
-        operator = PodJobOperator
-    return operator.partial(**settings).expand(arguments=jobs.map(argv))
+
+def _operator() -> type[BaseOperator]:
+    if os.environ.get("GPU_BACKEND", "local") != "kubernetes":
+        return LocalJobOperator
+    # KubernetesPodOperator takes two seconds to import, which only those who use it pay per parsed DAG file.
+    from insurance_rag.orchestration.pod_operator import PodJobOperator
+
+    return PodJobOperator
 
 
 class LocalJobOperator(BaseOperator):
-    """Runs `python -m insurance_rag <arguments>` as a child process, its output streamed into the task's log.
+    """Runs `python -m insurance_rag <arguments>` as a child process and streams its output into the task's log.
 
     $GPU_PYTHON names another interpreter, e.g. of an environment with CUDA.
     """
 
     template_fields: Sequence[str] = ("arguments",)
 
-    def __init__(self, *, arguments: list[str], **kwargs: Any) -> None:
+    def __init__(self, *, arguments: list[str], **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.arguments = arguments
         self._process: subprocess.Popen[str] | None = None
 
-    def execute(self, context: Context) -> Any:
-        command = [os.environ.get("GPU_PYTHON", sys.executable), "-m", "insurance_rag", *self.arguments]
-        self.log.info("The same by hand: %s", shlex.join(command))
-        with tempfile.TemporaryDirectory() as folder, acquire_gpu() as card:
+    @message_only
+    def execute(self, context: Context) -> JsonValue:
+        """Run the command and return its result. Raises the error that its exit code stands for."""
+        python = os.environ.get("GPU_PYTHON", sys.executable)
+        log_command(*self.arguments, python=python)
+        with tempfile.TemporaryDirectory() as folder, acquire_gpu() as gpu:
             result = Path(folder) / "result.json"
-            exit_code, last_lines = self._run(command, {**os.environ, **card, "RESULT_JSON": str(result)})
+            command = [python, "-m", "insurance_rag", *self.arguments]
+            exit_code, last_lines = self._run(command, {**os.environ, **gpu, "RESULT_JSON": str(result)})
             if exit_code:
                 error = ERROR_BY_EXIT_CODE.get(exit_code, PipelineError)
                 raise error(f"{self.arguments[0]} exited with {exit_code}:\n" + "\n".join(last_lines))
-            return read_json(result)
+            value: JsonValue = read_json(result)
+            return value
 
     def _run(self, command: list[str], env: dict[str, str]) -> tuple[int, list[str]]:
+        """Run `command`; returns its exit code and the last lines of its output."""
         last_lines: list[str] = []
         with subprocess.Popen(
             command,
@@ -82,49 +100,54 @@ class LocalJobOperator(BaseOperator):
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
-            preexec_fn=_end_with_this_process(),
+            preexec_fn=_stop_with_parent(),
         ) as self._process:
             assert self._process.stdout
             supervisor = os.getppid()
             for line in self._process.stdout:
-                if os.getppid() != supervisor:  # killed: the next try shall not find this one at work
-                    supervisor = os.getppid()  # once: a second signal would not wait for the checkpoint
+                if os.getppid() != supervisor:  # The supervisor was killed: stop, so that the next try is alone.
+                    supervisor = os.getppid()  # Only once: a second signal would interrupt the checkpoint.
                     self.on_kill()
                 self.log.info("%s", line.rstrip())
                 last_lines = [*last_lines[1 - LAST_LINES :], line.rstrip()]
         return self._process.returncode, last_lines
 
     def on_kill(self) -> None:
-        """Airflow stops the task: the job gets SIGTERM, on which training saves a checkpoint."""
+        """Send SIGTERM to the process group of the job. Training then saves a checkpoint."""
         if self._process and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGTERM)
 
 
 @contextlib.contextmanager
 def acquire_gpu() -> Iterator[dict[str, str]]:
-    """Environment of a job that has one of $GPU_CARDS (e.g. "0,1") to itself; unset: it sees every card."""
-    cards = [name.strip() for name in os.environ.get("GPU_CARDS", "").split(",") if name.strip()]
-    with contextlib.ExitStack() as taken:
-        card = next((name for name in cards if _take(name, taken)), None)
-        if cards and card is None:
+    """Reserve one of the GPUs in $GPU_DEVICES (e.g. "0,1") and yield the environment that selects it.
+
+    If the variable is not set, the environment is empty and a job sees every GPU. Raises IncompleteError if every GPU
+    is in use.
+    """
+    gpus = [name.strip() for name in os.environ.get("GPU_DEVICES", "").split(",") if name.strip()]
+    with contextlib.ExitStack() as locks:
+        gpu = next((name for name in gpus if _lock(name, locks)), None)
+        if gpus and gpu is None:
             raise IncompleteError(
-                f"a job works on each of GPU_CARDS={','.join(cards)}; give the pool gpu as many slots"
+                f"every GPU of GPU_DEVICES={','.join(gpus)} is in use; give the pool gpu {len(gpus)} slots"
             )
-        yield {"CUDA_VISIBLE_DEVICES": card} if card else {}
+        yield {"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}
 
 
-def _take(card: str, taken: contextlib.ExitStack) -> bool:
+def _lock(gpu: str, locks: contextlib.ExitStack) -> bool:
+    """Lock a GPU until `locks` is closed; False if another job holds it."""
     try:
-        taken.enter_context(held(Path(tempfile.gettempdir()) / f"insurance-rag-gpu-{card}.lock", f"card {card}"))
+        locks.enter_context(hold_lock(Path(tempfile.gettempdir()) / f"insurance-rag-gpu-{gpu}.lock", f"GPU {gpu}"))
     except IncompleteError:
         return False
     return True
 
 
-def _end_with_this_process() -> Callable[[], object] | None:
-    """For the child to call: it gets SIGTERM when its worker dies, even by SIGKILL.
+def _stop_with_parent() -> Callable[[], object] | None:
+    """Return a function for the child to call: it then gets SIGTERM when its parent dies, even by SIGKILL.
 
-    Else it would train on beside the next try. Linux alone can do that.
+    Otherwise it would continue to train next to the next try of the task. Only Linux offers this; None elsewhere.
     """
     if sys.platform != "linux":
         return None

@@ -1,11 +1,12 @@
-"""Tells Airflow of the `gemini` connection type (entry point `apache_airflow_provider`)."""
+"""Registers the `gemini` connection type with Airflow (entry point `apache_airflow_provider`)."""
 
 from __future__ import annotations
 
-from typing import Any
+from pydantic import JsonValue
 
 
-def get_provider_info() -> dict[str, Any]:
+def get_provider_info() -> dict[str, JsonValue]:
+    """Return the description of this provider that Airflow's ProvidersManager reads."""
     return {
         "package-name": "insurance-rag",
         "name": "Insurance RAG",
@@ -22,17 +23,17 @@ def get_provider_info() -> dict[str, Any]:
                 },
                 "conn-fields": {
                     "project": _field(
-                        "Project", "string", "Keys of one project share one quota; empty: a quota of its own"
+                        "Project", "string", "Keys of one project share one quota. Empty: a quota of its own."
                     ),
-                    "rpm": _field("Requests a minute", "integer", "Of the project; empty: learnt from the first 429"),
-                    "tpm": _field("Input tokens a minute", "integer", "Of the project; empty: learnt"),
-                    "rpd": _field("Requests a day", "integer", "Of the project; empty: learnt"),
-                    "model": _field("Model for the connection test", "string", "Default gemini-2.5-flash"),
+                    "rpm": _field("Requests per minute", "integer", "Quota of the project. Empty: learned from 429s."),
+                    "tpm": _field("Input tokens per minute", "integer", "Quota of the project. Empty: learned."),
+                    "rpd": _field("Requests per day", "integer", "Quota of the project. Empty: learned."),
+                    "model": _field("Model for the connection test", "string", "Default: gemini-2.5-flash."),
                 },
             }
         ],
     }
 
 
-def _field(label: str, kind: str, description: str) -> dict[str, Any]:
+def _field(label: str, kind: str, description: str) -> JsonValue:
     return {"label": label, "description": description, "schema": {"type": [kind, "null"]}}

@@ -1,4 +1,4 @@
-"""What Airflow does about each error, by its name: one table for every task. The first rule that matches decides."""
+"""What Airflow does about each named error: one table for all tasks. The first rule that matches decides."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ FAIL, RETRY = RetryAction.FAIL, RetryAction.RETRY
 
 RETRY_POLICY = ExceptionRetryPolicy(
     [
-        RetryRule(InvalidInputError, FAIL, reason="the input is wrong: mend it, then clear this task"),
-        RetryRule(GateRejectedError, FAIL, reason="a gate refused the result: see the report"),
+        RetryRule(InvalidInputError, FAIL, reason="the input is invalid: fix it, then clear this task"),
+        RetryRule(GateRejectedError, FAIL, reason="a gate rejected the result: see the report"),
         RetryRule(
             KeyRejectedError,
             FAIL,
-            reason="the API refuses this key: replace it in its connection, then clear this task",
+            reason="the API rejects this key: replace it in its connection, then clear this task",
         ),
         RetryRule(
             QuotaExhaustedError,
             FAIL,
-            reason="the day's quota is used up: other keys take over, or clear this task tomorrow",
+            reason="the daily quota is used up: other keys continue, or clear this task tomorrow",
         ),
         RetryRule(
             BudgetExceededError,
             FAIL,
-            reason="the budget is used up: a new run with a larger one takes the answers over",
+            reason="the budget is used up: start a new run with a larger budget; it reuses the answers",
         ),
         RetryRule(GpuMemoryError, FAIL, reason="the memory is too small for these settings: see the message"),
         RetryRule(
             IncompleteError,
             RETRY,
             timedelta(seconds=10),
-            reason="interrupted: what is done is kept, the next try resumes",
+            reason="interrupted: finished work is kept, the next try resumes",
         ),
         RetryRule(ServerUnavailableError, RETRY, timedelta(minutes=1), reason="the server is not available"),
     ]

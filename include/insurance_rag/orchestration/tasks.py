@@ -1,25 +1,41 @@
-"""The bodies of the DAG's tasks: plain functions around the stages. Each reads its run folder and returns artifacts.
+"""The bodies of the DAGs' tasks: plain functions around the stages, with records in and records out.
 
-Everything a task needs lies in the run folder, so that a cleared task does the same work again on the same input.
-XCom carries `{uri, sha256, rows, ...}` alone.
+A task gets the results of earlier tasks as arguments and everything else from the run folder, so that a cleared task
+does the same work on the same input.
 """
 
 from __future__ import annotations
 
 import logging
-import shlex
-import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowFailException
+from pydantic import JsonValue
 
 from insurance_rag.config import RunConfig
-from insurance_rag.core.artifacts import artifact
-from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.artifacts import describe
+from insurance_rag.core.errors import IncompleteError, InvalidInputError
 from insurance_rag.core.files import read_json, write_json
-from insurance_rag.core.records import ApiKey
+from insurance_rag.core.records import (
+    AdapterArtifact,
+    DatasetArtifact,
+    DecisionArtifact,
+    EvaluationArtifact,
+    EvaluationSummary,
+    Shard,
+    ValidationReport,
+)
+from insurance_rag.core.records.run import (
+    BaseModelArtifact,
+    EvaluationJob,
+    PretrainJob,
+    PublishedDataset,
+    RunArtifact,
+    ShardArtifact,
+    TrainingJob,
+)
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.orchestration.assets import (
     ADAPTERS,
@@ -28,16 +44,20 @@ from insurance_rag.orchestration.assets import (
     published_dataset,
     published_report,
 )
+from insurance_rag.orchestration.commands import log_command
+from insurance_rag.orchestration.run_inputs import AssetEvents, OutletEvents, event_settings, open_run
 from insurance_rag.orchestration.runs import earlier_runs, run_folder
 
 log = logging.getLogger(__name__)
 
 
-def check_input(params: dict[str, Any] | None = None, triggering_asset_events: Any = None) -> dict[str, Any]:
-    """Check everything that can be checked before it costs: clauses, questions, keys, recipes, models, the folder.
+def check_input(
+    params: Mapping[str, JsonValue] | None = None, triggering_asset_events: AssetEvents | None = None
+) -> RunArtifact:
+    """Check everything that can be checked before the run costs anything: chunks, questions, keys, recipes, models.
 
-    All problems are listed at once. The checked configuration is kept in the run folder. A run that an asset event
-    started takes the settings that the event carries.
+    All problems are listed at once. The checked configuration is stored in the run folder. The settings of an asset
+    event that started the run override the parameters.
     """
     from insurance_rag.chunks import read_chunks, read_questions
     from insurance_rag.orchestration.preflight import validate_run_config
@@ -48,224 +68,211 @@ def check_input(params: dict[str, Any] | None = None, triggering_asset_events: A
     if problems := validate_run_config(config, generates="keys" in (params or {})):
         raise InvalidInputError(problems)
     write_json(run.config, config.model_dump(mode="json"))
-    rows = len(read_chunks(config.chunks))
-    return {**artifact(run.config, rows=rows, questions=len(read_questions(config.questions))), "uri": str(run.root)}
+    counts = {"rows": len(read_chunks(config.chunks)), "questions": len(read_questions(config.questions))}
+    return describe(run.config, RunArtifact, **counts).model_copy(update={"uri": str(run.root)})
 
 
-def plan(run: dict[str, Any]) -> list[dict[str, Any]]:
-    """Cut the clauses into one shard per API key; proves that each clause is in exactly one shard.
+def plan(run: RunArtifact) -> list[ShardArtifact]:
+    """Divide the chunks into one shard per API key, with every chunk in exactly one shard.
 
-    Answers to unchanged clauses are taken over from earlier runs. With a finished dataset there is nothing to plan.
+    Answers to unchanged chunks are reused from earlier runs. There is nothing to plan if the run names a dataset.
     """
     from insurance_rag.chunks import read_chunks
+    from insurance_rag.orchestration.gemini_hook import connection_keys
     from insurance_rag.planning import make_plan, reuse_answers, write_plan
 
     folder, config = open_run(run)
     if config.dataset:
         return []
     chunks = read_chunks(config.chunks)
-    made = make_plan(chunks, connection_keys(config), config.generation)
+    made = make_plan(chunks, connection_keys(config.keys), config.generation)
     write_plan(made, folder, chunks)
     if config.reuse_answers:
         reuse_answers(folder, earlier_runs(folder))
-    log_command(
-        "plan",
-        "--chunks",
-        config.chunks,
-        "--keys",
-        "keys.json",
-        "--out",
-        str(folder.root),
-        *config.generation.as_settings(),
-    )
-    return [_shard_artifact(run, shard) for shard in made.shards]
+    paths = ["--chunks", config.chunks, "--keys", "keys.json", "--out", str(folder.root)]
+    log_command("plan", *paths, *config.generation.as_settings())
+    return _shard_artifacts(folder, made.shards)
 
 
-def plan_redistributed(run: dict[str, Any]) -> list[dict[str, Any]]:
-    """Plan again, over the healthy keys, the clauses that dead keys left over; none: the next step is skipped."""
-    from insurance_rag import planning as shards
+def plan_redistributed(run: RunArtifact) -> list[ShardArtifact]:
+    """Move the unanswered chunks of dead keys to new shards of healthy keys. If there are none, nothing is planned."""
+    from insurance_rag import planning
+    from insurance_rag.orchestration.gemini_hook import connection_keys
 
     folder, config = open_run(run)
     if config.dataset or not config.generation.redistribute:
         return []
-    return [_shard_artifact(run, shard) for shard in shards.plan_redistributed(folder, connection_keys(config))]
+    return _shard_artifacts(folder, planning.plan_redistributed(folder, connection_keys(config.keys)))
 
 
-def validate(run: dict[str, Any]) -> dict[str, Any]:
-    """Check and merge the parts. Completeness is judged by plan and journals, not by task states."""
-    from insurance_rag.chunks import read_chunks, read_questions
-    from insurance_rag.generation import missing_chunks, write_open_parts
-    from insurance_rag.planning.plan import read_plan
-    from insurance_rag.validation import validate_parts
+def validate(run: RunArtifact | None) -> DatasetArtifact:
+    """Check and merge the parts. The plan and the journals decide whether they are complete, not the task states."""
+    from insurance_rag.chunks import read_questions
+    from insurance_rag.validation.validate_run import validate_run
 
     folder, config = open_run(run)
     if config.dataset:
-        return artifact(Path(config.dataset))
-    missing = missing_chunks(folder)
-    if missing and not config.allow_partial:
-        raise AirflowFailException(_missing_message(missing))
-    write_open_parts(folder, read_plan(folder))
+        return _given_dataset(Path(config.dataset))
     previous = published_report()
     log_command(
         "validate", "--run", str(folder.root), "--questions", config.questions, "--out", str(folder.dataset),
         *(["--previous", str(previous)] if previous else []),
+        *(["--allow-partial"] if config.allow_partial else []),
         *config.validation.as_settings(),
     )  # fmt: skip
-    dataset = validate_parts(
-        [folder.parts],
-        read_chunks(folder.chunks),
-        folder.dataset,
-        config.validation,
-        questions=read_questions(config.questions),
-        previous=previous,
-        progress=folder.progress,
-    )
-    return {**dataset, "complete": not missing}
+    questions = read_questions(config.questions)
+    try:
+        return validate_run(folder, questions, config.validation, config.allow_partial, previous)
+    except IncompleteError as e:  # another try of this task alone would find the same
+        raise AirflowFailException(
+            f'{e}\nTo generate them again, clear the failed tasks ("Clear only failed")'
+        ) from None
 
 
-def dataset_changed(dataset: dict[str, Any]) -> bool:
-    """Go on only where the dataset is complete and its rows differ from those of the published one."""
-    published = published_dataset() or {}
-    log.info("rows of the published dataset: %s, of this one: %s", published.get("data_sha256"), dataset["data_sha256"])
-    return bool(dataset["complete"]) and dataset["data_sha256"] != published.get("data_sha256")
+def dataset_changed(dataset: DatasetArtifact) -> bool:
+    """Continue only if the dataset is complete and its rows differ from those of the published dataset."""
+    published = published_dataset()
+    before = published.data_sha256 if published else None
+    log.info("hash of the published rows: %s; of the new rows: %s", before, dataset.data_sha256)
+    return dataset.complete and dataset.data_sha256 != before
 
 
-def wants_approval(run: dict[str, Any]) -> bool:
-    """Whether a person is asked before the dataset is published."""
+def wants_approval(run: RunArtifact) -> bool:
+    """Whether a person has to approve the dataset before it is published."""
     return open_run(run)[1].approve
 
 
-def publish(run: dict[str, Any], dataset: dict[str, Any], outlet_events: Any = None) -> dict[str, Any]:
-    """Make the dataset the published one and tell its consumers."""
-    config = open_run(run)[1]
-    settings = {"dataset": dataset["uri"], "chunks": config.chunks, "questions": config.questions}
+def publish(run: RunArtifact, dataset: DatasetArtifact, outlet_events: OutletEvents | None = None) -> PublishedDataset:
+    """Publish the dataset and start the DAGs that train on it."""
+    _, config = open_run(run)
     published = publish_dataset(run, dataset)
-    outlet_events[QA_DATASET].extra = {**published, "settings": settings}
+    settings: JsonValue = {"dataset": dataset.uri, "chunks": config.chunks, "questions": config.questions}
+    if outlet_events is not None:
+        outlet_events[QA_DATASET].extra = {**published.model_dump(mode="json"), "settings": settings}
     return published
 
 
-def _missing_message(missing: dict[str, list[str]]) -> str:
-    """`missing` maps a shard's label to the chunk ids it has no answer for."""
-    lines = [f"{label}: {len(ids)} clauses, e.g. {', '.join(ids[:3])}" for label, ids in missing.items()]
-    return "\n".join(["the dataset is not complete; clear the failed shards to ask for:", *lines])
-
-
-def pretrain_jobs(run: dict[str, Any]) -> list[dict[str, Any]]:
-    """One job where the base model is the demo's own, none otherwise."""
+def pretrain_jobs(run: RunArtifact) -> list[PretrainJob]:
+    """Return one job if the run uses the demo's own base model, otherwise none."""
     folder, config = open_run(run)
-    if config.base_model != "demo":
-        return []
-    return [{"uri": str(folder.base_model), "chunks": config.chunks}]
+    return [PretrainJob(uri=str(folder.base_model), chunks=config.chunks)] if config.base_model == "demo" else []
 
 
-def training_jobs(run: dict[str, Any], dataset: dict[str, Any]) -> list[dict[str, Any]]:
-    """One job per adapter version."""
+def training_jobs(
+    run: RunArtifact, dataset: DatasetArtifact, base_models: Sequence[BaseModelArtifact] = ()
+) -> list[TrainingJob]:
+    """Return one job per adapter version. `base_models` is the result of `pretrain`, if it was not skipped."""
     folder, config = open_run(run)
     settings = [f"profile={config.profile}", *(f"{key}={value}" for key, value in config.training.items())]
     return [
-        {
-            "recipe": version,
-            "uri": str(folder.adapter(version)),
-            "dataset": dataset["uri"],
-            "base_model": _base_model(folder, config),
-            "settings": settings,
-        }
+        TrainingJob(
+            uri=str(folder.adapter(version, config.base_model)),
+            recipe=version,
+            dataset=dataset.uri,
+            base_model=_base_model(config, base_models),
+            settings=settings,
+        )
         for version in config.versions
     ]
 
 
-def evaluation_jobs(run: dict[str, Any]) -> list[dict[str, Any]]:
-    """One job that answers every question with Base, the registry's champion and each adapter."""
-    from insurance_rag.promotion.registry import Registry
+def evaluation_jobs(
+    run: RunArtifact,
+    adapters: Sequence[AdapterArtifact] = (),
+    base_models: Sequence[BaseModelArtifact] = (),
+) -> list[EvaluationJob]:
+    """Return one job that answers every question with the base model, the champion of the registry and each adapter.
+
+    `adapters` are the results of `train`, in any order; without them the adapters that the run names are evaluated.
+    """
+    from insurance_rag.promotion.model_registry import ModelRegistry
 
     folder, config = open_run(run)
-    adapters = _adapters(folder, config)
-    return [
-        {
-            "uri": str(folder.evaluation),
-            "chunks": config.chunks,
-            "questions": config.questions,
-            "limit": config.question_limit,
-            "base_model": _base_model(folder, config),
-            "adapters": Registry(Path(config.registry)).beside(adapters) if config.registry else adapters,
-        }
-    ]
+    named = _named_adapters(config, adapters)
+    job = EvaluationJob(
+        uri=str(folder.evaluation),
+        chunks=config.chunks,
+        questions=config.questions,
+        limit=config.question_limit,
+        base_model=_base_model(config, base_models),
+        adapters=ModelRegistry(Path(config.registry)).with_champion(named) if config.registry else named,
+    )
+    return [job]
 
 
-def promote(run: dict[str, Any], outlet_events: Any = None) -> dict[str, Any]:
-    """Decide by the policy whether an adapter may replace the champion; the decision is a result, not a failure.
+def promote(
+    run: RunArtifact,
+    evaluations: Sequence[EvaluationArtifact],
+    adapters: Sequence[AdapterArtifact] = (),
+    outlet_events: OutletEvents | None = None,
+) -> DecisionArtifact:
+    """Decide by the policy whether an adapter replaces the champion. The decision is a result, not a failure.
 
-    The registry gets a new champion only from an evaluation on all questions.
+    Only an evaluation on all questions changes the registry. The event of new adapters names those in `adapters`.
     """
     from insurance_rag.promotion import decide
 
-    folder, config = open_run(run)
+    (evaluation,) = evaluations
+    _, config = open_run(run)
     registry = Path(config.registry) if config.registry else None
     dry_run = config.question_limit is not None
-    keeping = ["--registry", str(registry), *["--dry-run"] * dry_run] if registry else []
-    log_command("promote", "--evaluation", str(folder.evaluation), *keeping)
-    decision = decide(folder.evaluation, registry=registry, dry_run=dry_run)
-    if ADAPTERS in outlet_events:
-        settings = {
-            **config.model_dump(include={"chunks", "questions", "registry"}),
-            "base_model": _base_model(folder, config),
-            "adapters": _adapters(folder, config),
+    options = ["--registry", str(registry), *["--dry-run"] * dry_run] if registry else []
+    log_command("promote", "--evaluation", evaluation.uri, *options)
+    decision = decide(Path(evaluation.uri), registry=registry, dry_run=dry_run)
+    if outlet_events is not None and ADAPTERS in outlet_events:
+        trained: dict[str, JsonValue] = {**_named_adapters(config, adapters)}
+        settings: dict[str, JsonValue] = {
+            **config.model_dump(mode="json", include={"chunks", "questions", "registry"}),
+            "base_model": read_summary(evaluation).base_model,
+            "adapters": trained,
             "question_limit": None,
         }
-        outlet_events[ADAPTERS].extra = {"run": run["uri"], "settings": settings}
-    facts = {name: decision[name] for name in ("decision", "model", "champion", "reason")}
-    return artifact(folder.evaluation / "decision.json", **facts)
+        outlet_events[ADAPTERS].extra = {"run": run.uri, "settings": settings}
+    facts = {"decision": decision.decision, "model": decision.model, "champion": decision.champion}
+    return describe(Path(evaluation.uri) / "decision.json", DecisionArtifact, **facts, reason=decision.reason)
 
 
-def report(run: dict[str, Any]) -> dict[str, Any]:
-    """Write the run's page from what is in its folder, however far the run got."""
+def report(run: RunArtifact, decision: DecisionArtifact) -> object:
+    """Write the report of the run as one HTML page."""
     from insurance_rag.report import render_report
 
     folder, _ = open_run(run)
+    log.info("decision: %s (%s)", decision.decision, decision.reason)
     log_command("report", "--run", str(folder.root), "--out", str(folder.report))
     return render_report(folder, folder.report)
 
 
-def open_run(artifact: dict[str, Any] | None) -> tuple[RunFolder, RunConfig]:
-    """The run folder and the configuration that `check_input` kept in it."""
-    if artifact is None:
-        raise AirflowFailException("check_input did not succeed; mend what it names and clear it")
-    folder = RunFolder(Path(artifact.get("run", artifact["uri"])))
-    return folder, RunConfig.parse(read_json(folder.config), str(folder.config))
+def read_summary(evaluation: EvaluationArtifact) -> EvaluationSummary:
+    """Return the summary.json of a finished evaluation."""
+    return EvaluationSummary.model_validate(read_json(Path(evaluation.uri) / "summary.json"))
 
 
-def event_settings(triggering_asset_events: Any) -> dict[str, Any]:
-    """The settings of the newest asset event that started this run; none for a run by hand or by schedule."""
-    events = [event for events in (triggering_asset_events or {}).values() for event in events]
-    return dict(max(events, key=lambda event: event.timestamp).extra["settings"]) if events else {}
+def _given_dataset(folder: Path) -> DatasetArtifact:
+    """Return the artifact of a dataset that an earlier run validated."""
+    made = ValidationReport.model_validate(read_json(folder / "report.json"))
+    facts = {"rows": made.rows, "kept": made.kept, "files": made.files}
+    return describe(folder, DatasetArtifact, **facts, data_sha256=made.lineage.data_sha256)
 
 
-def connection_keys(config: RunConfig) -> list[ApiKey]:
-    from insurance_rag.orchestration.gemini_hook import GeminiHook
-
-    return [GeminiHook(name).get_conn()[0] for name in config.keys]
-
-
-def log_command(*argv: str) -> None:
-    """Say how to do by hand what this task does."""
-    log.info("The same by hand: %s", shlex.join([sys.executable, "-m", "insurance_rag", *argv]))
-
-
-def _shard_artifact(run: dict[str, Any], shard: Any) -> dict[str, Any]:
-    return {
-        "run": run["uri"],
-        "uri": str(RunFolder(Path(run["uri"])).plan),
-        "label": shard.label,
-        "shard": shard.shard,
-        "key_id": shard.key_id,
-        "rows": len(shard.chunk_ids),
-    }
+def _shard_artifacts(folder: RunFolder, shards: Sequence[Shard]) -> list[ShardArtifact]:
+    return [
+        describe(
+            folder.plan,
+            ShardArtifact,
+            run=str(folder.root),
+            shard=shard.shard,
+            label=shard.label,
+            key_id=shard.key_id,
+            rows=len(shard.chunk_ids),
+        )
+        for shard in shards
+    ]
 
 
-def _base_model(folder: RunFolder, config: RunConfig) -> str:
-    return str(folder.base_model) if config.base_model == "demo" else config.base_model
+def _base_model(config: RunConfig, trained: Sequence[BaseModelArtifact]) -> str:
+    return trained[0].uri if trained else config.base_model
 
 
-def _adapters(folder: RunFolder, config: RunConfig) -> dict[str, str]:
-    """What is compared, name -> folder: the adapters that are given, else those this run trains."""
-    return config.adapters or {version: str(folder.adapter(version)) for version in config.versions}
+def _named_adapters(config: RunConfig, trained: Sequence[AdapterArtifact]) -> dict[str, str]:
+    """Return name -> folder of the adapters that the run names, otherwise of the trained ones, ordered by version."""
+    return config.adapters or {a.version: a.uri for a in sorted(trained, key=lambda a: a.version)}

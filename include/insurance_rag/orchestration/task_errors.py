@@ -1,0 +1,35 @@
+"""How a failure appears in a task's log."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from airflow.sdk.exceptions import AirflowFailException
+
+from insurance_rag.core.errors import PipelineError
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def message_only(function: Callable[P, R]) -> Callable[P, R]:
+    """Wrap the body of a task so that a named error reaches Airflow without the frames and causes below it.
+
+    Airflow logs every exception with its traceback. The message of a named error already says what to do, and a long
+    traceback hides it. The traceback is logged at level DEBUG.
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except (PipelineError, AirflowFailException) as e:
+            log.debug("traceback of the error below", exc_info=True)
+            raise e.with_traceback(None) from None
+
+    return call

@@ -1,0 +1,62 @@
+"""Typed records on both sides of XCom, which itself carries plain JSON values only."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import ParamSpec, get_args, get_type_hints
+
+from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
+
+from insurance_rag.core.errors import InvalidInputError
+
+P = ParamSpec("P")
+
+
+def dump(result: object) -> JsonValue:
+    """Return a record, a list of records or a plain JSON value as a plain JSON value."""
+    if isinstance(result, BaseModel):
+        value: JsonValue = result.model_dump(mode="json")
+        return value
+    if isinstance(result, (list, tuple)):
+        return [dump(item) for item in result]
+    if result is None or isinstance(result, (dict, str, int, float)):
+        return result
+    raise TypeError(f"XCom carries records and JSON values, not {type(result).__name__}")
+
+
+def with_records(function: Callable[P, object]) -> Callable[P, JsonValue]:
+    """Wrap `function` so that it is called with the records of its annotations, and its result becomes plain JSON.
+
+    Only parameters annotated with pydantic models, or with sequences of them, are converted.
+    Raises InvalidInputError if a value does not fit its annotation.
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> JsonValue:
+        bound = inspect.signature(function).bind(*args, **kwargs)
+        for name, hint in get_type_hints(function).items():
+            if name in bound.arguments and _has_record(hint):
+                bound.arguments[name] = _load(name, TypeAdapter(hint), bound.arguments[name])
+        return dump(function(*bound.args, **bound.kwargs))
+
+    return call
+
+
+def _has_record(hint: object) -> bool:
+    inner = get_args(hint)
+    return any(map(_has_record, inner)) if inner else isinstance(hint, type) and issubclass(hint, BaseModel)
+
+
+def _load(name: str, adapter: TypeAdapter[object], value: object) -> object:
+    if isinstance(value, Sequence) and not isinstance(value, (str, list, tuple)):
+        # The results of a mapped task. One slice is one request; iterating would send one request per item.
+        value = value[:]
+    try:
+        return adapter.validate_python(value)
+    except ValidationError as e:
+        problems = [f"{'.'.join(map(str, error['loc'])) or 'value'}: {error['msg']}" for error in e.errors()]
+        raise InvalidInputError(
+            f"{name}: the result of an earlier task does not fit ({'; '.join(problems)}); clear that task"
+        ) from None
