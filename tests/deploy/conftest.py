@@ -1,4 +1,4 @@
-"""Airflow's own settings for tests that import it: a throw-away home, no examples."""
+"""Settings for tests that import Airflow: a temporary home, no example DAGs."""
 
 from __future__ import annotations
 

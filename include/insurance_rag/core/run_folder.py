@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from insurance_rag.core.errors import InvalidInputError
 
+#: Base models whose adapters have a published name.
+BASE_NAMES = {"beomi/Llama-3-Open-Ko-8B": "llama-3-ko"}
+
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The layout of one run; the only place that knows these names."""
+    """The paths of the files and folders of one run."""
 
     root: Path
 
     @property
     def plan(self) -> Path:
+        """How the chunks are divided into shards."""
         return self.root / "plan.json"
 
     @property
     def chunks(self) -> Path:
-        """The run's own copy of its input, so that a resumed run reads what the plan was made from."""
+        """The run's own copy of its chunks, so that a resumed run reads what the plan was made from."""
         return self.root / "chunked_data.jsonl"
 
     @property
     def parts(self) -> Path:
+        """Folder of the part files, one per shard."""
         return self.root / "parts"
 
     @property
     def journal(self) -> Path:
-        """Folder of the append-only journals, one a shard."""
+        """Folder of the append-only journals, one per shard."""
         return self.parts / "journal"
 
     @property
@@ -40,56 +46,74 @@ class RunFolder:
 
     @property
     def usage(self) -> Path:
+        """Calls, tokens and cost of the generation."""
         return self.parts / "usage.json"
 
     def part(self, shard: int) -> Path:
+        """Part file of a shard: its rows."""
         return self.parts / f"dataset_part_{shard}.json"
 
     def lock(self, shard: int) -> Path:
+        """Lock file of a shard: one process works on it at a time."""
         return self.parts / f"shard_{shard}.lock"
 
     @property
     def dataset(self) -> Path:
+        """Folder of the validated dataset."""
         return self.root / "dataset"
 
     @property
     def base_model(self) -> Path:
+        """Folder of the base model that the demo trains."""
         return self.root / "base_model"
 
     @property
     def adapters(self) -> Path:
+        """Folder of the adapter folders."""
         return self.root / "adapters"
 
-    def adapter(self, version: str) -> Path:
-        """`adapters/llama-3-ko-insurance-lora` for v1, `...-lora-v2` for v2, and so on."""
-        suffix = "" if version == "v1" else f"-{version}"
-        return self.adapters / f"llama-3-ko-insurance-lora{suffix}"
+    def adapter(self, version: str, base_model: str) -> Path:
+        """Return the folder of the adapter of this version on this base model (`adapter_name`)."""
+        return self.adapters / adapter_name(version, base_model)
 
     @property
     def config(self) -> Path:
-        """The run's configuration as it was checked; a cleared task reads the same values again."""
+        """The checked configuration of the run; a cleared task reads the same values again."""
         return self.root / "config.json"
 
     @property
     def evaluation(self) -> Path:
+        """Folder of the evaluation."""
         return self.root / "evaluation"
 
     @property
     def progress(self) -> Path:
+        """Folder of the progress files of running stages."""
         return self.root / "progress"
 
     @property
     def report(self) -> Path:
+        """The report of the run as one HTML page."""
         return self.root / "report.html"
 
     def create(self) -> RunFolder:
-        """Make the folder and prove that it can be written before any costly work starts."""
+        """Create the folder and return self. Raises InvalidInputError if it cannot be written."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root):
                 pass
         except OSError as e:
             raise InvalidInputError(
-                f"{self.root}: the run folder cannot be written ({e.strerror}); choose another or mend its permissions"
+                f"{self.root}: the run folder cannot be written ({e.strerror}); choose another or fix its permissions"
             ) from e
         return self
+
+
+def adapter_name(version: str, base_model: str) -> str:
+    """Return the name of an adapter: the name of its base model, `insurance-lora`, and its version unless it is v1.
+
+    >>> adapter_name("v2", "Qwen/Qwen2.5-7B")
+    'qwen2.5-7b-insurance-lora-v2'
+    """
+    base = BASE_NAMES.get(base_model) or re.sub(r"[^a-z0-9.]+", "-", Path(base_model).name.lower()).strip("-.")
+    return f"{base or 'base'}-insurance-lora" + ("" if version == "v1" else f"-{version}")
