@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +20,8 @@ def colours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry[int]:
     )
     (package / "red.py").write_text("from paint import C\nC.add('red', 1)\n")
     (package / "teal.py").write_text("from paint import C\nC.add('teal', 2)\n")
+    for name in ("paint", "paint.red", "paint.teal"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setitem(REGISTRIES, "colour", "paint:C")
     return registry("colour")
@@ -34,6 +37,7 @@ def test_an_unknown_name_is_an_error_with_the_available_ones(colours: Registry[i
 
 
 def test_a_duplicate_name_is_an_error(colours: Registry[int]) -> None:
+    assert "red" in colours
     with pytest.raises(ValueError, match="duplicate colour 'red'"):
         colours.add("red", 3)
 

@@ -1,10 +1,11 @@
 """Registries of what users may add: validation rules, teachers, metrics, checks, retrievers, prompt formats.
 
 A registry belongs to a package. Every module of that package is imported when the registry is first read, so a new
-entry is one new file in the package. Entries of other distributions come in through the entry point group `insurance_rag`:
+entry is one new file in the package. Other distributions add entries through one entry point group per kind
+(`insurance_rag.rule`, `insurance_rag.prompt_format` ...). Its values name modules:
 
-    [project.entry-points.insurance_rag]
-    my-rules = "my_package.rules"
+    [project.entry-points."insurance_rag.rule"]
+    acme = "acme.rules"
 
 Configuration choices, command-line choices, report labels and the reference documentation read the registry.
 """
@@ -27,8 +28,6 @@ from insurance_rag.core.errors import InvalidInputError
 
 T = TypeVar("T")
 
-ENTRY_POINT_GROUP = "insurance_rag"
-
 #: kind -> "module:attribute" of its registry. Written as text so that the configuration, which lies below the stages,
 #: can name the choices without importing a stage before they are asked for.
 REGISTRIES: dict[str, str] = {
@@ -49,6 +48,11 @@ class Registry(Generic[T]):
         self.kind = kind
         self._package = package
         self._entries: dict[str, T] = {}
+
+    @property
+    def entry_point_group(self) -> str:
+        """Name of the group through which other distributions add entries of this kind."""
+        return f"insurance_rag.{self.kind.replace(' ', '_')}"
 
     def add(self, name: str, entry: T) -> T:
         """Register `entry` under `name` and return it. Raises ValueError if another entry has the name."""
@@ -95,7 +99,7 @@ class Registry(Generic[T]):
         package = importlib.import_module(self._package)
         for module in pkgutil.iter_modules(package.__path__, f"{self._package}."):
             importlib.import_module(module.name)
-        for entry_point in entry_points(group=ENTRY_POINT_GROUP):
+        for entry_point in entry_points(group=self.entry_point_group):
             entry_point.load()
         return self._entries
 
