@@ -1,4 +1,4 @@
-"""The retriever: terms, filters, repeated clauses, the index on disk, dense and hybrid, figures on the sample."""
+"""The retrievers: terms, filters, duplicate chunks, the stored index, dense and hybrid, scores on the sample."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from insurance_rag.chunks import read_chunks, read_questions
 from insurance_rag.cli.main import main
 from insurance_rag.config import RetrievalConfig
 from insurance_rag.core.errors import InvalidInputError, ServerUnavailableError
-from insurance_rag.core.records import Chunk, Question
-from insurance_rag.retrieval import Retriever, bm25, build_retriever, measure_retrieval
-from insurance_rag.retrieval.dense import HybridRetriever, load_embedder, probe
+from insurance_rag.core.records import Chunk, Question, RetrievalResult
+from insurance_rag.retrieval import Retriever, bm25_index, build_retriever, measure_retrieval
+from insurance_rag.retrieval.base import Scores
+from insurance_rag.retrieval.embedders import check_korean, load_embedder
+from insurance_rag.retrieval.retrievers.bm25 import Bm25Retriever
+from insurance_rag.retrieval.retrievers.hybrid import HybridRetriever
 from insurance_rag.retrieval.tokens import terms
 
 
@@ -44,16 +47,23 @@ def test_terms_join_inflections_and_compounds() -> None:
     assert terms(["", " \n ", "!!"]) == [[], [], []]
 
 
-def test_the_sample_figures_hold(retriever: Retriever) -> None:
+def value(result: RetrievalResult, score: str) -> float:
+    found = result.scores[score].value
+    assert found is not None
+    return found
+
+
+def test_the_scores_on_the_sample(retriever: Retriever) -> None:
     questions = read_questions("sample")
     figures = measure_retrieval(retriever, questions)
-    assert figures["n"] == 276  # the others have no gold clause
-    assert figures["hit@5"]["value"] >= 0.90
-    assert figures["mrr@10"]["value"] >= 0.80
-    low, high = figures["recall@1"]["interval"]
-    assert low < figures["recall@1"]["value"] < high
+    assert figures.n == 276  # the others have no gold chunk
+    assert value(figures, "hit@5") >= 0.90
+    assert value(figures, "mrr@10") >= 0.80
+    interval = figures.scores["recall@1"].interval
+    assert interval is not None
+    assert interval[0] < value(figures, "recall@1") < interval[1]
     unfiltered = measure_retrieval(retriever, questions, use_filters=False)
-    assert unfiltered["hit@5"]["value"] >= 0.90
+    assert value(unfiltered, "hit@5") >= 0.90
 
 
 def test_breadcrumbs_name_the_product(retriever: Retriever) -> None:
@@ -61,14 +71,14 @@ def test_breadcrumbs_name_the_product(retriever: Retriever) -> None:
     assert all(hit.chunk_id.startswith("saebom_senior") for hit in hits[:3])
 
 
-def test_repeated_clauses_stand_once_and_count_as_gold() -> None:
+def test_duplicate_chunks_are_found_once_and_count_as_gold() -> None:
     found = build_retriever("bm25", FEW).search("튼튼 암보험 보험료 연체", k=10)
     assert [hit.chunk_id for hit in found] == ["c", "a"] or [hit.chunk_id for hit in found] == ["c"]
     assert found[0].duplicates == ("b",)
     assert found[0].is_any_of(["b"])
 
 
-def test_filters_keep_the_product_even_of_a_repeated_clause() -> None:
+def test_filters_choose_the_product_of_a_duplicate_chunk() -> None:
     few = build_retriever("bm25", FEW)
     (hit,) = few.search("튼튼 암보험 보험료 연체", k=10, filters={"company": "다라생명"})
     assert hit.chunk_id == "c"
@@ -82,26 +92,26 @@ def test_a_query_without_a_known_term_finds_nothing(query: str) -> None:
     assert build_retriever("bm25", FEW).search(query) == []
 
 
-def test_the_index_is_kept_by_the_hash_of_the_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_index_is_stored_under_the_hash_of_the_corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = build_retriever("bm25", FEW, tmp_path).search("보험료 연체")
     (folder,) = tmp_path.iterdir()
-    monkeypatch.setattr(bm25.Bm25Index, "build", None)  # a second build would fail
+    monkeypatch.setattr(bm25_index.Bm25Index, "build", None)  # a second build would fail
     assert build_retriever("bm25", FEW, tmp_path).search("보험료 연체") == first
     monkeypatch.undo()
     next(folder.glob("params*")).write_text("{")
-    assert build_retriever("bm25", FEW, tmp_path).search("보험료 연체") == first  # a spoilt index is built anew
+    assert build_retriever("bm25", FEW, tmp_path).search("보험료 연체") == first  # a damaged index is built again
     build_retriever("bm25", [*FEW, chunk("d", "제9조 새 조항입니다.")], tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_cache_that_cannot_be_written_costs_only_the_cache(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_ignored(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
     assert build_retriever("bm25", FEW, blocked).search("암진단급여금", k=1)[0].chunk_id == "a"
 
 
 class Embeddings(BaseHTTPRequestHandler):
-    """An embeddings API: `korean` counts character bigrams (it can read), `english` sees only the length."""
+    """An embeddings API. The model `korean` counts character bigrams, `english` sees only the length of a text."""
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -157,11 +167,11 @@ def test_dense_and_hybrid_over_an_embeddings_api(embeddings: str, tmp_path: Path
     assert build_retriever(kind, FEW, tmp_path, config).search("암진단급여금 3,000만원", k=2) == found
 
 
-def test_the_probe_refuses_an_embedder_that_cannot_read_korean(embeddings: str) -> None:
-    with pytest.raises(InvalidInputError, match="cannot read Korean"):
+def test_an_embedder_that_does_not_understand_korean_is_rejected(embeddings: str) -> None:
+    with pytest.raises(InvalidInputError, match="does not understand Korean"):
         build_retriever("dense", FEW, None, RetrievalConfig(embedder=f"openai:english@{embeddings}"))
-    probe(load_embedder(f"openai:korean@{embeddings}"), "korean")
-    with pytest.raises(ServerUnavailableError, match="is the server up"):
+    check_korean(load_embedder(f"openai:korean@{embeddings}"), "korean")
+    with pytest.raises(ServerUnavailableError, match="failed \\(500\\)"):
         load_embedder(f"openai:broken@{embeddings}")(["x"])
 
 
@@ -169,12 +179,12 @@ def test_the_probe_refuses_an_embedder_that_cannot_read_korean(embeddings: str) 
     ("kind", "embedder", "message"),
     [
         ("dense", None, "needs an embedder"),
-        ("dense", "word2vec", "want sentence-transformers:NAME"),
+        ("dense", "word2vec", "use sentence-transformers:NAME"),
         ("dense", "sentence-transformers:BAAI/bge-m3", "pip install sentence-transformers|cannot be loaded"),
-        ("sparse", None, "choose bm25, dense or hybrid"),
+        ("sparse", None, "unknown retriever 'sparse'; .*available: bm25, dense, hybrid"),
     ],
 )
-def test_what_cannot_be_had_is_said(kind: str, embedder: str | None, message: str) -> None:
+def test_an_unavailable_retriever_is_named(kind: str, embedder: str | None, message: str) -> None:
     with pytest.raises(InvalidInputError, match=message):
         build_retriever(kind, FEW, None, RetrievalConfig(embedder=embedder))
 
@@ -185,7 +195,7 @@ def test_fusion_adds_ranks_by_weight() -> None:
             super().__init__(FEW)
             self.values = np.array(values, dtype=np.float32)
 
-        def scores(self, query: str) -> np.ndarray:
+        def scores(self, query: str) -> Scores:
             return self.values
 
     lexical, dense = Fixed([3, 2, -np.inf]), Fixed([0.1, 0.2, 0.3])
@@ -195,7 +205,7 @@ def test_fusion_adds_ranks_by_weight() -> None:
     assert lexical_only[2] == -np.inf
 
 
-def test_the_command_writes_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_writes_the_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chunks, questions, out = tmp_path / "c.jsonl", tmp_path / "q.jsonl", tmp_path / "r.json"
     chunks.write_text("\n".join(c.model_dump_json() for c in FEW))
     asked = {"question_id": "q", "question": "보험료 연체", "type": "fact", "answerable": True, "gold_chunk_ids": ["b"]}
@@ -203,22 +213,24 @@ def test_the_command_writes_figures(tmp_path: Path, capsys: pytest.CaptureFixtur
     arguments = ["retrieve", "--chunks", str(chunks), "--questions", str(questions), "--json"]
     assert main([*arguments, "--out", str(out)]) == 0
     figures = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert figures["hit@1"] == {"value": 1.0, "interval": [1.0, 1.0]}
+    assert figures["scores"]["hit@1"] == {"value": 1.0, "interval": [1.0, 1.0]}
     assert json.loads(out.read_text())["rows"][0]["rank"] == 1
     assert main([*arguments, "--set", "dense_wieght=1"]) == 2
 
 
-def test_no_question_with_a_gold_clause_gives_none_and_never_nan(retriever: Retriever) -> None:
+def test_without_gold_chunks_the_scores_are_none_and_never_nan(retriever: Retriever) -> None:
     figures = measure_retrieval(retriever, [])
-    assert (figures["n"], figures["mrr@10"]["value"]) == (0, None)
+    assert (figures.n, figures.scores["mrr@10"].value) == (0, None)
 
 
-def test_beating_is_a_quicker_way_to_the_ranks_of_scores(retriever: Retriever, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert isinstance(retriever, bm25.Bm25Retriever)
-    monkeypatch.setattr(bm25, "FREQUENT", 5)  # on a small corpus too some terms are frequent and some are not
+def test_positions_above_agree_with_the_scores(retriever: Retriever, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(retriever, Bm25Retriever)
+    monkeypatch.setattr(
+        bm25_index, "FREQUENT_SHARE", 5
+    )  # on a small corpus too some terms are frequent and some are not
     asked = [q.question for q in read_questions("sample")[:40]] + ["", "zzz"]
     for query in asked:
         scores = retriever.scores(query)
         asked_for = terms([query])[0]
         for own in (0, 57, int(scores.argmax())):
-            assert set(retriever.index.beating(asked_for, own)) == set(np.flatnonzero(scores > scores[own]))
+            assert set(retriever.index.positions_above(asked_for, own)) == set(np.flatnonzero(scores > scores[own]))

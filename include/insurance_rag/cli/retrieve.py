@@ -1,24 +1,39 @@
-"""Measure how often the retriever finds the gold clause of each question."""
+"""Measure how often the retriever finds a gold chunk of each question."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from insurance_rag.core.records import RetrievalSummary
 
 EXAMPLE = "insurance-rag retrieve --chunks sample --questions sample --retriever bm25 --out retrieval.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--chunks", required=True, help="chunked_data.jsonl, or sample")
-    parser.add_argument("--questions", required=True, help="questions.jsonl, or sample")
-    parser.add_argument("--retriever", choices=("bm25", "dense", "hybrid"), default="bm25")
-    parser.add_argument("--cache", type=Path, help="folder where the index is kept between runs")
-    parser.add_argument("--out", type=Path, help="write the figures with a row for each question")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="retrieval settings")
+    """Add the options of the command."""
+    from insurance_rag.config import RetrievalConfig
+    from insurance_rag.retrieval.retrievers import RETRIEVERS
+
+    parser.add_argument("--chunks", required=True, help="chunked_data.jsonl, or `sample`")
+    parser.add_argument("--questions", required=True, help="questions.jsonl, or `sample`")
+    parser.add_argument(
+        "--retriever",
+        choices=RETRIEVERS.names,
+        default=RetrievalConfig().kind,
+        help="; ".join(f"{entry.name}: {entry.description}" for entry in RETRIEVERS.entries.values()),
+    )
+    parser.add_argument("--cache", type=Path, help="folder that keeps the index between runs")
+    parser.add_argument("--out", type=Path, help="also write the scores, with one row per question, to this file")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a retrieval setting; may be repeated"
+    )
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
+def run(args: argparse.Namespace) -> RetrievalSummary:
+    """Run the command."""
     from insurance_rag.chunks import read_chunks, read_questions
     from insurance_rag.config import RetrievalConfig
     from insurance_rag.core.config_base import parse_settings
@@ -30,5 +45,5 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     retriever = build_retriever(config.kind, chunks, args.cache, config)
     measured = measure_retrieval(retriever, questions, config.use_filters)
     if args.out:
-        write_json(args.out, measured)
-    return {key: value for key, value in measured.items() if key != "rows"}
+        write_json(args.out, measured.model_dump(mode="json"))
+    return measured.summary

@@ -1,29 +1,34 @@
-"""The statistics of a comparison: every rate with its interval, every difference paired by question.
+"""Statistics of a model comparison: intervals of rates, paired tests, sample sizes, agreement of raters.
 
-Sources: Wilson 1927; McNemar's exact test; Holm 1979; Agresti and Min 2005 (interval of a paired difference); Connor
-1987 (its sample size); Fleiss, Cohen and Everitt 1969 (standard error of kappa); Rogan and Gladen 1978.
-Nothing here returns NaN: what is undefined is None.
+All rates, differences, p values and confidences are shares between 0 and 1 (differences between -1 and 1). An undefined
+result is None, never NaN.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from statistics import NormalDist
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
+from insurance_rag.core.records.evaluation import CorrectedRate, Interval, Kappa, Rate
 
-Interval = tuple[float, float]
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 def z(confidence: float) -> float:
-    """The two-sided quantile: 1.96 for .95."""
+    """Return the two-sided quantile of the standard normal distribution, e.g. 1.96 for a confidence of 0.95."""
     return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
 def wilson(count: int, n: int, confidence: float = 0.95) -> Interval | None:
-    """Wilson's interval of a rate; None where there is nothing to count."""
+    """Return the score interval of the rate `count / n` (Wilson 1927), or None if `n` is 0.
+
+    With p = count / n and the quantile q, the interval is
+    (p + q^2/2n ± q sqrt(p(1-p)/n + q^2/4n^2)) / (1 + q^2/n).
+    """
     if n == 0:
         return None
     q, p = z(confidence), count / n
@@ -32,23 +37,33 @@ def wilson(count: int, n: int, confidence: float = 0.95) -> Interval | None:
     return (0.0 if count == 0 else centre - half, 1.0 if count == n else centre + half)
 
 
-def rate(count: int, n: int, confidence: float = 0.95) -> dict[str, Any]:
-    """A rate as the result files carry it, with Wilson's interval [low, high]; all three are None where n is 0."""
+def rate(count: int, n: int, confidence: float = 0.95) -> Rate:
+    """Return `count / n` with its Wilson interval, rounded to four digits. All three are None if `n` is 0."""
     low, high = wilson(count, n, confidence) or (None, None)
     value = count / n if n else None
-    rounded = [None if x is None else round(x, 4) for x in (value, low, high)]
-    return {"count": count, "n": n, "rate": rounded[0], "low": rounded[1], "high": rounded[2]}
+    return Rate(count=count, n=n, rate=_rounded(value), low=_rounded(low), high=_rounded(high))
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
 
 
 def mcnemar_exact(only_a: int, only_b: int) -> float:
-    """Two-sided exact p that two models err equally often, from the questions on which they differ."""
+    """Return the two-sided p value of McNemar's exact test that two models err equally often.
+
+    `only_a` and `only_b` count the questions on which only one of the models errs. Under the hypothesis `only_a` is
+    binomial with probability 1/2: p = min(1, 2 P(X <= min(only_a, only_b))).
+    """
     n = only_a + only_b
     tail = sum(math.comb(n, i) for i in range(min(only_a, only_b) + 1))
     return min(1.0, 2 * tail / 2**n)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjustment for several comparisons, in the order given."""
+    """Return the p values adjusted for several comparisons (Holm 1979), in the given order.
+
+    The i-th smallest of m values is multiplied by m - i + 1; the results are made non-decreasing and capped at 1.
+    """
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     adjusted, highest = [0.0] * len(p_values), 0.0
     for place, i in enumerate(order):
@@ -58,23 +73,30 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def paired_bootstrap(
-    a: Sequence[float], b: Sequence[float], draws: int = 2000, confidence: float = 0.95, seed: int = 0
+    a: Sequence[float], b: Sequence[float], bootstrap_samples: int = 2000, confidence: float = 0.95, seed: int = 0
 ) -> Interval | None:
-    """Percentile interval of mean(a) - mean(b), drawing whole questions; `a[i]` and `b[i]` belong to one question."""
+    """Return the percentile bootstrap interval of mean(a) - mean(b), or None if there are no values.
+
+    `a[i]` and `b[i]` belong to the same question; whole questions are resampled. Raises ValueError if the lengths
+    differ.
+    """
+    import numpy as np
+
     if len(a) != len(b):
-        raise ValueError(f"paired values wanted, got {len(a)} and {len(b)}")
+        raise ValueError(f"paired values must have equal lengths, got {len(a)} and {len(b)}")
     if not a:
         return None
     difference = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
-    picks = np.random.default_rng(seed).integers(len(difference), size=(draws, len(difference)))
+    picks = np.random.default_rng(seed).integers(len(difference), size=(bootstrap_samples, len(difference)))
     low, high = np.quantile(difference[picks].mean(axis=1), [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)
 
 
 def paired_interval(only_a: int, only_b: int, n: int, confidence: float = 0.95) -> Interval | None:
-    """Agresti and Min's interval of rate(b) - rate(a) on `n` paired questions; None where there is none.
+    """Return the interval of rate(b) - rate(a) on `n` paired questions (Agresti and Min 2005), or None if `n` is 0.
 
-    Unlike the bootstrap it stays honest when the models differ on no question, and gives the same decision every time.
+    It is the Wald interval after adding 1/2 to each discordant count and 2 to `n`. Unlike the bootstrap it has a width
+    if the models agree on every question, and it involves no random numbers, so a decision can be repeated.
     """
     if n == 0:
         return None
@@ -84,9 +106,11 @@ def paired_interval(only_a: int, only_b: int, n: int, confidence: float = 0.95) 
 
 
 def questions_needed(difference: float, discordance: float = 0.25, power: float = 0.8, alpha: float = 0.05) -> int:
-    """Paired questions needed to see `difference` when the models disagree on a share `discordance` of them.
+    """Return the number of paired questions that shows `difference` with the given power (Connor 1987).
 
-    A difference cannot exceed the disagreement it comes from, so a smaller discordance is raised to it.
+    `discordance` is the share of questions on which the models disagree. A difference cannot exceed it, so a smaller
+    value is raised to the difference. With d = difference and s = discordance, the number is
+    (z(alpha/2) sqrt(s) + z(power) sqrt(s - d^2))^2 / d^2. Raises ValueError if `difference` is 0.
     """
     d, psi = abs(difference), max(discordance, abs(difference))
     if d == 0:
@@ -96,7 +120,10 @@ def questions_needed(difference: float, discordance: float = 0.25, power: float 
 
 
 def visible_difference(n: int, discordance: float = 0.25, power: float = 0.8) -> float | None:
-    """The smallest difference that `n` paired questions show with this power; None where not even 1.0 is seen."""
+    """Return the smallest difference that `n` paired questions show with this power; the inverse of `questions_needed`.
+
+    None means that `n` questions do not even show a difference of 1.
+    """
     if n == 0 or questions_needed(1.0, discordance, power) > n:
         return None
     low, high = 0.0, 1.0
@@ -106,55 +133,70 @@ def visible_difference(n: int, discordance: float = 0.25, power: float = 0.8) ->
     return high
 
 
-def cohen_kappa(a: Sequence[Any], b: Sequence[Any], confidence: float = 0.95) -> dict[str, Any]:
-    """Agreement of two raters beyond chance with its interval; kappa is None where chance alone agrees fully."""
-    labels = sorted({*a, *b}, key=str)
-    table = np.zeros((len(labels), len(labels)))
-    for x, y in zip(a, b, strict=True):
-        table[labels.index(x), labels.index(y)] += 1
+def cohen_kappa(a: Sequence[Hashable], b: Sequence[Hashable], confidence: float = 0.95) -> Kappa:
+    """Return the agreement of two raters beyond chance, kappa = (observed - chance) / (1 - chance), with its interval.
+
+    `a[i]` and `b[i]` are the labels of item i. The standard error is that of Fleiss, Cohen and Everitt (1969). Kappa is
+    None if there are no items or if the raters would fully agree by chance.
+    """
+    import numpy as np
+
+    table = _contingency_table(a, b)
     n = int(table.sum())
-    nothing: dict[str, Any] = {"kappa": None, "interval": None, "n": n, "agreement": None}
     if n == 0:
-        return nothing
+        return Kappa(kappa=None, interval=None, n=0, agreement=None)
     p = table / n
     rows, columns = p.sum(axis=1), p.sum(axis=0)
-    seen, chance = float(np.trace(p)), float(rows @ columns)
+    observed, chance = float(np.trace(p)), float(rows @ columns)
     if chance >= 1:
-        return nothing | {"agreement": seen}
-    kappa = (seen - chance) / (1 - chance)
+        return Kappa(kappa=None, interval=None, n=n, agreement=observed)
+    kappa = (observed - chance) / (1 - chance)
     marginals = rows[None, :] + columns[:, None]  # [i, j]: column total i + row total j
     on = (np.diag(p) * (1 - (rows + columns) * (1 - kappa)) ** 2).sum()
     off = (1 - kappa) ** 2 * ((p * marginals**2).sum() - (np.diag(p) * np.diag(marginals) ** 2).sum())
     variance = (on + off - (kappa - chance * (1 - kappa)) ** 2) / (n * (1 - chance) ** 2)
     half = z(confidence) * math.sqrt(max(0.0, float(variance)))
-    interval = [round(max(-1.0, kappa - half), 4), round(min(1.0, kappa + half), 4)]
-    return {"kappa": round(kappa, 4), "interval": interval, "n": n, "agreement": round(seen, 4)}
+    interval = round(max(-1.0, kappa - half), 4), round(min(1.0, kappa + half), 4)
+    return Kappa(kappa=round(kappa, 4), interval=interval, n=n, agreement=round(observed, 4))
 
 
-def rogan_gladen(count: int, n: int, sensitivity: tuple[int, int], specificity: tuple[int, int]) -> dict[str, Any]:
-    """A flagged rate corrected for the flagger's errors, which were counted (right, of) on human-labelled answers.
+def _contingency_table(a: Sequence[Hashable], b: Sequence[Hashable]) -> npt.NDArray[np.float64]:
+    """Count the pairs of labels; row and column i are the i-th label in text order."""
+    import numpy as np
 
-    None where the labels show the flagger to be no better than chance: then its rate says nothing.
+    labels = sorted({*a, *b}, key=str)
+    table = np.zeros((len(labels), len(labels)))
+    for x, y in zip(a, b, strict=True):
+        table[labels.index(x), labels.index(y)] += 1
+    return table
+
+
+def rogan_gladen(count: int, n: int, sensitivity: tuple[int, int], specificity: tuple[int, int]) -> CorrectedRate:
+    """Return the rate `count / n` of flagged answers, corrected for the errors of the flagging (Rogan and Gladen 1978).
+
+    `sensitivity` and `specificity` are (right, of) counts on human-labelled answers. With the observed rate p, the
+    corrected rate is (p + sp - 1) / (se + sp - 1); the 95 % interval uses the delta method. Both are clipped to [0, 1].
+    They are None if there are no labels or if the flagging is no better than chance (se + sp <= 1).
     """
     (hit, positives), (passed, negatives) = sensitivity, specificity
-    nothing = {"rate": None, "interval": None}
+    undefined = CorrectedRate(rate=None, interval=None)
     if not (n and positives and negatives):
-        return nothing
+        return undefined
     p, se, sp = count / n, hit / positives, passed / negatives
     informedness = se + sp - 1
     if informedness <= 0:
-        return nothing
+        return undefined
     true = (p + sp - 1) / informedness
-    # Delta method; a share of 0 or 1 gets the variance of one more success and failure: certainty is not feigned.
     variance = (
         _variance(count, n) + true**2 * _variance(hit, positives) + (1 - true) ** 2 * _variance(passed, negatives)
     )
     half = 1.96 * math.sqrt(variance) / informedness
-    bounded = [round(min(1.0, max(0.0, x)), 4) for x in (true, true - half, true + half)]
-    return {"rate": bounded[0], "interval": bounded[1:]}
+    value, low, high = (round(min(1.0, max(0.0, x)), 4) for x in (true, true - half, true + half))
+    return CorrectedRate(rate=value, interval=(low, high))
 
 
 def _variance(count: int, n: int) -> float:
+    """Return the variance of a rate. A rate of 0 or 1 gets one more success and failure, so that it is not certain."""
     if count in (0, n):
         count, n = count + 1, n + 2
     return count / n * (1 - count / n) / n

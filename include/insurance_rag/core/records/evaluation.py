@@ -200,7 +200,7 @@ class EvaluationArtifact(Artifact):
 
 
 class ScoredAnswer(Answer):
-    """A line of `answers.jsonl`. The fields `raw_*` are about the generated text, the others about the answer as shown."""
+    """A line of `answers.jsonl`. The fields `raw_*` describe the generated text, the others the answer as shown."""
 
     key: str
     context_source: ContextSource

@@ -1,0 +1,69 @@
+"""BM25 over Korean morphemes and character bigrams."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from insurance_rag.config import RetrievalConfig
+from insurance_rag.core.hashing import sha256_text
+from insurance_rag.core.records import Chunk
+from insurance_rag.retrieval import tokens
+from insurance_rag.retrieval.base import Retriever, Scores, searchable_text
+from insurance_rag.retrieval.bm25_index import Bm25Index
+from insurance_rag.retrieval.retrievers.registry import retriever
+
+log = logging.getLogger(__name__)
+
+
+class Bm25Retriever(Retriever):
+    """Lucene's BM25 with its usual k1 and b. Tuning them, or another variant, gains nothing on Korean policies."""
+
+    def __init__(self, chunks: Sequence[Chunk], cache: Path | None = None) -> None:
+        """Index `chunks`, or load the index from `cache`, where it is stored under the hash of the texts."""
+        super().__init__(chunks)
+        texts = [searchable_text(chunk) for chunk in self.chunks]
+        folder = cache / f"bm25-{sha256_text(tokens.VERSION, *texts)[:16]}" if cache else None
+        index = _load(folder)
+        if index is None:
+            index = Bm25Index.build(tokens.encode(texts))
+            if folder is not None:
+                _save(index, folder)
+        self.index = index
+
+    def scores(self, query: str) -> Scores:
+        scores = self.index.scores(tokens.terms([query])[0])
+        scores[scores <= 0] = -np.inf
+        return scores
+
+
+@retriever(
+    "bm25",
+    title="BM25",
+    description="Lexical search over Korean morphemes and character bigrams. Needs no model.",
+)
+def build_bm25(chunks: Sequence[Chunk], config: RetrievalConfig, cache: Path | None) -> Retriever:
+    """Build the lexical retriever."""
+    return Bm25Retriever(chunks, cache)
+
+
+def _load(folder: Path | None) -> Bm25Index | None:
+    """Return the stored index, or None if there is none or it cannot be read."""
+    if folder is None or not folder.is_dir():
+        return None
+    try:
+        return Bm25Index.load(folder)
+    except (OSError, ValueError, KeyError) as e:
+        log.warning("%s: the index cannot be read (%s) and is built again", folder, e)
+        return None
+
+
+def _save(index: Bm25Index, folder: Path) -> None:
+    """Store the index. A cache that cannot be written is logged, not raised."""
+    try:
+        index.save(folder)
+    except OSError as e:
+        log.warning("%s: the index cannot be stored (%s); the next run builds it again", folder, e)

@@ -1,0 +1,50 @@
+"""BM25 and dense retrieval combined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from insurance_rag.config import RetrievalConfig
+from insurance_rag.core.records import Chunk
+from insurance_rag.retrieval.base import Retriever, Scores
+from insurance_rag.retrieval.retrievers.bm25 import Bm25Retriever
+from insurance_rag.retrieval.retrievers.dense import DenseRetriever
+from insurance_rag.retrieval.retrievers.registry import retriever
+
+
+class HybridRetriever(Retriever):
+    """Weighted reciprocal rank fusion (Cormack, Clarke and Büttcher 2009).
+
+    The score of a chunk is the sum of weight / (rrf_constant + rank) over both rankings. Ranks can be added, the scores
+    of two retrievers cannot.
+    """
+
+    def __init__(self, lexical: Retriever, dense: Retriever, config: RetrievalConfig) -> None:
+        super().__init__(lexical.chunks)
+        self._weighted = ((lexical, 1 - config.dense_weight), (dense, config.dense_weight))
+        self._constant = config.rrf_constant
+
+    def scores(self, query: str) -> Scores:
+        total = np.full(len(self.chunks), -np.inf, dtype=np.float32)
+        for part, weight in self._weighted:
+            scores = part.scores(query)
+            order = np.argsort(-scores, kind="stable")
+            rank = np.empty(len(order), dtype=np.float32)
+            rank[order] = np.arange(1, len(order) + 1)
+            gain = np.where(scores > -np.inf, weight / (self._constant + rank), 0)
+            total = np.where(gain > 0, np.where(total > -np.inf, total, 0) + gain, total)
+        return total.astype(np.float32)
+
+
+@retriever(
+    "hybrid",
+    title="Hybrid",
+    description="Reciprocal rank fusion of BM25 and dense retrieval. Needs an embedder that understands Korean.",
+)
+def build_hybrid(chunks: Sequence[Chunk], config: RetrievalConfig, cache: Path | None) -> Retriever:
+    """Build both retrievers and combine them."""
+    dense = DenseRetriever(chunks, config, cache)
+    return HybridRetriever(Bm25Retriever(chunks, cache), dense, config)
