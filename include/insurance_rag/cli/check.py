@@ -1,55 +1,88 @@
-"""Look for hallucinations in any answers: one JSON object {context, question?, answer, answerable?} a line."""
+"""Find hallucinations in any answers, given as JSON lines of {context, question?, answer, answerable?}."""
 
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+if TYPE_CHECKING:
+    from insurance_rag.core.errors import LineProblem
+    from insurance_rag.core.records import CheckedAnswers, Verdict
 
 EXAMPLE = "insurance-rag check --answers answers.jsonl --out verdicts.jsonl"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--answers", type=Path, required=True, help="JSON lines of {context, question, answer}")
+    """Add the options of the command."""
+    parser.add_argument("--answers", type=Path, required=True, help="JSON lines of {context, question?, answer}")
     parser.add_argument("--out", type=Path, required=True, help="the same rows with hallucinated, findings, refusal")
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
-    from insurance_rag.core.artifacts import artifact
+def run(args: argparse.Namespace) -> CheckedAnswers:
+    """Run the command. Raises InvalidInputError that lists all invalid lines; nothing is written then."""
+    from insurance_rag.core.artifacts import describe
     from insurance_rag.core.files import write_jsonl
+    from insurance_rag.core.records import CheckedAnswers
     from insurance_rag.core.stats import rate
+
+    rows = _read_rows(args.answers)
+    verdicts = [_check(row) for row in rows]
+    n = write_jsonl(args.out, (row | v.model_dump(mode="json") for row, v in zip(rows, verdicts, strict=True)))
+    findings = Counter(check for v in verdicts for check in dict.fromkeys(f.check for f in v.findings))
+    flagged = sum(verdict.hallucinated for verdict in verdicts)
+    return describe(args.out, CheckedAnswers, rows=n, hallucination=rate(flagged, n), findings=dict(findings))
+
+
+def _check(row: dict[str, JsonValue]) -> Verdict:
     from insurance_rag.evaluation.checks import check_answer
 
-    rows = _read(args.answers)
-    verdicts = [check_answer(row["answer"], row["context"], row["question"], row.get("answerable")) for row in rows]
-    n = write_jsonl(args.out, (row | v.model_dump() for row, v in zip(rows, verdicts, strict=True)))
-    counts: dict[str, int] = {}
-    for verdict in verdicts:
-        for check in {finding.check for finding in verdict.findings}:
-            counts[check] = counts.get(check, 0) + 1
-    flagged = sum(verdict.hallucinated for verdict in verdicts)
-    return artifact(args.out, rows=n, hallucination=rate(flagged, n), findings=counts)
+    answerable = row.get("answerable")
+    return check_answer(
+        str(row["answer"]),
+        str(row["context"]),
+        str(row["question"]),
+        answerable if isinstance(answerable, bool) else None,
+    )
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-    """The rows; InvalidInputError lists every line that is no object or lacks a text. A missing answer counts as empty."""
+def _read_rows(path: Path) -> list[dict[str, JsonValue]]:
+    """Return the rows with question and answer filled in as empty texts where they are missing or null."""
     from insurance_rag.core.errors import InvalidInputError
     from insurance_rag.core.files import parse_jsonl
-    from insurance_rag.korean.text import encodable
 
     numbered, problems = parse_jsonl(path)
     rows = []
     for line, row in numbered:
-        if not isinstance(row, dict):
-            problems.append(f"{path}:{line}: an object with context and answer is wanted")
-            continue
-        row = row | {"question": row.get("question") or "", "answer": row.get("answer") or ""}
-        row = {key: encodable(value) if isinstance(value, str) else value for key, value in row.items()}
-        wrong = [key for key in ("context", "question", "answer") if not isinstance(row.get(key), str)]
-        problems += [f"{path}:{line}: {key}: a text is wanted" for key in wrong]
-        if not isinstance(row.get("answerable"), bool | None):
-            problems.append(f"{path}:{line}: answerable: true, false or nothing is wanted")
+        if isinstance(row, dict):
+            row = _cleaned(row)
+        problems += _problems(path, line, row)
         rows.append(row)
     if problems:
         raise InvalidInputError(problems)
     return rows
+
+
+def _cleaned(row: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    from insurance_rag.korean.text import encodable
+
+    row = row | {"question": row.get("question") or "", "answer": row.get("answer") or ""}
+    return {key: encodable(value) if isinstance(value, str) else value for key, value in row.items()}
+
+
+def _problems(path: Path, line: int, row: JsonValue) -> list[LineProblem]:
+    from insurance_rag.core.errors import LineProblem
+
+    if not isinstance(row, dict):
+        return [LineProblem(path, line, "not a JSON object; write {context, question, answer}")]
+    problems = [
+        LineProblem(path, line, f"{key} is not a text; write it as a JSON string")
+        for key in ("context", "question", "answer")
+        if not isinstance(row.get(key), str)
+    ]
+    if not isinstance(row.get("answerable"), bool | None):
+        problems.append(LineProblem(path, line, "answerable is neither true, false nor null"))
+    return problems

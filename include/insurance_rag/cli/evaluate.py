@@ -1,10 +1,17 @@
-"""Let Base and adapters answer the same questions from retrieved clauses, and compare them."""
+"""Answer the same questions with the base model and its adapters, and compare the answers."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+if TYPE_CHECKING:
+    from insurance_rag.config import EvaluationConfig
+    from insurance_rag.core.records import Chunk, EvaluationArtifact, Question
 
 EXAMPLE = (
     "insurance-rag evaluate --questions sample --chunks sample --base-model runs/demo/base_model \\\n"
@@ -13,69 +20,109 @@ EXAMPLE = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    from insurance_rag.config.evaluation import DECODING_PRESETS
+
     add_shared_arguments(parser)
-    parser.add_argument("--reference", action="store_true", help="load, merge into 4 bit, one answer at a time")
-    parser.add_argument("--labels", type=Path, help="labelling.csv, filled in by a person")
-    parser.add_argument("--decoding", choices=("before", "after", "default"), default="default")
+    parser.add_argument(
+        "--reference",
+        action="store_true",
+        help="merge each adapter into 4-bit weights and answer one question at a time",
+    )
+    parser.add_argument("--labels", type=Path, metavar="CSV", help="the labelling.csv of an earlier run, filled in")
+    parser.add_argument(
+        "--decoding", choices=DECODING_PRESETS, default="default", help="decoding preset (default: %(default)s)"
+    )
 
 
 def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `evaluate` and `sweep` have in common."""
-    parser.add_argument("--questions", required=True, help="questions.jsonl, or sample")
-    parser.add_argument("--limit", type=int, help="ask the first N questions only")
-    parser.add_argument("--chunks", required=True, help="chunked_data.jsonl, or sample")
+    """Add the options that `evaluate` and `sweep` share."""
+    parser.add_argument("--questions", required=True, help="questions.jsonl, or `sample`")
+    parser.add_argument("--limit", type=int, metavar="N", help="use only the first N questions")
+    parser.add_argument("--chunks", required=True, help="chunked_data.jsonl, or `sample`")
     parser.add_argument("--base-model", required=True, help="Hugging Face name or local folder")
-    parser.add_argument("--adapter", action="append", default=[], metavar="NAME=DIR")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--cache", type=Path, help="folder where the retriever's index is kept between runs")
+    parser.add_argument(
+        "--adapter", action="append", default=[], metavar="NAME=DIR", help="an adapter to compare; may be repeated"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder of the results")
+    parser.add_argument("--cache", type=Path, help="folder that keeps the retriever's index between runs")
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="e.g. retrieval.clauses=5, decoding.temperature=0.1",
+        help="an evaluation setting, e.g. retrieval.top_k=5 or decoding.temperature=0.1; may be repeated",
     )
 
 
-def read_shared_arguments(args: argparse.Namespace) -> dict[str, Any]:
-    """The arguments of `evaluate` and `sweep`; InvalidInputError lists what is wrong with any of them."""
+@dataclass(frozen=True)
+class SharedArguments:
+    """The checked options that `evaluate` and `sweep` share."""
+
+    questions: list[Question]
+    chunks: list[Chunk]
+    base_model: str
+    adapters: dict[str, Path]
+    out: Path
+    decoding: dict[str, JsonValue]
+    """Fields of DecodingConfig."""
+    config: EvaluationConfig
+    cache: Path | None
+    progress: Path | None
+
+
+def read_shared_arguments(args: argparse.Namespace) -> SharedArguments:
+    """Read the files that the shared options name. Raises InvalidInputError that lists everything that is wrong."""
     from insurance_rag.chunks import read_chunks, read_questions
     from insurance_rag.config import EvaluationConfig
     from insurance_rag.core.config_base import parse_settings
     from insurance_rag.core.errors import InvalidInputError
 
-    problems = [f"--adapter {a}: want NAME=DIR" for a in args.adapter if not all(a.partition("="))]
+    problems = [f"--adapter {a}: not of the form NAME=DIR" for a in args.adapter if not all(a.partition("="))]
     if args.limit is not None and args.limit < 1:
-        problems.append(f"--limit {args.limit}: want 1 or more")
+        problems.append(f"--limit {args.limit}: must be at least 1")
     if problems:
         raise InvalidInputError(problems)
     settings = parse_settings(args.set)
     decoding = settings.pop("decoding", {})
-    run = args.out.parent  # the stage's folder in a run folder has the run's progress folder beside it
-    return {
-        "questions": read_questions(args.questions)[: args.limit],
-        "chunks": read_chunks(args.chunks),
-        "base_model": args.base_model,
-        "adapters": {name: Path(folder) for name, _, folder in (a.partition("=") for a in args.adapter)},
-        "out": args.out,
-        "settings": decoding,
-        "config": EvaluationConfig.parse(settings, "--set"),
-        "cache": args.cache,
-        "progress": run / "progress" if (run / "plan.json").exists() else None,
-    }
+    if not isinstance(decoding, dict):
+        raise InvalidInputError("--set decoding: set its fields, e.g. decoding.temperature=0.1")
+    run = args.out.parent  # in a run folder, the folder of the stage is next to the progress folder
+    return SharedArguments(
+        questions=list(read_questions(args.questions)[: args.limit]),
+        chunks=list(read_chunks(args.chunks)),
+        base_model=args.base_model,
+        adapters={name: Path(folder) for name, _, folder in (a.partition("=") for a in args.adapter)},
+        out=args.out,
+        decoding=decoding,
+        config=EvaluationConfig.parse(settings, "--set"),
+        cache=args.cache,
+        progress=run / "progress" if (run / "plan.json").exists() else None,
+    )
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
+def run(args: argparse.Namespace) -> EvaluationArtifact:
+    """Run the command."""
     import os
 
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # beside other load, spinning threads make a step 10x slower
+    # Spinning threads make a step ten times slower if other processes use the same cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from insurance_rag.config import DecodingConfig
-    from insurance_rag.evaluation.annotations import read_sheet
-    from insurance_rag.evaluation.run import evaluate
+    from insurance_rag.evaluation.annotations import read_annotations
+    from insurance_rag.evaluation.runner import evaluate
 
-    arguments = read_shared_arguments(args)
-    decoding = DecodingConfig.preset(args.decoding).model_dump() | arguments.pop("settings")
-    if args.reference:
-        arguments["config"] = arguments["config"].model_copy(update={"reference": True})
-    labels = read_sheet(args.labels) if args.labels else None
-    return evaluate(**arguments, labels=labels, decoding=DecodingConfig.parse(decoding, "--set decoding"))
+    shared = read_shared_arguments(args)
+    decoding = DecodingConfig.preset(args.decoding).model_dump() | shared.decoding
+    config = shared.config.model_copy(update={"reference": True}) if args.reference else shared.config
+    return evaluate(
+        shared.questions,
+        shared.chunks,
+        shared.base_model,
+        shared.adapters,
+        DecodingConfig.parse(decoding, "--set decoding"),
+        shared.out,
+        config,
+        labels=read_annotations(args.labels) if args.labels else None,
+        cache=shared.cache,
+        progress=shared.progress,
+    )

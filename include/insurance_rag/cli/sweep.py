@@ -1,9 +1,12 @@
-"""Try decoding settings on one half of the questions and report the best once on the other."""
+"""Try decoding settings on one half of the questions and report the best ones on the other half."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from insurance_rag.core.records import SweepArtifact
 
 EXAMPLE = (
     "insurance-rag sweep --questions sample --chunks sample --base-model runs/demo/base_model \\\n"
@@ -12,13 +15,26 @@ EXAMPLE = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     from insurance_rag.cli.evaluate import add_shared_arguments
 
     add_shared_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
+def run(args: argparse.Namespace) -> SweepArtifact:
+    """Run the command."""
     from insurance_rag.cli.evaluate import read_shared_arguments
     from insurance_rag.evaluation.sweep import sweep
 
-    return sweep(**read_shared_arguments(args))
+    shared = read_shared_arguments(args)
+    return sweep(
+        shared.questions,
+        shared.chunks,
+        shared.base_model,
+        shared.adapters,
+        shared.out,
+        shared.config,
+        settings=shared.decoding,
+        cache=shared.cache,
+        progress=shared.progress,
+    )

@@ -1,8 +1,5 @@
-"""Base and adapters on the same questions: answers, checks with their evidence, paired statistics."""
+"""Compare the base model and its adapters on the same questions: answers, checks with evidence, paired statistics.
 
-from __future__ import annotations
-
-from insurance_rag.evaluation.checks import check_answer
-from insurance_rag.evaluation.run import evaluate
-
-__all__ = ["check_answer", "evaluate"]
+`runner.evaluate` is the whole stage, `sweep.sweep` compares decoding settings, `checks.check_answer` checks a single
+answer. `metrics` and `checks` are registries: a new metric or check is one new file there.
+"""

@@ -1,7 +1,7 @@
-"""The human part: a blind sheet to label, and what the labels say of the checks and the judge.
+"""Human annotations: the sheet to label, and how far checks and judge agree with the labels.
 
-`evaluate` writes labelling.csv: answers drawn evenly from the flagged and the unflagged of every model, in random order
-and without the model's name. Write yes or no into `hallucinated` and give the file back with --labels.
+`evaluate` writes labelling.csv: answers drawn evenly from the flagged and the unflagged ones of every model, in random
+order and without the model's name. Write yes or no into the column `hallucinated` and pass the file with --labels.
 """
 
 from __future__ import annotations
@@ -11,20 +11,22 @@ import io
 import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.errors import InvalidInputError, LineProblem
 from insurance_rag.core.files import atomic_write
+from insurance_rag.core.records import Proportion, RaterAgreement, ScoredAnswer
 from insurance_rag.core.stats import cohen_kappa, rogan_gladen
-from insurance_rag.evaluation.scoring import ScoredAnswer
 
 COLUMNS = ("key", "question", "context", "answer", "hallucinated", "note")
-ANSWERS = {"yes": True, "y": True, "1": True, "예": True, "no": False, "n": False, "0": False, "아니요": False}
+LABELS = {"yes": True, "y": True, "1": True, "예": True, "no": False, "n": False, "0": False, "아니요": False}
 SHEET_ROWS = 120
 
 
-def write_sheet(path: Path, rows: Sequence[ScoredAnswer], size: int = SHEET_ROWS) -> int:
-    """Write the sheet (UTF-8 with a mark, as spreadsheets want it); an existing one, perhaps half filled, is kept."""
+def write_annotation_sheet(path: Path, rows: Sequence[ScoredAnswer], size: int = SHEET_ROWS) -> int:
+    """Write the sheet and return its number of rows. An existing sheet is kept, as it may be half filled; returns 0.
+
+    The file is UTF-8 with a byte order mark, which spreadsheets need.
+    """
     if path.exists():
         return 0
     rng = random.Random(0)
@@ -42,13 +44,16 @@ def write_sheet(path: Path, rows: Sequence[ScoredAnswer], size: int = SHEET_ROWS
         writer = csv.writer(f)
         writer.writerow(COLUMNS)
         writer.writerows(
-            [_text(x) for x in (row.key, row.question, row.context, row.answer, "", "")] for row in drawn[:size]
+            [_cell(x) for x in (row.key, row.question, row.context, row.answer, "", "")] for row in drawn[:size]
         )
     return min(size, len(drawn))
 
 
-def read_sheet(path: Path) -> dict[str, bool]:
-    """Answer key -> whether a person calls it hallucinated; empty cells are left out, all bad cells are listed."""
+def read_annotations(path: Path) -> dict[str, bool]:
+    """Return answer key -> whether a person calls the answer hallucinated. Empty cells are left out.
+
+    Raises InvalidInputError that lists all cells that cannot be read.
+    """
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as e:
@@ -58,13 +63,13 @@ def read_sheet(path: Path) -> dict[str, bool]:
         raise InvalidInputError(
             f"{path}: column {', '.join(sorted(missing))} is missing; fill in the sheet that evaluate wrote"
         )
-    labels, problems = dict[str, bool](), []
+    labels, problems = dict[str, bool](), list[LineProblem]()
     for row in reader:
-        said = (row["hallucinated"] or "").strip().lower()
-        if said and said not in ANSWERS:
-            problems.append(f"{path}:{reader.line_num}: hallucinated {said!r}: want yes or no")
-        elif said:
-            labels[row["key"]] = ANSWERS[said]
+        label = (row["hallucinated"] or "").strip().lower()
+        if label and label not in LABELS:
+            problems.append(LineProblem(path, reader.line_num, f"hallucinated is {label!r}; write yes or no"))
+        elif label:
+            labels[row["key"]] = LABELS[label]
     if problems:
         raise InvalidInputError(problems)
     return labels
@@ -72,38 +77,40 @@ def read_sheet(path: Path) -> dict[str, bool]:
 
 def agreement(
     labels: Mapping[str, bool], flagged: Mapping[str, bool], by_model: Mapping[str, Sequence[bool]]
-) -> dict[str, Any]:
-    """How far flags (of the checks, or of a judge) agree with people, and each model's rate corrected for their errors.
+) -> RaterAgreement:
+    """Return how far the flags of a rater (the checks or a judge) agree with the labels, and the corrected rates.
 
-    `flagged` and `labels` go by answer key; `by_model` holds the flags of all of a model's answers. The sheet draws
-    flagged and unflagged answers alike, so the flagger's recall and precision are weighted back to how often it flags.
+    `labels` and `flagged` are by answer key; `by_model` holds the flags of all answers of a model. The sheet has as
+    many flagged as unflagged answers, so sensitivity and specificity are weighted by how often the rater flags.
     """
     common = [key for key in labels if key in flagged]
-    found = {flag: [labels[key] for key in common if flagged[key] is flag] for flag in (True, False)}
-    figures: dict[str, Any] = {"kappa": cohen_kappa([labels[k] for k in common], [flagged[k] for k in common])}
+    labels_by_flag = {flag: [labels[key] for key in common if flagged[key] is flag] for flag in (True, False)}
     flags = [flag for own in by_model.values() for flag in own]
-    sensitivity, specificity = _weighted(found, sum(flags), len(flags))
-    figures["sensitivity"], figures["specificity"] = (
-        {"right": right, "of": of} for right, of in (sensitivity, specificity)
+    sensitivity, specificity = _weighted(labels_by_flag, sum(flags), len(flags))
+    return RaterAgreement(
+        kappa=cohen_kappa([labels[k] for k in common], [flagged[k] for k in common]),
+        sensitivity=Proportion(right=sensitivity[0], of=sensitivity[1]),
+        specificity=Proportion(right=specificity[0], of=specificity[1]),
+        corrected={
+            model: rogan_gladen(sum(own), len(own), sensitivity, specificity) for model, own in by_model.items()
+        },
     )
-    figures["corrected"] = {
-        model: rogan_gladen(sum(own), len(own), sensitivity, specificity) for model, own in by_model.items()
-    }
-    return figures
 
 
-def _weighted(found: Mapping[bool, list[bool]], flagged: int, n: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """(right, of) of sensitivity and specificity, as if the labelled answers had been drawn by chance.
+def _weighted(
+    labels_by_flag: Mapping[bool, list[bool]], flagged: int, n: int
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return (right, of) of sensitivity and of specificity, as if the labelled answers were a random sample.
 
-    The counts are scaled so that their sum stays the number of labels: the interval must not profit.
+    `flagged` of `n` answers are flagged. The counts keep the sum of the labels, so that the intervals do not shrink.
     """
-    labelled = {flag: len(found[flag]) for flag in found}
+    labelled = {flag: len(labels_by_flag[flag]) for flag in labels_by_flag}
     total = sum(labelled.values())
     if not total or not n:
         return (0, 0), (0, 0)
     share = {True: flagged / n, False: 1 - flagged / n}
     cell = {
-        (flag, bad): total * share[flag] * sum(x is bad for x in found[flag]) / labelled[flag]
+        (flag, bad): total * share[flag] * sum(x is bad for x in labels_by_flag[flag]) / labelled[flag]
         if labelled[flag]
         else 0.0
         for flag in (True, False)
@@ -113,7 +120,7 @@ def _weighted(found: Mapping[bool, list[bool]], flagged: int, n: int) -> tuple[t
     return (round(cell[True, True]), round(positives)), (round(cell[False, False]), round(negatives))
 
 
-def _text(cell: str) -> str:
-    """A cell that a spreadsheet does not take for a formula, without characters a CSV reader would choke on."""
-    cell = cell.replace("\x00", "")
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell
+def _cell(text: str) -> str:
+    """Return `text` without characters that break CSV readers, quoted if a spreadsheet would run it as a formula."""
+    text = text.replace("\x00", "")
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

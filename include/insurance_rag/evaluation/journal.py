@@ -1,46 +1,49 @@
-"""Answers on disk as they are made: appended, flushed and synced, so that a killed run resumes where it stood."""
+"""Generated answers on disk: a killed evaluation resumes with the answers that it had."""
 
 from __future__ import annotations
 
-import json
-import os
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 
-from insurance_rag.evaluation.requests import Reply
+from insurance_rag.core.journal import Journal
+from insurance_rag.core.records import Record
+from insurance_rag.evaluation.requests import GeneratedAnswer
+
+
+class _Entry(Record):
+    """A line of the journal."""
+
+    key: str
+    text: str
+    new_tokens: int
+    seconds: float
 
 
 class EvaluationJournal:
-    """Replies by the key of what was asked. Lines that a kill left torn are dropped when the file is opened."""
+    """The generated answers by request key. Damaged lines are skipped: only their answers are generated again."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.replies: dict[str, Reply] = {}
+        self.answers: dict[str, GeneratedAnswer] = {}
 
     def __enter__(self) -> EvaluationJournal:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.path.open("a+b")
-        self._file.seek(0)
-        whole = 0
-        for line in self._file:
-            try:
-                row = json.loads(line)
-                self.replies[row["key"]] = Reply(row["text"], row["new_tokens"], row["seconds"])
-            except (ValueError, KeyError, TypeError):
-                break
-            whole += len(line)
-        self._file.truncate(whole)
-        self._file.seek(0, os.SEEK_END)
+        """Open the file for writing and read what it has. Raises IncompleteError if it cannot be written."""
+        self._journal = Journal(self.path, append=True)
+        for record in self._journal.read_new():
+            entry = _Entry.model_validate(record)
+            self.answers[entry.key] = GeneratedAnswer(entry.text, entry.new_tokens, entry.seconds)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.sync()
-        self._file.close()
+        self._journal.close()
 
-    def add(self, key: str, reply: Reply) -> None:
-        self.replies[key] = reply
-        self._file.write(json.dumps({"key": key, **vars(reply)}, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
-        self._file.flush()  # now it outlives the process; `sync` makes it outlive the machine
+    def add(self, key: str, answer: GeneratedAnswer) -> None:
+        """Store an answer. A kill does not lose it; a power cut may until `sync`."""
+        self.answers[key] = answer
+        self._journal.append({"key": key, **asdict(answer)})
 
     def sync(self) -> None:
-        os.fsync(self._file.fileno())
+        """Wait until every stored answer is on disk."""
+        self._journal.sync()

@@ -1,143 +1,158 @@
-"""An optional judge: a model that reads each answer against its clauses and must quote what it rests on.
+"""An optional LLM judge: it reads each answer with its context and quotes the evidence of every claim.
 
-A claim called supported counts only if its evidence stands in the context to the letter; a judgement that cannot be
-read, or quotes what is not there, is unusable and counted so. Cached by (judge, prompt, context, question, answer).
+A claim that the judge calls supported counts only if its evidence is a literal quote of the context. A judgement that
+cannot be read, or that quotes something else, is unusable and counted as such. Judgements are cached by judge model,
+prompt, context, question and answer.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-import httpx
-from pydantic import BaseModel, ConfigDict, ValidationError
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 
-from insurance_rag.core.errors import InvalidInputError, ServerUnavailableError
+from insurance_rag.core.errors import (
+    IncompleteError,
+    InvalidInputError,
+    InvalidRequestError,
+    RateLimitError,
+    ServerUnavailableError,
+)
 from insurance_rag.core.hashing import sha256_text
 from insurance_rag.core.progress import Progress
+from insurance_rag.core.records import Record
+from insurance_rag.core.records.evaluation import JudgedModel, ScoredAnswer
 from insurance_rag.core.stats import rate
 from insurance_rag.evaluation.journal import EvaluationJournal
-from insurance_rag.evaluation.requests import Reply
-from insurance_rag.evaluation.scoring import ScoredAnswer
+from insurance_rag.evaluation.requests import GeneratedAnswer
 from insurance_rag.korean import squeeze
+from insurance_rag.llm import openai
+from insurance_rag.llm.client import Client
 
 PROMPT = "judge_v1"
+TIMEOUT_S = 120.0
+ATTEMPTS = 5
+NO_CLAIMS = '{"claims": []}'
 
 
 class Claim(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    """One factual claim of an answer, as the judge sees it. Further fields of the judge are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     claim: str
     supported: bool
     evidence: str | None = None
+    """Quote of the context that supports the claim."""
 
 
-class _Reply(BaseModel):
+class _JudgeOutput(BaseModel):
+    """The JSON that the prompt asks for."""
+
     claims: list[Claim]
 
 
-class Judgement(BaseModel):
-    """`hallucinated` is None where the judgement is unusable, for the reason in `unusable`."""
+class Judgement(Record):
+    """The judge's opinion of one answer."""
 
     key: str
+    """Key of the answer."""
     question_id: str
     model: str
     hallucinated: bool | None
+    """Whether a claim is not supported; None if the judgement is unusable."""
     claims: list[Claim]
     unusable: str | None = None
+    """Why the judgement is unusable."""
 
 
 def judge_answers(
     rows: Sequence[ScoredAnswer], judge: str, out: Path, progress: Path | None = None, concurrency: int = 8
 ) -> list[Judgement]:
-    """One judgement an answer. `judge` is MODEL@BASE_URL of an OpenAI-compatible server; its key is JUDGE_API_KEY."""
+    """Return one judgement per answer, in the order of `rows`. Cached judgements are not requested again.
+
+    `judge` is MODEL@BASE_URL of an OpenAI-compatible server, whose key is in JUDGE_API_KEY. The cache is
+    `out`/judge.journal.jsonl. Raises IncompleteError if the server fails (judgements so far are kept),
+    KeyRejectedError if it rejects the key, and InvalidInputError for a wrong model name or address.
+    """
     model, at, base_url = judge.partition("@")
     if not (model and at and base_url):
-        raise InvalidInputError(f"judge {judge!r}: want MODEL@BASE_URL")
+        raise InvalidInputError(f"judge {judge!r}: not of the form MODEL@BASE_URL; e.g. qwen3@http://127.0.0.1:8000/v1")
     prompt = (Path(__file__).parent / f"{PROMPT}.txt").read_text("utf-8")
     keys = [sha256_text(model, prompt, row.context, row.question, row.answer) for row in rows]
-    texts = {key: _question(prompt, row) for key, row in zip(keys, rows, strict=True) if row.answer}
-    headers = {"Authorization": f"Bearer {os.environ.get('JUDGE_API_KEY', 'none')}"}
+    texts = {key: _judge_prompt(prompt, row) for key, row in zip(keys, rows, strict=True) if row.answer}
+    api_key = SecretStr(os.environ.get("JUDGE_API_KEY", ""))
     with (
-        httpx.Client(base_url=base_url.rstrip("/"), headers=headers, timeout=120) as client,
+        Client(base_url, api_key, openai.bearer(api_key), TIMEOUT_S, where="judge") as client,
         EvaluationJournal(out / "judge.journal.jsonl") as journal,
         ThreadPoolExecutor(concurrency) as pool,
     ):
-        missing = [key for key in texts if key not in journal.replies]
+        missing = [key for key in texts if key not in journal.answers]
         total, done = len(texts), len(texts) - len(missing)
         with Progress("evaluate", "judge", total=total, done=done, unit="answers", folder=progress) as bar:
-            for key, text in zip(missing, pool.map(lambda k: _ask(client, model, texts[k]), missing), strict=True):
-                journal.add(key, Reply(text, 0, 0.0))
+            outputs = pool.map(lambda key: _request_judgement(client, model, texts[key]), missing)
+            for key, output in zip(missing, outputs, strict=True):
+                journal.add(key, GeneratedAnswer(output, 0, 0.0))
                 bar.advance()
-        replies = {key: reply.text for key, reply in journal.replies.items()}
-    return [_read(replies.get(key, '{"claims": []}'), row) for key, row in zip(keys, rows, strict=True)]
+        outputs_by_key = {key: answer.text for key, answer in journal.answers.items()}
+    return [_read(outputs_by_key.get(key, NO_CLAIMS), row) for key, row in zip(keys, rows, strict=True)]
 
 
-def judged_rates(judgements: Sequence[Judgement], models: Sequence[str]) -> dict[str, Any]:
-    """By model: the rate among the usable judgements, and how many were not, with their reasons."""
+def judged_rates(judgements: Sequence[Judgement], models: Sequence[str]) -> dict[str, JudgedModel]:
+    """Return the hallucination rate among the usable judgements per model, and the reasons of the unusable ones."""
     figures = {}
     for model in models:
         own = [judgement for judgement in judgements if judgement.model == model]
         usable = [judgement for judgement in own if judgement.unusable is None]
         reasons = [judgement.unusable for judgement in own if judgement.unusable]
-        figures[model] = {
-            "hallucination": rate(sum(bool(j.hallucinated) for j in usable), len(usable)),
-            "unusable": {reason: reasons.count(reason) for reason in sorted(set(reasons))},
-        }
+        figures[model] = JudgedModel(
+            hallucination=rate(sum(bool(j.hallucinated) for j in usable), len(usable)),
+            unusable={reason: reasons.count(reason) for reason in sorted(set(reasons))},
+        )
     return figures
 
 
-def _question(prompt: str, row: ScoredAnswer) -> str:
+def _judge_prompt(prompt: str, row: ScoredAnswer) -> str:
     return f"{prompt}\n[약관]\n{row.context}\n\n[질문]\n{row.question}\n\n[답변]\n{row.answer}\n"
 
 
-def _read(text: str, row: ScoredAnswer) -> Judgement:
-    def judgement(hallucinated: bool | None, claims: list[Claim], unusable: str | None = None) -> Judgement:
-        return Judgement(
-            key=row.key, question_id=row.question_id, model=row.model, hallucinated=hallucinated, claims=claims,
-            unusable=unusable,
-        )  # fmt: skip
-
-    start, end = text.find("{"), text.rfind("}")
+def _read(output: str, row: ScoredAnswer) -> Judgement:
+    """Return the judgement in the judge's output, which may surround its JSON with other text."""
+    start, end = output.find("{"), output.rfind("}")
     try:
-        claims = _Reply.model_validate_json(text[start : end + 1]).claims
+        claims = _JudgeOutput.model_validate_json(output[start : end + 1]).claims
     except ValidationError:
-        return judgement(None, [], "not the JSON that was asked for")
+        return _judgement(row, None, [], "the output is not the requested JSON")
     context = squeeze(row.context)
     if any(c.supported and (not c.evidence or squeeze(c.evidence) not in context) for c in claims):
-        return judgement(None, claims, "evidence that is not in the context")
-    return judgement(any(not claim.supported for claim in claims), claims)
+        return _judgement(row, None, claims, "the quoted evidence is not in the context")
+    return _judgement(row, any(not claim.supported for claim in claims), claims)
 
 
-@retry(
-    retry=retry_if_exception_type(ServerUnavailableError), stop=stop_after_attempt(5), wait=wait_random_exponential(1, 20),
-    reraise=True,
-)  # fmt: skip
-def _ask(client: httpx.Client, model: str, text: str) -> str:
-    """The judge's text; "" where it gives none or refuses the request for what stands in it. Raises ServerUnavailableError,
-    and InvalidInputError where no request can succeed (the key, the model's name)."""
-    body = {
-        "model": model,
-        "messages": [{"role": "user", "content": text}],
-        "temperature": 0,
-        "response_format": {"type": "json_object"},
-    }
+def _judgement(
+    row: ScoredAnswer, hallucinated: bool | None, claims: list[Claim], unusable: str | None = None
+) -> Judgement:
+    return Judgement(
+        key=row.key,
+        question_id=row.question_id,
+        model=row.model,
+        hallucinated=hallucinated,
+        claims=claims,
+        unusable=unusable,
+    )
+
+
+def _request_judgement(client: Client, model: str, prompt: str) -> str:
+    """Return the judge's output; an empty string if it gives none or rejects the content of the request."""
+    body = openai.chat_body(model, prompt, 0, {"type": "json_object"})
     try:
-        response = client.post("/chat/completions", json=body)
-    except httpx.HTTPError as e:
-        raise ServerUnavailableError(f"judge: {type(e).__name__}; is the server up?") from e
-    if response.status_code == 429 or response.status_code >= 500:
-        raise ServerUnavailableError(f"judge: {response.status_code}")
-    if response.status_code in {400, 413, 422}:
+        return openai.message_text(client.call("POST", "/chat/completions", body, ATTEMPTS))
+    except InvalidRequestError:
         return ""
-    if response.status_code >= 400:
-        raise InvalidInputError(f"judge: {response.status_code} {response.text[:300]}")
-    try:
-        return str(response.json()["choices"][0]["message"]["content"] or "")
-    except (json.JSONDecodeError, KeyError, IndexError, TypeError):
-        return ""
+    except (ServerUnavailableError, RateLimitError) as e:
+        raise IncompleteError(
+            f"judge: {e}; the judgements received so far are kept, run the same command again"
+        ) from None

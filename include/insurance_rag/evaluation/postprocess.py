@@ -1,4 +1,4 @@
-"""From the answer as generated to the answer as shown: what is cut, and by which phrase."""
+"""Post-processing: from the generated text to the answer as shown."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ from collections.abc import Sequence
 from insurance_rag.config import DecodingConfig
 from insurance_rag.korean import foreign_tail, sentences
 
+FOREIGN_TAIL = "foreign tail"
+"""Reason of a cut that no stop phrase caused."""
 
-def first_stop(text: str, stops: Sequence[str]) -> tuple[int, str] | None:
-    """Where the first stop string is, and which. One before any words stops nothing: the answer is still to come."""
+
+def first_stop(text: str, stop_strings: Sequence[str]) -> tuple[int, str] | None:
+    """Return position and text of the first stop string, or None.
+
+    A stop string before the first word does not count: the answer has not started yet.
+    """
     start = len(text) - len(text.lstrip())
-    places = [(text.find(stop, start + 1), stop) for stop in stops]
+    places = [(text.find(stop, start + 1), stop) for stop in stop_strings]
     return min((place for place in places if place[0] >= 0), default=None)
 
 
 def postprocess(raw: str, context: str, decoding: DecodingConfig) -> tuple[str, str | None]:
-    """The answer to show, and the phrase that cut it (`foreign tail` for a tail that is no Korean), or None.
+    """Return the answer to show, and what cut it: a stop string, a stop phrase, `FOREIGN_TAIL`, or None.
 
-    A stop phrase counts only where it starts a sentence after the first: `이번에` is an ordinary word.
+    A stop phrase only counts at the start of a sentence after the first: `이번에` is an ordinary word.
     """
     stop = first_stop(raw, decoding.stop_strings)
     cuts = [stop] if stop else []
@@ -29,10 +35,10 @@ def postprocess(raw: str, context: str, decoding: DecodingConfig) -> tuple[str, 
         if sentence.text.startswith(phrase)
     ]
     if decoding.trim_foreign_tail and (tail := foreign_tail(raw, context)):
-        # The whole sentence goes: the words before the foreign ones are half a sentence.
+        # Cut the whole sentence: the Korean words before the foreign ones are only half of it.
         starts = [s.start for s in sentences(raw)[1:] if s.start <= tail.start < s.end]
-        cuts.append((starts[0] if starts else tail.start, "foreign tail"))
+        cuts.append((starts[0] if starts else tail.start, FOREIGN_TAIL))
     if not cuts:
         return raw.strip(), None
-    end, phrase = min(cuts)
-    return raw[:end].strip(), phrase
+    end, cause = min(cuts)
+    return raw[:end].strip(), cause

@@ -1,26 +1,40 @@
-"""What each question is asked with: the clauses the retriever found, and the right ones."""
+"""The evaluation samples: each question with the retrieved chunks, and with the gold chunks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from insurance_rag.config import EvaluationConfig
-from insurance_rag.core.records import Chunk, Question
-from insurance_rag.evaluation.requests import fit_clauses
-from insurance_rag.evaluation.scoring import ContextSource
-from insurance_rag.retrieval import Retriever
+from insurance_rag.core.records import Chunk, ContextSource, Question
+from insurance_rag.evaluation.contexts import fit_chunks
+from insurance_rag.evaluation.requests import CHUNK_SEPARATOR
+from insurance_rag.retrieval import Hit, Retriever
+
+
+class ContextChunk(NamedTuple):
+    """A chunk in the prompt; its text may be cut to fit."""
+
+    chunk_id: str
+    text: str
 
 
 @dataclass(frozen=True)
 class EvalSample:
-    """One question with the clauses it is asked with."""
+    """One question with the chunks in its prompt."""
 
     question: Question
     source: ContextSource
-    shown: list[tuple[str, str]]
+    chunks: list[ContextChunk]
     gold_in_context: bool | None
+    """Whether a whole gold chunk is in the prompt; None if the question has no gold chunks."""
     product: str
+
+    @property
+    def context(self) -> str:
+        """The text of all chunks."""
+        return CHUNK_SEPARATOR.join(chunk.text for chunk in self.chunks)
 
 
 def make_samples(
@@ -28,35 +42,42 @@ def make_samples(
     chunks: Sequence[Chunk],
     retriever: Retriever,
     config: EvaluationConfig,
-    room: int,
+    budget: int,
     count_tokens: Callable[[str], int],
 ) -> Iterator[EvalSample]:
-    """Each question with the retrieved clauses, and with the gold ones; a question without any keeps the retrieved."""
+    """Yield each question once per context source, with chunks that fit a prompt of `budget` tokens.
+
+    A question without gold chunks gets the retrieved ones for the source `gold` too.
+    """
     by_id = {chunk.chunk_id: chunk for chunk in chunks}
     for question in questions:
         filters = question.filters if config.retrieval.use_filters else None
-        hits = retriever.search(question.question, config.retrieval.clauses, filters)
+        hits = retriever.search(question.question, config.retrieval.top_k, filters)
         product = _product(question, by_id)
         for source in config.contexts:
             if source == "gold" and question.gold_chunk_ids:
-                shown = [(i, by_id[i].text) for i in question.gold_chunk_ids]
+                wanted = [ContextChunk(i, by_id[i].text) for i in question.gold_chunk_ids]
             else:
-                shown = [(hit.chunk_id, hit.text) for hit in hits]
-            texts = fit_clauses([text for _, text in shown], question.question, room, count_tokens)
-            # A clause that was cut to fit may have lost the answer: whoever then refuses is not at fault.
-            whole = {i for (i, text), kept in zip(shown, texts, strict=False) if kept == text}
-            shown = [(i, text) for (i, _), text in zip(shown, texts, strict=False)]
-            found = (
-                whole.issuperset(question.gold_chunk_ids)
-                if source == "gold"
-                else any(h.is_any_of(question.gold_chunk_ids) for h in hits if h.chunk_id in whole)
-            )
-            yield EvalSample(question, source, shown, found if question.gold_chunk_ids else None, product)
+                wanted = [ContextChunk(hit.chunk_id, hit.text) for hit in hits]
+            texts = fit_chunks([chunk.text for chunk in wanted], question.question, budget, count_tokens)
+            shown = [ContextChunk(chunk.chunk_id, text) for chunk, text in zip(wanted, texts, strict=False)]
+            # A chunk that was cut may have lost the answer, so a refusal would not be wrong: it does not count as gold.
+            whole = {chunk.chunk_id for chunk, kept in zip(wanted, shown, strict=False) if kept == chunk}
+            yield EvalSample(question, source, shown, _gold_in_context(question, source, hits, whole), product)
+
+
+def _gold_in_context(question: Question, source: ContextSource, hits: Sequence[Hit], whole: set[str]) -> bool | None:
+    """Return whether the prompt has all gold chunks (source `gold`) or any of them or its duplicates (`retrieved`)."""
+    if not question.gold_chunk_ids:
+        return None
+    if source == "gold":
+        return whole.issuperset(question.gold_chunk_ids)
+    return any(hit.is_any_of(question.gold_chunk_ids) for hit in hits if hit.chunk_id in whole)
 
 
 def _product(question: Question, by_id: Mapping[str, Chunk]) -> str:
-    """Company and kind of policy, from the gold clause or the question's filters."""
-    for chunk_id in question.gold_chunk_ids:
+    """Return company and policy type, from the first gold chunk or from the question's filters."""
+    for chunk_id in question.gold_chunk_ids[:1]:
         metadata = by_id[chunk_id].metadata
         return f"{metadata.company} · {metadata.policy_type}"
     return " · ".join(question.filters.values()) or "-"

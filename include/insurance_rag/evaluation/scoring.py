@@ -1,91 +1,64 @@
-"""One scored row for each question, model and context: the answer, what the checks say, whose fault it is."""
+"""Score one generated answer: cut it, check it, compare its numbers with the required ones."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
-
 from insurance_rag.config import DecodingConfig
-from insurance_rag.core.records import Answer, Finding, Question
+from insurance_rag.core.records import Question, ScoredAnswer
 from insurance_rag.evaluation.checks import check_answer
 from insurance_rag.evaluation.postprocess import postprocess
-from insurance_rag.evaluation.requests import Reply
+from insurance_rag.evaluation.requests import GeneratedAnswer, GenerationRequest
+from insurance_rag.evaluation.samples import EvalSample
 from insurance_rag.korean import quantities, squeeze
-
-ContextSource = Literal["retrieved", "gold"]
-
-
-class ScoredAnswer(Answer):
-    """A row of answers.jsonl. The verdict is about the answer as shown; `raw_` about the text as generated."""
-
-    key: str
-    context_source: ContextSource
-    product: str
-    reference_answer: str | None
-    gold_chunk_ids: list[str]
-    gold_in_context: bool | None
-    """Whether the retriever put a gold clause before the model; None where the question has none."""
-    hallucinated: bool
-    findings: list[Finding]
-    refusal: Literal["none", "partial", "full"]
-    raw_hallucinated: bool
-    raw_findings: list[Finding]
-    number_accuracy: bool | None
-    """Whether every required number is in the answer; None where none is required or the gold clause was missing."""
 
 
 def score(
-    question: Question,
-    model: str,
-    source: ContextSource,
-    shown: Sequence[tuple[str, str]],
-    gold_in_context: bool | None,
-    product: str,
-    key: str,
-    reply: Reply,
+    sample: EvalSample,
+    request: GenerationRequest,
+    generated: GeneratedAnswer,
     decoding: DecodingConfig,
     min_support: float,
 ) -> ScoredAnswer:
-    """Cut and check one reply. `shown` are the (chunk_id, text) of the prompt.
+    """Return the scored row of one answer; see `check_answer` for `min_support`.
 
-    Where the retriever missed, the model is blamed neither for refusing nor for answering: whether that context answers
-    the question is not known.
+    If the retriever missed the gold chunks, it is unknown whether the context answers the question. The model is then
+    blamed neither for refusing nor for answering.
     """
-    context = "\n\n".join(text for _, text in shown)
-    answer, stop_cut = postprocess(reply.text, context, decoding)
-    answerable = (gold_in_context or None) if question.answerable else False
+    question, context = sample.question, sample.context
+    answer, stop_cut = postprocess(generated.text, context, decoding)
+    answerable = (sample.gold_in_context or None) if question.answerable else False
     verdict = check_answer(answer, context, question.question, answerable, min_support)
-    same = answer == reply.text
-    raw = verdict if same else check_answer(reply.text, context, question.question, answerable, min_support)
+    unchanged = answer == generated.text
+    raw = verdict if unchanged else check_answer(generated.text, context, question.question, answerable, min_support)
     return ScoredAnswer(
         question_id=question.question_id,
-        model=model,
+        model=request.model,
         question=question.question,
         type=question.type,
         answerable=question.answerable,
-        chunk_ids=[chunk_id for chunk_id, _ in shown],
+        chunk_ids=[chunk.chunk_id for chunk in sample.chunks],
         context=context,
-        raw_answer=reply.text,
+        raw_answer=generated.text,
         answer=answer,
         stop_cut=stop_cut,
-        new_tokens=reply.new_tokens,
-        seconds=reply.seconds,
-        key=key,
-        context_source=source,
-        product=product,
+        new_tokens=generated.new_tokens,
+        seconds=generated.seconds,
+        key=request.key,
+        context_source=sample.source,
+        product=sample.product,
         reference_answer=question.reference_answer,
         gold_chunk_ids=question.gold_chunk_ids,
-        gold_in_context=gold_in_context,
+        gold_in_context=sample.gold_in_context,
         hallucinated=verdict.hallucinated,
         findings=verdict.findings,
         refusal=verdict.refusal,
         raw_hallucinated=raw.hallucinated,
         raw_findings=raw.findings,
-        number_accuracy=_numbers_right(answer, question) if answerable else None,
+        number_accuracy=_states_required_numbers(answer, question) if answerable else None,
     )
 
 
-def _numbers_right(answer: str, question: Question) -> bool | None:
+def _states_required_numbers(answer: str, question: Question) -> bool | None:
+    """Return whether the answer states every required number; None if none is required."""
     if not question.required_numbers:
         return None
     stated = {quantity.key for quantity in quantities(answer)}
@@ -93,5 +66,6 @@ def _numbers_right(answer: str, question: Question) -> bool | None:
 
 
 def _states(answer: str, stated: set[tuple[float, str]], number: str) -> bool:
-    wanted = {quantity.key for quantity in quantities(number)}
-    return wanted <= stated if wanted else squeeze(number) in squeeze(answer)
+    """Compare as quantities ("3천만원" equals "30,000,000원"), or as text if `number` is no quantity."""
+    required = {quantity.key for quantity in quantities(number)}
+    return required <= stated if required else squeeze(number) in squeeze(answer)

@@ -1,7 +1,7 @@
-"""The decoding sweep: penalty x scope x stop x model on the same questions, tuned on one half, reported on the other.
+"""The decoding sweep: penalty x scope x stop x model on the same questions.
 
-The winner on the tuning half looks better there than it is; only the other half's figures count. Questions are halved
-by the hash of their id, so that the halves stay the same when questions are added.
+Settings are chosen on one half of the questions and reported on the other, because a winner looks better on the half
+that it was chosen on. The halves follow the hash of the question id, so adding questions does not move others.
 """
 
 from __future__ import annotations
@@ -9,33 +9,50 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from insurance_rag.config import DecodingConfig, EvaluationConfig
-from insurance_rag.core.artifacts import artifact
+from insurance_rag.config.evaluation import DECODING_PRESETS
+from insurance_rag.core.artifacts import describe
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.files import write_json
 from insurance_rag.core.hashing import sha256_text
-from insurance_rag.core.records import Chunk, Question
+from insurance_rag.core.metrics import Metric
+from insurance_rag.core.records import (
+    BeforeAfter,
+    Chunk,
+    Question,
+    Rate,
+    ScoredAnswer,
+    SweepArtifact,
+    SweepHalves,
+    SweepSummary,
+)
 from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.evaluation.answering import answer_samples
+from insurance_rag.evaluation.backends import open_backend
+from insurance_rag.evaluation.contexts import prompt_budget
+from insurance_rag.evaluation.inputs import check_inputs
+from insurance_rag.evaluation.metrics import METRICS
 from insurance_rag.evaluation.requests import BASE
-from insurance_rag.evaluation.run import answer_samples, check_inputs, open_backend, prompt_budget
-from insurance_rag.evaluation.samples import make_samples
-from insurance_rag.evaluation.scoring import ScoredAnswer
-from insurance_rag.evaluation.summary import paired, rates, too_few
+from insurance_rag.evaluation.samples import EvalSample, make_samples
+from insurance_rag.evaluation.summary import paired_difference, rates, too_few_questions
 from insurance_rag.retrieval import build_retriever
 
 PENALTIES = (1.0, 1.05, 1.1, 1.2)
-PRESETS = ("before", "after", "default")
+
+Answers = Mapping[str, Sequence[ScoredAnswer]]
+"""Arm -> scored answers of all models."""
 
 
-def make_arms(settings: Mapping[str, Any]) -> dict[str, DecodingConfig]:
-    """Every setting of the factorial and the three presets, by a name that says what it is; all with `settings`."""
+def make_arms(settings: Mapping[str, JsonValue]) -> dict[str, DecodingConfig]:
+    """Return name -> decoding of the presets and of every setting of the factorial; `settings` hold for all of them."""
     off = {"stop_strings": (), "stop_loops": False, "stop_phrases": (), "trim_foreign_tail": False}
-    found = {name: DecodingConfig.preset(name) for name in PRESETS}
+    found = {name: DecodingConfig.preset(name) for name in DECODING_PRESETS}
     for penalty, scope, stop in product(PENALTIES, ("generated", "prompt"), (True, False)):
         if penalty == 1.0 and scope == "prompt":
-            continue  # no penalty has no scope
+            continue  # without a penalty the scope has no effect
         name = f"penalty {penalty} on {scope}, stop {'on' if stop else 'off'}"
         factors = {"repetition_penalty": penalty, "penalty_scope": scope, **({} if stop else off)}
         found[name] = DecodingConfig.model_validate(factors)
@@ -43,6 +60,7 @@ def make_arms(settings: Mapping[str, Any]) -> dict[str, DecodingConfig]:
 
 
 def is_tuning(question_id: str) -> bool:
+    """Return whether a question belongs to the tuning half."""
     return int(sha256_text("sweep", question_id)[:8], 16) % 2 == 0
 
 
@@ -54,63 +72,75 @@ def sweep(
     out: Path,
     config: EvaluationConfig | None = None,
     *,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, JsonValue] | None = None,
     cache: Path | None = None,
     progress: Path | None = None,
-) -> dict[str, Any]:
-    """Answer every question of the tuning half with every arm, and of the other half with the presets and the winners.
+) -> SweepArtifact:
+    """Answer the tuning half with every arm, and the report half with the presets and the arms that won.
 
-    Writes sweep.json: {tuning: {ARM: {MODEL: rates}}, best: {MODEL: ARM}, report: {MODEL: {ARM: rates}},
-    before_after: {MODEL: paired test}}. `settings` (of DecodingConfig) hold for every arm. Resumes by content like
-    `evaluate`. Uses the first context source only.
+    Writes sweep.json into `out`. `settings` (fields of DecodingConfig) hold for every arm. Only the first context
+    source is used. The same call again only generates answers that are missing. Raises InvalidInputError if the backend
+    cannot count generated tokens only.
     """
-    config = (config or EvaluationConfig()).model_copy(update={"contexts": (config or EvaluationConfig()).contexts[:1]})
+    config = config or EvaluationConfig()
+    config = config.model_copy(update={"contexts": config.contexts[:1]})
     check_inputs(questions, chunks, adapters)
     if config.server or config.reference:
         raise InvalidInputError(
-            "sweep: half of its settings count the generated tokens alone, which needs a local model"
+            "sweep: half of its arms penalise generated tokens only, which needs a local model; remove --set server "
+            "and --set reference"
         )
     RunFolder(out).create()
     models, arms = [BASE, *adapters], make_arms(settings or {})
     retriever = build_retriever(config.retrieval.kind, chunks, cache, config.retrieval)
-    with open_backend(base_model, adapters, config) as answerer:
-        longest = max(arm.max_new_tokens for arm in arms.values())
-        room = prompt_budget(answerer, longest)
-        cases = list(make_samples(questions, chunks, retriever, config, room, answerer.count_tokens))
-        halves = [[c for c in cases if is_tuning(c.question.question_id) == half] for half in (True, False)]
+    with open_backend(base_model, adapters, config) as backend:
+        budget = prompt_budget(backend, max(arm.max_new_tokens for arm in arms.values()))
+        samples = list(make_samples(questions, chunks, retriever, config, budget, backend.count_tokens))
+        tuning_half, report_half = _halves(samples)
 
-        def ask(half: int, arm: str) -> list[ScoredAnswer]:
-            return answer_samples(halves[half], models, answerer, arms[arm], config, out, progress, label=arm)
+        def answer(half: Sequence[EvalSample], arm: str) -> list[ScoredAnswer]:
+            return answer_samples(half, models, backend, arms[arm], config, out, progress, label=arm)
 
-        tuning = {arm: _by_model(ask(0, arm), models) for arm in arms}
-        best = {model: min(tuning, key=lambda arm: _key(tuning[arm][model])) for model in models}
-        reported = {arm: ask(1, arm) for arm in dict.fromkeys([*PRESETS, *best.values()])}
-    result = {
-        "questions": {"tuning": len(halves[0]), "report": len(halves[1])},
-        "notes": [too_few(len(halves[1]), config.warn_below)] if len(halves[1]) < config.warn_below else [],
-        "base_model": base_model,
-        "tuning": tuning,
-        "best": best,
-        "report": {arm: _by_model(rows, models) for arm, rows in reported.items()},
-        "before_after": {model: _before_after(reported, model, config.draws) for model in models},
-    }
-    write_json(out / "sweep.json", result)
-    return artifact(out / "sweep.json", rows=sum(map(len, reported.values())), best=best)
+        tuning = {arm: _rates_by_model(answer(tuning_half, arm), models) for arm in arms}
+        best = {model: min(tuning, key=lambda arm: _rank(tuning[arm][model])) for model in models}
+        reported = {arm: answer(report_half, arm) for arm in dict.fromkeys([*DECODING_PRESETS, *best.values()])}
+    n = len(report_half)
+    result = SweepSummary(
+        questions=SweepHalves(tuning=len(tuning_half), report=n),
+        notes=[too_few_questions(n, config.warn_below)] if n < config.warn_below else [],
+        base_model=base_model,
+        tuning=tuning,
+        best=best,
+        report={arm: _rates_by_model(rows, models) for arm, rows in reported.items()},
+        before_after={model: _before_after(reported, model, config.bootstrap_samples) for model in models},
+    )
+    write_json(out / "sweep.json", result.model_dump(mode="json"))
+    return describe(out / "sweep.json", SweepArtifact, rows=sum(map(len, reported.values())), best=best)
 
 
-def _by_model(rows: Sequence[ScoredAnswer], models: Sequence[str]) -> dict[str, Any]:
+def _halves(samples: Sequence[EvalSample]) -> tuple[list[EvalSample], list[EvalSample]]:
+    """Return the samples of the tuning half and of the report half."""
+    tuning, report = ([s for s in samples if is_tuning(s.question.question_id) is half] for half in (True, False))
+    return tuning, report
+
+
+def _rates_by_model(rows: Sequence[ScoredAnswer], models: Sequence[str]) -> dict[str, dict[str, Rate]]:
     return {model: rates(row for row in rows if row.model == model) for model in models}
 
 
-def _key(figures: dict[str, Any]) -> tuple[float, float]:
-    """Fewest faulty answers, then fewest hallucinations: silence and refusing everything must not win."""
-    return figures["faulty"]["rate"] or 0.0, figures["hallucination"]["rate"] or 0.0
+def _rank(figures: Mapping[str, Rate]) -> tuple[float, float]:
+    """Rank by faulty answers, then by hallucinations, so that an arm cannot win by empty answers or refusals."""
+    return figures["faulty"].rate or 0.0, figures["hallucination"].rate or 0.0
 
 
-def _before_after(reported: Mapping[str, Sequence[ScoredAnswer]], model: str, draws: int) -> dict[str, Any]:
-    """The source's table for one model on the reported half, and whether `after` differs from `before`."""
-    flagged = {
-        arm: {row.question_id: row.hallucinated for row in rows if row.model == model} for arm, rows in reported.items()
-    }
-    figures = {arm: rates(r for r in reported[arm] if r.model == model)["hallucination"] for arm in PRESETS}
-    return {**figures, "after_against_before": paired(flagged["before"], flagged["after"], draws)}
+def _before_after(reported: Answers, model: str, bootstrap_samples: int) -> BeforeAfter:
+    """Return the hallucination rates of the presets and the test of `after` against `before`, on the report half."""
+    metric: Metric = METRICS["hallucination"]
+    own = {arm: [row for row in reported[arm] if row.model == model] for arm in DECODING_PRESETS}
+    before, after = (metric.outcomes(own[arm]) for arm in ("before", "after"))
+    return BeforeAfter(
+        before=metric.rate(own["before"]),
+        after=metric.rate(own["after"]),
+        default=metric.rate(own["default"]),
+        after_against_before=paired_difference(before, after, bootstrap_samples),
+    )

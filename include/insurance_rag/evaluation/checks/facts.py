@@ -1,0 +1,36 @@
+"""Facts in an answer that neither the context nor the question states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from insurance_rag import korean
+from insurance_rag.evaluation.checks.registry import CheckedAnswer, check
+
+
+@check(
+    "article",
+    title="Article not in the context",
+    title_ko="없는 조항",
+    description="The answer cites an article, paragraph or item (제N조, 제N항) that neither context nor question has.",
+    order=60,
+)
+def find_unknown_articles(answer: CheckedAnswer) -> Iterator[str]:
+    """Yield every unknown reference."""
+    known = korean.named_levels(answer.context) | korean.named_levels(answer.question)
+    for reference in korean.articles(answer.text):
+        if not known.issuperset(reference.levels):
+            yield reference.text
+
+
+@check(
+    "quantity",
+    title="Number not in the context",
+    title_ko="없는 숫자",
+    description="The answer states an amount, a period or a percentage that neither context nor question has.",
+    order=70,
+)
+def find_unsupported_quantities(answer: CheckedAnswer) -> Iterator[str]:
+    """Yield every unsupported quantity."""
+    for quantity in korean.unsupported_quantities(answer.text, answer.context, answer.question):
+        yield quantity.text

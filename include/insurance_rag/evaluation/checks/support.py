@@ -1,0 +1,38 @@
+"""Sentences that share too few words with the context."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from insurance_rag import korean
+from insurance_rag.evaluation.checks.registry import CheckedAnswer, check
+
+_WORD = re.compile(r"[가-힣A-Za-z]{2,}")
+
+MIN_BIGRAMS = 6
+"""Shorter sentences are not checked: a few bigrams say nothing."""
+
+
+@check(
+    "unsupported",
+    title="Unsupported sentence",
+    title_ko="근거 없는 문장",
+    description="A sentence shares too few character bigrams with context and question. Refusals are not checked.",
+    order=80,
+)
+def find_unsupported_sentences(answer: CheckedAnswer) -> Iterator[str]:
+    """Yield every sentence of which less than `min_support` of the character bigrams occurs in context or question."""
+    if answer.refusal == "full":
+        return
+    known = _bigrams(f"{answer.context}\n{answer.question}")
+    for sentence in korean.sentences(answer.text):
+        bigrams = _bigrams(sentence.text)
+        if len(bigrams) < MIN_BIGRAMS or korean.is_refusal_sentence(sentence.text):
+            continue
+        if len(bigrams & known) < answer.min_support * len(bigrams):
+            yield sentence.text
+
+
+def _bigrams(text: str) -> set[str]:
+    return {word[i : i + 2] for word in _WORD.findall(text) for i in range(len(word) - 1)}

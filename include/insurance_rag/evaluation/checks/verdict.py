@@ -1,0 +1,47 @@
+"""Run every check on an answer."""
+
+from __future__ import annotations
+
+from insurance_rag.core.records import Finding, Verdict
+from insurance_rag.evaluation.checks.registry import CHECKS, CheckedAnswer, ordered_checks
+from insurance_rag.korean import refusal
+
+MAX_CHECKED_CHARACTERS = 20_000
+"""Of a longer answer only the beginning and the end are checked: it is a loop or an echo in any case."""
+
+MIN_SUPPORT = 0.4
+
+
+def check_answer(
+    answer: str, context: str, question: str = "", answerable: bool | None = None, min_support: float = MIN_SUPPORT
+) -> Verdict:
+    """Return the findings of all checks on one answer.
+
+    `answerable` says whether this context answers the question; None means unknown. What the question itself states
+    (amounts, articles) counts as known: an answer may repeat it.
+    """
+    text = _shortened(answer)
+    is_empty = not text.strip()
+    checked = CheckedAnswer(
+        text=text,
+        context=context,
+        question=question,
+        answerable=answerable,
+        refusal="none" if is_empty else refusal(text),
+        min_support=min_support,
+    )
+    findings = [
+        Finding(check=check.name, span=span)
+        for check in ordered_checks()
+        if check.on_empty or not is_empty
+        for span in check.find(checked)
+    ]
+    hallucinated = any(CHECKS[finding.check].hallucination for finding in findings)
+    return Verdict(hallucinated=hallucinated, findings=findings, refusal=checked.refusal)
+
+
+def _shortened(answer: str) -> str:
+    if len(answer) <= MAX_CHECKED_CHARACTERS:
+        return answer
+    half = MAX_CHECKED_CHARACTERS // 2
+    return answer[:half] + "\n" + answer[-half:]

@@ -1,0 +1,42 @@
+"""Fit the chunks of a question into the model's context window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.evaluation.backends.base import ModelBackend
+from insurance_rag.evaluation.requests import CHUNK_SEPARATOR, build_prompt
+
+MIN_CHUNK_TOKENS = 50
+"""The prompt must have room for at least this much of a chunk."""
+
+
+def prompt_budget(backend: ModelBackend, max_new_tokens: int) -> int:
+    """Return how many tokens a prompt may have. Raises InvalidInputError if no chunk would fit."""
+    budget = backend.context_limit - max_new_tokens
+    if budget < backend.count_tokens(build_prompt("", "")) + MIN_CHUNK_TOKENS:
+        raise InvalidInputError(
+            f"max_new_tokens {max_new_tokens} leaves {budget} of {backend.context_limit} tokens for the prompt: "
+            "no room for a chunk; lower decoding.max_new_tokens"
+        )
+    return budget
+
+
+def fit_chunks(texts: Sequence[str], question: str, budget: int, count_tokens: Callable[[str], int]) -> list[str]:
+    """Return as many of `texts`, best first, as a prompt of `budget` tokens holds.
+
+    If even the best one is too long, it is cut.
+    """
+    kept = list(texts)
+    while len(kept) > 1 and count_tokens(_prompt(question, kept)) > budget:
+        kept.pop()
+    while kept and kept[0] and (tokens := count_tokens(_prompt(question, kept))) > budget:
+        # A character is at most three byte-level tokens, so at least a third of the excess must go. A few rounds reach
+        # the budget without cutting much more than needed.
+        kept[0] = kept[0][: max(0, len(kept[0]) - max(1, (tokens - budget) // 3))]
+    return kept
+
+
+def _prompt(question: str, texts: Sequence[str]) -> str:
+    return build_prompt(question, CHUNK_SEPARATOR.join(texts))

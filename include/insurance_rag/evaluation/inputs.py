@@ -1,0 +1,82 @@
+"""Check the input of an evaluation before a model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.files import read_json
+from insurance_rag.core.records import Chunk, Question
+from insurance_rag.evaluation.requests import BASE
+
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+class _TrainingDataset(BaseModel):
+    """The part of a training manifest's `dataset` that is needed here."""
+
+    heldout_documents: list[str] | None = None
+
+
+class _Training(BaseModel):
+    """The part of a training manifest that is needed here; the adapter may come from an older version."""
+
+    dataset: _TrainingDataset
+
+
+def check_inputs(questions: Sequence[Question], chunks: Sequence[Chunk], adapters: Mapping[str, Path]) -> None:
+    """Raise InvalidInputError that lists everything that is wrong. `adapters` maps names to folders."""
+    known = {chunk.chunk_id for chunk in chunks}
+    problems = [
+        f"question {q.question_id}: gold chunk {i!r} is not among the chunks; pass the chunks that the questions were "
+        "made from"
+        for q in questions
+        for i in q.gold_chunk_ids
+        if i not in known
+    ]
+    if not questions:
+        problems.append("there are no questions; pass a file with at least one")
+    if BASE in adapters:
+        problems.append(f"--adapter {BASE}=...: this is the name of the base model; choose another name")
+    for name, folder in adapters.items():
+        problems += [
+            f"adapter {name}: {folder / file} is missing; train the adapter first"
+            for file in ADAPTER_FILES
+            if not (folder / file).is_file()
+        ]
+    if problems:
+        raise InvalidInputError(problems)
+
+
+def contaminated_questions(
+    questions: Sequence[Question], chunks: Sequence[Chunk], adapters: Mapping[str, Path]
+) -> dict[str, int]:
+    """Return adapter -> number of questions about documents that it was trained on.
+
+    Adapters that do not record which documents were held out of their training are left out.
+    """
+    sources = {chunk.chunk_id: chunk.metadata.source for chunk in chunks}
+    documents = [{sources[i] for i in question.gold_chunk_ids} for question in questions]
+    contaminated = {}
+    for name, folder in adapters.items():
+        heldout = _heldout_documents(folder)
+        if heldout is not None:
+            contaminated[name] = sum(not about.issubset(heldout) for about in documents)
+    return contaminated
+
+
+def _heldout_documents(adapter: Path) -> set[str] | None:
+    """Return the documents that were held out of the adapter's training, None if training.json does not say."""
+    path = adapter / "training.json"
+    if not path.is_file():
+        return None
+    try:
+        heldout = _Training.model_validate(read_json(path)).dataset.heldout_documents
+    except ValidationError as e:
+        raise InvalidInputError(
+            f"{path}: not a training manifest ({e.error_count()} problems); train the adapter again"
+        ) from e
+    return None if heldout is None else set(heldout)

@@ -1,0 +1,22 @@
+"""Metrics of what an answer must contain."""
+
+from __future__ import annotations
+
+from insurance_rag.core.records import ScoredAnswer
+from insurance_rag.evaluation.metrics.populations import has_required_numbers
+from insurance_rag.evaluation.metrics.registry import metric
+
+
+@metric(
+    "number_accuracy",
+    title="Required numbers stated",
+    title_ko="필요한 숫자를 맞힘",
+    description="Answers that state every required number, among the questions that require one and have a gold chunk "
+    "in the context.",
+    better="higher",
+    population=has_required_numbers,
+    order=70,
+)
+def states_required_numbers(row: ScoredAnswer) -> bool:
+    """Count answers with all required numbers."""
+    return bool(row.number_accuracy)

@@ -1,0 +1,50 @@
+"""Metrics of refusals in the wrong place."""
+
+from __future__ import annotations
+
+from insurance_rag.core.records import ScoredAnswer
+from insurance_rag.evaluation.metrics.populations import gold_in_context, unanswerable
+from insurance_rag.evaluation.metrics.registry import metric
+
+
+@metric(
+    "false_refusal",
+    title="False refusal",
+    title_ko="잘못된 거절",
+    description="Full refusals, among the answerable questions with a gold chunk in the context.",
+    better="lower",
+    population=gold_in_context,
+    compared=True,
+    order=40,
+)
+def is_full_refusal(row: ScoredAnswer) -> bool:
+    """Count answers that only refuse."""
+    return row.refusal == "full"
+
+
+@metric(
+    "missed_refusal",
+    title="Missed refusal",
+    title_ko="놓친 거절",
+    description="Answers without any refusal, among the unanswerable questions. Empty answers are not counted.",
+    better="lower",
+    population=unanswerable,
+    compared=True,
+    order=50,
+)
+def answers_without_refusal(row: ScoredAnswer) -> bool:
+    """Count non-empty answers that do not refuse."""
+    return row.refusal == "none" and bool(row.answer)
+
+
+@metric(
+    "partial_refusal",
+    title="Partial refusal",
+    title_ko="일부 거절",
+    description="Answers that contain a refusal and other content, among all answers.",
+    better="lower",
+    order=60,
+)
+def is_partial_refusal(row: ScoredAnswer) -> bool:
+    """Count answers that refuse and also answer."""
+    return row.refusal == "partial"
