@@ -1,23 +1,36 @@
-"""Decide by the policy whether an adapter replaces the champion. Exit 4 unless it does."""
+"""Decide by the promotion policy whether an adapter replaces the champion. Exits with 4 unless one does."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+if TYPE_CHECKING:
+    from insurance_rag.core.records import Decision
 
 EXAMPLE = "insurance-rag promote --evaluation runs/demo/evaluation --registry registry --set margin=0.02"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument("--evaluation", type=Path, required=True, help="folder that `evaluate` wrote")
-    parser.add_argument("--policy", type=Path, help="YAML file of the rules")
-    parser.add_argument("--registry", type=Path, help="folder that keeps champion, adapters and decisions")
-    parser.add_argument("--dry-run", action="store_true", help="decide, and leave the registry as it is")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one rule, e.g. margin=0.02")
+    parser.add_argument("--policy", type=Path, help="YAML file with settings of the policy")
+    parser.add_argument("--registry", type=Path, help="folder that keeps the champion, the adapters and the decisions")
+    parser.add_argument("--dry-run", action="store_true", help="decide without changing the registry")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting of the policy, e.g. margin=0.02 or limits.empty=0.01; may be repeated",
+    )
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
+def run(args: argparse.Namespace) -> Decision:
+    """Run the command. Raises GateRejectedError unless an adapter is promoted."""
     from insurance_rag.config import PromotionConfig
     from insurance_rag.core.config_base import parse_settings
     from insurance_rag.core.errors import GateRejectedError
@@ -26,12 +39,12 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     settings = _read_policy(args.policy) if args.policy else {}
     policy = PromotionConfig.parse(settings | parse_settings(args.set), str(args.policy or "--set"))
     decision = decide(args.evaluation, policy, args.registry, dry_run=args.dry_run)
-    if decision["decision"] != "promote":
-        raise GateRejectedError(decision["reason"])
+    if decision.decision != "promote":
+        raise GateRejectedError(decision.reason)
     return decision
 
 
-def _read_policy(path: Path) -> dict[str, Any]:
+def _read_policy(path: Path) -> dict[str, JsonValue]:
     import yaml
 
     from insurance_rag.core.errors import InvalidInputError
@@ -41,5 +54,5 @@ def _read_policy(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
         raise InvalidInputError(f"{path}: cannot be read as YAML ({e})") from e
     if not isinstance(settings, dict):
-        raise InvalidInputError(f"{path}: key: value pairs are wanted")
+        raise InvalidInputError(f"{path}: not a mapping; write one `key: value` per line")
     return settings

@@ -1,4 +1,4 @@
-"""The gate: whether an adapter may replace the champion, and the registry that remembers who is."""
+"""The promotion gate: decides whether an adapter may replace the champion; the model registry keeps the champion."""
 
 from __future__ import annotations
 

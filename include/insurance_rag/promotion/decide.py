@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
+
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from insurance_rag.config import PromotionConfig
-from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.core.files import read_json, read_jsonl, write_json
+from insurance_rag.core.errors import InvalidInputError, LineProblem
+from insurance_rag.core.files import parse_jsonl, read_json, write_json
 from insurance_rag.core.hashing import sha256_file
-from insurance_rag.core.locks import held
-from insurance_rag.promotion.registry import Registry
-from insurance_rag.promotion.rules import Rule, judge
+from insurance_rag.core.locks import hold_lock
+from insurance_rag.core.records import (
+    ChallengerDecision,
+    Decision,
+    DecisionKind,
+    EvaluationSummary,
+    RuleOutcome,
+    ScoredAnswer,
+)
+from insurance_rag.promotion.model_registry import ModelRegistry
+from insurance_rag.promotion.rules import apply_rules, metrics, rule
+
+R = TypeVar("R", bound=BaseModel)
+
+PREFERENCE: tuple[DecisionKind, ...] = ("promote", "cannot_tell", "refuse")
+LOCK_WAIT_S = 60
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """An evaluation folder as it was read."""
+
+    folder: Path
+    summary: EvaluationSummary
+    rows: Sequence[ScoredAnswer]
+    answers_sha256: str
 
 
 def decide(
@@ -22,114 +47,164 @@ def decide(
     registry: Path | None = None,
     *,
     dry_run: bool = False,
-) -> dict[str, Any]:
-    """Write decision.json into the evaluation's folder and return it.
+) -> Decision:
+    """Judge every adapter of an evaluation, write decision.json into its folder and return it.
 
-    {decision: promote | refuse | cannot_tell, model, champion, reason, more_questions, rules, challengers}. `model` is
-    the best challenger. With a registry its champion is the one to beat, and a promoted model becomes the new one
-    unless it is a `dry_run`.
+    `registry` is the folder of the model registry: its champion is the model to beat, and a promoted adapter becomes
+    the new champion unless this is a `dry_run`. Raises InvalidInputError if the evaluation cannot be read or lacks the
+    champion.
     """
     policy = policy or PromotionConfig()
     if registry is None:
         return _decide(evaluation_dir, policy, None, dry_run)
-    # Another decision must not come between reading the champion and replacing it.
-    with held(registry / ".lock", f"registry {registry}", wait_s=60):
-        return _decide(evaluation_dir, policy, Registry(registry), dry_run)
+    # The lock keeps another decision from replacing the champion between reading and writing it.
+    with hold_lock(registry / ".lock", f"registry {registry}", wait_s=LOCK_WAIT_S):
+        return _decide(evaluation_dir, policy, ModelRegistry(registry), dry_run)
 
 
-def _decide(evaluation_dir: Path, policy: PromotionConfig, shelf: Registry | None, dry_run: bool) -> dict[str, Any]:
-    summary = read_json(evaluation_dir / "summary.json")
-    rows = read_jsonl(evaluation_dir / "answers.jsonl")
-    judged_by = {
-        "policy": policy.model_dump(mode="json"),
-        "answers_sha256": sha256_file(evaluation_dir / "answers.jsonl"),
-    }
-    if shelf and (before := _decided_already(evaluation_dir, shelf, judged_by)):
-        return before
-    champion = (shelf.champion_in(summary) if shelf else None) or policy.champion
-    if champion not in summary["models"]:
-        models = ", ".join(summary["models"])
-        raise InvalidInputError(f"{evaluation_dir}: the champion {champion!r} was not evaluated; models: {models}")
-    decision = _decision(_judge_all(rows, summary, champion, policy), summary, champion) | {
-        "evaluation": str(evaluation_dir.resolve()),
-        **judged_by,
-    }
-    write_json(evaluation_dir / "decision.json", decision)
-    if shelf and not dry_run:
-        shelf.record(decision, summary)
+def _decide(folder: Path, policy: PromotionConfig, registry: ModelRegistry | None, dry_run: bool) -> Decision:
+    evaluation = _read_evaluation(folder)
+    summary = evaluation.summary
+    settings: dict[str, JsonValue] = policy.model_dump(mode="json")
+    if registry and (earlier := _earlier_decision(evaluation, registry, settings)):
+        return earlier
+    champion = (registry.champion_in(summary) if registry else None) or policy.champion
+    if champion not in summary.models:
+        raise InvalidInputError(
+            f"{folder}: the champion {champion!r} was not evaluated (models: {', '.join(summary.models)}); evaluate it "
+            "too, or set another champion in the policy"
+        )
+    decision = _decision(_judge_all(evaluation, champion, policy), evaluation, champion, policy)
+    write_json(folder / "decision.json", decision.model_dump(mode="json"))
+    if registry and not dry_run:
+        registry.record(decision, summary)
     return decision
 
 
-def _judge_all(
-    rows: list[dict[str, Any]], summary: dict[str, Any], champion: str, policy: PromotionConfig
-) -> dict[str, list[Rule]]:
-    """The rules' outcomes for every adapter but the champion."""
-    challengers = [model for model in summary["models"] if model != champion and model in summary["adapters"]]
-    # Bonferroni: the more challengers, the easier one of them is better by chance.
+def _read_evaluation(folder: Path) -> _Evaluation:
+    answers = folder / "answers.jsonl"
+    return _Evaluation(
+        folder=folder,
+        summary=_read_record(folder / "summary.json", EvaluationSummary),
+        rows=_read_rows(answers),
+        answers_sha256=sha256_file(answers),
+    )
+
+
+def _read_record(path: Path, kind: type[R]) -> R:
+    try:
+        return kind.model_validate(read_json(path))
+    except ValidationError as e:
+        problems = [f"{path}: {'.'.join(map(str, p['loc']))}: {p['msg']}; run evaluate again" for p in e.errors()]
+        raise InvalidInputError(problems) from None
+
+
+def _read_rows(path: Path) -> list[ScoredAnswer]:
+    parsed, problems = parse_jsonl(path)
+    rows = []
+    for line, row in parsed:
+        try:
+            rows.append(ScoredAnswer.model_validate(row))
+        except ValidationError as e:
+            problems += [
+                LineProblem(path, line, f"{'.'.join(map(str, p['loc']))}: {p['msg']}; run evaluate again")
+                for p in e.errors()
+            ]
+    if problems:
+        raise InvalidInputError(problems)
+    return rows
+
+
+def _judge_all(evaluation: _Evaluation, champion: str, policy: PromotionConfig) -> dict[str, list[RuleOutcome]]:
+    """Return challenger -> outcomes of all rules, for every adapter except the champion."""
+    summary = evaluation.summary
+    challengers = [model for model in summary.models if model != champion and model in summary.adapters]
+    # Bonferroni: with more challengers it is more likely that one of them is better by chance.
     confidence = 1 - (1 - policy.confidence) / max(1, len(challengers))
-    of = {model: [row for row in rows if row["model"] == model] for model in (champion, *challengers)}
+    by_model = {model: [row for row in evaluation.rows if row.model == model] for model in (champion, *challengers)}
     return {
-        model: [*_unseen(model, summary), *judge(of[model], of[champion], policy, confidence)] for model in challengers
+        model: [
+            *_uncontaminated(model, summary),
+            *apply_rules(by_model[model], by_model[champion], policy, confidence),
+        ]
+        for model in challengers
     }
 
 
-def _unseen(model: str, summary: dict[str, Any]) -> Iterator[Rule]:
-    """Questions about what a model was trained on say nothing of how it answers new ones."""
-    seen = summary.get("seen", {}).get(model)
-    if seen is not None:
-        text = f"{seen} of {summary['questions']} questions are about documents it was trained on"
-        yield Rule("unseen", "fail" if seen else "pass", text)
+def _uncontaminated(model: str, summary: EvaluationSummary) -> Iterator[RuleOutcome]:
+    """Yield whether the model was trained on documents of the questions; nothing if its documents are unknown."""
+    contaminated = summary.contaminated.get(model)
+    if contaminated is not None:
+        text = f"{contaminated} of {summary.questions} questions are about documents it was trained on"
+        yield rule("uncontaminated", "fail" if contaminated else "pass", text)
 
 
-def _decided_already(evaluation_dir: Path, shelf: Registry, judged_by: dict[str, Any]) -> dict[str, Any] | None:
-    """The decision that made the present champion of this very evaluation: held against itself it would be refused."""
-    path = evaluation_dir / "decision.json"
-    before = read_json(path) if path.is_file() else {}
-    champion = shelf.champion or {}
-    promoted = before.get("decision") == "promote" and champion.get("evaluation") == str(evaluation_dir.resolve())
-    same = all(before.get(name) == value for name, value in judged_by.items())
-    return dict(before) if promoted and same else None
+def _earlier_decision(
+    evaluation: _Evaluation, registry: ModelRegistry, policy: Mapping[str, JsonValue]
+) -> Decision | None:
+    """Return the earlier decision if this evaluation already promoted the current champion with the same policy.
+
+    Judging the evaluation again would compare the champion with itself and refuse it.
+    """
+    path, champion = evaluation.folder / "decision.json", registry.champion
+    if champion is None or not path.is_file():
+        return None
+    earlier = _read_record(path, Decision)
+    promoted = earlier.decision == "promote" and champion.evaluation == str(evaluation.folder.resolve())
+    unchanged = earlier.policy == policy and earlier.answers_sha256 == evaluation.answers_sha256
+    return earlier if promoted and unchanged else None
 
 
-def _decision(judged: dict[str, list[Rule]], summary: dict[str, Any], champion: str) -> dict[str, Any]:
-    verdicts = {model: _verdict(rules) for model, rules in judged.items()}
-    order = ("promote", "cannot_tell", "refuse")
+def _decision(
+    judged: Mapping[str, list[RuleOutcome]], evaluation: _Evaluation, champion: str, policy: PromotionConfig
+) -> Decision:
+    """Return the decision about the best challenger: the one with the best outcome, then the best rate."""
+    decisions = {model: _combine(rules) for model, rules in judged.items()}
+    metric = metrics()[policy.metric]
 
     def rank(model: str) -> tuple[int, float]:
-        rate = summary["models"][model]["rates"]["hallucination"]["rate"]
-        return order.index(verdicts[model]), 1.0 if rate is None else rate
+        rate = metric.rate(row for row in evaluation.rows if row.model == model).rate
+        value = 1.0 if rate is None else rate if metric.better == "lower" else 1.0 - rate
+        return PREFERENCE.index(decisions[model]), value
 
-    if not judged:
-        nobody: dict[str, Any] = {"decision": "refuse", "model": None, "champion": champion, "challengers": {}}
-        reason = "no adapter was evaluated beside the champion"
-        return nobody | {"reason": reason, "more_questions": None, "rules": []}
-    best = min(judged, key=rank)
-    rules = judged[best]
-    more = max((rule.more_questions or 0 for rule in rules if rule.outcome == "unknown"), default=0) or None
-    return {
-        "decision": verdicts[best],
-        "model": best,
-        "champion": champion,
-        "reason": _reason(best, champion, verdicts[best], rules, more),
-        "more_questions": more if verdicts[best] == "cannot_tell" else None,
-        "rules": [asdict(rule) for rule in rules],
-        "challengers": {m: {"decision": verdicts[m], "rules": [asdict(r) for r in judged[m]]} for m in judged},
-    }
+    best = min(judged, key=rank) if judged else None
+    rules = judged[best] if best else []
+    decision = decisions[best] if best else "refuse"
+    more = max((r.more_questions or 0 for r in rules if r.outcome == "unknown"), default=0) or None
+    return Decision(
+        decision=decision,
+        model=best,
+        champion=champion,
+        reason=_reason(best, champion, decision, rules, more),
+        more_questions=more if decision == "cannot_tell" else None,
+        rules=rules,
+        challengers={m: ChallengerDecision(decision=decisions[m], rules=own) for m, own in judged.items()},
+        evaluation=str(evaluation.folder.resolve()),
+        policy=policy.model_dump(mode="json"),
+        answers_sha256=evaluation.answers_sha256,
+    )
 
 
-def _verdict(rules: list[Rule]) -> str:
-    outcomes = {rule.outcome for rule in rules}
+def _combine(rules: Sequence[RuleOutcome]) -> DecisionKind:
+    """Return the decision that follows from all rules: one failure refuses, else one unknown outcome leaves it open."""
+    outcomes = {r.outcome for r in rules}
     return "refuse" if "fail" in outcomes else "cannot_tell" if "unknown" in outcomes else "promote"
 
 
-def _reason(model: str, champion: str, verdict: str, rules: list[Rule], more: int | None) -> str:
-    if verdict == "promote":
-        better = next((rule.text for rule in rules if rule.name in ("better", "no_worse")), "")
+def _reason(
+    model: str | None, champion: str, decision: DecisionKind, rules: Sequence[RuleOutcome], more: int | None
+) -> str:
+    """Return the decision as one sentence with the rules that caused it."""
+    if model is None:
+        return "no adapter was evaluated next to the champion"
+    if decision == "promote":
+        better = next((r.text for r in rules if r.name in ("better", "no_worse")), "")
         return f"{model} replaces {champion}: {better}"
-    if verdict == "refuse":
-        return f"{model} may not replace {champion}: " + "; ".join(
-            f"{rule.name} ({rule.text})" for rule in rules if rule.outcome == "fail"
-        )
-    ask = f"ask about {more} more questions" if more else "the difference is too near to the limit for any number"
-    open_rules = ", ".join(rule.name for rule in rules if rule.outcome == "unknown")
-    return f"cannot tell whether {model} may replace {champion} ({open_rules}): {ask}"
+    if decision == "refuse":
+        failed = "; ".join(f"{r.name} ({r.text})" for r in rules if r.outcome == "fail")
+        return f"{model} may not replace {champion}: {failed}"
+    advice = (
+        f"ask {more} more questions" if more else "the difference is too close to the limit for any number of questions"
+    )
+    unknown = ", ".join(r.name for r in rules if r.outcome == "unknown")
+    return f"cannot tell whether {model} may replace {champion} ({unknown}): {advice}"

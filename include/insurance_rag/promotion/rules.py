@@ -1,104 +1,171 @@
-"""The rules of the gate. Each passes, fails, or is unknown and then says how many more questions would settle it."""
+"""The rules of the gate. Each passes, fails, or is unknown and then names the questions that would settle it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
 
 from insurance_rag.config import PromotionConfig
+from insurance_rag.core.metrics import Metric
+from insurance_rag.core.records import Outcome, RuleOutcome, ScoredAnswer
+from insurance_rag.core.registry import Registry, registry
 from insurance_rag.core.stats import paired_interval, questions_needed, wilson
 
-Outcome = Literal["pass", "fail", "unknown"]
+MIN_DISTANCE = 1e-3
+"""A difference closer to its limit than this is not settled by any number of questions."""
+MIN_DISCORDANCE = 0.02
+MAX_QUESTIONS = 100_000
+
+TITLES = {
+    "same_questions": ("Same questions", "같은 질문"),
+    "enough_questions": ("Enough questions", "질문 수"),
+    "uncontaminated": ("Not trained on the questions' documents", "학습하지 않은 문서"),
+    "no_worse": ("No worse than the champion", "챔피언보다 나쁘지 않음"),
+    "better": ("Better than the champion", "챔피언보다 나음"),
+}
+"""Rule -> (English, Korean) title, of the rules that do not belong to one metric."""
 
 
-@dataclass(frozen=True)
-class Rule:
-    """What one rule says of a challenger; `more_questions` settle it if what was seen so far goes on."""
-
-    name: str
-    outcome: Outcome
-    text: str
-    more_questions: int | None = None
+def metrics() -> Registry[Metric]:
+    """Return the registry of metrics; the gate has no metric definitions of its own."""
+    found: Registry[Metric] = registry("metric")
+    return found
 
 
-def judge(challenger: Sequence[dict[str, Any]], champion: Sequence[dict[str, Any]], policy: PromotionConfig,
-          confidence: float) -> Iterator[Rule]:  # fmt: skip
-    """Every rule for one challenger, from the rows of answers.jsonl of the two models."""
-    own, other = ({row["question_id"]: row for row in rows} for rows in (challenger, champion))
+def rule(name: str, outcome: Outcome, text: str, more_questions: int | None = None) -> RuleOutcome:
+    """Return the outcome of a rule that has a title of its own."""
+    title, title_ko = TITLES[name]
+    return RuleOutcome(
+        name=name, title=title, title_ko=title_ko, outcome=outcome, text=text, more_questions=more_questions
+    )
+
+
+def apply_rules(
+    challenger: Sequence[ScoredAnswer], champion: Sequence[ScoredAnswer], policy: PromotionConfig, confidence: float
+) -> Iterator[RuleOutcome]:
+    """Yield the outcome of every rule for one challenger; `confidence` is that of all intervals.
+
+    If the two models did not answer the same questions with the same contexts, only that rule is applied.
+    """
+    own, other = ({row.question_id: row for row in rows} for rows in (challenger, champion))
     missing = len(own.keys() ^ other.keys())
-    if missing or any(own[q]["context"] != other[q]["context"] for q in own):
-        text = (
-            f"{missing} questions were answered by one of them only" if missing else "they were shown different clauses"
+    if missing or any(own[q].context != other[q].context for q in own):
+        problem = (
+            f"{missing} questions were answered by only one of them"
+            if missing
+            else "they were given different contexts"
         )
-        yield Rule("same_questions", "fail", f"{text}; evaluate both in one run")
+        yield rule("same_questions", "fail", f"{problem}; evaluate both in one run")
         return
     n = len(own)
-    yield Rule("same_questions", "pass", f"both answered the same {n} questions")
+    yield rule("same_questions", "pass", f"both answered the same {n} questions")
     lacking = policy.min_questions - n
     enough: Outcome = "pass" if lacking <= 0 else "unknown"
-    yield Rule(
-        "enough_questions", enough, f"{n} questions, at least {policy.min_questions} wanted", max(0, lacking) or None
+    yield rule(
+        "enough_questions", enough, f"{n} questions, at least {policy.min_questions} needed", max(0, lacking) or None
     )
     yield from _against_champion(own, other, policy, confidence)
-    answerable = [row for row in challenger if row["answerable"] and row["gold_in_context"]]
-    unanswerable = [row for row in challenger if not row["answerable"]]
-    refusals = sum(row["refusal"] == "full" for row in answerable)
-    answers = sum(row["refusal"] == "none" and bool(row["answer"]) for row in unanswerable)
-    empty = sum(not row["answer"] for row in challenger)
-    yield _bounded("false_refusal", refusals, len(answerable), policy.max_false_refusal, n, confidence)
-    yield _bounded("empty", empty, n, policy.max_empty, n, confidence)
-    yield _bounded("missed_refusal", answers, len(unanswerable), policy.max_missed_refusal, n, confidence)
+    for name, limit in policy.limits.items():
+        if limit is not None:
+            yield _within_limit(metrics()[name], challenger, limit, n, confidence)
 
 
 def _against_champion(
-    own: dict[str, Any], other: dict[str, Any], policy: PromotionConfig, confidence: float
-) -> Iterator[Rule]:
-    """No worse by more than the margin, and better; both from one interval of the paired difference."""
-    n = len(own)
-    only_own = sum(own[q]["hallucinated"] and not other[q]["hallucinated"] for q in own)
-    only_other = sum(other[q]["hallucinated"] and not own[q]["hallucinated"] for q in own)
+    own: Mapping[str, ScoredAnswer], other: Mapping[str, ScoredAnswer], policy: PromotionConfig, confidence: float
+) -> Iterator[RuleOutcome]:
+    """Yield whether the challenger is no worse by more than the margin, and whether it is better.
+
+    Both follow from one interval of the paired difference. It is oriented so that a negative difference is better.
+    """
+    metric = metrics()[policy.metric]
+    mine, theirs = (metric.outcomes(rows.values()) for rows in (own, other))
+    common = mine.keys() & theirs.keys()
+    n = len(common)
+    only_own = sum(mine[q] and not theirs[q] for q in common)
+    only_other = sum(theirs[q] and not mine[q] for q in common)
+    if metric.better == "higher":
+        only_own, only_other = only_other, only_own
     interval = paired_interval(only_other, only_own, n, confidence)
     if interval is None:
-        yield Rule("no_worse", "unknown", "there is no question", policy.min_questions)
+        yield rule("no_worse", "unknown", "there is no question", policy.min_questions)
         return
     low, high = interval
     difference, discordance = (only_own - only_other) / n, (only_own + only_other) / n
-    seen = f"hallucinations {100 * difference:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}] against the champion"
+    figures = _difference_text(metric, difference, low, high)
 
-    def needed(distance: float) -> int | None:
-        """Further questions until an interval of this half width; None if the distance is nil."""
-        if abs(distance) < 1e-3:
+    def further_questions(distance: float) -> int | None:
+        """Return the further questions until the interval is this narrow; None if no number is enough."""
+        if abs(distance) < MIN_DISTANCE:
             return None
-        wanted = questions_needed(min(1.0, abs(distance)), max(discordance, 0.02), policy.power, 1 - confidence)
+        wanted = questions_needed(
+            min(1.0, abs(distance)), max(discordance, MIN_DISCORDANCE), policy.power, 1 - confidence
+        )
         return max(1, wanted - n)
 
     outcome: Outcome = "pass" if high <= policy.margin else "fail" if low > policy.margin else "unknown"
-    more = needed(policy.margin - difference) if outcome == "unknown" else None
-    yield Rule("no_worse", outcome, f"{seen}; at most {100 * policy.margin:+.1f} allowed", more)
+    more = further_questions(policy.margin - difference) if outcome == "unknown" else None
+    yield rule("no_worse", outcome, f"{figures}; at most {100 * policy.margin:+.1f} allowed", more)
     if policy.must_improve:
         equal = low > -policy.margin and high < policy.margin
         outcome = "pass" if high < 0 else "fail" if low > 0 or equal else "unknown"
-        more = needed(difference) if outcome == "unknown" else None
-        yield Rule("better", outcome, seen + ("; they are as good as each other" if equal and high >= 0 else ""), more)
+        more = further_questions(difference) if outcome == "unknown" else None
+        suffix = "; they are equally good" if equal and high >= 0 else ""
+        yield rule("better", outcome, figures + suffix, more)
 
 
-def _bounded(name: str, count: int, n: int, bound: float, asked: int, confidence: float) -> Rule:
+def _difference_text(metric: Metric, difference: float, low: float, high: float) -> str:
+    """Return the difference in percentage points; a positive one is worse than the champion."""
+    worse = "" if metric.better == "lower" else " worse"
+    return (
+        f"{metric.title.lower()} {100 * difference:+.1f} points{worse} [{100 * low:+.1f}, {100 * high:+.1f}] "
+        "compared with the champion"
+    )
+
+
+def _within_limit(
+    metric: Metric, rows: Sequence[ScoredAnswer], limit: float, asked: int, confidence: float
+) -> RuleOutcome:
+    """Return whether the interval of a metric respects its limit: an upper one if lower is better, else a lower one."""
+
+    def outcome(name: Outcome, text: str, more: int | None) -> RuleOutcome:
+        return RuleOutcome(
+            name=metric.name,
+            title=metric.title,
+            title_ko=metric.title_ko,
+            outcome=name,
+            text=text,
+            more_questions=more,
+        )
+
+    figures = metric.rate(rows)
+    count, n = figures.count, figures.n
     interval = wilson(count, n, confidence)
     if interval is None:
-        return Rule(name, "unknown", f"{name}: no question of this kind was asked", asked or None)
+        return outcome("unknown", f"{metric.name}: there is no question of this kind", asked or None)
     low, high = interval
-    outcome: Outcome = "pass" if high <= bound else "fail" if low > bound else "unknown"
-    text = f"{count} of {n}, {100 * low:.1f}-{100 * high:.1f} %; at most {100 * bound:.0f} % allowed"
-    return Rule(name, outcome, text, _more(count, n, bound, asked, confidence) if outcome == "unknown" else None)
+    found = _compare(metric, low, high, limit)
+    bound = "at most" if metric.better == "lower" else "at least"
+    text = f"{count} of {n}, {100 * low:.1f}-{100 * high:.1f} %; {bound} {100 * limit:.0f} % allowed"
+    return outcome(
+        found, text, _further_questions(metric, count, n, limit, asked, confidence) if found == "unknown" else None
+    )
 
 
-def _more(count: int, n: int, bound: float, asked: int, confidence: float) -> int | None:
-    """Further questions until the interval of the same rate leaves the bound on one side."""
+def _compare(metric: Metric, low: float, high: float, limit: float) -> Outcome:
+    """Compare an interval with a limit."""
+    if metric.better == "lower":
+        return "pass" if high <= limit else "fail" if low > limit else "unknown"
+    return "pass" if low >= limit else "fail" if high < limit else "unknown"
+
+
+def _further_questions(metric: Metric, count: int, n: int, limit: float, asked: int, confidence: float) -> int | None:
+    """Return the further questions until the interval of the same rate is on one side of the limit, None if never.
+
+    `asked` questions gave a population of `n`: the further ones are assumed to have the same mix.
+    """
     wanted = n
-    while wanted < 100_000:
+    while wanted < MAX_QUESTIONS:
         wanted = wanted * 11 // 10 + 1
         low, high = wilson(round(count * wanted / n), wanted, confidence) or (0.0, 1.0)
-        if high <= bound or low > bound:
-            return (wanted - n) * asked // n  # only some of the questions are of this kind
+        if _compare(metric, low, high, limit) != "unknown":
+            return (wanted - n) * asked // n
     return None

@@ -1,0 +1,119 @@
+"""The model registry: a folder with the champion, a copy of each judged adapter, and a log of every decision.
+
+champion.json          the champion; its `adapter` is the folder to serve
+adapters/SHA256/       each adapter as it was judged, under the first 16 digits of its hash
+decisions.jsonl        one line per decision, with a checksum
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.files import read_json, write_json
+from insurance_rag.core.hashing import sha256_tree
+from insurance_rag.core.journal import Journal
+from insurance_rag.core.records import Champion, Decision, DecisionLogEntry, EvaluationSummary
+
+CHAMPION = "champion"
+"""Name under which the champion is evaluated next to new adapters."""
+
+
+class ModelRegistry:
+    """The model registry in the folder `root`, which need not exist yet."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def champion(self) -> Champion | None:
+        """The champion, None if nothing was promoted yet. Raises InvalidInputError if champion.json is damaged."""
+        path = self.root / "champion.json"
+        if not path.exists():
+            return None
+        try:
+            return Champion.model_validate(read_json(path))
+        except ValidationError as e:
+            raise InvalidInputError(
+                f"{path}: not a champion ({e.error_count()} problems); restore it, or delete it to start without one"
+            ) from e
+
+    def adapter(self, sha256: str) -> Path:
+        """Return the folder of an adapter by its hash."""
+        return self.root / "adapters" / sha256[:16]
+
+    def with_champion(self, adapters: Mapping[str, str]) -> dict[str, str]:
+        """Return the adapters (name -> folder), and first the champion that they must beat unless it is one of them."""
+        champion = self.champion
+        if champion is None or champion.sha256 in (sha256_tree(Path(folder)) for folder in adapters.values()):
+            return dict(adapters)
+        return {CHAMPION: str(self.adapter(champion.sha256)), **adapters}
+
+    def champion_in(self, summary: EvaluationSummary) -> str | None:
+        """Return the name under which the champion was evaluated, None if there is no champion yet.
+
+        Raises InvalidInputError if it was not: a challenger is only compared with the champion within one evaluation.
+        """
+        champion = self.champion
+        if champion is None:
+            return None
+        for name, adapter in summary.adapters.items():
+            if adapter.sha256 == champion.sha256:
+                return name
+        folder = self.adapter(champion.sha256)
+        raise InvalidInputError(
+            f"the champion {champion.model} was not evaluated; add --adapter {CHAMPION}={folder} to evaluate"
+        )
+
+    def record(self, decision: Decision, summary: EvaluationSummary) -> None:
+        """Store the judged adapters and the decision. A promoted adapter becomes the champion, last and atomically.
+
+        Raises InvalidInputError if an adapter changed since it was evaluated.
+        """
+        for adapter in summary.adapters.values():
+            self._store(Path(adapter.uri), adapter.sha256)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        entry = DecisionLogEntry(
+            at=now,
+            decision=decision.decision,
+            model=decision.model,
+            champion=decision.champion,
+            reason=decision.reason,
+            evaluation=decision.evaluation,
+        )
+        with Journal(self.root / "decisions.jsonl", append=True) as journal:
+            journal.append(entry.model_dump(mode="json"))
+            journal.sync()
+        if decision.decision == "promote" and decision.model is not None:
+            sha256 = summary.adapters[decision.model].sha256
+            champion = Champion(
+                model=decision.model,
+                adapter=self.adapter(sha256).relative_to(self.root).as_posix(),
+                sha256=sha256,
+                base_model=summary.base_model,
+                evaluation=decision.evaluation,
+                since=now,
+            )
+            write_json(self.root / "champion.json", champion.model_dump(mode="json"))
+
+    def decisions(self) -> list[DecisionLogEntry]:
+        """Return all logged decisions, oldest first. Damaged lines are skipped."""
+        return [DecisionLogEntry.model_validate(record) for record in Journal(self.root / "decisions.jsonl").read_new()]
+
+    def _store(self, folder: Path, sha256: str) -> None:
+        """Copy an adapter into the registry, unless it is there already."""
+        target = self.adapter(sha256)
+        if target.is_dir():
+            return
+        if sha256_tree(folder) != sha256:
+            raise InvalidInputError(f"{folder}: the adapter changed since it was evaluated; evaluate it again")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".copy."))
+        shutil.copytree(folder, temporary, dirs_exist_ok=True)
+        temporary.rename(target)
