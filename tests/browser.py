@@ -1,4 +1,4 @@
-"""A headless Chromium to look at pages with, over its DevTools protocol: `with Browser() as b: b.open(url)`.
+"""Control a headless Chromium over its DevTools protocol: `with Browser() as browser: browser.open(url)`.
 
 Needs Debian's packages `chromium` and `fonts-nanum` (.ci/run installs them).
 """
@@ -33,7 +33,7 @@ def chromium_path() -> str | None:
 
 
 class Browser:
-    """One page. `requests` are the URLs it has asked for, `errors` what its console complained of."""
+    """One page. `requests` are the URLs that it requested, `errors` the errors of its console."""
 
     def __init__(self, width: int = 1200, height: int = 900) -> None:
         self.size = width, height
@@ -74,7 +74,7 @@ class Browser:
         return file.read_text().split()[0]
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
-        """One command of the protocol; what happens meanwhile is noted."""
+        """Send one command of the protocol and return its result; events that arrive meanwhile are recorded."""
         self._number += 1
         self._socket.send(json.dumps({"id": self._number, "method": method, "params": params}))
         while True:
@@ -83,9 +83,9 @@ class Browser:
                 assert "error" not in message, f"{method}: {message['error']}"
                 result: dict[str, Any] = message["result"]
                 return result
-            self._note(message)
+            self._record_event(message)
 
-    def _note(self, event: dict[str, Any]) -> None:
+    def _record_event(self, event: dict[str, Any]) -> None:
         params = event.get("params", {})
         if event["method"] == "Network.requestWillBeSent":
             self.requests.append(params["request"]["url"])
@@ -99,19 +99,19 @@ class Browser:
         self.wait("document.readyState === 'complete' && location.href !== 'about:blank'")
 
     def run(self, script: str) -> Any:
-        """The value of a JavaScript expression; promises are awaited."""
+        """Return the value of a JavaScript expression; promises are awaited."""
         result = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in result, result["exceptionDetails"]["exception"].get("description")
         return result["result"].get("value")
 
     def wait(self, condition: str, timeout_s: float = 30) -> None:
-        """Until the JavaScript expression is true."""
+        """Wait until a JavaScript expression is true."""
         deadline = time.monotonic() + timeout_s
         while True:
             try:
                 if self.run(f"!!({condition})"):
                     return
-            except AssertionError:  # the page is being replaced
+            except AssertionError:  # the browser is loading another page
                 pass
             assert time.monotonic() < deadline, f"still not true after {timeout_s:.0f} s: {condition}"
             time.sleep(0.1)
@@ -122,13 +122,13 @@ class Browser:
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
 
     def look(self, width: int, height: int, scheme: str = "light", media: str = "") -> None:
-        """The window's size, the user's colour scheme, `media="print"` for paper."""
+        """Set the size of the window, the colour scheme of the user, and with `media="print"` the print layout."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.call("Emulation.setEmulatedMedia", media=media, features=features)
 
     def screenshot(self, path: Path, whole: bool = False) -> None:
-        """What the window shows, or the whole page."""
+        """Save what the window shows, or the whole page, as PNG."""
         clip = {}
         if whole:
             size = self.call("Page.getLayoutMetrics")["cssContentSize"]

@@ -1,4 +1,4 @@
-"""A real api-server with our plugin, three users, and one DAG with a failed run whose folder is complete."""
+"""A real api-server with the plugin, three users, and one DAG with a failed run that has a complete run folder."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Site:
-    """Where Airflow answers, and the run folder behind its one run."""
+    """An Airflow and the folder of its only run."""
 
     url: str
     run: RunFolder
     stack: Stack
 
     def client(self, user: str | None = None) -> httpx.Client:
-        """As that user by a bearer token; None is anonymous."""
+        """Return a client that is logged in as `user`; None is anonymous."""
         if user is None:
             return httpx.Client(base_url=self.url, timeout=60)
         login = {"username": user, "password": PASSWORDS[user]}
@@ -46,7 +46,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     root = tmp_path_factory.mktemp("site")
     env = {
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer,stranger:",
-        "COVERAGE_PROCESS_CONFIG": "",  # killed at the end, the components would leave nothing measured
+        "COVERAGE_PROCESS_CONFIG": "",  # the components are killed at the end and would write no coverage data
     }
     stack = Stack(root / "home", root / "artifacts", env, dags=HERE / "dags")
     write_json(stack.home / "passwords.json", PASSWORDS)

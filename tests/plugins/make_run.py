@@ -1,4 +1,4 @@
-"""Makes Airflow's database, with the DAG and one failed run of it: `python make_run.py DAG_ID RUN_ID`."""
+"""Create an Airflow database with the DAG and one failed run of it: `python make_run.py DAG_ID RUN_ID`."""
 
 from __future__ import annotations
 

@@ -1,22 +1,21 @@
-"""The plugin in a real api-server: who may see what, and what is served."""
+"""Tests of the plugin in a real api-server: who may see what, and what is served."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
 from tests.plugins.conftest import DAG, RUN, Site
+from tests.report.sample_run import stage_progress
 
 from insurance_rag.core.files import read_json, write_json
 
 PAGE = f"/run-report/dags/{DAG}/runs/{quote(RUN)}"
-ROUTES = (PAGE, f"{PAGE}/news", "/run-report/")
+ROUTES = (PAGE, f"{PAGE}/updates", "/run-report/")
 PLUGINS = Path(__file__).parents[2] / "plugins"
 
 
@@ -71,27 +70,19 @@ def test_viewer_sees_the_report_of_the_run(site: Site) -> None:
     assert "connect-src &#39;self&#39;" in response.text
 
 
-def test_news_say_what_changed(site: Site) -> None:
+def test_updates_contain_what_changed(site: Site) -> None:
     path = site.run.progress / "train-v1.json"
-    job = {
-        "stage": "train",
-        "label": "v1",
-        "state": "running",
-        "done": 7,
-        "total": 40,
-        "unit": "steps",
-        "updated": 1e12,
-    }
+    progress = stage_progress("train", "v1", done=7).model_copy(update={"state": "running"})
     with site.client("viewer") as client:
-        before = client.get(f"{PAGE}/news").json()
-        write_json(path, {**job, "updated": time.time()})
-        during = client.get(f"{PAGE}/news").json()
+        before = client.get(f"{PAGE}/updates").json()
+        write_json(path, progress.model_dump())
+        during = client.get(f"{PAGE}/updates").json()
         path.unlink()
         summary = site.run.evaluation / "summary.json"
         write_json(summary, read_json(summary))
-        after = client.get(f"{PAGE}/news").json()
+        after = client.get(f"{PAGE}/updates").json()
     assert (before["running"], during["running"]) == (False, True)
-    assert "7 / 40 steps" in during["parts"] and "7 / 40 steps" not in before["parts"]
+    assert "7 / 40 " in during["parts"] and "7 / 40 " not in before["parts"]
     assert before["version"] == during["version"] != after["version"]
 
 
@@ -112,28 +103,28 @@ def test_airflow_knows_the_tab_and_the_page(site: Site) -> None:
     assert {view["destination"] for view in plugin["external_views"]} == {"dag_run", "nav"}
 
 
-def links(site: Site, task: str, **where: Any) -> dict[str, str | None]:
+def links(site: Site, task: str, **where: int) -> dict[str, str | None]:
     with site.client("viewer") as client:
         answer = client.get(f"/api/v2/dags/{DAG}/dagRuns/{quote(RUN)}/taskInstances/{task}/links", params=where)
     found: dict[str, str | None] = answer.raise_for_status().json()["extra_links"]
     return found
 
 
-def test_each_task_links_to_its_part(site: Site) -> None:
-    assert links(site, "generate", map_index=4) == {"Run report": f"{PAGE}#books"}
+def test_each_task_links_to_its_section(site: Site) -> None:
+    assert links(site, "generate", map_index=4) == {"Run report": f"{PAGE}#usage"}
     assert links(site, "validate") == {"Run report": f"{PAGE}#funnel"}
 
 
 def test_a_run_without_a_folder_has_no_link_and_an_empty_report(site: Site) -> None:
-    aside = site.run.root.with_name("aside")
-    shutil.move(site.run.root, aside)
+    elsewhere = site.run.root.with_name("elsewhere")
+    shutil.move(site.run.root, elsewhere)
     try:
         assert links(site, "validate") == {"Run report": None}
         with site.client("viewer") as client:
             assert client.get(PAGE).status_code == 200
             assert RUN not in client.get("/run-report/").text
     finally:
-        shutil.move(aside, site.run.root)
+        shutil.move(elsewhere, site.run.root)
 
 
 def test_rerun_needs_the_users_own_rights(site: Site) -> None:
@@ -141,11 +132,13 @@ def test_rerun_needs_the_users_own_rights(site: Site) -> None:
     with site.client("viewer") as viewer, site.client("admin") as admin:
         assert viewer.post(f"/api/v2/dags/{DAG}/clearTaskInstances", json=body).status_code == 403
         cleared = admin.post(f"/api/v2/dags/{DAG}/clearTaskInstances", json=body).json()["task_instances"]
+        offered = [client.get(f"{PAGE}/updates").json()["can_rerun"] for client in (viewer, admin)]
     assert {instance["task_id"] for instance in cleared} == {"generate", "validate"}
+    assert offered == [False, True], "the page offers the rerun only to those who may do it"
 
 
 def test_tasks_load_the_plugin_without_its_pages(site: Site) -> None:
-    """Every task process and the DAG processor load the plugin file; the pages' imports are the api-server's alone."""
+    """Every task process and the DAG processor load the plugin file; only the api-server imports the pages."""
     heavy = ("insurance_rag.report", "fastapi", "torch", "pandas")
     script = (
         "import sys; sys.path.insert(0, sys.argv[1]); import run_report.run_report_plugin as p; p.RunReportPlugin()\n"

@@ -1,14 +1,14 @@
-"""The tab inside Airflow's own page, in headless Chromium: it lives while the run works and reruns what failed."""
+"""Tests of the tab inside Airflow's own page, in headless Chromium: it updates itself and reruns failed tasks."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
 from tests.browser import Browser
 from tests.plugins.conftest import DAG, RUN, Site
+from tests.report.sample_run import stage_progress
 
 from insurance_rag.core.files import write_json
 
@@ -19,7 +19,7 @@ FRAME = "document.querySelector('iframe').contentDocument"
 
 @pytest.fixture
 def tab(site: Site) -> Iterator[Browser]:
-    """Logged in as admin, at the run's "Run report" tab; a shard is at work."""
+    """Log in as admin and open the "Run report" tab of the run; one shard is running."""
     note_progress(site, 3)
     with site.client("admin") as client, Browser() as browser:
         token = client.headers["Authorization"].removeprefix("Bearer ")
@@ -30,22 +30,18 @@ def tab(site: Site) -> Iterator[Browser]:
 
 
 def note_progress(site: Site, done: int) -> None:
-    job = {"stage": "generate", "label": "shard 8/8 · gemini_k1", "state": "running", "done": done, "total": 19}
-    figures = {
-        "unit": "chunks",
-        "rate_per_min": 57.0,
-        "eta_s": 12,
-        "updated": time.time(),
-        "figures": {"requests_429": 2, "cost_usd": 0.0123},
-    }
-    write_json(site.run.progress / "generate-8.json", {**job, **figures})
+    figures = {"requests_429": 2, "cost_usd": 0.0123}
+    label = "shard 8/8 · gemini_k1"
+    progress = stage_progress("generate", label, done=done, total=19, unit="chunks", **figures)
+    running = progress.model_copy(update={"state": "running", "eta_s": 12})
+    write_json(site.run.progress / "generate-8.json", running.model_dump())
 
 
-def test_tab_lives_and_reruns_what_failed(site: Site, tab: Browser) -> None:
+def test_tab_updates_itself_and_reruns_failed_tasks(site: Site, tab: Browser) -> None:
     shown = f"{FRAME}.querySelector('#progress').innerText"
-    assert "3 / 19 chunks" in tab.run(shown) and "429" in tab.run(shown)
+    assert "3 / 19" in tab.run(shown) and "429" in tab.run(shown)
     note_progress(site, 11)
-    tab.wait(f"{shown}.includes('11 / 19 chunks')")
+    tab.wait(f"{shown}.includes('11 / 19')")
 
     tab.run(f"{FRAME}.querySelector('#rerun-ask').click()")
     tab.wait(f"{FRAME}.querySelector('#rerun-tasks').children.length")

@@ -1,4 +1,4 @@
-"""The shape of a run, without its work: what a page about runs needs."""
+"""A DAG with the task ids of the pipeline and no work, for the pages about its runs."""
 
 from __future__ import annotations
 
