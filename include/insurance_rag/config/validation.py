@@ -1,50 +1,51 @@
-"""Which rows are good enough to train on, and what the training files are made of."""
+"""Settings of validation: which rows are good enough to train on, and what the training files contain."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from insurance_rag.core.config_base import Config
+from insurance_rag.core.registry import Choice
 
 
 class DatasetConfig(Config):
-    """What the training files are made of."""
+    """What the training files contain. "Retrieval-style rows" are those of prompt formats with retrieved contexts."""
 
     unanswerable_share: float = Field(default=0.12, ge=0, lt=0.5)
-    """Of the RAG rows (v2): a question against another product's clause, answered by the refusal sentence. 0: none."""
+    """Share of retrieval-style rows whose context lacks the answer, so that the answer is a refusal. 0 adds none."""
     distractor_share: float = Field(default=0.4, ge=0, le=1)
-    """Of the RAG rows (v2): further clauses stand beside the right one, as a retriever hands them over. 0: none."""
+    """Share of retrieval-style rows with further chunks next to the right one, as a retriever returns them."""
     distractors: tuple[int, int] = (2, 4)
-    """Least and most of them."""
+    """Minimum and maximum number of distractor chunks in such a row."""
     context_characters: int = Field(default=1600, ge=200)
-    """Distractors are added while the context stays below this."""
+    """Maximum length of a context with distractors, in characters."""
     caps: dict[Literal["type", "company", "product"], Annotated[float, Field(gt=0, le=1)]] = {}
-    """Largest share of any one type, company or product; what is over is left out and counted as `balance`."""
+    """Maximum share of a single type, company or product. Rows above it are left out and counted as `balance`."""
     parquet: bool = True
-    """Write parquet/*.parquet beside the JSON files."""
+    """Also write every data file as Parquet, into the folder `parquet`."""
     chat: bool = True
-    """Write train_dataset_chat.json: the RAG rows as messages, for chat bases."""
+    """Also write the retrieval-style rows as chat messages, for base models with a chat template."""
     push_to_hub: str | None = None
-    """Hugging Face data set (owner/name) to upload the finished folder to; needs HF_TOKEN."""
+    """Hugging Face data set (owner/name) that the finished folder is uploaded to; needs HF_TOKEN."""
     seed: int = 0
-    """Of every choice: which rows get which clauses, and what a cap leaves out."""
+    """Seed of every random choice: the contexts, the refusals, and the rows that a cap leaves out."""
 
 
-#: The spec's rules, in its order.
-SPEC_RULES = ("required_fields", "duplicate", "too_short", "cut_off", "evasive")
+REFERENCE_RULES = ("required_fields", "duplicate", "too_short", "cut_off", "evasive")
+"""The rules of the reference design (docs/origin.md), in its order."""
 
 
 class ValidationConfig(Config):
-    """Which rows are good enough to train on. The first rule that drops a row is its reason."""
+    """Which rows are good enough to train on."""
 
-    rules: tuple[str, ...] = (
+    rules: tuple[Annotated[str, Choice("rule")], ...] = (
         "malformed",
-        *SPEC_RULES,
+        *REFERENCE_RULES,
         "missed_refusal",
         "unknown_chunk",
-        "stale_clause",
+        "stale_chunk",
         "prompt_echo",
         "foreign_tail",
         "repetition",
@@ -58,28 +59,35 @@ class ValidationConfig(Config):
         "near_duplicate",
         "not_retrieved",
     )
-    """Rules in the order they are tried, each a function of that name in `insurance_rag.validation`."""
+    """Names of the rules, in the order in which they are applied. The first rule that drops a row is its reason."""
     min_output: int = Field(default=10, ge=1)
-    """Characters of the shortest answer; the spec's 10."""
+    """Minimum length of an answer in characters; 10 in the reference design."""
     max_characters: int = Field(default=20_000, ge=100)
-    """Of any field; a longer one is malformed."""
+    """Maximum length of a field in characters; a row with a longer one is malformed."""
     keep_partial_evasions: bool = False
-    """Keep answers that answer and then say that a detail is not stated."""
+    """Keep answers that answer the question and add that a detail is not stated."""
     min_korean: float = Field(default=0.6, ge=0, le=1)
-    """Share of Hangul among the letters of an answer."""
+    """Minimum share of Hangul among the letters of a question or an answer."""
     near_duplicate: float = Field(default=0.8, gt=0, le=1)
-    """Jaccard similarity of the 3-grams of question and answer from which the later of two rows is dropped."""
+    """Minimum similarity (Jaccard, 3-grams of question and answer) of two rows of which the later one is dropped."""
     near_duplicate_question: float = Field(default=0.6, gt=0, le=1)
-    """... if their questions alone are this similar too: one clause has one long answer to several questions."""
+    """Minimum similarity of their questions: one chunk can have the same long answer to different questions."""
     leak_similarity: float = Field(default=0.85, gt=0, le=1)
-    """Jaccard similarity of the 5-grams of two clauses from which training on one leaks a question on the other."""
+    """Minimum similarity (Jaccard, 5-grams) to a gold chunk of the evaluation at which a chunk is not trained on."""
     questions_sha256: str | None = None
-    """Hash of the frozen evaluation questions; another file is refused."""
+    """Hash of the frozen evaluation questions; any other question file is rejected."""
     retriever_check: bool = True
-    """Search every question with BM25 and note the rank of its clause."""
+    """Search every question with BM25 and record the rank of its chunk."""
     max_rank: int | None = Field(default=None, ge=1)
-    """Drop rows whose question ranks its clause behind this, as `not_retrieved`; None only reports."""
+    """Drop rows whose chunk has a worse rank, as `not_retrieved`; None only records the rank."""
     workers: int | None = Field(default=None, ge=1)
-    """Processes; None takes one a core, and a single one for few rows."""
+    """Number of processes; None uses one per core, or a single process for a small dataset."""
     dataset: DatasetConfig = DatasetConfig()
-    """What is made of the rows that stay."""
+    """What the training files contain."""
+
+    @field_validator("rules")
+    @classmethod
+    def _reject_duplicates(cls, rules: tuple[str, ...]) -> tuple[str, ...]:
+        if duplicates := sorted({name for name in rules if rules.count(name) > 1}):
+            raise ValueError(", ".join(f"duplicate rule {name!r}" for name in duplicates) + "; name each rule once")
+        return rules

@@ -1,36 +1,41 @@
-"""How the rows spread over types, companies and products; caps on the largest, and what a top-up would need."""
+"""The distribution of the rows over types, companies and products: shares, caps, and how many rows are missing."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-import numpy as np
+from insurance_rag.core.records import GroupBalance, ValidationReport
 
-Groups = Mapping[str, Sequence[Hashable]]
+OVER_CAP = "balance"
+"""Reason of rows that pass every rule and are left out because of a cap."""
+OVER_CAP_TITLE = "Above a cap"
+
+Grouping = Mapping[str, Sequence[str]]
+"""Name of a grouping ("type", "company", "product") -> group of each row."""
 
 
-def over_the_caps(groups: Groups, caps: Mapping[Any, float], chance: Any) -> list[int]:
-    """Rows to leave out so that no group holds more than its share; `chance` (one number a row) decides which.
+def rows_over_cap(groups: Grouping, caps: Mapping[str, float], draws: Sequence[float]) -> list[int]:
+    """Return the rows to leave out so that no group exceeds its share. `draws` has one random number per row.
 
-    Leaving rows out shrinks the whole, so a group of cap c may keep c / (1 - c) times the rows of the others. A cap
-    that the other groups cannot meet (two groups, cap .3) brings the groups to one size and no further.
+    Leaving rows out shrinks the total, so a group with cap c may keep c / (1 - c) times the rows of the other groups. A
+    cap that the other groups cannot meet (two groups, cap 0.3) reduces the groups to one size and no further.
     """
     out: set[int] = set()
     for name, cap in caps.items():
-        members: dict[Hashable, list[int]] = {}
+        members: dict[str, list[int]] = {}
         for i, group in enumerate(groups[name]):
             if i not in out:
                 members.setdefault(group, []).append(i)
-        for group, allowed in _allowed({g: len(m) for g, m in members.items()}, cap).items():
-            ranked = sorted(members[group], key=lambda i: (chance[i], i))
+        for group, allowed in _allowed_sizes({g: len(m) for g, m in members.items()}, cap).items():
+            ranked = sorted(members[group], key=lambda i: (draws[i], i))
             out.update(ranked[allowed:])
     return sorted(out)
 
 
-def _allowed(sizes: dict[Hashable, int], cap: float) -> dict[Hashable, int]:
-    """Largest sizes that meet the cap: one limit for all the groups above it, found by trying."""
+def _allowed_sizes(sizes: Mapping[str, int], cap: float) -> dict[str, int]:
+    """Return the largest sizes that meet the cap: one limit for all groups, found by bisection."""
     low, high = min(sizes.values(), default=0), max(sizes.values(), default=0)
     while low < high:
         limit = (low + high + 1) // 2
@@ -39,14 +44,22 @@ def _allowed(sizes: dict[Hashable, int], cap: float) -> dict[Hashable, int]:
     return {group: min(size, low) for group, size in sizes.items()}
 
 
-def balance_report(groups: Groups) -> dict[str, Any]:
-    """Per grouping: rows and share of each group, and how many rows would bring it up to the mean."""
-    report: dict[str, Any] = {}
-    for name, members in groups.items():
-        counts = Counter(members)
-        total, mean = sum(counts.values()), int(np.ceil(sum(counts.values()) / max(1, len(counts))))
-        report[name] = {
-            str(group): {"rows": n, "share": round(n / total, 4), "top_up": max(0, mean - n)}
-            for group, n in sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
-        }
-    return report
+def balance_report(groups: Grouping) -> dict[str, dict[str, GroupBalance]]:
+    """Return the rows and the share of each group of each grouping, largest first, and the rows missing to the mean."""
+    return {name: _group_balances(Counter(members)) for name, members in groups.items()}
+
+
+def _group_balances(counts: Counter[str]) -> dict[str, GroupBalance]:
+    total = counts.total()
+    mean = math.ceil(total / max(1, len(counts)))
+    return {
+        group: GroupBalance(rows=n, share=round(n / total, 4), top_up=max(0, mean - n))
+        for group, n in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    }
+
+
+def drop_title(report: ValidationReport, name: str) -> str:
+    """Return the title of a key of `report.drops`: that of the rule, or of the cap."""
+    if name == OVER_CAP:
+        return OVER_CAP_TITLE
+    return report.rules[name].title if name in report.rules else name

@@ -1,4 +1,4 @@
-"""From validated rows to training files: which row goes into which file, and what context it shows."""
+"""Writes the data files of a dataset folder: one per registered prompt format, the held-out rows, the chat rows."""
 
 from __future__ import annotations
 
@@ -6,126 +6,155 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from insurance_rag.config import DatasetConfig
-from insurance_rag.core.records import REFUSAL, Chunk
+from insurance_rag.core.dataset_folder import DatasetFolder
+from insurance_rag.core.prompt_templates import PROMPT_FORMATS, RAG, PromptFormat
+from insurance_rag.core.records import REFUSAL, Chunk, QARow
 from insurance_rag.dataset.contexts import Contexts
-from insurance_rag.dataset.examples import chat_example, merged_example, plain_example, rag_example
+from insurance_rag.dataset.draws import Draw, hash_uniform
 from insurance_rag.dataset.files import RowWriter, row_writer
-
-PLAIN, RAG, MERGED = "train_dataset.json", "train_dataset_rag.json", "train_dataset_final_v2.json"
-HELDOUT, CHAT = "heldout.json", "train_dataset_chat.json"
-
-Row = dict[str, Any]
+from insurance_rag.dataset.formats import chat_row, format_row
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Row numbers in order, and what is known of each: `row(i)` reads it, `digests[i]` is its content's hash."""
+class DatasetRows:
+    """The selected rows by number. Rows are read when they are needed: a million do not fit into memory."""
 
     training: Sequence[int]
     heldout: Sequence[int]
-    row: Callable[[int], Row]
-    digests: Any
-    answerable: Sequence[bool]
+    read: Callable[[int], QARow]
+    digests: NDArray[np.uint64]
+    """Content hash of every row, selected or not."""
+    answerable: NDArray[np.bool_]
+    """Label of every row, selected or not."""
 
-    def chance(self, i: int, seed: int, purpose: int) -> float:
-        """A number in [0, 1) that belongs to the row's content."""
-        return chance(self.digests[i], seed, purpose)
+    def draw(self, i: int, seed: int, draw: Draw) -> float:
+        """Return a uniform number in [0, 1) that depends only on the content of the row."""
+        return hash_uniform(int(self.digests[i]), seed, draw)
 
 
 @dataclass
-class Built:
-    """Rows of each file, and how the RAG rows are made up."""
+class BuildStats:
+    """What was written."""
 
     rows: dict[str, int] = field(default_factory=dict)
+    """Data file -> rows."""
+    retrieved_context_rows: int = 0
+    """Rows for formats with retrieved contexts; counted once, however many such formats there are."""
     unanswerable: int = 0
+    """Those whose context lacks the answer."""
     with_distractors: int = 0
-    distractors: int = 0
+
+
+@dataclass(frozen=True)
+class ContextRow:
+    """A row of a format with retrieved contexts."""
+
+    row: QARow
+    chunks: Sequence[Chunk] = ()
+    """The chunks of its context; empty: only the row's own."""
+
+
+@dataclass(frozen=True)
+class DataFiles:
+    """The open data files."""
+
+    training: Sequence[tuple[PromptFormat, RowWriter]]
+    heldout: RowWriter
+    chat: RowWriter | None
+    by_name: dict[str, RowWriter]
 
 
 def build_datasets(
-    rows: Rows,
+    rows: DatasetRows,
     chunks: Sequence[Chunk],
-    out: Path,
+    folder: DatasetFolder,
     config: DatasetConfig,
     on_row: Callable[[], None] = lambda: None,
-) -> Built:
-    """Write every data file of `out`; `chunks` are those that may be trained on."""
+) -> BuildStats:
+    """Write every data file. `chunks` are those that may be trained on. `on_row` is called after each selected row."""
     contexts = Contexts(chunks, config)
-    refused = choose_unanswerable(rows, contexts, config)
-    built = Built()
-    with _writers(out, config) as writers:
+    refusals = choose_refusals(rows, contexts, config)
+    stats = BuildStats()
+    with _open_files(folder, config) as files:
         for i in rows.training:
-            one = rows.row(i)
-            if one["answerable"]:
-                writers[PLAIN].write(plain_example(one))
-            writers[MERGED].write(merged_example(one))
-            crowded = rows.chance(i, config.seed, 1) < config.distractor_share
-            for example in _rag_examples(one, crowded, refused.get(i), contexts):
-                _write_rag(example, writers, built)
+            row = rows.read(i)
+            with_distractors = rows.draw(i, config.seed, Draw.DISTRACTORS) < config.distractor_share
+            context_rows = _context_rows(row, with_distractors, refusals.get(i, []), contexts)
+            _write_training_row(row, context_rows, files)
+            _count(context_rows, stats)
             on_row()
         for i in rows.heldout:
-            writers[HELDOUT].write(rag_example(rows.row(i)))
+            files.heldout.write(format_row(RAG, rows.read(i)))
             on_row()
-    built.rows = {name: writer.rows for name, writer in writers.items()}
-    return built
+    stats.rows = {name: writer.rows for name, writer in files.by_name.items()}
+    return stats
 
 
-def choose_unanswerable(rows: Rows, contexts: Contexts, config: DatasetConfig) -> dict[int, list[Chunk]]:
-    """Rows whose question is asked once more without its answer, and the clauses shown then, to reach the share.
+def choose_refusals(rows: DatasetRows, contexts: Contexts, config: DatasetConfig) -> dict[int, list[Chunk]]:
+    """Choose rows whose question is repeated with a context that lacks the answer, and return these contexts.
 
-    Generated rows that are labelled unanswerable count towards the share.
+    As many are chosen as the configured share of unanswerable rows needs. Generated rows that are labelled
+    unanswerable count towards the share.
     """
     share = config.unanswerable_share
-    there = sum(not rows.answerable[i] for i in rows.training)
-    wanted = round((share * len(rows.training) - there) / (1 - share))
+    existing = sum(not rows.answerable[i] for i in rows.training)
+    wanted = round((share * len(rows.training) - existing) / (1 - share))
     chosen: dict[int, list[Chunk]] = {}
-    for i in sorted(rows.training, key=lambda i: (rows.chance(i, config.seed, 2), i)) if wanted > 0 else []:
-        if rows.answerable[i] and (clauses := contexts.without_answer(rows.row(i))):
-            chosen[i] = clauses
+    if wanted <= 0:
+        return chosen
+    for i in sorted(rows.training, key=lambda i: (rows.draw(i, config.seed, Draw.REFUSAL), i)):
+        if rows.answerable[i] and (chunks := contexts.without_answer(rows.read(i))):
+            chosen[i] = chunks
         if len(chosen) >= wanted:
             break
     return chosen
 
 
-def _rag_examples(one: Row, crowded: bool, refused: list[Chunk] | None, contexts: Contexts) -> Iterator[Row]:
-    yield rag_example(one, contexts.with_distractors(one) if crowded and one["answerable"] else None)
-    if refused:
-        twin = {**one, "type": "unanswerable", "output": REFUSAL, "evidence": "", "answerable": False}
-        yield rag_example(twin, refused)
+def _context_rows(
+    row: QARow, with_distractors: bool, refusal_chunks: Sequence[Chunk], contexts: Contexts
+) -> list[ContextRow]:
+    """Return the row with its context and, if there are `refusal_chunks`, its question with the refusal."""
+    found = [ContextRow(row, contexts.with_distractors(row) if with_distractors and row["answerable"] else ())]
+    if refusal_chunks:
+        refusal_row: QARow = {**row, "type": "unanswerable", "output": REFUSAL, "evidence": "", "answerable": False}
+        found.append(ContextRow(refusal_row, refusal_chunks))
+    return found
 
 
-def _write_rag(example: Row, writers: dict[str, RowWriter], built: Built) -> None:
-    writers[RAG].write(example)
-    if CHAT in writers:
-        writers[CHAT].write(chat_example(example))
-    beside = len(example["context_chunk_ids"]) - 1
-    built.unanswerable += not example["answerable"]
-    built.with_distractors += beside > 0
-    built.distractors += beside
+def _write_training_row(row: QARow, context_rows: Sequence[ContextRow], files: DataFiles) -> None:
+    for prompt_format, writer in files.training:
+        for shown in context_rows if prompt_format.retrieved_contexts else [ContextRow(row)]:
+            if prompt_format.answerable_only and not shown.row["answerable"]:
+                continue
+            formatted = format_row(prompt_format, shown.row, shown.chunks)
+            writer.write(formatted)
+            if prompt_format is RAG and files.chat is not None:
+                files.chat.write(chat_row(formatted))
 
 
-def chance(digest: Any, seed: int, purpose: int) -> float:
-    """A number in [0, 1) that belongs to the row's content."""
-    mixed = (int(digest) ^ (seed * 0x9E3779B97F4A7C15) ^ (purpose << 40)) * 0xD6E8FEB86659FD93 % 2**64
-    return ((mixed ^ (mixed >> 32)) * 0xD6E8FEB86659FD93 % 2**64) / 2**64
+def _count(context_rows: Sequence[ContextRow], stats: BuildStats) -> None:
+    stats.retrieved_context_rows += len(context_rows)
+    stats.unanswerable += sum(not shown.row["answerable"] for shown in context_rows)
+    stats.with_distractors += sum(len(shown.chunks) > 1 for shown in context_rows)
 
 
 @contextlib.contextmanager
-def _writers(out: Path, config: DatasetConfig) -> Iterator[dict[str, RowWriter]]:
-    names = [PLAIN, RAG, MERGED, HELDOUT] + [CHAT] * config.chat
+def _open_files(folder: DatasetFolder, config: DatasetConfig) -> Iterator[DataFiles]:
+    """Open every data file. All of them appear when the block ends without an error."""
     with contextlib.ExitStack() as stack:
-        writers = {}
-        for name in names:
-            parquet = out / "parquet" / f"{Path(name).stem}.parquet" if config.parquet else None
-            writers[name] = stack.enter_context(row_writer(out / name, parquet))
-        yield writers
 
+        def open_file(path: Path) -> RowWriter:
+            return stack.enter_context(row_writer(path, folder.parquet(path) if config.parquet else None))
 
-def chances(digests: Any, seed: int) -> Any:
-    """One number a row by which a cap decides what it leaves out."""
-    return np.array([chance(d, seed, 3) for d in digests])
+        training = [(entry, open_file(folder.training(name))) for name, entry in PROMPT_FORMATS.entries.items()]
+        heldout = open_file(folder.heldout)
+        chat = open_file(folder.chat) if config.chat else None
+        by_name = {entry.file: writer for entry, writer in training} | {folder.heldout.name: heldout}
+        if chat is not None:
+            by_name[folder.chat.name] = chat
+        yield DataFiles(training, heldout, chat, by_name)

@@ -1,7 +1,7 @@
-"""The clauses a RAG row shows: the right one among distractors, or, for a refusal, one that lacks the answer.
+"""Chooses the contexts of retrieval-style rows: the right chunk among distractors, or chunks that lack the answer.
 
-What stands beside a clause is drawn from training documents only, by hash, so that a row's context depends on nothing
-but the row, the clauses and the seed.
+The chunks come only from training documents. Every choice is seeded by the row and the configured seed, so a context
+depends only on the row, the chunks and the seed.
 """
 
 from __future__ import annotations
@@ -12,68 +12,72 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from random import Random
-from typing import Any
 
 from insurance_rag.config import DatasetConfig
 from insurance_rag.core.hashing import sha256_text
-from insurance_rag.core.records import Chunk
+from insurance_rag.core.records import Chunk, QARow
 from insurance_rag.korean import quantities, squeeze
 
 _TITLE = re.compile(r"제\s?\d+\s?조(?:의\s?\d+)?\s?\(([^()\n]{1,60})\)")
-GRAM = 3
-TOO_ALIKE = 0.5
-"""A clause that shares more of its words with the right one than this may answer the question as well."""
-HALF_ANSWERED = 0.5
-"""A clause that holds this share of an answer's 3-grams may be said to answer it."""
+NGRAM = 3
+MAX_OVERLAP = 0.5
+"""A chunk that shares more of its 3-grams with the right one may answer the question as well."""
+MAX_ANSWER_SHARE = 0.5
+"""A chunk that contains this share of an answer's 3-grams may contain the answer."""
+NEIGHBOURS = 6
+"""Chunks before and after the right one that are candidates for distractors."""
+SAMPLED = 8
+"""Further candidates from the same document, and from other products of its kind."""
+HARD_NEGATIVES = 16
+"""Chunks with the same title that are tried: a common title has thousands."""
 
 
 class Contexts:
-    """Picks distractors and hard negatives among `chunks`, the clauses that may be trained on."""
+    """Chooses distractors and hard negatives among `chunks`, the chunks that may be trained on."""
 
     def __init__(self, chunks: Sequence[Chunk], config: DatasetConfig) -> None:
         self._config = config
         self._chunks = sorted(chunks, key=lambda chunk: chunk.chunk_id)
-        self._at = {chunk.chunk_id: i for i, chunk in enumerate(self._chunks)}
+        self._position = {chunk.chunk_id: i for i, chunk in enumerate(self._chunks)}
         self._by_title: dict[str, list[int]] = defaultdict(list)
         self._by_source: dict[str, list[int]] = defaultdict(list)
-        self._by_kind: dict[str, list[int]] = defaultdict(list)
+        self._by_policy_type: dict[str, list[int]] = defaultdict(list)
         for i, chunk in enumerate(self._chunks):
             self._by_title[title(chunk)].append(i)
             self._by_source[chunk.metadata.source].append(i)
-            self._by_kind[chunk.metadata.policy_type].append(i)
+            self._by_policy_type[chunk.metadata.policy_type].append(i)
         self._pool = lru_cache(maxsize=5000)(self._find_pool)
-        self._grams = lru_cache(maxsize=5000)(lambda i: _grams(self._chunks[i].text))
+        self._ngrams = lru_cache(maxsize=5000)(lambda i: _ngrams(self._chunks[i].text))
         self._numbers = lru_cache(maxsize=5000)(lambda i: {q.key for q in quantities(self._chunks[i].text)})
 
-    def with_distractors(self, row: dict[str, Any]) -> list[Chunk]:
-        """The right clause among 2-4 that lack the answer, in any order; alone where the row has no known clause."""
-        if row["chunk_id"] not in self._at:
+    def with_distractors(self, row: QARow) -> list[Chunk]:
+        """Return the row's chunk and chunks that lack the answer, shuffled; an empty list if its chunk is unknown."""
+        if row["chunk_id"] not in self._position:
             return []
-        chance = self._chance("distractors", row)
-        own = self._chunks[self._at[row["chunk_id"]]]
-        wanted = chance.randint(*self._config.distractors)
-        shown = self._fill([own], row, wanted, chance)
-        chance.shuffle(shown)
+        rng = self._rng("distractors", row)
+        own = self._chunks[self._position[row["chunk_id"]]]
+        wanted = rng.randint(*self._config.distractors)
+        shown = self._add_distractors([own], row, wanted, rng)
+        rng.shuffle(shown)
         return shown
 
-    def without_answer(self, row: dict[str, Any]) -> list[Chunk]:
-        """Clauses that lack the answer, a hard negative first among them; none where there is no such clause."""
-        if row["chunk_id"] not in self._at:
+    def without_answer(self, row: QARow) -> list[Chunk]:
+        """Return shuffled chunks that lack the answer, one of them a hard negative; an empty list if there are none."""
+        if row["chunk_id"] not in self._position:
             return []
-        chance = self._chance("unanswerable", row)
-        negative = next(self._lacking(row, self._negatives(row, chance)), None)
+        rng = self._rng("unanswerable", row)
+        negative = next(self._lacking_answer(row, self._negatives(row, rng)), None)
         if negative is None:
             return []
-        crowded = chance.random() < self._config.distractor_share
-        shown = (
-            self._fill([negative], row, chance.randint(*self._config.distractors), chance) if crowded else [negative]
-        )
-        chance.shuffle(shown)
+        shown = [negative]
+        if rng.random() < self._config.distractor_share:
+            shown = self._add_distractors(shown, row, rng.randint(*self._config.distractors), rng)
+        rng.shuffle(shown)
         return shown
 
-    def _fill(self, shown: list[Chunk], row: dict[str, Any], wanted: int, chance: Random) -> list[Chunk]:
+    def _add_distractors(self, shown: list[Chunk], row: QARow, wanted: int, rng: Random) -> list[Chunk]:
         size = sum(len(chunk.text) for chunk in shown)
-        for chunk in self._lacking(row, self._beside(row, chance)):
+        for chunk in self._lacking_answer(row, self._shuffled_pool(row, rng)):
             if wanted == 0:
                 break
             if chunk in shown or size + len(chunk.text) > self._config.context_characters:
@@ -83,83 +87,83 @@ class Contexts:
             wanted -= 1
         return shown
 
-    def _negatives(self, row: dict[str, Any], chance: Random) -> Iterator[int]:
-        """The same heading in other products, where the question names its own; then the neighbourhood."""
-        own = self._chunks[self._at[row["chunk_id"]]]
-        for i in _some(self._by_title[title(own)], chance, 16):  # a sample: a common heading has thousands
+    def _negatives(self, row: QARow, rng: Random) -> Iterator[int]:
+        """Yield chunks with the same title of other products if the question names its own, then the pool."""
+        own = self._chunks[self._position[row["chunk_id"]]]
+        for i in _sample(self._by_title[title(own)], rng, HARD_NEGATIVES):
             if self._chunks[i].metadata.source == own.metadata.source:
                 continue
             if names_product(row["instruction"], own, self._chunks[i]):
                 yield i
-        yield from self._beside(row, chance)
+        yield from self._shuffled_pool(row, rng)
 
-    def _beside(self, row: dict[str, Any], chance: Random) -> list[int]:
-        """Clauses that may stand beside the right one, in any order."""
-        pool = self._pool(self._at[row["chunk_id"]])
-        return chance.sample(pool, len(pool))
+    def _shuffled_pool(self, row: QARow, rng: Random) -> list[int]:
+        pool = self._pool(self._position[row["chunk_id"]])
+        return rng.sample(pool, len(pool))
 
-    def _find_pool(self, own_at: int) -> list[int]:
-        """Other headings of the same document, which share its words, and of other products of its kind."""
-        own = self._chunks[own_at]
-        chance = Random(sha256_text(str(self._config.seed), "pool", own.chunk_id))
-        document, same_kind = self._by_source[own.metadata.source], self._by_kind[own.metadata.policy_type]
-        place = bisect_left(document, own_at)
-        near = document[max(0, place - 6) : place + 7]
-        pool = dict.fromkeys([*near, *_some(document, chance, 8), *_some(same_kind, chance, 8)])
-        mine = self._grams(own_at)
-        return [i for i in pool if title(self._chunks[i]) != title(own) and _overlap(self._grams(i), mine) < TOO_ALIKE]
+    def _find_pool(self, own_position: int) -> list[int]:
+        """Return chunks with other titles, of the same document and of other documents of the same policy type."""
+        own = self._chunks[own_position]
+        rng = Random(sha256_text(str(self._config.seed), "pool", own.chunk_id))
+        document, same_type = self._by_source[own.metadata.source], self._by_policy_type[own.metadata.policy_type]
+        place = bisect_left(document, own_position)
+        near = document[max(0, place - NEIGHBOURS) : place + NEIGHBOURS + 1]
+        pool = dict.fromkeys([*near, *_sample(document, rng, SAMPLED), *_sample(same_type, rng, SAMPLED)])
+        ngrams = self._ngrams(own_position)
+        return [
+            i for i in pool if title(self._chunks[i]) != title(own) and _overlap(self._ngrams(i), ngrams) < MAX_OVERLAP
+        ]
 
-    def _lacking(self, row: dict[str, Any], candidates: Iterable[int]) -> Iterator[Chunk]:
-        quote, answer = squeeze(row["evidence"]), _grams(row["output"])
+    def _lacking_answer(self, row: QARow, candidates: Iterable[int]) -> Iterator[Chunk]:
+        quote, answer = squeeze(row["evidence"]), _ngrams(row["output"])
         numbers = {q.key for q in quantities(row["output"])}
         for i in candidates:
-            text = self._chunks[i].text
-            if quote and quote in squeeze(text):
+            if quote and quote in squeeze(self._chunks[i].text):
                 continue
             other_numbers = bool(numbers) and not numbers <= self._numbers(i)
-            if other_numbers or len(answer & self._grams(i)) < HALF_ANSWERED * len(answer):
+            if other_numbers or len(answer & self._ngrams(i)) < MAX_ANSWER_SHARE * len(answer):
                 yield self._chunks[i]
 
-    def _chance(self, purpose: str, row: dict[str, Any]) -> Random:
+    def _rng(self, purpose: str, row: QARow) -> Random:
         return Random(sha256_text(str(self._config.seed), purpose, row["chunk_id"], row["instruction"], row["output"]))
 
 
 def title(chunk: Chunk) -> str:
-    """The heading of a clause without its number: 보험금의 지급사유."""
+    """Return the title of a chunk's clause without its number (보험금의 지급사유), or the beginning of its text."""
     match = _TITLE.search(chunk.text[:120]) or _TITLE.search(chunk.metadata.breadcrumbs)
     return squeeze(match[1]) if match else squeeze(chunk.text[:20])
 
 
 def product(chunk: Chunk) -> str:
-    """The product's name: the first of the breadcrumbs."""
+    """Return the name of the product: the first breadcrumb, or the document if there are no breadcrumbs."""
     return chunk.metadata.breadcrumbs.split(">")[0].strip() or chunk.metadata.source
 
 
 def names_product(question: str, own: Chunk, other: Chunk) -> bool:
-    """Whether the question names the product of `own` so that it cannot be `other`'s."""
-    words, whole = _telling(product(own), product(other))
+    """Return whether the question names the product of `own` in a way that excludes the product of `other`."""
+    words, whole = _distinctive_parts(product(own), product(other))
     return any(word in question for word in words) or (whole != "" and whole in squeeze(question))
 
 
 @lru_cache(maxsize=100_000)
-def _telling(name: str, other: str) -> tuple[tuple[str, ...], str]:
-    """What of a product's name tells it from another: single words, and the whole name; nothing where neither does.
+def _distinctive_parts(name: str, other: str) -> tuple[tuple[str, ...], str]:
+    """Return the words of a product name that another name does not contain, and the whole name if it is distinctive.
 
-    든든 is part of 여성든든 too: only a word that the other name does not contain counts.
+    든든 is part of 여성든든: only a word that is not a part of the other name is distinctive.
     """
     words = set(re.findall(r"\w+", name)) - set(re.findall(r"\w+", other))
     whole = squeeze(name) if words and squeeze(name) not in squeeze(other) else ""
     return tuple(sorted(word for word in words if word not in other)), whole
 
 
-def _grams(text: str) -> frozenset[str]:
+def _ngrams(text: str) -> frozenset[str]:
     text = squeeze(text)
-    return frozenset(text[i : i + GRAM] for i in range(len(text) - GRAM + 1))
+    return frozenset(text[i : i + NGRAM] for i in range(len(text) - NGRAM + 1))
 
 
 def _overlap(a: frozenset[str], b: frozenset[str]) -> float:
     return len(a & b) / max(1, min(len(a), len(b)))
 
 
-def _some(positions: Sequence[int], chance: Random, most: int) -> list[int]:
-    return chance.sample(positions, min(most, len(positions)))
+def _sample(positions: Sequence[int], rng: Random, n: int) -> list[int]:
+    return rng.sample(positions, min(n, len(positions)))

@@ -1,38 +1,39 @@
-"""The funnel as a picture: one band of all rows, a slice for every reason, the kept ones in front. Plain SVG."""
+"""Draws the funnel as SVG: one band of all rows with a slice per reason, the kept rows first."""
 
 from __future__ import annotations
 
 from html import escape
-from typing import Any
 
-WIDTH, BAND, LINE = 900, 34, 22
+from insurance_rag.core.records import ValidationReport
+from insurance_rag.dataset.balance import drop_title
+
+WIDTH, BAND_HEIGHT, LINE_HEIGHT = 900, 34, 22
 KEPT_COLOUR = "#2563a8"
+DROPPED_COLOURS = ("#8a8f98", "#c3c7cd")
 
 
-def render_funnel(report: dict[str, Any]) -> str:
-    """The band above, below it a line for every reason that dropped a row, with its count and share."""
-    rows = max(1, report["rows"])
-    slices = [("kept", report["kept"]), *((name, n) for name, n in report["drops"].items() if n)]
-    height = BAND + 28 + LINE * len(slices)
+def render_funnel(report: ValidationReport) -> str:
+    """Return the SVG: the band on top, below it one line per reason that dropped rows, with count and share."""
+    rows = max(1, report.rows)
+    slices = [("kept", report.kept)]
+    slices += [(drop_title(report, name), n) for name, n in report.drops.items() if n]
+    top = BAND_HEIGHT + 28
     parts = []
     x = 0.0
-    for place, (name, n) in enumerate(slices):
+    for place, (title, n) in enumerate(slices):
         width = WIDTH * n / rows
-        colour = _colour(place)
-        label = f"{name}: {n:,} ({100 * n / rows:.1f} %)"
-        box = f'x="{x:.2f}" width="{width:.2f}" height="{BAND}" fill="{colour}"'
-        parts.append(f"<rect {box}><title>{escape(label)}</title></rect>")
-        y = BAND + 28 + LINE * place
-        parts.append(f'<rect x="0" y="{y - 11}" width="12" height="12" fill="{colour}"/>')
-        parts.append(f'<text x="20" y="{y}">{escape(label)}</text>')
+        colour = DROPPED_COLOURS[place % 2] if place else KEPT_COLOUR
+        label = escape(f"{title}: {n:,} ({100 * n / rows:.1f} %)")
+        y = top + LINE_HEIGHT * place
+        parts += [
+            f'<rect x="{x:.2f}" width="{width:.2f}" height="{BAND_HEIGHT}" fill="{colour}">'
+            f"<title>{label}</title></rect>",
+            f'<rect x="0" y="{y - 11}" width="12" height="12" fill="{colour}"/>',
+            f'<text x="20" y="{y}">{label}</text>',
+        ]
         x += width
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" font-size="14" '
-        f'font-family="system-ui, sans-serif" fill="#222"><title>{report["kept"]:,} of {rows:,} rows kept</title>'
-        f"{''.join(parts)}</svg>\n"
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {top + LINE_HEIGHT * len(slices)}" role="img" '
+        f'font-size="14" font-family="system-ui, sans-serif" fill="#222">'
+        f"<title>{report.kept:,} of {rows:,} rows kept</title>{''.join(parts)}</svg>\n"
     )
-
-
-def _colour(place: int) -> str:
-    """Greys that tell neighbours apart; the accent is for what is kept."""
-    return KEPT_COLOUR if place == 0 else ("#8a8f98", "#c3c7cd")[place % 2]

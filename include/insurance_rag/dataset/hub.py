@@ -1,14 +1,16 @@
-"""Upload a finished dataset folder to the Hugging Face Hub."""
+"""Uploads a finished dataset folder to the Hugging Face Hub."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from insurance_rag.core.dataset_folder import DatasetFolder
 from insurance_rag.core.errors import InvalidInputError
 
 
-def push_to_hub(folder: Path, name: str) -> str:
-    """Create the private data set `name` where it does not exist, upload the folder, return its address."""
+def push_to_hub(folder: DatasetFolder, name: str) -> str:
+    """Upload the folder without the rejected rows to the private data set `name`, and return its address.
+
+    The data set is created if it does not exist. Raises InvalidInputError if the upload fails.
+    """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
@@ -16,7 +18,7 @@ def push_to_hub(folder: Path, name: str) -> str:
     try:
         api.create_repo(name, repo_type="dataset", private=True, exist_ok=True)
         commit = api.upload_folder(
-            repo_id=name, repo_type="dataset", folder_path=folder, ignore_patterns=["rejects.jsonl"]
+            repo_id=name, repo_type="dataset", folder_path=folder.root, ignore_patterns=[folder.rejects.name]
         )
     except (HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled) as e:
         raise InvalidInputError(f"push_to_hub {name}: {e}; set HF_TOKEN to a token that may write there") from e

@@ -1,4 +1,4 @@
-"""The row rules as a judge of fresh pairs: what the teacher can mend is worth asking for once more."""
+"""Checks new pairs during generation, so that the teacher can be asked to repair the faulty ones."""
 
 from __future__ import annotations
 
@@ -6,31 +6,35 @@ from collections.abc import Sequence
 
 from insurance_rag.config import ValidationConfig
 from insurance_rag.core.records import Chunk
-from insurance_rag.generation.repair import Judge
+from insurance_rag.generation.repair import PairCheck
 from insurance_rag.generation.teachers.base import Pair
 from insurance_rag.korean.text import clean
-from insurance_rag.validation.rows import parse_row
-from insurance_rag.validation.rules import REPAIRABLE, RULES, Clause, Context
+from insurance_rag.validation.row import parse_row
+from insurance_rag.validation.rules.registry import RULES, ChunkText, RowRule, RuleContext
 
 
-def row_judge(config: ValidationConfig | None = None) -> Judge:
-    """A judge that says of each pair the first of the configured rules that drops it, if another try can mend that."""
+def pair_check(config: ValidationConfig | None = None) -> PairCheck:
+    """Return a function that checks the pairs of one answer with the repairable ones of the configured row rules.
+
+    The function takes the chunk and its pairs. It returns one entry per pair: the name of the first rule that drops the
+    pair and the text at fault, or None if the pair passes.
+    """
     config = config or ValidationConfig()
-    names = [name for name in config.rules if name in REPAIRABLE]
+    rules = [rule for name in config.rules if isinstance(rule := RULES[name], RowRule) and rule.repairable]
 
-    def judge(chunk: Chunk, pairs: Sequence[Pair]) -> list[tuple[str, str] | None]:
-        context = Context(config, {chunk.chunk_id: Clause(clean(chunk.text))})
-        return [_fault(chunk, pair, names, context) for pair in pairs]
+    def check(chunk: Chunk, pairs: Sequence[Pair]) -> list[tuple[str, str] | None]:
+        context = RuleContext(config, {chunk.chunk_id: ChunkText(clean(chunk.text))})
+        return [_find_fault(chunk, pair, rules, context) for pair in pairs]
 
-    return judge
+    return check
 
 
-def _fault(chunk: Chunk, pair: Pair, names: Sequence[str], context: Context) -> tuple[str, str] | None:
+def _find_fault(chunk: Chunk, pair: Pair, rules: Sequence[RowRule], context: RuleContext) -> tuple[str, str] | None:
     fields = {"type": pair.type, "instruction": pair.question, "output": pair.answer, "evidence": pair.evidence}
     row = parse_row({"chunk_id": chunk.chunk_id, **fields}, context.config.max_characters)
     if row.problem:
-        return None  # `malformed`: too long or no Unicode, which is no slip of one answer
-    for name in names:
-        if (span := RULES[name](row, context)) is not None:
-            return name, span
+        return None  # too long or not Unicode (`malformed`), which a second answer rarely fixes
+    for rule in rules:
+        if (span := rule.check(row, context)) is not None:
+            return rule.name, span
     return None

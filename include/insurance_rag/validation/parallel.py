@@ -1,4 +1,4 @@
-"""Work on several processes, its results in the order of what was asked."""
+"""Runs work on several processes and yields the results in the order of the items."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ R = TypeVar("R")
 
 
 def in_order(pool: Executor, work: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:
-    """`work` of each item. At most `ahead` are begun and not taken: who makes the items must not run ahead."""
-    waiting: deque[Future[R]] = deque()
+    """Yield `work(item)` for each item, in order.
+
+    At most `ahead` results wait to be consumed, so that reading the items does not run ahead of the consumer.
+    """
+    pending: deque[Future[R]] = deque()
     for item in items:
-        waiting.append(pool.submit(work, item))
-        if len(waiting) > ahead:
-            yield waiting.popleft().result()
-    yield from (future.result() for future in waiting)
+        pending.append(pool.submit(work, item))
+        if len(pending) > ahead:
+            yield pending.popleft().result()
+    yield from (future.result() for future in pending)

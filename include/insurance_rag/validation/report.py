@@ -1,143 +1,148 @@
-"""report.json: the funnel by rule, by shard, by type, with samples, shares, and the drift against an earlier report."""
+"""Makes the validation report: the funnel by rule, shard and type, with samples, shares and lineage."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from insurance_rag.config import ValidationConfig
-from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.core.files import read_json
 from insurance_rag.core.hashing import sha256_text
-from insurance_rag.core.records import Chunk
-from insurance_rag.dataset import RAG, Built
-from insurance_rag.dataset.balance import balance_report
-from insurance_rag.validation.check import KEPT, Table
+from insurance_rag.core.records import (
+    Chunk,
+    ContextCounts,
+    DatasetLineage,
+    RejectSample,
+    RepairCounts,
+    RepairSummary,
+    RowCounts,
+    SplitSummary,
+    ValidationReport,
+)
+from insurance_rag.dataset.balance import OVER_CAP, balance_report
+from insurance_rag.dataset.build import BuildStats
 from insurance_rag.validation.contamination import Split
-from insurance_rag.validation.rules import REPAIRABLE
-from insurance_rag.validation.select import Selection
+from insurance_rag.validation.retrievability import rank_summary
+from insurance_rag.validation.rules.registry import RULES
+from insurance_rag.validation.selection import UNKNOWN, Selection
+from insurance_rag.validation.table import NOT_DROPPED, RowTable
 
 SAMPLES = 5
-"""Rows shown of each reason."""
-DRIFT_POINTS = 0.05
-"""A share that moved by more than this against the earlier report is named."""
+"""Rows that the report shows per rule."""
+SAMPLE_CHARACTERS = 300
 
 
-def make_report(
-    table: Table,
-    chosen: Selection,
-    built: Built,
-    split: Split,
-    config: ValidationConfig,
-    labels: Sequence[str],
-    chunks: Sequence[Chunk],
-) -> dict[str, Any]:
-    """The report but for drift and data hash. `kept` counts what passed every rule and cap, held-out rows among it."""
-    rag_rows = max(1, built.rows[RAG])
-    return {
-        **_funnel(table, config.rules, labels, chosen.surplus),
-        "training": len(chosen.training),
-        "held_out": len(chosen.heldout),
-        "repairable": sum(
-            int((table.dropped_by == n).sum()) for n, name in enumerate(config.rules) if name in REPAIRABLE
+@dataclass(frozen=True)
+class ReportInputs:
+    """Everything that the report is made from."""
+
+    table: RowTable
+    selection: Selection
+    stats: BuildStats
+    split: Split
+    ranks: NDArray[np.int32]
+    config: ValidationConfig
+    labels: Sequence[str]
+    """Label of each part."""
+    chunks: Sequence[Chunk]
+
+
+def make_report(inputs: ReportInputs) -> ValidationReport:
+    """Return the report without drift and without the hash of the data files."""
+    table, selection, config = inputs.table, inputs.selection, inputs.config
+    by_shard, by_type, total = _funnel(table, config.rules, inputs.labels, selection.over_cap)
+    rules = {name: RULES[name].info() for name in config.rules}
+    return ValidationReport(
+        rows=total.rows,
+        kept=total.kept,
+        drops=total.drops,
+        by_shard=by_shard,
+        by_type=by_type,
+        rules=rules,
+        training=len(selection.training),
+        held_out=len(selection.heldout),
+        repairable=sum(total.drops[name] for name, info in rules.items() if info.repairable),
+        cleaned=dict(sorted(table.cleaned.items())),
+        repairs=_repairs(table),
+        files=inputs.stats.rows,
+        contexts=_context_counts(inputs.stats),
+        balance=balance_report(selection.groups),
+        split=SplitSummary(
+            documents=sorted(inputs.split.documents),
+            leaking_chunks=sorted(inputs.split.leaking),
+            questions_sha256=inputs.split.sha256,
         ),
-        "mended": dict(sorted(table.mended.items())),
-        "asked_again": _asked_again(table),
-        "files": built.rows,
-        "rag": {
-            "unanswerable": built.unanswerable,
-            "unanswerable_share": round(built.unanswerable / rag_rows, 4),
-            "with_distractors": built.with_distractors,
-            "distractor_share": round(built.with_distractors / rag_rows, 4),
-        },
-        "balance": balance_report(chosen.groups),
-        "split": {
-            "documents": sorted(split.documents),
-            "leaking_chunks": sorted(split.leaking),
-            "questions_sha256": split.sha256,
-        },
-        "samples": _samples(table, config.rules),
-        "lineage": {
-            "chunks_sha256": sha256_text(*sorted(chunk.model_dump_json() for chunk in chunks)) if chunks else None,
-            **_teachers(table, chosen),
-        },
-        "settings": config.model_dump(mode="json"),
-    }
+        samples=_samples(table, config.rules),
+        lineage=_lineage(table, selection, inputs.chunks),
+        settings=config.model_dump(mode="json"),
+        retriever=rank_summary(inputs.ranks),
+    )
 
 
-def _funnel(table: Table, rules: Sequence[str], labels: Sequence[str], surplus: Sequence[int]) -> dict[str, Any]:
+def _funnel(
+    table: RowTable, rules: Sequence[str], labels: Sequence[str], over_cap: Sequence[int]
+) -> tuple[dict[str, RowCounts], dict[str, RowCounts], RowCounts]:
+    """Return the counts by shard, by type and in total."""
     reason = table.dropped_by.copy()
-    reason[list(surplus)] = len(rules)
-    names = [*rules, "balance"]
-    parts, kinds = np.unique(table.part).tolist(), sorted(set(table.types.tolist()))
-    return {
-        **_counts(reason, names),
-        "by_shard": {labels[part]: _counts(reason[table.part == part], names) for part in parts},
-        "by_type": {kind or "unknown": _counts(reason[table.types == kind], names) for kind in kinds},
+    reason[list(over_cap)] = len(rules)
+    names = [*rules, OVER_CAP]
+    by_shard = {labels[part]: _counts(reason[table.part == part], names) for part in np.unique(table.part).tolist()}
+    by_type = {
+        kind or UNKNOWN: _counts(reason[table.types == kind], names) for kind in sorted(set(table.types.tolist()))
     }
+    return by_shard, by_type, _counts(reason, names)
 
 
-def _counts(reason: Any, names: Sequence[str]) -> dict[str, Any]:
+def _counts(reason: NDArray[np.int16], names: Sequence[str]) -> RowCounts:
     drops = {name: int((reason == position).sum()) for position, name in enumerate(names)}
-    return {"rows": len(reason), "kept": int((reason == KEPT).sum()), "drops": drops}
+    return RowCounts(rows=len(reason), kept=int((reason == NOT_DROPPED).sum()), drops=drops)
 
 
-def _asked_again(table: Table) -> dict[str, Any]:
-    """Rows of second answers, and how many of them passed the rules, by the fault of the first."""
-    rows = Counter(table.asked_again.values())
-    kept = Counter(reason for i, reason in table.asked_again.items() if table.dropped_by[i] == KEPT)
-    by_reason = {reason: {"rows": n, "kept": kept[reason]} for reason, n in sorted(rows.items())}
-    return {"rows": rows.total(), "kept": kept.total(), "by_reason": by_reason}
+def _repairs(table: RowTable) -> RepairSummary:
+    rows = Counter(table.repair_reasons.values())
+    kept = Counter(reason for i, reason in table.repair_reasons.items() if table.dropped_by[i] == NOT_DROPPED)
+    by_reason = {reason: RepairCounts(rows=n, kept=kept[reason]) for reason, n in sorted(rows.items())}
+    return RepairSummary(rows=rows.total(), kept=kept.total(), by_reason=by_reason)
 
 
-def _samples(table: Table, rules: Sequence[str]) -> dict[str, list[dict[str, str]]]:
-    """The first rows of every reason, with the span at fault."""
-    found: dict[str, list[dict[str, str]]] = {}
+def _context_counts(stats: BuildStats) -> ContextCounts:
+    rows = max(1, stats.retrieved_context_rows)
+    return ContextCounts(
+        unanswerable=stats.unanswerable,
+        unanswerable_share=round(stats.unanswerable / rows, 4),
+        with_distractors=stats.with_distractors,
+        distractor_share=round(stats.with_distractors / rows, 4),
+    )
+
+
+def _samples(table: RowTable, rules: Sequence[str]) -> dict[str, list[RejectSample]]:
+    """Return the first rows that each rule dropped, with the span at fault."""
+    found: dict[str, list[RejectSample]] = {}
     for position, name in enumerate(rules):
         for i in np.flatnonzero(table.dropped_by == position)[:SAMPLES].tolist():
             row = table.row(i)
-            texts = {"instruction": row.instruction, "output": row.output, "span": table.spans.get(i, "")}
-            short = {key: text[:300] for key, text in texts.items()}
-            found.setdefault(name, []).append({"chunk_id": row.chunk_id, "type": row.type, **short})
+            sample = RejectSample(
+                chunk_id=row.chunk_id,
+                type=row.type,
+                instruction=row.instruction[:SAMPLE_CHARACTERS],
+                output=row.output[:SAMPLE_CHARACTERS],
+                span=table.spans.get(i, "")[:SAMPLE_CHARACTERS],
+            )
+            found.setdefault(name, []).append(sample)
     return found
 
 
-def _teachers(table: Table, chosen: Selection) -> dict[str, list[str]]:
-    """Models and prompt versions that the kept rows name in their meta."""
-    found: dict[str, Counter[str]] = {"model": Counter(), "prompt_version": Counter()}
-    for i in [*chosen.training, *chosen.heldout]:
-        meta = table.row(i).meta or {}
-        for name, counts in found.items():
-            if value := meta.get(name):
-                counts[str(value)] += 1
-    return {name: sorted(counts) for name, counts in found.items()}
-
-
-def read_report(path: Path) -> dict[str, Any]:
-    """An earlier report; InvalidInputError where the file is none."""
-    report = read_json(path)
-    if not isinstance(report, dict) or not {"rows", "kept", "drops", "by_type"} <= report.keys():
-        raise InvalidInputError(f"{path}: is no report.json of `validate`; give the one of an earlier dataset folder")
-    return report
-
-
-def drift(now: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
-    """Shares of kept rows, reasons and types, before and now; `notable` names the leaps."""
-    old, new = _shares(before), _shares(now)
-    names = sorted({*old, *new})
-    shares = {n: {"before": round(old.get(n, 0.0), 4), "now": round(new.get(n, 0.0), 4)} for n in names}
-    leaps = [n for n, share in shares.items() if abs(share["now"] - share["before"]) > DRIFT_POINTS]
-    return {"rows": {"before": before["rows"], "now": now["rows"]}, "shares": shares, "notable": leaps}
-
-
-def _shares(report: dict[str, Any]) -> dict[str, float]:
-    rows, kept = max(1, report["rows"]), max(1, report["kept"])
-    return {
-        "kept": report["kept"] / rows,
-        **{f"drops.{name}": n / rows for name, n in report["drops"].items()},
-        **{f"types.{name}": counts["kept"] / kept for name, counts in report["by_type"].items()},
-    }
+def _lineage(table: RowTable, selection: Selection, chunks: Sequence[Chunk]) -> DatasetLineage:
+    """Return the hash of the chunks, and the models and prompt versions that the kept rows name in their `meta`."""
+    models: set[str] = set()
+    prompt_versions: set[str] = set()
+    for i in [*selection.training, *selection.heldout]:
+        meta = table.row(i).meta
+        for names, key in ((models, "model"), (prompt_versions, "prompt_version")):
+            if value := meta.get(key):
+                names.add(str(value))
+    chunks_sha256 = sha256_text(*sorted(chunk.model_dump_json() for chunk in chunks)) if chunks else None
+    return DatasetLineage(chunks_sha256=chunks_sha256, model=sorted(models), prompt_version=sorted(prompt_versions))

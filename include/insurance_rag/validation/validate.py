@@ -1,6 +1,6 @@
-"""Validate and merge: part files in, training files, rejects, report and card out.
+"""Validates part files and writes the dataset folder: training files, rejects, report and card.
 
-The result depends on the rows, the clauses and the configuration alone: not on the order or number of the parts.
+The result depends only on the rows, the chunks and the configuration, not on the order or number of the parts.
 """
 
 from __future__ import annotations
@@ -8,31 +8,44 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from insurance_rag.config import ValidationConfig
-from insurance_rag.core.artifacts import write_manifest
+from insurance_rag.core.artifacts import describe, manifest_path
+from insurance_rag.core.dataset_folder import DatasetFolder, read_validation_report
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.files import atomic_write, write_json, write_jsonl
 from insurance_rag.core.hashing import sha256_file, sha256_text
 from insurance_rag.core.progress import Progress
-from insurance_rag.core.records import Chunk, Question
-from insurance_rag.dataset import Built, Rows, build_datasets
+from insurance_rag.core.records import (
+    Artifact,
+    Chunk,
+    DatasetArtifact,
+    DatasetManifest,
+    QARow,
+    Question,
+    RejectedRow,
+    ValidationReport,
+)
+from insurance_rag.dataset.balance import OVER_CAP
+from insurance_rag.dataset.build import BuildStats, DatasetRows, build_datasets
 from insurance_rag.dataset.card import render_card
 from insurance_rag.dataset.contexts import product
 from insurance_rag.dataset.funnel import render_funnel
 from insurance_rag.dataset.hub import push_to_hub
 from insurance_rag.korean.text import clean
-from insurance_rag.validation.check import KEPT, Job, Table, check_blocks, check_rules
 from insurance_rag.validation.contamination import Split, make_split
-from insurance_rag.validation.cross_row_rules import apply_set_rules
-from insurance_rag.validation.report import drift, make_report, read_report
-from insurance_rag.validation.retrievability import UNRANKED, rank_report, rank_rows
-from insurance_rag.validation.rows import find_parts, part_labels, read_blocks
-from insurance_rag.validation.rules import REPAIRABLE
-from insurance_rag.validation.select import Selection, select
+from insurance_rag.validation.cross_row_rules import apply_cross_row_rules
+from insurance_rag.validation.drift import compare_reports
+from insurance_rag.validation.parts import find_parts, part_labels, read_blocks
+from insurance_rag.validation.report import ReportInputs, make_report
+from insurance_rag.validation.retrievability import UNRANKED, rank_rows
+from insurance_rag.validation.row_checks import UNREADABLE_ROW_RULES, CheckSetup, check_blocks
+from insurance_rag.validation.rules.registry import RULES, RankRule
+from insurance_rag.validation.selection import Selection, select_rows
+from insurance_rag.validation.table import NOT_DROPPED, RowTable
 
 
 def validate_parts(
@@ -44,117 +57,147 @@ def validate_parts(
     questions: Sequence[Question] | None = None,
     previous: Path | None = None,
     progress: Path | None = None,
-) -> dict[str, Any]:
-    """Write the dataset folder `out` and return `{uri, sha256, rows, kept, files}`.
+    complete: bool = True,
+) -> DatasetArtifact:
+    """Validate the rows of `parts` (files or folders of them) and write the dataset folder `out`.
 
-    `parts` are part files or folders of them. Without `chunks` each row is judged by its own input. `questions` hold
-    their documents out of training. `previous` is the report.json that drift is measured against. Raises InvalidInputError
-    for all of that before anything is written.
+    Without `chunks` each row is compared with its own input. `questions` hold their documents out of training.
+    `previous` is the report.json that drift is measured against. `progress` is the folder of the progress files.
+    `complete` is only recorded in the artifact. Raises InvalidInputError, before anything is written, for parts that
+    cannot be read and for chunks, questions or an earlier report that do not fit.
     """
-    config = config or ValidationConfig()
-    check_rules(config)
+    config = _with_required_rules(config or ValidationConfig(), bool(questions))
     files = find_parts(parts)
-    before = read_report(previous) if previous else None
+    before = read_validation_report(previous) if previous else None
     if questions and not chunks:
-        raise InvalidInputError(
-            "questions hold out the documents of their clauses: give --chunks, the clauses, with them"
-        )
-    # As the rows are cleaned: a soft hyphen or decomposed Hangul in a clause is no difference.
+        raise InvalidInputError("--questions hold out the documents of their chunks; give --chunks as well")
+    # Rows are cleaned when they are read, so the chunks must be too: a soft hyphen would make them differ.
     known = {chunk.chunk_id: chunk.model_copy(update={"text": clean(chunk.text)}) for chunk in chunks or []}
-    if questions and "leak" not in config.rules:
-        config = config.model_copy(update={"rules": (*config.rules, "leak")})
     split = make_split(list(known.values()), questions, config) if questions else Split()
     texts = None if chunks is None else {i: chunk.text for i, chunk in known.items()}
-    with contextlib.closing(Table(out, texts)) as table:
-        judge_rows(table, files, Job(config, texts, split.leaking, split.questions), known, progress)
-        ranks = _rank(table, known, config, progress)
-        chosen = select(table, known, split, config.dataset)
-        built = _build(table, chosen, [c for c in known.values() if split.may_train(c)], ranks, out, config, progress)
-        labels = part_labels(files)
-        report = make_report(table, chosen, built, split, config, labels, list(known.values()))
-        report["retriever"] = rank_report(ranks)
-        if before:
-            report["drift"] = drift(report, before)
-        write_jsonl(out / "rejects.jsonl", _rejects(table, chosen, config, labels))
-    return _finish(out, report, files, config)
+    folder, labels = DatasetFolder(out), part_labels(files)
+    with contextlib.closing(RowTable(out, texts)) as table:
+        fill_table(table, files, CheckSetup(config, texts, split.leaking, split.questions), known, progress)
+        ranks = _apply_rank_rules(table, list(known.values()), config, progress)
+        selection = select_rows(table, known, split, config.dataset)
+        trainable = [chunk for chunk in known.values() if split.may_train(chunk)]
+        stats = _build(table, selection, trainable, ranks, folder, config, progress)
+        report = make_report(ReportInputs(table, selection, stats, split, ranks, config, labels, list(known.values())))
+        write_jsonl(folder.rejects, _rejected_rows(table, selection, config, labels))
+    if before:
+        report = report.model_copy(update={"drift": compare_reports(report, before)})
+    return _finish(folder, report, files, config.dataset.push_to_hub, complete)
 
 
-def judge_rows(
-    table: Table, files: list[Path], job: Job, chunks: dict[str, Chunk], progress: Path | None = None
+def _with_required_rules(config: ValidationConfig, has_questions: bool) -> ValidationConfig:
+    """Add the rule for unreadable rows if none is configured, and `leak` if there are evaluation questions."""
+    rules = config.rules
+    if not any(name in rules for name in UNREADABLE_ROW_RULES):
+        rules = (UNREADABLE_ROW_RULES[0], *rules)
+    if has_questions and "leak" not in rules:
+        rules = (*rules, "leak")
+    return config.model_copy(update={"rules": rules})
+
+
+def fill_table(
+    table: RowTable,
+    files: Sequence[Path],
+    setup: CheckSetup,
+    chunks: dict[str, Chunk],
+    progress: Path | None = None,
 ) -> None:
-    """Fill `table` with every row of `files`, judged by every rule."""
+    """Fill the table with every row of `files` and apply the row rules and the cross-row rules."""
     products = {i: product(chunk) for i, chunk in chunks.items()}
     with Progress("validate", "rows", total=0, unit="rows", folder=progress) as bar:
-        for checked in check_blocks(read_blocks(files), job):
+        for checked in check_blocks(read_blocks(files), setup):
             table.add(checked)
-            bar.total += checked.size  # unknown before the files are read
-            bar.advance(checked.size)
+            bar.total += len(checked.rows)  # the total is unknown until the files are read
+            bar.advance(len(checked.rows))
         if not len(table):
-            raise InvalidInputError([f"{path}: holds no rows; generate again" for path in files])
+            raise InvalidInputError([f"{path}: contains no rows; generate this part again" for path in files])
         table.freeze()
-        apply_set_rules(table, job.config, lambda chunk_id: products.get(chunk_id, ""))
-        table.bands = table.sketches = None  # 200 bytes a row that no later step asks for
+        apply_cross_row_rules(table, setup.config, lambda chunk_id: products.get(chunk_id, ""))
+        table.release_signatures()
 
 
-def _rank(table: Table, chunks: dict[str, Chunk], config: ValidationConfig, progress: Path | None) -> Any:
-    """Ranks of the rows that passed so far; those behind `max_rank` are dropped as `not_retrieved`."""
-    if not config.retriever_check or "not_retrieved" not in config.rules:
-        return rank_rows(table, [], list(chunks.values()), config)
-    passed = np.flatnonzero(table.dropped_by == KEPT).tolist()
+def _apply_rank_rules(
+    table: RowTable, chunks: Sequence[Chunk], config: ValidationConfig, progress: Path | None
+) -> NDArray[np.int32]:
+    """Rank the rows that passed so far, drop those that a rank rule rejects, and return the ranks."""
+    rules = [(n, rule) for n, name in enumerate(config.rules) if isinstance(rule := RULES[name], RankRule)]
+    if not config.retriever_check or not rules:
+        return rank_rows(table, [], chunks, config)
+    passed = table.passed()
     with Progress("validate", "retriever", total=len(passed), unit="questions", folder=progress) as bar:
-        ranks = rank_rows(table, passed, list(chunks.values()), config, bar.advance)
-    for i in np.flatnonzero(ranks > config.max_rank).tolist() if config.max_rank else []:
-        table.dropped_by[i] = config.rules.index("not_retrieved")
-        table.spans[i] = f"rank {ranks[i]}"
+        ranks = rank_rows(table, passed, chunks, config, bar.advance)
+    for i in np.flatnonzero(ranks != UNRANKED).tolist():
+        for position, rule in rules:
+            if (span := rule.check(int(ranks[i]), config)) is not None:
+                table.drop(i, position, span)
+                break
     return ranks
 
 
 def _build(
-    table: Table,
-    chosen: Selection,
+    table: RowTable,
+    selection: Selection,
     trainable: Sequence[Chunk],
-    ranks: Any,
-    out: Path,
+    ranks: NDArray[np.int32],
+    folder: DatasetFolder,
     config: ValidationConfig,
     progress: Path | None,
-) -> Built:
-    def row(i: int) -> dict[str, Any]:
-        fields = table.row(i).fields
-        return fields | {"meta": fields["meta"] | {"retriever_rank": int(ranks[i])}} if ranks[i] != UNRANKED else fields
+) -> BuildStats:
+    def read(i: int) -> QARow:
+        row = table.row(i).as_qa_row()
+        if ranks[i] != UNRANKED:
+            row["meta"] = row["meta"] | {"retriever_rank": int(ranks[i])}
+        return row
 
-    rows = Rows(chosen.training, chosen.heldout, row, table.digests, table.answerable)
-    total = len(chosen.training) + len(chosen.heldout)
+    rows = DatasetRows(selection.training, selection.heldout, read, table.digests, table.answerable)
+    total = len(selection.training) + len(selection.heldout)
     with Progress("validate", "files", total=total, unit="rows", folder=progress) as bar:
-        return build_datasets(rows, trainable, out, config.dataset, bar.advance)
+        return build_datasets(rows, trainable, folder, config.dataset, bar.advance)
 
 
-def _rejects(
-    table: Table, chosen: Selection, config: ValidationConfig, labels: Sequence[str]
-) -> Iterator[dict[str, Any]]:
-    """Every row that is not kept: its reason, the span at fault, its origin, and whether asking again may help."""
-    surplus = set(chosen.surplus)
+def _rejected_rows(
+    table: RowTable, selection: Selection, config: ValidationConfig, labels: Sequence[str]
+) -> Iterator[RejectedRow]:
+    """Yield every row that is not kept, with its reason, the span at fault, its shard and whether it is repairable."""
+    over_cap = set(selection.over_cap)
     for i in range(len(table)):
         position = int(table.dropped_by[i])
-        if position == KEPT and i not in surplus:
+        if position == NOT_DROPPED and i not in over_cap:
             continue
-        reason = "balance" if position == KEPT else config.rules[position]
-        lineage = {"shard": labels[int(table.part[i])], "repairable": reason in REPAIRABLE}
-        yield {"reason": reason, "span": table.spans.get(i, ""), **lineage, **table.row(i).fields}
+        reason = OVER_CAP if position == NOT_DROPPED else config.rules[position]
+        yield {
+            "reason": reason,
+            "span": table.spans.get(i, ""),
+            "shard": labels[int(table.part[i])],
+            "repairable": reason != OVER_CAP and RULES[reason].repairable,
+            **table.row(i).as_qa_row(),
+        }
 
 
-def _finish(out: Path, report: dict[str, Any], files: Sequence[Path], config: ValidationConfig) -> dict[str, Any]:
-    """The report, its picture, the card and, last, the manifest: the data is complete when that is there."""
-    data = {name: sha256_file(out / name) for name in sorted(report["files"])}
-    report["lineage"]["data_sha256"] = sha256_text(*data.values())
-    write_json(out / "report.json", report)
-    for name, text in (("README.md", render_card(report)), ("funnel.svg", render_funnel(report))):
-        with atomic_write(out / name) as f:
+def _finish(
+    folder: DatasetFolder, report: ValidationReport, files: Sequence[Path], hub: str | None, complete: bool
+) -> DatasetArtifact:
+    """Write the report, the funnel, the card and, last, the manifest: the folder is complete once that exists."""
+    data_sha256 = sha256_text(*(sha256_file(folder.root / name) for name in sorted(report.files)))
+    lineage = report.lineage.model_copy(update={"data_sha256": data_sha256})
+    report = report.model_copy(update={"lineage": lineage})
+    write_json(folder.report, report.model_dump(mode="json"))
+    for path, text in ((folder.card, render_card(report)), (folder.funnel, render_funnel(report))):
+        with atomic_write(path) as f:
             f.write(text)
-    parents = [{"uri": str(path.resolve()), "sha256": sha256_file(path)} for path in files]
-    facts: dict[str, Any] = {"rows": report["rows"], "kept": report["kept"], "files": report["files"]}
-    # The folder's hash changes with its report (names of shards, drift); this one with the rows alone.
-    facts["data_sha256"] = report["lineage"]["data_sha256"]
-    manifest = write_manifest(out, parents=parents, **facts)
-    if config.dataset.push_to_hub:
-        facts["hub"] = push_to_hub(out, config.dataset.push_to_hub)
-    return {"uri": manifest["uri"], "sha256": manifest["sha256"], **facts}
+    dataset = describe(
+        folder.root,
+        DatasetArtifact,
+        rows=report.rows,
+        kept=report.kept,
+        files=report.files,
+        data_sha256=data_sha256,
+        complete=complete,
+    )
+    manifest = DatasetManifest(**dict(dataset), parents=[describe(path, Artifact) for path in files])
+    write_json(manifest_path(folder.root), manifest.model_dump(mode="json"))
+    return dataset.model_copy(update={"hub": push_to_hub(folder, hub)}) if hub else dataset

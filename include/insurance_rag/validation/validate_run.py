@@ -39,7 +39,7 @@ def validate_run(
     if missing and not allow_partial:
         raise IncompleteError(_missing_message(missing))
     write_open_parts(run, read_plan(run))
-    dataset = validate_parts(
+    return validate_parts(
         [run.parts],
         read_chunks(run.chunks) if chunks is None else chunks,
         out or run.dataset,
@@ -47,8 +47,8 @@ def validate_run(
         questions=questions,
         previous=previous,
         progress=run.progress,
+        complete=not missing,
     )
-    return DatasetArtifact.model_validate({**dataset, "complete": not missing})
 
 
 def _missing_message(missing: Mapping[str, Sequence[str]]) -> str:

@@ -1,0 +1,1 @@
+"""The validation rules: `registry.py`, and one file per subject that registers its rules."""

@@ -1,0 +1,33 @@
+"""Rules about the language of questions and answers."""
+
+from __future__ import annotations
+
+import re
+
+from insurance_rag.korean import advertising, foreign_tail, hangul_share
+from insurance_rag.validation.row import Row
+from insurance_rag.validation.rules.registry import RuleContext, rule
+
+_LATIN_WORD = re.compile("[A-Za-z]+")
+
+
+@rule("foreign_tail", title="Foreign or advertising text", title_ko="외국어 또는 광고 문구", repairable=True)
+def has_foreign_tail(row: Row, context: RuleContext) -> str | None:
+    """Contains foreign-language or advertising text that its chunk does not contain."""
+    chunk = context.chunk(row).text
+    for text in (row.output, row.instruction):
+        if span := foreign_tail(text, chunk) or advertising(text, chunk):
+            return span.text
+    return None
+
+
+@rule("not_korean", title="Not in Korean", title_ko="한국어가 아님", repairable=True)
+def not_korean(row: Row, context: RuleContext) -> str | None:
+    """Has a question or an answer with a share of Hangul below `min_korean`; Latin words of the chunk do not count."""
+    least = context.config.min_korean
+    for text in (row.instruction, row.output):
+        if hangul_share(text) < least:
+            foreign = [word for word in _LATIN_WORD.findall(text) if word not in context.chunk(row).text]
+            if hangul_share(" ".join([*foreign, _LATIN_WORD.sub("", text)])) < least:
+                return text
+    return None

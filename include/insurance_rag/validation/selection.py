@@ -1,0 +1,49 @@
+"""Selects the rows: which are trained on, which are held out with their documents, which exceed a cap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from insurance_rag.config import DatasetConfig
+from insurance_rag.core.records import Chunk
+from insurance_rag.dataset.balance import Grouping, rows_over_cap
+from insurance_rag.dataset.contexts import product
+from insurance_rag.dataset.draws import Draw, hash_uniform
+from insurance_rag.validation.contamination import Split
+from insurance_rag.validation.table import RowTable
+
+UNKNOWN = "unknown"
+"""Group of rows without a type or without a known chunk."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Row numbers in canonical order."""
+
+    training: list[int]
+    heldout: list[int]
+    over_cap: list[int]
+    """Rows that passed every rule and are left out because of a cap."""
+    groups: Grouping
+    """Type, company and product of each training row."""
+
+
+def select_rows(table: RowTable, chunks: Mapping[str, Chunk], split: Split, config: DatasetConfig) -> Selection:
+    """Split the rows that passed every rule."""
+    passed = table.passed()
+    heldout = [i for i in passed if (c := chunks.get(table.chunk_id(i))) and c.metadata.source in split.documents]
+    candidates = sorted(set(passed) - set(heldout))
+    draws = [hash_uniform(int(digest), config.seed, Draw.CAP) for digest in table.digests[candidates]]
+    over_cap = {candidates[n] for n in rows_over_cap(_groups(table, chunks, candidates), config.caps, draws)}
+    training = [i for i in candidates if i not in over_cap]
+    return Selection(training, heldout, sorted(over_cap), _groups(table, chunks, training))
+
+
+def _groups(table: RowTable, chunks: Mapping[str, Chunk], rows: Sequence[int]) -> dict[str, list[str]]:
+    owners = [chunks.get(table.chunk_id(i)) for i in rows]
+    return {
+        "type": [str(table.types[i]) or UNKNOWN for i in rows],
+        "company": [c.metadata.company if c else UNKNOWN for c in owners],
+        "product": [product(c) if c else UNKNOWN for c in owners],
+    }

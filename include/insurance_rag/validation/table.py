@@ -1,0 +1,173 @@
+"""The table of all generated rows: small columns in memory, the rows themselves in a temporary file."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from insurance_rag.validation.row import Row
+
+NOT_DROPPED = 999
+"""`dropped_by` of a row that no rule drops; higher than the position of any rule."""
+
+D = TypeVar("D", bound=np.generic)
+
+
+@dataclass
+class CheckedBlock:
+    """The rows of one block after the row rules: the n-th entry of each list belongs to the n-th row."""
+
+    part: int
+    """Index of the part file."""
+    keys: list[str] = field(default_factory=list)
+    """Canonical sort key of a row: chunk id, type and hash of the content, separated by NUL."""
+    rows: list[bytes] = field(default_factory=list)
+    """Encoded rows. The `input` of a row of a known chunk is left out; `RowTable.row` restores it."""
+    dropped_by: list[int] = field(default_factory=list)
+    """Position of the first row rule that drops the row, or NOT_DROPPED."""
+    answerable: list[bool] = field(default_factory=list)
+    question_hashes: list[int] = field(default_factory=list)
+    """64-bit hashes of the questions."""
+    spans: dict[int, str] = field(default_factory=dict)
+    """Row -> the text at fault, for dropped rows."""
+    repair_reasons: dict[int, str] = field(default_factory=dict)
+    """Row -> fault of the row that it replaces, for rows of a second answer."""
+    cleaned: Counter[str] = field(default_factory=Counter)
+    """Field -> rows in which it was cleaned."""
+    bands: NDArray[np.uint64] | None = None
+    """MinHash bands, shape (rows, BANDS), if a rule needs them; zero for dropped rows."""
+    sketches: NDArray[np.uint8] | None = None
+    """MinHash sketches, shape (rows, PERMUTATIONS), if a rule needs them; zero for dropped rows."""
+
+
+class RowTable:
+    """All rows. `add` the blocks, then `freeze` the table into canonical order, then read columns and rows.
+
+    The canonical order (by chunk, type and content) makes every result independent of part files and shards.
+    """
+
+    dropped_by: NDArray[np.int16]
+    """Position of the rule that drops each row, or NOT_DROPPED."""
+    answerable: NDArray[np.bool_]
+    question_hashes: NDArray[np.uint64]
+    part: NDArray[np.int32]
+    types: NDArray[np.object_]
+    """Question types as text; empty for unreadable rows."""
+    digests: NDArray[np.uint64]
+    """64-bit hashes of the contents: the seeds of every random choice about a row."""
+    spans: dict[int, str]
+    """Row -> the text at fault, for dropped rows."""
+    repair_reasons: dict[int, str]
+    """Row -> fault of the row that it replaces, for rows of a second answer."""
+
+    def __init__(self, folder: Path, chunk_texts: Mapping[str, str] | None) -> None:
+        """`folder` holds the temporary file. `chunk_texts` maps chunk ids to texts; None if the chunks are unknown."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  closed by `close`
+        self._chunk_texts = chunk_texts or {}
+        self._keys: list[str] = []
+        self._sizes: list[NDArray[np.int64]] = []
+        self._dropped_by: list[NDArray[np.int16]] = []
+        self._answerable: list[NDArray[np.bool_]] = []
+        self._question_hashes: list[NDArray[np.uint64]] = []
+        self._part: list[NDArray[np.int32]] = []
+        self._bands: list[NDArray[np.uint64]] = []
+        self._sketches: list[NDArray[np.uint8]] = []
+        self._signatures: tuple[NDArray[np.uint64], NDArray[np.uint8]] | None = None
+        self.spans = {}
+        self.repair_reasons = {}
+        self.cleaned: Counter[str] = Counter()
+        """Field -> rows in which it was cleaned."""
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def add(self, block: CheckedBlock) -> None:
+        """Append the rows of a block."""
+        first = len(self._keys)
+        self._file.write(b"".join(block.rows))
+        self._keys += block.keys
+        self.spans.update((first + n, span) for n, span in block.spans.items())
+        self.repair_reasons.update((first + n, reason) for n, reason in block.repair_reasons.items())
+        self.cleaned.update(block.cleaned)
+        self._sizes.append(np.array([len(row) for row in block.rows], dtype=np.int64))
+        self._dropped_by.append(np.array(block.dropped_by, dtype=np.int16))
+        self._answerable.append(np.array(block.answerable, dtype=bool))
+        self._question_hashes.append(np.array(block.question_hashes, dtype=np.uint64))
+        self._part.append(np.full(len(block.keys), block.part, dtype=np.int32))
+        if block.bands is not None and block.sketches is not None:
+            self._bands.append(block.bands)
+            self._sketches.append(block.sketches)
+
+    def freeze(self) -> None:
+        """Sort the rows into canonical order. No more rows can be added. The table must not be empty."""
+        order = np.array(sorted(range(len(self)), key=self._keys.__getitem__), dtype=np.int64)
+        self._keys = [self._keys[i] for i in order.tolist()]
+        sizes = np.concatenate(self._sizes)
+        self._starts = (np.cumsum(sizes) - sizes)[order]
+        self._row_sizes = sizes[order]
+        self.dropped_by = _ordered(self._dropped_by, order)
+        self.answerable = _ordered(self._answerable, order)
+        self.question_hashes = _ordered(self._question_hashes, order)
+        self.part = _ordered(self._part, order)
+        if self._bands:
+            self._signatures = _ordered(self._bands, order), _ordered(self._sketches, order)
+        self.types = np.array([sys.intern(key.split("\0")[1][:40]) for key in self._keys], dtype=object)
+        self.digests = np.array([int(key[-16:], 16) for key in self._keys], dtype=np.uint64)
+        place = np.argsort(order)
+        self.spans = {int(place[n]): span for n, span in self.spans.items()}
+        self.repair_reasons = {int(place[n]): reason for n, reason in self.repair_reasons.items()}
+        self._file.flush()
+
+    @property
+    def signatures(self) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
+        """MinHash bands and sketches of all rows. Only for rules that are registered with `needs_signatures`."""
+        if self._signatures is None:
+            raise RuntimeError("no signatures: register the rule with needs_signatures=True")
+        return self._signatures
+
+    def release_signatures(self) -> None:
+        """Free the memory of the signatures: about 200 bytes per row."""
+        self._signatures = None
+
+    def passed(self) -> list[int]:
+        """Return the rows that no rule has dropped so far."""
+        rows: list[int] = np.flatnonzero(self.dropped_by == NOT_DROPPED).tolist()
+        return rows
+
+    def drop(self, i: int, position: int, span: str) -> None:
+        """Drop a row by the rule at `position`; `span` is the text at fault."""
+        self.dropped_by[i] = position
+        self.spans[i] = span
+
+    def chunk_id(self, i: int) -> str:
+        """Return the chunk id of a row without reading the row."""
+        return self._keys[i].partition("\0")[0]
+
+    def row(self, i: int) -> Row:
+        """Read the i-th row in canonical order."""
+        raw = os.pread(self._file.fileno(), int(self._row_sizes[i]), int(self._starts[i]))
+        row = Row(**json.loads(raw))
+        row.input = row.input or self._chunk_texts.get(row.chunk_id, "")
+        return row
+
+    def close(self) -> None:
+        """Delete the temporary file."""
+        self._file.close()
+
+
+def _ordered(blocks: list[NDArray[D]], order: NDArray[np.int64]) -> NDArray[D]:
+    """Return the concatenated blocks in this order, and free the blocks."""
+    column = np.concatenate(blocks)
+    blocks.clear()
+    return column[order]
