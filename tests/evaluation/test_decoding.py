@@ -1,4 +1,4 @@
-"""The static loop against transformers' generate and PEFT, token for token."""
+"""The static decoding loop gives the same tokens as transformers' `generate` and PEFT."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.prompt_templates import rag_prompt
 from insurance_rag.evaluation.backends.local.backend import LocalBackend
 from insurance_rag.evaluation.backends.local.sampling import StopRule, next_tokens, uniform_noise
-from insurance_rag.evaluation.requests import GenerationRequest, Reply
+from insurance_rag.evaluation.requests import GeneratedAnswer, GenerationRequest
 
 MODELS = ("Base", "v1", "v2")
 PLAIN = DecodingConfig(repetition_penalty=1, max_new_tokens=48, stop_strings=(), stop_loops=False)
-PENALISED = PLAIN.model_copy(update={"repetition_penalty": 1.2, "penalty_scope": "prompt"})
+PENALIZED = PLAIN.model_copy(update={"repetition_penalty": 1.2, "penalty_scope": "prompt"})
 SAMPLED = DecodingConfig(temperature=0.8, max_new_tokens=48, stop_strings=("보험",))
-ASKS = [
+REQUESTS = [
     GenerationRequest(
         f"{model}{i}", model, f"q{i}", rag_prompt(f"질문 {i}?", "제7조(보험금) " + "진단확정 시 지급합니다. " * i)
     )
@@ -42,51 +42,51 @@ def adapters(base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     return {"v1": make_adapter(base, folder / "v1", 1), "v2": make_adapter(base, folder / "v2", 2, **wide)}
 
 
-def replies(
+def generate(
     base: Path,
     adapters: dict[str, Path],
     decoding: DecodingConfig,
-    asks: list[GenerationRequest] = ASKS,
+    requests: list[GenerationRequest] = REQUESTS,
     **settings: object,
-) -> dict[str, Reply]:
+) -> dict[str, GeneratedAnswer]:
     config = EvaluationConfig(**{"precision": "fp32", **settings})
-    found: dict[str, Reply] = {}
-    with LocalBackend(str(base), adapters, config) as answerer:
-        answerer.answer(asks, decoding, lambda ask, reply: found.__setitem__(ask.key, reply))
+    found: dict[str, GeneratedAnswer] = {}
+    with LocalBackend(str(base), adapters, config) as backend:
+        backend.answer(requests, decoding, lambda request, answer: found.__setitem__(request.key, answer))
     return found
 
 
-@pytest.mark.parametrize("decoding", [PLAIN, PENALISED], ids=["plain", "penalised"])
+@pytest.mark.parametrize("decoding", [PLAIN, PENALIZED], ids=["plain", "penalized"])
 def test_equals_generate_with_peft(base: Path, adapters: dict[str, Path], decoding: DecodingConfig) -> None:
-    """One mixed batch of ours against one answer at a time of transformers and PEFT, with their own penalty."""
+    """Compare one mixed batch with transformers and PEFT, which answer one request at a time with their own penalty."""
     model = PeftModel.from_pretrained(LlamaForCausalLM.from_pretrained(base), adapters["v1"], adapter_name="v1")
     model.load_adapter(adapters["v2"], adapter_name="v2")
-    ours = replies(base, adapters, decoding, engine="static")
-    with LocalBackend(str(base), {}, EvaluationConfig(precision="fp32")) as answerer:
-        tokenizer = answerer.tokenizer
-    for ask in ASKS:
-        ids = torch.tensor([tokenizer(ask.prompt)["input_ids"]])
-        made = model.eval().generate(
+    answers = generate(base, adapters, decoding, engine="static")
+    with LocalBackend(str(base), {}, EvaluationConfig(precision="fp32")) as backend:
+        tokenizer = backend.tokenizer
+    for request in REQUESTS:
+        ids = torch.tensor([tokenizer(request.prompt)["input_ids"]])
+        output = model.eval().generate(
             input_ids=ids, attention_mask=torch.ones_like(ids), do_sample=False, max_new_tokens=48, pad_token_id=0,
             repetition_penalty=decoding.repetition_penalty,
-            adapter_names=["__base__" if ask.model == "Base" else ask.model],
+            adapter_names=["__base__" if request.model == "Base" else request.model],
         )  # fmt: skip
-        text = tokenizer.decode(made[0, ids.shape[1] :], skip_special_tokens=True)
-        assert text.rstrip("\ufffd") == ours[ask.key].text  # the limit may cut a syllable's bytes
-    assert len({reply.text for reply in ours.values()}) == len(ASKS)  # the comparison is not of one constant answer
+        text = tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True)
+        assert text.rstrip("\ufffd") == answers[request.key].text  # the limit may split the bytes of a syllable
+    assert len({answer.text for answer in answers.values()}) == len(REQUESTS)  # the answers are not constant
 
 
-@pytest.mark.parametrize("decoding", [PENALISED, SAMPLED, DecodingConfig(max_new_tokens=80)])
-def test_both_loops_and_any_batching_agree(base: Path, adapters: dict[str, Path], decoding: DecodingConfig) -> None:
+@pytest.mark.parametrize("decoding", [PENALIZED, SAMPLED, DecodingConfig(max_new_tokens=80)])
+def test_both_loops_and_all_batch_sizes_agree(base: Path, adapters: dict[str, Path], decoding: DecodingConfig) -> None:
     texts = [
-        {key: reply.text for key, reply in replies(base, adapters, decoding, **settings).items()}
+        {key: answer.text for key, answer in generate(base, adapters, decoding, **settings).items()}
         for settings in ({"engine": "static"}, {"engine": "generate"}, {"batch_tokens": 1200})
     ]
     assert texts[0] == texts[1] == texts[2]
 
 
-def test_layers_with_a_sliding_window_agree(base: Path, tmp_path: Path) -> None:
-    """Gemma 3: most layers see a window only, here shorter than every prompt."""
+def test_sliding_window_layers_agree(base: Path, tmp_path: Path) -> None:
+    """Most layers of Gemma 3 attend to a sliding window, which is shorter than every prompt here."""
     torch.manual_seed(0)
     settings = {
         "vocab_size": 600, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3, "head_dim": 16,
@@ -97,26 +97,26 @@ def test_layers_with_a_sliding_window_agree(base: Path, tmp_path: Path) -> None:
     }  # fmt: skip
     Gemma3ForCausalLM(Gemma3TextConfig(**settings)).save_pretrained(tmp_path)
     AutoTokenizer.from_pretrained(base).save_pretrained(tmp_path)
-    asks = [ask for ask in ASKS if ask.model == "Base"]
-    static, generate = (replies(tmp_path, {}, PENALISED, asks, engine=engine) for engine in ("static", "generate"))
-    assert {key: reply.text for key, reply in static.items()} == {key: reply.text for key, reply in generate.items()}
-    assert len({reply.text for reply in static.values()}) > 1
+    requests = [request for request in REQUESTS if request.model == "Base"]
+    static, reference = (generate(tmp_path, {}, PENALIZED, requests, engine=e) for e in ("static", "generate"))
+    assert {key: a.text for key, a in static.items()} == {key: a.text for key, a in reference.items()}
+    assert len({answer.text for answer in static.values()}) > 1
 
 
-def test_rows_end_at_eos_stop_string_and_loop(base: Path) -> None:
-    with LocalBackend(str(base), {}, EvaluationConfig()) as answerer:
-        tokenizer = answerer.tokenizer
+def test_answers_end_at_eos_stop_string_loop_and_limit(base: Path) -> None:
+    with LocalBackend(str(base), {}, EvaluationConfig()) as backend:
+        tokenizer = backend.tokenizer
     tokens = tokenizer("회사는 보험금을 지급합니다.\n### 지시")["input_ids"]
     rule = StopRule(tokenizer, frozenset({1}), DecodingConfig())
-    assert rule.cut([*tokens[:3], 1, 5]) == (tokens[:3], True)
-    assert rule.cut(tokens) == (tokens, True)
-    assert rule.text(tokens).endswith("###")
+    assert rule.truncate([*tokens[:3], 1, 5]) == (tokens[:3], True)
+    assert rule.truncate(tokens) == (tokens, True)
+    assert rule.decode(tokens).endswith("###")
     looping = [7, 8, 9, *[10, 11, 12] * 40]
-    assert rule.cut(looping) == (looping[:32], True)
-    assert rule.cut(looping[:20]) == (looping[:20], False)
-    free = StopRule(tokenizer, frozenset({1}), PLAIN)
-    assert free.cut(tokens) == (tokens, False)
-    assert free.cut(looping[:48]) == (looping[:48], True)
+    assert rule.truncate(looping) == (looping[:32], True)
+    assert rule.truncate(looping[:20]) == (looping[:20], False)
+    unlimited = StopRule(tokenizer, frozenset({1}), PLAIN)
+    assert unlimited.truncate(tokens) == (tokens, False)
+    assert unlimited.truncate(looping[:48]) == (looping[:48], True)
 
 
 def test_sampling_follows_the_distribution_and_the_nucleus() -> None:
@@ -124,17 +124,17 @@ def test_sampling_follows_the_distribution_and_the_nucleus() -> None:
     noise = uniform_noise([f"q{i}" for i in range(4000)], 1, seed=3)[:, 0]
     drawn = next_tokens(logits, torch.zeros(4000, 4, dtype=torch.bool), noise, DecodingConfig(temperature=1, top_p=0.9))
     shares = torch.bincount(drawn, minlength=4) / 4000
-    assert shares[3] == 0  # the nucleus of .9 is the first three
+    assert shares[3] == 0  # the nucleus of 0.9 consists of the first three tokens
     assert torch.allclose(shares[:3], torch.tensor([0.5, 0.3, 0.15]) / 0.95, atol=0.03)
 
 
-def test_an_adapter_of_another_base_is_refused(base: Path, adapters: dict[str, Path], tmp_path: Path) -> None:
+def test_adapter_of_another_base_is_rejected(base: Path, adapters: dict[str, Path], tmp_path: Path) -> None:
     other = make_base(tmp_path / "other", hidden_size=96)
     with pytest.raises(InvalidInputError, match="trained on another one"):
         LocalBackend(str(other), adapters, EvaluationConfig())
 
 
-def test_what_a_wide_lora_cannot_express_is_refused(base: Path, tmp_path: Path) -> None:
+def test_extended_lora_is_rejected(base: Path, tmp_path: Path) -> None:
     odd = make_adapter(base, tmp_path / "dora", 3, use_dora=True)
     with pytest.raises(InvalidInputError, match="try --reference"):
         LocalBackend(str(base), {"v1": odd}, EvaluationConfig())
@@ -145,6 +145,6 @@ def test_what_a_wide_lora_cannot_express_is_refused(base: Path, tmp_path: Path) 
         LocalBackend(str(base), {"v1": tmp_path}, EvaluationConfig())
 
 
-def test_a_base_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+def test_missing_base_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="cannot be loaded"):
         LocalBackend(str(tmp_path / "nothing"), {}, EvaluationConfig())

@@ -1,4 +1,4 @@
-"""A tiny random Llama with a byte-level tokenizer over the sample, and random adapters: real files, no training."""
+"""A tiny random Llama with a byte-level tokenizer, and random adapters: real files without training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from insurance_rag.core.prompt_templates import rag_prompt
 
 
 def make_base(folder: Path, **changes: object) -> Path:
-    """Weights large enough that greedy answers differ from question to question."""
+    """Write a base model whose weights are large enough for greedy answers to differ between questions."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -36,7 +36,7 @@ def make_base(folder: Path, **changes: object) -> Path:
 
 
 def make_adapter(base: Path, folder: Path, seed: int, **changes: object) -> Path:
-    """A LoRA adapter whose B is not zero, so that it changes the answers."""
+    """Write a LoRA adapter whose B is not zero, so that it changes the answers."""
     torch.manual_seed(seed)
     settings = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj", "o_proj"], "task_type": "CAUSAL_LM"}
     model = get_peft_model(LlamaForCausalLM.from_pretrained(base), LoraConfig(**(settings | changes)))

@@ -1,3 +1,4 @@
-"""Answering with a model in this process. Imports torch: import it inside functions only."""
+"""The backend that answers with a model in this process.
 
-from __future__ import annotations
+Its modules import torch when they are imported; import them inside functions only.
+"""

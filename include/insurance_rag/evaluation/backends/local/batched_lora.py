@@ -1,64 +1,106 @@
-"""Several LoRA adapters on one model in one batch, each row with its own or none.
+"""Several LoRA adapters on one model in one batch: each row uses its own adapter, or none.
 
-All adapters of a layer lie side by side as one wide LoRA, and a mask switches on a row's own columns: two small
-matrix products whatever the mixture, no gathering of rows, nothing a CUDA graph could not record. PEFT's own mixed
-batches give the same numbers, but split the batch on the host at every layer of every step.
+The adapters of a layer are concatenated along the rank into one LoRA, and a mask selects the columns of each row's
+adapter. A layer costs two small matrix products for any mixture of adapters, without gathering rows, and can be
+recorded in a CUDA graph. PEFT's mixed batches give the same numbers, but split the batch on the host in every layer of
+every step.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
+from pydantic import BaseModel, ConfigDict, JsonValue
 from torch import nn
 
+from insurance_rag.core.adapter_folder import AdapterFolder
 from insurance_rag.core.errors import InvalidInputError
 
-_PREFIX = "base_model.model."
-#: What a wide LoRA cannot express; such adapters are left to PEFT.
-_PLAIN = {"use_dora": False, "use_rslora": False, "bias": "none", "modules_to_save": None, "rank_pattern": {}}
-_PLAIN |= {"alpha_pattern": {}, "fan_in_fan_out": False, "use_qalora": False, "trainable_token_indices": None}
+if TYPE_CHECKING:
+    from torch.utils.hooks import RemovableHandle
+
+LayerWeights = dict[str, tuple[torch.Tensor, torch.Tensor]]
+"""Module name -> (A [rank, inputs], B [outputs, rank] scaled by alpha / rank), in float32."""
+
+_PEFT_PREFIX = "base_model.model."
 
 
-def read_adapter_config(folder: Path) -> dict[str, Any]:
-    """adapter_config.json; InvalidInputError where `folder` is no adapter."""
+class PeftConfig(BaseModel):
+    """The fields of adapter_config.json that decide how an adapter is applied."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    peft_type: str | None = None
+    r: int = 0
+    lora_alpha: float = 0
+    use_dora: JsonValue = None
+    use_rslora: JsonValue = None
+    bias: JsonValue = None
+    modules_to_save: JsonValue = None
+    rank_pattern: JsonValue = None
+    alpha_pattern: JsonValue = None
+    fan_in_fan_out: JsonValue = None
+    use_qalora: JsonValue = None
+    trainable_token_indices: JsonValue = None
+
+    @property
+    def is_plain_lora(self) -> bool:
+        """Whether the adapter is LoRA without any extension; only such adapters can be batched."""
+        extensions = (
+            self.use_dora,
+            self.use_rslora,
+            self.bias != "none" and self.bias,
+            self.modules_to_save is not None,
+            self.rank_pattern,
+            self.alpha_pattern,
+            self.fan_in_fan_out,
+            self.use_qalora,
+            self.trainable_token_indices is not None,
+        )
+        return self.peft_type == "LORA" and not any(extensions)
+
+
+def read_peft_config(adapter: Path) -> PeftConfig:
+    """Read adapter_config.json. Raises InvalidInputError if `adapter` is not an adapter folder with weights."""
+    folder = AdapterFolder(adapter)
     try:
-        config: dict[str, Any] = json.loads((folder / "adapter_config.json").read_bytes())
+        config = PeftConfig.model_validate_json(folder.peft_config.read_bytes())
     except (OSError, ValueError) as e:
-        raise InvalidInputError(f"{folder}: not an adapter folder, adapter_config.json cannot be read ({e})") from e
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise InvalidInputError(f"{folder}: adapter_model.safetensors is missing; train the adapter again")
+        raise InvalidInputError(
+            f"{adapter}: not an adapter folder, adapter_config.json cannot be read ({e}); "
+            "give a folder that `insurance-rag train` wrote"
+        ) from e
+    if not folder.weights.is_file():
+        raise InvalidInputError(f"{adapter}: {folder.weights.name} is missing; train the adapter again")
     return config
 
 
-def is_plain(config: Mapping[str, Any]) -> bool:
-    """Whether the adapter is LoRA and nothing else."""
-    return config.get("peft_type") == "LORA" and all(config.get(key) in (value, None) for key, value in _PLAIN.items())
-
-
 class BatchedLora:
-    """Adapters on `model`, active for the rows that `select` names; `remove` takes the hooks away again."""
+    """Adapters on `model`, applied to the rows that `select` names, until `remove` is called."""
 
     def __init__(self, model: nn.Module, adapters: Mapping[str, Path]) -> None:
+        """`adapters` maps names to folders. Raises InvalidInputError if an adapter does not fit the model."""
         modules = dict(model.named_modules())
-        device, dtype = next(model.parameters()).device, next(model.parameters()).dtype
-        weights = {name: _read(folder, modules) for name, folder in adapters.items()}
-        ranks = {name: max(a.shape[0] for a, _ in layers.values()) for name, layers in weights.items()}
-        self._columns, start = dict[str, slice](), 0
-        for name, rank in ranks.items():
+        first = next(model.parameters())
+        self._device, self._dtype = first.device, first.dtype
+        weights = {name: _read_weights(folder, modules) for name, folder in adapters.items()}
+        self._columns: dict[str, slice] = {}
+        start = 0
+        for name, layers in weights.items():
+            rank = max(a.shape[0] for a, _ in layers.values())
             self._columns[name] = slice(start, start + rank)
             start += rank
-        self._width, self._device, self._dtype = start, device, dtype
-        #: [rows, columns], 1 where the row's adapter is: replaced by `select`, or by a view for a part of the batch
-        self.mask = torch.zeros(0, start, device=device, dtype=dtype)
+        self._width = start
+        self.mask = torch.zeros(0, self._width, device=self._device, dtype=self._dtype)
+        """Shape [rows, columns], 1 in the columns of the row's adapter. Callers may set it to run part of the rows."""
         targets = sorted({target for layers in weights.values() for target in layers})
         self._hooks = [self._hook(modules[target], target, weights) for target in targets]
 
     def select(self, names: list[str]) -> torch.Tensor:
-        """Set the adapter of each row; a name without an adapter (Base) gets none."""
+        """Set the adapter of each row and return the mask; a name without an adapter (Base) selects none."""
         mask = torch.zeros(len(names), self._width)
         for row, name in enumerate(names):
             if name in self._columns:
@@ -67,45 +109,48 @@ class BatchedLora:
         return self.mask
 
     def remove(self) -> None:
+        """Remove the adapters from the model."""
         for hook in self._hooks:
             hook.remove()
 
-    def _hook(self, module: nn.Module, target: str, weights: Mapping[str, Any]) -> Any:
-        first = next(layers[target] for layers in weights.values() if target in layers)
-        down = torch.zeros(self._width, first[0].shape[1])
-        up = torch.zeros(first[1].shape[0], self._width)
+    def _hook(self, module: nn.Module, target: str, weights: Mapping[str, LayerWeights]) -> RemovableHandle:
+        """Add the adapters of one linear layer to its output."""
+        first_a, first_b = next(layers[target] for layers in weights.values() if target in layers)
+        all_a = torch.zeros(self._width, first_a.shape[1])
+        all_b = torch.zeros(first_b.shape[0], self._width)
         for name, layers in weights.items():
             if target in layers:
                 a, b = layers[target]
                 start = self._columns[name].start
-                down[start : start + a.shape[0]] = a
-                up[:, start : start + a.shape[0]] = b
-        down, up = down.to(self._device, self._dtype), up.to(self._device, self._dtype)
+                all_a[start : start + a.shape[0]] = a
+                all_b[:, start : start + a.shape[0]] = b
+        all_a, all_b = all_a.to(self._device, self._dtype), all_b.to(self._device, self._dtype)
 
-        def add(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
-            narrow = nn.functional.linear(inputs[0].to(down.dtype), down) * self.mask[:, None]
-            return output + nn.functional.linear(narrow, up).to(output.dtype)
+        def add_lora(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+            low_rank = nn.functional.linear(inputs[0].to(all_a.dtype), all_a) * self.mask[:, None]
+            return output + nn.functional.linear(low_rank, all_b).to(output.dtype)
 
-        return module.register_forward_hook(add)
+        return module.register_forward_hook(add_lora)
 
 
-def _read(folder: Path, modules: Mapping[str, nn.Module]) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """Module name -> (A, B scaled by alpha / r), in float32."""
+def _read_weights(adapter: Path, modules: Mapping[str, nn.Module]) -> LayerWeights:
     from safetensors.torch import load_file
 
-    config = read_adapter_config(folder)
-    scale = config["lora_alpha"] / config["r"]
-    tensors = load_file(folder / "adapter_model.safetensors")
-    layers = {}
+    config = read_peft_config(adapter)
+    scale = config.lora_alpha / config.r
+    tensors = load_file(AdapterFolder(adapter).weights)
+    layers: LayerWeights = {}
     for key, a in tensors.items():
         if not key.endswith(".lora_A.weight"):
             continue
-        target = key.removeprefix(_PREFIX).removesuffix(".lora_A.weight")
+        target = key.removeprefix(_PEFT_PREFIX).removesuffix(".lora_A.weight")
         b = tensors[key.replace(".lora_A.", ".lora_B.")]
         module = modules.get(target)
         if module is None or (module.out_features, module.in_features) != (b.shape[0], a.shape[1]):
-            raise InvalidInputError(f"{folder}: {target} does not fit the base model; it was trained on another one")
+            raise InvalidInputError(
+                f"{adapter}: {target} does not fit the base model; the adapter was trained on another one, give that"
+            )
         layers[target] = (a.float(), b.float() * scale)
     if not layers:
-        raise InvalidInputError(f"{folder}: holds no LoRA weights")
+        raise InvalidInputError(f"{adapter}: holds no LoRA weights; train the adapter again")
     return layers

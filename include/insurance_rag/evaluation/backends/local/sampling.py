@@ -1,13 +1,13 @@
-"""Choose the next token, and know when to stop: one implementation for both decoding loops.
+"""Choice of the next token and the end of an answer: one implementation for both decoding loops.
 
-Sampling inverts the cumulative distribution at a number drawn beforehand for that row and step. So an answer does not
-depend on its neighbours in the batch, and both loops, or a resumed run, give the same one.
+Sampling inverts the cumulative distribution at a random number that is fixed per row and step. An answer therefore does
+not depend on the other rows of its batch, and both loops, as well as a resumed run, give the same answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -15,16 +15,19 @@ from insurance_rag.config import DecodingConfig
 from insurance_rag.core.hashing import sha256_text
 from insurance_rag.evaluation.postprocess import first_stop
 
-#: Sampling looks at this many best tokens; top-p reaches further only on a distribution that knows nothing.
-NUCLEUS = 1024
-#: Finished rows, stop strings and loops are looked for this often: reading tokens back stalls a GPU.
-CHECK_EVERY = 16
-LOOP_TOKENS = 24
-"""A loop is a piece that fills the last LOOP_TOKENS tokens or more by being said at least three times."""
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+#: Candidates of the sampling, best first. Top-p needs more only if the distribution is almost flat.
+MAX_CANDIDATES = 1024
+#: Steps between two checks for finished rows, stop strings and loops: reading tokens from a GPU stalls it.
+CHECK_INTERVAL = 16
+MIN_LOOP_TOKENS = 24
+"""A loop is a sequence that is repeated at least three times and fills at least this many tokens at the end."""
 
 
 def uniform_noise(identities: Sequence[str], steps: int, seed: int) -> torch.Tensor:
-    """Numbers in [0, 1), a row for each identity (question, model), the same wherever the row stands."""
+    """Return random numbers in [0, 1) of shape [rows, steps]; a row depends on its identity and the seed only."""
     rows = []
     for identity in identities:
         generator = torch.Generator().manual_seed(int(sha256_text(str(seed), identity)[:12], 16))
@@ -33,40 +36,44 @@ def uniform_noise(identities: Sequence[str], steps: int, seed: int) -> torch.Ten
 
 
 def next_tokens(
-    logits: torch.Tensor, used: torch.Tensor, noise: torch.Tensor, decoding: DecodingConfig
+    logits: torch.Tensor, penalized: torch.Tensor, noise: torch.Tensor, decoding: DecodingConfig
 ) -> torch.Tensor:
-    """One token a row. `logits` [rows, vocabulary] in float32, `used` marks the tokens to penalise, `noise` [rows]."""
+    """Return one token per row, shape [rows].
+
+    `logits` has the shape [rows, vocabulary] in float32; `penalized`, of the same shape, marks the tokens that the
+    repetition penalty applies to; `noise` has the shape [rows].
+    """
     if decoding.repetition_penalty != 1:
         penalty = decoding.repetition_penalty
-        logits = torch.where(used, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
+        logits = torch.where(penalized, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
     if decoding.temperature == 0:
         return logits.argmax(-1)
-    best, ids = (logits / decoding.temperature).topk(min(NUCLEUS, logits.shape[-1]), dim=-1)
+    best, ids = (logits / decoding.temperature).topk(min(MAX_CANDIDATES, logits.shape[-1]), dim=-1)
     p = best.softmax(-1)
-    kept = torch.where(p.cumsum(-1) - p < decoding.top_p, p, 0.0).cumsum(-1)
-    place = (kept <= noise[:, None] * kept[:, -1:]).sum(-1).clamp(max=kept.shape[-1] - 1)
-    return ids.gather(1, place[:, None])[:, 0]
+    cumulative = torch.where(p.cumsum(-1) - p < decoding.top_p, p, 0.0).cumsum(-1)
+    position = (cumulative <= noise[:, None] * cumulative[:, -1:]).sum(-1).clamp(max=cumulative.shape[-1] - 1)
+    return ids.gather(1, position[:, None])[:, 0]
 
 
 class StopRule:
-    """When an answer is over: an end-of-text token, a stop string, a loop, or the limit of new tokens."""
+    """Decides where an answer ends: at an end-of-text token, a stop string, a loop, or the limit of new tokens."""
 
-    def __init__(self, tokenizer: Any, eos: frozenset[int], decoding: DecodingConfig) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, eos: frozenset[int], decoding: DecodingConfig) -> None:
         self.tokenizer, self.eos, self.decoding = tokenizer, eos, decoding
 
-    def cut(self, tokens: Sequence[int]) -> tuple[list[int], bool]:
-        """The tokens that belong to the answer, without the end-of-text token, and whether it is over."""
+    def truncate(self, tokens: Sequence[int]) -> tuple[list[int], bool]:
+        """Return the tokens of the answer, without the end-of-text token, and whether the answer is finished."""
         end = next((i for i, token in enumerate(tokens) if token in self.eos), None)
         if end is not None:
             return list(tokens[:end]), True
-        if self.decoding.stop_loops and (loop := _loop_ends(tokens)):
-            return list(tokens[:loop]), True
-        over = len(tokens) >= self.decoding.max_new_tokens
-        return list(tokens[: self.decoding.max_new_tokens]), over or self._has_stop_string(tokens)
+        if self.decoding.stop_loops and (loop_end := _find_loop(tokens)):
+            return list(tokens[:loop_end]), True
+        at_limit = len(tokens) >= self.decoding.max_new_tokens
+        return list(tokens[: self.decoding.max_new_tokens]), at_limit or self._has_stop_string(tokens)
 
-    def text(self, tokens: Sequence[int]) -> str:
-        """The answer as generated, up to and with the first stop string."""
-        # The limit of new tokens may fall between the bytes of a syllable.
+    def decode(self, tokens: Sequence[int]) -> str:
+        """Return the answer as text, up to and including the first stop string."""
+        # The limit of new tokens may split the bytes of a syllable.
         text = str(self.tokenizer.decode(tokens, skip_special_tokens=True)).rstrip("\ufffd")
         stop = first_stop(text, self.decoding.stop_strings)
         return text if stop is None else text[: stop[0] + len(stop[1])]
@@ -78,13 +85,16 @@ class StopRule:
         return first_stop(text, self.decoding.stop_strings) is not None
 
 
-def _loop_ends(tokens: Sequence[int]) -> int | None:
-    """Where the tokens may end because they repeat; looked for at fixed places, so that both loops agree."""
-    for end in range(CHECK_EVERY, len(tokens) + 1, CHECK_EVERY):
+def _find_loop(tokens: Sequence[int]) -> int | None:
+    """Return where the answer ends because its tokens repeat; None without a loop.
+
+    Only every CHECK_INTERVAL-th position is tried, so that both decoding loops give the same result.
+    """
+    for end in range(CHECK_INTERVAL, len(tokens) + 1, CHECK_INTERVAL):
         for period in range(1, end // 3 + 1):
             if tokens[end - 1] != tokens[end - 1 - period]:
-                continue  # most periods end here, hundreds of them for each row
-            span = max(3 * period, LOOP_TOKENS)
+                continue  # rejects most of the hundreds of periods without a scan
+            span = max(3 * period, MIN_LOOP_TOKENS)
             if span <= end and all(tokens[i] == tokens[i - period] for i in range(end - span + period, end)):
                 return end
     return None

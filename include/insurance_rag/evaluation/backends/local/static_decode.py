@@ -1,199 +1,171 @@
-"""A decoding loop with a static cache: one batch, one prefill, then the same step again and again.
+"""A decoding loop with a static cache: one prefill per batch, then the same step until every row is finished.
 
-Prompts are padded on the right, so the prefill needs no mask and runs on the fast causal kernel; each row then writes
-its tokens over its own padding. On a GPU the step is recorded once as a CUDA graph: 256 steps cost the weights' memory
-traffic and not 256 times the host's launches. It gives what `generate` gives, token for token. Layers with a sliding
-window (Gemma 3) keep all their keys and mask those outside it.
+Prompts are padded on the right, so the prefill needs no mask and uses the fast causal kernel. Each row then writes its
+new tokens over its own padding. On a GPU the step is recorded once as a CUDA graph, so a step costs the memory traffic
+of the weights without the launch overhead of the host. The loop gives the tokens of `generate`. Layers with a sliding
+window (Gemma 3) keep all their keys and mask those outside of the window.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
-from transformers.cache_utils import Cache, CacheLayerMixin
+from transformers.cache_utils import Cache
 
 from insurance_rag.config import DecodingConfig
 from insurance_rag.evaluation.backends.local.batched_lora import BatchedLora
-from insurance_rag.evaluation.backends.local.sampling import CHECK_EVERY, StopRule, next_tokens
+from insurance_rag.evaluation.backends.local.sampling import CHECK_INTERVAL, StopRule, next_tokens
+from insurance_rag.evaluation.backends.local.static_cache import StaticLayer, WritePosition
 
-#: Architectures whose every layer is plain causal attention over all positions.
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+#: Architectures in which every layer has plain causal attention over all positions.
 PLAIN_ATTENTION = frozenset({"llama", "mistral", "qwen2", "qwen3"})
-#: Architectures that take a mask for each kind of layer: full attention, or over a sliding window.
+#: Architectures that take one mask per kind of layer: full attention, and attention over a sliding window.
 MIXED_ATTENTION = frozenset({"gemma3_text"})
-#: Prompt tokens of one forward pass of the prefill.
+#: Prompt tokens per forward pass of the prefill, including padding.
 PREFILL_TOKENS = 16384
-#: Keys of a row are padded to a multiple of this, as the masked attention kernels want it.
-ALIGNMENT = 64
+#: The masked attention kernels need a number of keys that is a multiple of this.
+KEY_ALIGNMENT = 64
 
 
-def supports(config: Any) -> bool:
-    """Whether the loop gives the same tokens as `generate` for a model of this configuration."""
+def supports_static_decoding(config: PretrainedConfig) -> bool:
+    """Return whether the loop gives the same tokens as `generate` for a model of this configuration."""
     if config.model_type in MIXED_ATTENTION:
         return not config.use_bidirectional_attention
     return config.model_type in PLAIN_ATTENTION and getattr(config, "sliding_window", None) is None
 
 
-@dataclass
-class _Place:
-    """Where keys and values are written next: the rows of a prefill, or one position of every row."""
-
-    rows: torch.Tensor
-    position: torch.Tensor
-    prefill: slice | None = None
-
-
-class _Layer(CacheLayerMixin):
-    """Keys and values [rows, heads, positions, width] of one layer."""
-
-    def __init__(self, place: _Place, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-        super().__init__()
-        self.place = place
-        self.keys = torch.zeros(shape, device=place.rows.device, dtype=dtype)
-        self.values = torch.zeros_like(self.keys)
-        self.is_initialized = True
-
-    def update(self, keys: torch.Tensor, values: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        place = self.place
-        if place.prefill is not None:
-            self.keys[place.prefill, :, : keys.shape[2]] = keys
-            self.values[place.prefill, :, : keys.shape[2]] = values
-            return keys, values
-        self.keys[place.rows, :, place.position] = keys[:, :, 0]
-        self.values[place.rows, :, place.position] = values[:, :, 0]
-        return self.keys, self.values
-
-    def lazy_initialization(self, *_: Any) -> None: ...
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return query_length, 0  # asked in the prefill alone; the decoding step brings its own mask
-
-    def get_seq_length(self) -> int:
-        return 0
-
-    def get_max_length(self) -> int:
-        return int(self.keys.shape[2])
-
-
 class StaticDecoder:
-    """Answers one batch. `lora.select` must have been told the adapters of the rows."""
+    """Answers one batch. The adapters of the rows must have been set with `lora.select`."""
 
     def __init__(
         self,
-        model: Any,
+        model: PreTrainedModel,
         lora: BatchedLora | None,
         prompts: list[list[int]],
         noise: torch.Tensor,
         decoding: DecodingConfig,
     ) -> None:
+        """`noise` has the shape [rows, max_new_tokens]."""
         parameter = next(model.parameters())
-        self.device, self.dtype = parameter.device, parameter.dtype
-        self.model, self.lora, self.decoding = model, lora, decoding
+        self.device, dtype = parameter.device, parameter.dtype
+        self.model, self.lora, self.decoding, self.prompts = model, lora, decoding, prompts
         config, n = model.config, len(prompts)
-        length = -(-(max(map(len, prompts)) + decoding.max_new_tokens) // ALIGNMENT) * ALIGNMENT
+        length = -(-(max(map(len, prompts)) + decoding.max_new_tokens) // KEY_ALIGNMENT) * KEY_ALIGNMENT
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        ends = torch.tensor([len(p) for p in prompts], device=self.device)
-        self.place = _Place(torch.arange(n, device=self.device), ends)
+        prompt_ends = torch.tensor([len(p) for p in prompts], device=self.device)
+        self.write = WritePosition(torch.arange(n, device=self.device), prompt_ends)
         self.positions = torch.arange(length, device=self.device)
         self.step = torch.zeros(1, dtype=torch.long, device=self.device)
         self.noise = noise.to(self.device)
-        self.used = torch.zeros(n, config.vocab_size, dtype=torch.bool, device=self.device)
+        self.penalized = torch.zeros(n, config.vocab_size, dtype=torch.bool, device=self.device)
         self.tokens = torch.zeros(n, decoding.max_new_tokens, dtype=torch.long, device=self.device)
         shape = (n, config.num_key_value_heads, length, width)
-        self.cache = Cache(layers=[_Layer(self.place, shape, self.dtype) for _ in range(config.num_hidden_layers)])
-        self.prompts = prompts
+        self.cache = Cache(layers=[StaticLayer(self.write, shape, dtype) for _ in range(config.num_hidden_layers)])
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def run(self, rule: StopRule, on_finished: Callable[[int, list[int]], None]) -> None:
-        """Generate; `on_finished(row, tokens)` is called once for each row, as soon as its end is noticed."""
-        self._choose(self._read_prompts())
-        alive: list[int | None] = list(range(len(self.prompts)))
-        made, advance = 1, self._recorded()
+        """Generate; `on_finished(row, tokens)` is called once per row, at the check that finds it finished."""
+        self._choose_tokens(self._prefill())
+        rows: list[int | None] = list(range(len(self.prompts)))  # rows of the batch; None once they are finished
+        n_generated, advance = 1, self._record_step()
         while True:
-            steps = min(CHECK_EVERY - made % CHECK_EVERY, self.decoding.max_new_tokens - made)
+            steps = min(CHECK_INTERVAL - n_generated % CHECK_INTERVAL, self.decoding.max_new_tokens - n_generated)
             for _ in range(steps):
                 advance()
-            made += steps
-            going = []
-            for place, tokens in enumerate(self.tokens[:, :made].tolist()):
-                answer, over = rule.cut(tokens)
-                if not over:
-                    going.append(place)
-                elif (row := alive[place]) is not None:
+            n_generated += steps
+            active = []
+            for index, tokens in enumerate(self.tokens[:, :n_generated].tolist()):
+                answer, finished = rule.truncate(tokens)
+                if not finished:
+                    active.append(index)
+                elif (row := rows[index]) is not None:
                     on_finished(row, answer)
-                    alive[place] = None
-            if not going:
+                    rows[index] = None
+            if not active:
                 return
-            if len(going) <= len(alive) // 2:  # finished rows cost as much as the others
-                alive = [alive[place] for place in going]
-                self._keep(going)
-                advance = self._recorded()
+            if len(active) <= len(rows) // 2:  # a finished row costs as much as an active one
+                rows = [rows[index] for index in active]
+                self._keep_rows(active)
+                advance = self._record_step()
 
-    def _read_prompts(self) -> torch.Tensor:
-        """Fill the cache; the hidden state of each prompt's last token."""
-        last, start, n = [], 0, len(self.prompts)
+    def _prefill(self) -> torch.Tensor:
+        """Fill the cache; return the hidden state of each prompt's last token, shape [rows, hidden]."""
+        last_states = []
         mask = self.lora.mask if self.lora else None
-        while start < n:
-            end, longest = start + 1, len(self.prompts[start])
-            while end < n and (end + 1 - start) * max(longest, len(self.prompts[end])) <= PREFILL_TOKENS:
-                longest = max(longest, len(self.prompts[end]))
-                end += 1
-            part = self.prompts[start:end]
-            ids = torch.tensor([p + [0] * (longest - len(p)) for p in part], device=self.device)
-            self.place.prefill = slice(start, end)
+        for part in self._prefill_parts():
+            prompts = self.prompts[part]
+            longest = max(map(len, prompts))
+            ids = torch.tensor([p + [0] * (longest - len(p)) for p in prompts], device=self.device)
+            self.write.prefill = part
             if self.lora and mask is not None:
-                self.lora.mask = mask[start:end]
-            states = self._hidden(input_ids=ids)
-            last.append(states[torch.arange(end - start), [len(p) - 1 for p in part]])
-            start = end
-        self.place.prefill = None
+                self.lora.mask = mask[part]
+            states = self._hidden_states(input_ids=ids)
+            last_states.append(states[torch.arange(len(prompts)), [len(p) - 1 for p in prompts]])
+        self.write.prefill = None
         if self.lora and mask is not None:
             self.lora.mask = mask
         if self.decoding.penalty_scope == "prompt":
             for row, prompt in enumerate(self.prompts):
-                self.used[row, prompt] = True
-        return torch.cat(last)
+                self.penalized[row, prompt] = True
+        return torch.cat(last_states)
 
-    def _hidden(self, **inputs: Any) -> torch.Tensor:
-        states: torch.Tensor = self.model.get_decoder()(
-            past_key_values=self.cache, use_cache=True, **inputs
-        ).last_hidden_state
-        return states
+    def _prefill_parts(self) -> list[slice]:
+        """Divide the rows so that each part has at most PREFILL_TOKENS tokens with padding, or is a single row."""
+        parts, start = [], 0
+        while start < len(self.prompts):
+            end, longest = start + 1, len(self.prompts[start])
+            while end < len(self.prompts):
+                longest = max(longest, len(self.prompts[end]))
+                if (end + 1 - start) * longest > PREFILL_TOKENS:
+                    break
+                end += 1
+            parts.append(slice(start, end))
+            start = end
+        return parts
 
-    def _choose(self, states: torch.Tensor) -> None:
+    def _hidden_states(self, **inputs: torch.Tensor | dict[str, torch.Tensor]) -> torch.Tensor:
+        return self.model.get_decoder()(past_key_values=self.cache, use_cache=True, **inputs).last_hidden_state
+
+    def _choose_tokens(self, states: torch.Tensor) -> None:
         logits = self.model.get_output_embeddings()(states).float()
-        chosen = next_tokens(logits, self.used, self.noise.index_select(1, self.step)[:, 0], self.decoding)[:, None]
-        self.used.scatter_(1, chosen, True)
+        noise = self.noise.index_select(1, self.step)[:, 0]
+        chosen = next_tokens(logits, self.penalized, noise, self.decoding)[:, None]
+        self.penalized.scatter_(1, chosen, True)
         self.tokens.index_copy_(1, self.step, chosen)
         self.step += 1
 
     def _advance(self) -> None:
+        """Generate one token per row."""
         last = self.tokens.index_select(1, self.step - 1)
-        states = self._hidden(input_ids=last, position_ids=self.place.position[:, None], attention_mask=self._seen())
-        self.place.position += 1
-        self._choose(states[:, 0])
+        position_ids = self.write.position[:, None]
+        states = self._hidden_states(input_ids=last, position_ids=position_ids, attention_mask=self._attention_mask())
+        self.write.position += 1
+        self._choose_tokens(states[:, 0])
 
-    def _seen(self) -> Any:
-        """Which keys each row's token attends to; for each kind of layer where there are several."""
-        config, position = self.model.config, self.place.position[:, None]
-        seen = (self.positions <= position)[:, None, None]
+    def _attention_mask(self) -> torch.Tensor | dict[str, torch.Tensor]:
+        """Return the keys that each row's token attends to, shape [rows, 1, 1, positions]; one mask per layer kind."""
+        config, position = self.model.config, self.write.position[:, None]
+        causal = (self.positions <= position)[:, None, None]
         if config.model_type not in MIXED_ATTENTION:
-            return seen
-        near = (self.positions > position - config.sliding_window)[:, None, None]
-        return {"full_attention": seen, "sliding_attention": seen & near}
+            return causal
+        in_window = (self.positions > position - config.sliding_window)[:, None, None]
+        return {"full_attention": causal, "sliding_attention": causal & in_window}
 
-    def _recorded(self) -> Callable[[], None]:
-        """The step as a CUDA graph; on a CPU the step itself."""
+    def _record_step(self) -> Callable[[], None]:
+        """Return the step as a CUDA graph; on a CPU the step itself."""
         if self.device.type != "cuda":
             return self._advance
-        state = (self.place.position, self.step, self.used, self.tokens)
+        state = (self.write.position, self.step, self.penalized, self.tokens)
         before = [tensor.clone() for tensor in state]
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            self._advance()  # libraries allocate on their first call, which a recording may not contain
+            self._advance()  # libraries allocate memory in their first call, which a graph must not contain
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
@@ -202,13 +174,13 @@ class StaticDecoder:
             tensor.copy_(value)
         return graph.replay
 
-    def _keep(self, places: list[int]) -> None:
-        """Go on with these rows of the batch alone."""
-        index = torch.tensor(places, device=self.device)
+    def _keep_rows(self, rows: list[int]) -> None:
+        """Remove all other rows from the batch."""
+        index = torch.tensor(rows, device=self.device)
         for layer in self.cache.layers:
             layer.keys, layer.values = layer.keys[index], layer.values[index]
-        self.place.position = self.place.position[index]
-        self.place.rows = torch.arange(len(places), device=self.device)
-        self.noise, self.used, self.tokens = self.noise[index], self.used[index], self.tokens[index]
+        self.write.position = self.write.position[index]
+        self.write.rows = torch.arange(len(rows), device=self.device)
+        self.noise, self.penalized, self.tokens = self.noise[index], self.penalized[index], self.tokens[index]
         if self.lora:
             self.lora.mask = self.lora.mask[index]

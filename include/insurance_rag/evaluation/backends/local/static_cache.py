@@ -1,0 +1,59 @@
+"""A key/value cache of fixed size. Its write position is set from outside, so that a CUDA graph can record the step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from transformers.cache_utils import CacheLayerMixin
+
+
+@dataclass
+class WritePosition:
+    """Where keys and values are written next: whole rows in the prefill, else one position of every row."""
+
+    rows: torch.Tensor
+    """Row numbers, shape [rows]."""
+    position: torch.Tensor
+    """Next position of each row, shape [rows]."""
+    prefill: slice | None = None
+    """Rows that the prefill fills from the start; None while decoding."""
+
+
+class StaticLayer(CacheLayerMixin):
+    """Keys and values of one layer, shape [rows, heads, positions, width]."""
+
+    def __init__(self, write: WritePosition, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+        super().__init__()
+        self.write = write
+        self.keys = torch.zeros(shape, device=write.rows.device, dtype=dtype)
+        self.values = torch.zeros_like(self.keys)
+        self.is_initialized = True
+
+    def update(
+        self, keys: torch.Tensor, values: torch.Tensor, *_: object, **__: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Store new keys and values; return those that the attention reads."""
+        write = self.write
+        if write.prefill is not None:
+            self.keys[write.prefill, :, : keys.shape[2]] = keys
+            self.values[write.prefill, :, : keys.shape[2]] = values
+            return keys, values
+        self.keys[write.rows, :, write.position] = keys[:, :, 0]
+        self.values[write.rows, :, write.position] = values[:, :, 0]
+        return self.keys, self.values
+
+    def lazy_initialization(self, *_: object) -> None:
+        """Do nothing: the tensors exist from the start."""
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Return (keys, offset) of the mask; only the prefill asks, because decoding steps bring a mask."""
+        return query_length, 0
+
+    def get_seq_length(self) -> int:
+        """Return 0: positions are passed to the model explicitly."""
+        return 0
+
+    def get_max_length(self) -> int:
+        """Return the number of positions per row."""
+        return int(self.keys.shape[2])
