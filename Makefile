@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo up down test check lint types lock bench-generation bench-dataset bench-airflow clean
+.PHONY: help env demo up down test check lint types lock pictures bench-generation bench-dataset bench-airflow clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ types: env ## Check static types of product, dags, plugins, bench and tests
 
 lock: env ## Resolve the dependencies again and write requirements.lock
 	bash tools/lock.sh $(BIN)/uv
+
+pictures: env ## Make the pictures of docs/images again from real runs (about 15 minutes)
+	CHROMIUM="$$(bash tools/browser.sh $(BIN))" $(BIN)/python tools/make_pictures.py
 
 bench-generation: env ## Generation against the simulator: seconds, 429s, losses, beside other clients
 	$(BIN)/python bench/generation.py --out docs/results/generation

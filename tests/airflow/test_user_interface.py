@@ -1,12 +1,10 @@
 """A day in Airflow's own pages, in headless Chromium: trigger by the form, see a shard fail, mend it, approve, read.
 
-`SCREENSHOTS=1` writes the README's pictures to docs/images. The file's name puts it behind the tests that count the
-published datasets.
+The name of the file puts it after the tests that count the published datasets.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,6 @@ from gemini_simulator import running_simulator
 pytestmark = [pytest.mark.airflow, pytest.mark.browser, pytest.mark.timeout(600)]
 
 DAG = "refresh_dataset"
-IMAGES = Path(__file__).parents[2] / "docs" / "images"
 DEAD_KEY = "dead-browser-key"
 SLOW = 60_000  # milliseconds: a busy machine's Airflow
 
@@ -65,12 +62,6 @@ def inputs(
     return some_clauses(tmp_path_factory.mktemp("input"), every=5, ending="\n⑨ 이 약관은 2026년판입니다.")
 
 
-def keep_picture(page: Page, name: str) -> None:
-    if os.environ.get("SCREENSHOTS"):
-        page.wait_for_timeout(1000)  # animations
-        page.screenshot(path=IMAGES / f"airflow-{name}.png")
-
-
 def trigger_by_form(page: Page, url: str, inputs: dict[str, str]) -> str:
     """Fill in the form as a person does; the address of the run's page."""
     page.goto(f"{url}/dags/{DAG}")
@@ -79,7 +70,6 @@ def trigger_by_form(page: Page, url: str, inputs: dict[str, str]) -> str:
     form.locator("#element_chunks").fill(inputs["chunks"])
     form.locator("#element_keys").fill("ui_k1\nui_k2\nui_k3")
     form.locator("#element_questions").fill(inputs["questions"])
-    keep_picture(page, "form")
     form.get_by_role("button", name="More settings").click()
     editor = form.locator(".monaco-editor:visible").first  # the field `Generation`, JSON
     expect(editor).to_contain_text("gemini-2.5-flash")
@@ -104,7 +94,6 @@ def test_a_failed_shard_is_mended_and_the_dataset_approved(
         row = page.get_by_role("row").filter(has_text=f"shard {shard}/3 · ui_k{shard}")
         expect(row).to_contain_text(state, timeout=SLOW)
     assert airflow.wait(DAG, run_id) == "failed"
-    keep_picture(page, "shards")
     log = airflow.api.log(DAG, run_id, "generate", 1)
     assert "replace it in its connection, then clear this task" in log and DEAD_KEY not in log
     assert f"airflow dags clear --run-id {run_id} --only-failed -y {DAG}" in log
@@ -117,7 +106,6 @@ def test_a_failed_shard_is_mended_and_the_dataset_approved(
     dialog = page.get_by_role("dialog").filter(has_text="Clear Dag Run")
     dialog.get_by_text("Clear only failed tasks").click()
     expect(dialog).to_contain_text("Affected Tasks: 6")  # shard 2, validate and what waited for it
-    keep_picture(page, "clear")
     dialog.get_by_role("button", name="Confirm").click()
     expect(dialog).to_be_hidden(timeout=SLOW)
 
@@ -125,7 +113,6 @@ def test_a_failed_shard_is_mended_and_the_dataset_approved(
     page.get_by_role("link", name="Required Action").click(timeout=2 * SLOW)
     expect(page.get_by_text("Publish the refreshed dataset?")).to_be_visible()
     expect(page.get_by_text("rows kept")).to_be_visible()
-    keep_picture(page, "approval")
     page.wait_for_timeout(5000)  # a person reads; see Airflow.decide
     page.get_by_role("button", name="Approve").click()
     assert airflow.wait(DAG, run_id) == "success", airflow.explain(DAG, run_id)
@@ -145,10 +132,9 @@ def test_the_report_tab_shows_base_and_adapters(airflow: Airflow, page: Page, fi
     for model in ("Base", "v1", "v2"):
         expect(comparison).to_contain_text(model)
     expect(page.frame_locator("iframe").locator("#verdict h1")).not_to_have_text("No verdict yet")
-    keep_picture(page, "report")
 
 
 def test_anonymous_sees_none_of_our_pages(airflow: Airflow, finetune_run: str) -> None:
     run = f"/run-report/dags/finetune_pipeline/runs/{quote(finetune_run)}"
-    for route in (run, f"{run}/news", "/run-report/"):
+    for route in (run, f"{run}/updates", "/run-report/"):
         assert httpx.get(airflow.services.url + route, timeout=60).status_code == 401, route
