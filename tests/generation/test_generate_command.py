@@ -1,17 +1,24 @@
+"""The commands plan and generate, with keys and server from the environment."""
+
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.generation.runs import chunks
 
-from gemini_simulator import running_simulator
+from gemini_simulator import RunningSimulator, running_simulator
 from insurance_rag.cli.main import main
+from insurance_rag.core.records import Chunk
+
+Output = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def sim(monkeypatch: pytest.MonkeyPatch):
+def sim(monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningSimulator]:
     with running_simulator(speed=600, defects=0) as simulator:
         monkeypatch.setenv("GEMINI_BASE_URL", simulator.url)
         monkeypatch.setenv("GEMINI_QUOTA_WINDOW_S", str(simulator.window_s))
@@ -19,17 +26,18 @@ def sim(monkeypatch: pytest.MonkeyPatch):
         yield simulator
 
 
-def write(path: Path, clauses: list) -> Path:
-    path.write_text("\n".join(chunk.model_dump_json() for chunk in clauses))
+def write(path: Path, content: Sequence[Chunk]) -> Path:
+    path.write_text("\n".join(chunk.model_dump_json() for chunk in content))
     return path
 
 
-def call(capsys: pytest.CaptureFixture[str], *argv: str) -> dict:
+def call(capsys: Output, *argv: str) -> dict[str, Any]:
     assert main([*argv, "--json"]) == 0
-    return json.loads(capsys.readouterr().out.splitlines()[-1])
+    result: dict[str, Any] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return result
 
 
-def test_plan_and_generate_by_the_environment(tmp_path: Path, sim, capsys: pytest.CaptureFixture[str]) -> None:
+def test_keys_and_server_from_the_environment(tmp_path: Path, sim: RunningSimulator, capsys: Output) -> None:
     run = str(tmp_path / "run")
     call(capsys, "plan", "--chunks", str(write(tmp_path / "c.jsonl", chunks(6))), "--out", run)
     assert call(capsys, "generate", "--run", run, "--shard", "2")["label"] == "shard 2/2 · gemini_k2"
@@ -37,16 +45,16 @@ def test_plan_and_generate_by_the_environment(tmp_path: Path, sim, capsys: pytes
     assert sim.stats()["calls"] == 6
 
 
-def test_a_refresh_asks_for_what_is_new_or_changed(tmp_path: Path, sim, capsys: pytest.CaptureFixture[str]) -> None:
+def test_refresh_generates_only_new_and_changed_chunks(tmp_path: Path, sim: RunningSimulator, capsys: Output) -> None:
     old = chunks(20)
     first, second = str(tmp_path / "first"), str(tmp_path / "second")
     call(capsys, "plan", "--chunks", str(write(tmp_path / "a.jsonl", old)), "--out", first)
     call(capsys, "generate", "--run", first)
     changed = old[3].model_copy(update={"text": "제4조(입원보험금)\n회사는 입원하면 44만원을 지급합니다."})
-    new = [chunks(1, start=99)[0], *old[:3], changed, *old[4:18]]  # one in front, one changed, two gone
+    new = [chunks(1, start=99)[0], *old[:3], changed, *old[4:18]]  # one new in front, one changed, two removed
     plan = call(capsys, "plan", "--chunks", str(write(tmp_path / "b.jsonl", new)), "--out", second, "--previous", first)
-    account = {"added": 1, "changed": 1, "removed": 2, "calls_saved": 17}
-    assert {name: plan["refresh"][name] for name in account} == account
+    expected = {"added": 1, "changed": 1, "removed": 2, "calls_saved": 17}
+    assert {name: plan["refresh"][name] for name in expected} == expected
     result = call(capsys, "generate", "--run", second)
     assert result["chunks"] == 19
     assert result["calls"] == 2
@@ -56,7 +64,9 @@ def test_a_refresh_asks_for_what_is_new_or_changed(tmp_path: Path, sim, capsys: 
     assert {row["chunk_id"] for row in rows} == {chunk.chunk_id for chunk in new}
 
 
-def test_the_keys_file_of_the_plan_is_remembered(tmp_path: Path, sim, capsys, monkeypatch) -> None:
+def test_keys_file_of_the_plan_is_used_again(
+    tmp_path: Path, sim: RunningSimulator, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("GEMINI_API_KEYS")
     keys = tmp_path / "keys.json"
     keys.write_text(json.dumps([{"id": "mine", "key": "mine"}]))
@@ -65,7 +75,7 @@ def test_the_keys_file_of_the_plan_is_remembered(tmp_path: Path, sim, capsys, mo
     assert call(capsys, "generate", "--run", run)["parts"][0]["label"] == "shard 1/1 · mine"
 
 
-def test_exit_codes(tmp_path: Path, sim, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exit_codes(tmp_path: Path, sim: RunningSimulator, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
     run = tmp_path / "run"
     assert main(["generate", "--run", str(run)]) == 2
     assert "run `plan --chunks" in capsys.readouterr().err

@@ -1,3 +1,5 @@
+"""Reading pairs out of answers."""
+
 from __future__ import annotations
 
 import json
@@ -7,27 +9,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from insurance_rag.core.errors import InvalidAnswerError
+from insurance_rag.core.records import QuestionType
 from insurance_rag.generation.parse import parse_json, parse_labelled
 
-TYPES = ("fact", "scenario", "easy")
+TYPES: tuple[QuestionType, ...] = ("fact", "scenario", "easy")
 PAIR = {"type": "fact", "question": "얼마인가요?", "answer": "3만원입니다.", "evidence": " 3만원 "}
 
 
 @pytest.mark.parametrize("shape", ["{}", "```json\n{}\n```", '{{"pairs": {}}}', " {} \n"])
-def test_pairs_in_the_shapes_servers_use(shape: str) -> None:
+def test_pairs_in_every_shape_that_servers_use(shape: str) -> None:
     pair = parse_json(shape.format(json.dumps([PAIR])), TYPES)[0]
     assert (pair.type, pair.evidence) == ("fact", "3만원")
 
 
-def test_items_that_are_no_pair_are_left_out() -> None:
-    bad = [{**PAIR, "type": "other"}, {**PAIR, "answer": " "}, {**PAIR, "question": 3}, "text", None]
+def test_items_that_are_not_a_pair_are_skipped() -> None:
+    bad: list[object] = [{**PAIR, "type": "other"}, {**PAIR, "answer": " "}, {**PAIR, "question": 3}, "text", None]
     assert len(parse_json(json.dumps([*bad, {**PAIR, "type": "Easy"}]), TYPES)) == 1
     with pytest.raises(InvalidAnswerError, match="no usable pair among 5"):
         parse_json(json.dumps(bad), TYPES)
 
 
 @given(st.text() | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(json.dumps))
-def test_any_text_is_pairs_or_a_bad_answer(text: str) -> None:
+def test_other_text_is_an_invalid_answer(text: str) -> None:
     with pytest.raises(InvalidAnswerError):
         parse_json(text, TYPES)
 

@@ -1,4 +1,4 @@
-"""A planted key is looked for wherever a run leaves words: files, logs, output, exceptions and what they hold."""
+"""No file, log, output or exception of a run contains the API key."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pickle
 import subprocess
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from gemini_simulator import running_simulator
 from insurance_rag.core.errors import IncompleteError, InvalidInputError
 from insurance_rag.core.records import ApiKey
 from insurance_rag.generation import generate_run, generate_shard
-from insurance_rag.llm.client import Server
+from insurance_rag.llm.client import Client, Response
 
 PLANTED = "AIzaSyPLANTED0123456789abcdefghijklmno"
 FAULTS = {"503": 0.1, "502": 0.1, "drop": 0.2, "malformed": 0.1}
@@ -34,7 +35,7 @@ def files_with_the_key(folder: Path) -> list[Path]:
 
 
 @pytest.fixture
-def every_log() -> io.StringIO:
+def every_log() -> Iterator[io.StringIO]:
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     root = logging.getLogger()
@@ -47,7 +48,9 @@ def every_log() -> io.StringIO:
 
 
 @pytest.mark.parametrize("options", [{"faults": FAULTS}, {"key_states": {PLANTED: "invalid"}}, {"quota": {"rpd": 3}}])
-def test_no_file_log_or_exception_holds_the_key(tmp_path: Path, every_log: io.StringIO, options: dict) -> None:
+def test_no_file_log_or_exception_holds_the_key(
+    tmp_path: Path, every_log: io.StringIO, options: dict[str, object]
+) -> None:
     with running_simulator(speed=600, **options) as sim:
         run, config = planned(tmp_path, sim, 20, [key()])
         try:
@@ -60,8 +63,8 @@ def test_no_file_log_or_exception_holds_the_key(tmp_path: Path, every_log: io.St
     assert PLANTED not in every_log.getvalue()
 
 
-def test_no_exception_leads_to_the_key(tmp_path: Path) -> None:
-    """httpx's exceptions hold the request, and that the header: none of them may hang on ours."""
+def test_no_chained_exception_holds_the_key(tmp_path: Path) -> None:
+    """An httpx exception holds the request and thus the header, so none may be chained to ours."""
     with running_simulator(speed=600) as sim:
         run, config = planned(tmp_path, sim, 2, [key()], max_retries=0)
     with pytest.raises(IncompleteError) as e:
@@ -73,13 +76,15 @@ def test_no_exception_leads_to_the_key(tmp_path: Path) -> None:
         error = error.__cause__ or error.__context__
 
 
-def test_a_server_that_echoes_the_key_is_scrubbed() -> None:
-    server = Server("http://127.0.0.1:1", key(), {}, 1.0)
-    for status in (400, 401, 403, 404, 500):
-        assert PLANTED not in str(server.failure(status, f"API key {PLANTED} is not valid"))
+def test_message_of_a_server_that_echoes_the_key() -> None:
+    client = Client("http://127.0.0.1:1", key().key, {}, 1.0)
+    for status in (302, 400, 401, 403, 404, 429, 500):
+        response = Response(status, {"error": {"message": f"API key {PLANTED} is not valid"}})
+        assert "is not valid" in str(client.error(response)) or status == 302
+        assert PLANTED not in str(client.error(response))
 
 
-def test_the_command_line_keeps_it_too(tmp_path: Path) -> None:
+def test_command_line_does_not_print_the_key(tmp_path: Path) -> None:
     with running_simulator(speed=600, key_states={PLANTED: "leaked"}) as sim:
         run, _ = planned(tmp_path, sim, 3, [key("gemini_k1")])
         environment = {
@@ -96,7 +101,7 @@ def test_the_command_line_keeps_it_too(tmp_path: Path) -> None:
     assert files_with_the_key(tmp_path) == []
 
 
-def test_a_key_that_cannot_be_a_header_is_refused_before_it_is_sent(tmp_path: Path) -> None:
+def test_key_that_cannot_be_a_header_is_rejected_before_it_is_sent(tmp_path: Path) -> None:
     from insurance_rag.planning import load_keys
 
     path = tmp_path / "keys.json"

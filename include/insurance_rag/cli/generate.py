@@ -1,57 +1,62 @@
-"""Ask the teacher for QA pairs of every chunk of a plan; the same command again resumes from the journal.
+"""Generate question-answer pairs for every chunk of a plan. The same command again resumes from the journal.
 
-Writes RUN/parts/. Keys: --keys, else the file the plan was made with, else GEMINI_API_KEYS. Without --shard all shards
-run, each its own worker, and what a dead key leaves over moves to the healthy ones. Pairs that validation would drop
-are asked for once more, unless --no-repair.
+Writes RUN/parts/. Keys: --keys, else the file that the plan was made with, else the teacher's environment variable
+(GEMINI_API_KEYS). Without --shard all shards run side by side, and the unanswered chunks of a dead key move to the
+healthy keys. Pairs that validation would drop are requested once more, unless --no-repair is given.
 """
 
-# Here and not in `generation`, since it joins generation with validation's judge.
+# This command is not part of `generation`, because it connects it with the pair check of `validation`.
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from insurance_rag.cli.plan import add_teacher_arguments, configured
+from insurance_rag.cli.plan import add_teacher_arguments, generation_config
+
+if TYPE_CHECKING:
+    from insurance_rag.core.records.generation import GenerationResult, PartArtifact
 
 EXAMPLE = "python -m insurance_rag generate --run runs/first --base-url http://127.0.0.1:8000"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
     parser.add_argument("--run", required=True, type=Path, help="run folder with a plan")
-    parser.add_argument("--shard", type=int, help="number of the one shard to work on")
+    parser.add_argument("--shard", type=int, help="generate only the shard with this number")
     parser.add_argument("--keys", type=Path, help="keys.json")
-    parser.add_argument("--budget", type=float, metavar="USD", help="stop cleanly when the run has cost so much")
-    parser.add_argument("--no-repair", action="store_true", help="do not ask again for pairs that the rules would drop")
+    parser.add_argument("--budget", type=float, metavar="USD", help="stop cleanly when the run has cost this much")
+    parser.add_argument("--no-repair", action="store_true", help="do not request pairs again that the rules would drop")
     add_teacher_arguments(parser)
 
 
-def run(args: argparse.Namespace) -> dict[str, Any]:
+def run(args: argparse.Namespace) -> PartArtifact | GenerationResult:
+    """Generate one shard, or all of them."""
     from insurance_rag.core.errors import InvalidInputError
     from insurance_rag.core.run_folder import RunFolder
-    from insurance_rag.generation.run import generate_run
-    from insurance_rag.generation.worker import generate_shard
+    from insurance_rag.generation import generate_run, generate_shard
     from insurance_rag.planning.keys import load_keys
-    from insurance_rag.planning.plan import adopt, read_plan
-    from insurance_rag.validation.pair_check import row_judge
+    from insurance_rag.planning.plan import read_plan, with_config
+    from insurance_rag.validation.pair_check import pair_check
 
     folder = RunFolder(args.run)
     plan = read_plan(folder)
-    config = configured(args, plan.config.model_dump())
+    config = generation_config(args, plan.config.model_dump())
     if args.budget is not None:
         config = config.model_copy(update={"budget_usd": args.budget})
     if args.no_repair:
         config = config.model_copy(update={"repair": False})
-    plan = adopt(plan, config, folder)
-    remembered = Path(plan.keys_file) if plan.keys_file and Path(plan.keys_file).exists() else None
-    keys = load_keys(args.keys or remembered, config.teacher)
+    plan = with_config(plan, config, folder)
+    planned_keys = Path(plan.keys_file) if plan.keys_file and Path(plan.keys_file).exists() else None
+    keys = load_keys(args.keys or planned_keys, config.teacher)
     if args.shard is None:
-        return generate_run(folder, keys, config, row_judge())
+        return generate_run(folder, keys, config, pair_check())
     shard = plan.shard(args.shard)
     key = next((key for key in keys if key.id == shard.key_id), None)
     if key is None:
         raise InvalidInputError(
-            f"shard {shard.shard} is planned for key {shard.key_id!r}; there are {', '.join(k.id for k in keys)}"
+            f"shard {shard.shard} is planned for key {shard.key_id!r}, which is not among the keys "
+            f"({', '.join(k.id for k in keys)}); add it to the keys, or plan again with the same --out"
         )
-    return generate_shard(folder, shard, key, config, judge=row_judge())
+    return generate_shard(folder, shard, key, config, pair_check=pair_check())

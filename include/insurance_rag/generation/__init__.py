@@ -1,10 +1,31 @@
-"""Generation: question-answer pairs of every chunk, at the speed of the quota, and nothing lost."""
+"""Generation: question-answer pairs of every chunk, as fast as the quotas allow, without losing an answer.
+
+The functions are loaded when they are first used: the command line reads the registry of teachers for `--help`, which
+must not import the HTTP client and the worker.
+"""
 
 from __future__ import annotations
 
-from insurance_rag.generation.parts import write_open_parts
-from insurance_rag.generation.run import generate_run
-from insurance_rag.generation.worker import generate_shard
-from insurance_rag.planning.work_items import missing_chunks
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from insurance_rag.generation.parts import write_open_parts
+    from insurance_rag.generation.run import generate_run
+    from insurance_rag.generation.shard import generate_shard
+    from insurance_rag.planning.work_items import missing_chunks
 
 __all__ = ["generate_run", "generate_shard", "missing_chunks", "write_open_parts"]
+
+_MODULES = {
+    "generate_run": "insurance_rag.generation.run",
+    "generate_shard": "insurance_rag.generation.shard",
+    "missing_chunks": "insurance_rag.planning.work_items",
+    "write_open_parts": "insurance_rag.generation.parts",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)

@@ -1,9 +1,11 @@
-"""Gemini's batch mode: half the price, an answer within a day. Submit, poll, fetch are plain functions over a handle,
-a JSON object that XCom can carry, so that a deferrable task can wait without a worker; the journal is the same.
+"""Gemini's batch mode: half the price, an answer within a day.
 
-    handle = submit_batch(run, 3, key)                 # None where nothing is missing
+Submitting, polling and fetching are plain functions over a handle that fits into XCom, so that a deferrable task waits
+without a worker. Answers go into the same journal as those of ordinary calls.
+
+    handle = submit_batch(run, 3, key)                 # None if no chunk is missing
     while not poll_batch(handle, key, config): ...     # minutes to hours
-    part = fetch_batch(run, handle, key)               # clauses that failed are left for `generate_shard`
+    part = fetch_batch(run, handle, key)               # `generate_shard` requests the chunks that failed
 """
 
 from __future__ import annotations
@@ -13,9 +15,9 @@ import json
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
-from typing import Any
 
 import tenacity
+from pydantic import JsonValue
 
 from insurance_rag.config import GenerationConfig
 from insurance_rag.core.errors import (
@@ -27,130 +29,155 @@ from insurance_rag.core.errors import (
     ServerUnavailableError,
 )
 from insurance_rag.core.hashing import sha256_text
-from insurance_rag.core.locks import held
-from insurance_rag.core.records import ApiKey, Chunk, Shard
+from insurance_rag.core.locks import hold_lock
+from insurance_rag.core.records import ApiKey, Shard
+from insurance_rag.core.records.generation import BatchHandle, PartArtifact
 from insurance_rag.core.run_folder import RunFolder
-from insurance_rag.generation.journaling import record_answer, record_quarantine
 from insurance_rag.generation.parts import finish_part, write_part
-from insurance_rag.generation.repair import Judge, find_faults
-from insurance_rag.generation.teachers.gemini import GeminiTeacher, read_answer, read_error, read_usage
+from insurance_rag.generation.recording import record_answer, record_quarantine
+from insurance_rag.generation.repair import PairCheck, find_faults
+from insurance_rag.generation.teachers.gemini import GeminiTeacher, read_answer
+from insurance_rag.generation.teachers.registry import TEACHERS
 from insurance_rag.generation.usage import summarize_shard_usage, write_usage
+from insurance_rag.llm import gemini
+from insurance_rag.llm.json_values import as_dict, as_list, as_text
 from insurance_rag.planning.generation_journal import GenerationJournal
 from insurance_rag.planning.plan import read_plan
 from insurance_rag.planning.prompt_spec import PromptSpec
-from insurance_rag.planning.work_items import WorkItem, check_input, read_chunk, read_work_items
-from insurance_rag.rate_limit.limiter import Limiter, retry_wait_s, window_s
+from insurance_rag.planning.work_items import WorkItem, check_run_chunks, read_chunk, read_work_items
+from insurance_rag.rate_limit.backoff import quota_window_s, retry_wait_s
+from insurance_rag.rate_limit.limiter import Limiter
 
 log = logging.getLogger(__name__)
 
-MOST_BYTES = 18_000_000  # of inlined requests; the API takes 20 MB
+JsonObject = dict[str, JsonValue]
+
+MAX_BATCH_BYTES = 18_000_000
+"""Size of the requests in one batch; the API accepts 20 MB."""
 
 
-def submit_batch(
-    run: RunFolder, shard: int, key: ApiKey, config: GenerationConfig | None = None
-) -> dict[str, Any] | None:
-    """Hand in what the shard lacks; a batch that was handed in before a crash is found by its name, not paid twice."""
+def submit_batch(run: RunFolder, shard: int, key: ApiKey, config: GenerationConfig | None = None) -> BatchHandle | None:
+    """Submit the missing chunks of a shard; None if no chunk is missing.
+
+    A batch that was submitted before a crash is found by its name and not paid for twice. Raises InvalidInputError if
+    the teacher has no batch mode, and the errors of the API.
+    """
     plan = read_plan(run)
-    check_input(run, plan)
+    check_run_chunks(run, plan)
     config = config or plan.config
-    if config.teacher != "gemini":
-        raise InvalidInputError(f"batch mode is Gemini's; the teacher is {config.teacher!r}")
-    with GenerationJournal(run.journal) as ledger:
-        jobs = [job for job in _jobs(run, plan.shard(shard), config) if job.cache_key not in ledger]
-    names = asyncio.run(_submit(run, jobs, key, config)) if jobs else []
-    return {"shard": shard, "batches": names, "chunks": len(jobs)} if names else None
+    if not TEACHERS[config.teacher].supports_batch:
+        supported = ", ".join(name for name, entry in TEACHERS.entries.items() if entry.supports_batch)
+        raise InvalidInputError(
+            f"the teacher {config.teacher!r} has no batch mode; set batch=false or use one of: {supported}"
+        )
+    with GenerationJournal(run.journal) as journal:
+        missing = [item for item in _shard_items(run, plan.shard(shard), config) if item.cache_key not in journal]
+    names = asyncio.run(_submit(run, missing, key, config)) if missing else []
+    return BatchHandle(shard=shard, batches=names, chunks=len(missing)) if names else None
 
 
-def poll_batch(handle: dict[str, Any], key: ApiKey, config: GenerationConfig) -> bool:
-    """Whether every batch of the handle has ended, well or not. One short request a batch."""
-    return all(operation.get("done") for operation in asyncio.run(_get(handle["batches"], key, config)))
+def poll_batch(handle: BatchHandle, key: ApiKey, config: GenerationConfig) -> bool:
+    """Return whether every batch of the handle has ended, successfully or not. Sends one short request per batch."""
+    return all(operation.get("done") for operation in asyncio.run(_get_operations(handle.batches, key, config)))
 
 
 def fetch_batch(
     run: RunFolder,
-    handle: dict[str, Any],
+    handle: BatchHandle,
     key: ApiKey,
     config: GenerationConfig | None = None,
-    judge: Judge | None = None,
-) -> dict[str, Any]:
-    """Write the answers to the journal; returns the part like `generate_shard`.
+    pair_check: PairCheck | None = None,
+) -> PartArtifact:
+    """Write the answers of ended batches to the journal and return the part, like `generate_shard`.
 
-    IncompleteError where a batch is not done, failed, or left clauses open: `generate_shard` or another batch asks for them.
-    IncompleteError too where `judge` finds fault with pairs: `generate_shard` asks for these once more, at the full price.
+    Raises IncompleteError if a batch is not finished, failed, or left chunks without an answer, and if `pair_check`
+    finds faulty pairs. `generate_shard` requests the missing chunks and the repairs, at the full price.
     """
     plan = read_plan(run)
     config = config or plan.config
-    shard, content = plan.shard(handle["shard"]), PromptSpec.from_config(config)
-    operations = asyncio.run(_get(handle["batches"], key, config))
+    shard, spec = plan.shard(handle.shard), PromptSpec.from_config(config)
+    operations = asyncio.run(_get_operations(handle.batches, key, config))
+    active_check = pair_check if config.repair else None
     with (
-        held(run.lock(shard.shard), shard.label),
-        GenerationJournal(run.journal, shard.shard) as ledger,
+        hold_lock(run.lock(shard.shard), shard.label),
+        GenerationJournal(run.journal, shard.shard) as journal,
         closing(Limiter(run.rate_limit_log, shard, key, config)) as limiter,
     ):
-        jobs = _jobs(run, shard, config)
-        wanted = {job.cache_key: job for job in jobs if job.cache_key not in ledger}
-        for content_key, entry in (pair for operation in operations for pair in _entries(operation)):
-            if job := wanted.pop(content_key, None):
-                chunk, mending = read_chunk(run, job), judge if config.repair else None
-                limiter.batch_answered(*_settle(job, chunk, entry, content, key.id, ledger, mending))
-        ledger.sync()
-        books = summarize_shard_usage(limiter.pace, shard.shard, config)
-        write_usage(run, plan, limiter.pace, config)
-        if left := [job.chunk_id for job in jobs if job.cache_key not in ledger or ledger.is_repairable(job.cache_key)]:
-            write_part(run, shard, jobs, ledger)
-            states = ", ".join(str(o.get("metadata", {}).get("state")) for o in operations)
+        items = _shard_items(run, shard, config)
+        wanted = {item.cache_key: item for item in items if item.cache_key not in journal}
+        for cache_key, entry in (pair for operation in operations for pair in _entries(operation)):
+            if item := wanted.pop(cache_key, None):
+                _record_entry(run, item, entry, spec, key.id, journal, active_check)
+                limiter.batch_answered(*_entry_tokens(entry))
+        journal.sync()
+        usage = summarize_shard_usage(limiter.state, shard.shard, config)
+        write_usage(run, plan, limiter.state, config)
+        if missing := [i.chunk_id for i in items if i.cache_key not in journal or journal.is_repairable(i.cache_key)]:
+            write_part(run, shard, items, journal)
+            states = ", ".join(as_text(as_dict(operation.get("metadata")).get("state")) for operation in operations)
             raise IncompleteError(
-                f"{shard.label}: batch {states}; {len(left)} chunks are open, e.g. {', '.join(left[:3])}"
+                f"{shard.label}: batch {states}; {len(missing)} chunks are still open, e.g. {', '.join(missing[:3])}; "
+                "run `generate` to request them"
             )
-        return finish_part(run, plan, shard, jobs, ledger, **books)
+        return finish_part(run, plan, shard, items, journal, usage)
 
 
-def _jobs(run: RunFolder, shard: Shard, config: GenerationConfig) -> list[WorkItem]:
+def _shard_items(run: RunFolder, shard: Shard, config: GenerationConfig) -> list[WorkItem]:
     return list(read_work_items(run, PromptSpec.from_config(config), set(shard.chunk_ids)))
 
 
-async def _submit(run: RunFolder, jobs: list[WorkItem], key: ApiKey, config: GenerationConfig) -> list[str]:
-    """Names of the batches. Each is called after its content, so that one from before a crash is known again."""
-    async with _teacher(config, key) as teacher:
-        running = await _call(teacher, config, "GET", "/v1beta/batches?pageSize=1000")
-        known = {o["metadata"].get("displayName"): o["name"] for o in running.get("operations", []) if _is_of_use(o)}
+async def _submit(run: RunFolder, items: list[WorkItem], key: ApiKey, config: GenerationConfig) -> list[str]:
+    """Submit `items` and return the names of their batches. The display name of a batch is a hash of its content."""
+    async with _open_teacher(config, key) as teacher:
+        listed = await _call(teacher, config, "GET", "/v1beta/batches?pageSize=1000")
+        operations = [as_dict(operation) for operation in as_list(listed.get("operations"))]
+        known = {
+            as_text(as_dict(operation.get("metadata")).get("displayName")): as_text(operation.get("name"))
+            for operation in operations
+            if _is_usable(operation)
+        }
         names = []
-        for lot in _lots(run, jobs, teacher):
-            name = "insurance-rag " + sha256_text(*(entry["metadata"]["key"] for entry in lot))[:16]
-            body = {"batch": {"displayName": name, "inputConfig": {"requests": {"requests": lot}}}}
+        for requests in _batches(run, items, teacher):
+            cache_keys = (as_text(as_dict(entry.get("metadata")).get("key")) for entry in requests)
+            display_name = "insurance-rag " + sha256_text(*cache_keys)[:16]
+            inlined: list[JsonValue] = list(requests)
+            body: JsonObject = {
+                "batch": {"displayName": display_name, "inputConfig": {"requests": {"requests": inlined}}}
+            }
             path = f"/v1beta/models/{config.model}:batchGenerateContent"
-            names.append(known.get(name) or (await _call(teacher, config, "POST", path, body))["name"])
+            name = known.get(display_name) or as_text((await _call(teacher, config, "POST", path, body)).get("name"))
+            names.append(name)
         return names
 
 
-def _is_of_use(operation: dict[str, Any]) -> bool:
-    """Under way, or ended well."""
+def _is_usable(operation: JsonObject) -> bool:
+    """Return whether a batch is running or ended successfully."""
     return not operation.get("done") or "response" in operation
 
 
-def _lots(run: RunFolder, jobs: list[WorkItem], teacher: GeminiTeacher) -> Iterator[list[dict[str, Any]]]:
-    """The requests, as many to a lot as the API takes."""
-    lot: list[dict[str, Any]] = []
+def _batches(run: RunFolder, items: list[WorkItem], teacher: GeminiTeacher) -> Iterator[list[JsonObject]]:
+    """Yield the requests of `items` in batches of the size that the API accepts."""
+    batch: list[JsonObject] = []
     size = 0
-    for job in jobs:
-        entry = {"request": teacher.body(read_chunk(run, job)), "metadata": {"key": job.cache_key}}
+    for item in items:
+        entry: JsonObject = {"request": teacher.body(read_chunk(run, item)), "metadata": {"key": item.cache_key}}
         length = len(json.dumps(entry).encode())
-        if lot and size + length > MOST_BYTES:
-            yield lot
-            lot, size = [], 0
-        lot.append(entry)
+        if batch and size + length > MAX_BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(entry)
         size += length
-    if lot:
-        yield lot
+    if batch:
+        yield batch
 
 
-async def _get(names: list[str], key: ApiKey, config: GenerationConfig) -> list[dict[str, Any]]:
-    async with _teacher(config, key) as teacher:
+async def _get_operations(names: list[str], key: ApiKey, config: GenerationConfig) -> list[JsonObject]:
+    async with _open_teacher(config, key) as teacher:
         return [await _call(teacher, config, "GET", f"/v1beta/{name}") for name in names]
 
 
 @asynccontextmanager
-async def _teacher(config: GenerationConfig, key: ApiKey) -> AsyncIterator[GeminiTeacher]:
+async def _open_teacher(config: GenerationConfig, key: ApiKey) -> AsyncIterator[GeminiTeacher]:
     teacher = GeminiTeacher(config, key, PromptSpec.from_config(config))
     try:
         yield teacher
@@ -159,10 +186,11 @@ async def _teacher(config: GenerationConfig, key: ApiKey) -> AsyncIterator[Gemin
 
 
 async def _call(
-    teacher: GeminiTeacher, config: GenerationConfig, method: str, path: str, body: Any = None
-) -> dict[str, Any]:
-    """One management request, tried again where the server fails; a 429 here is of batch mode's own limits."""
-    window = window_s(config)
+    teacher: GeminiTeacher, config: GenerationConfig, method: str, path: str, body: JsonValue = None
+) -> JsonObject:
+    """Send one management request. Server failures and 429s are retried; batch mode has limits of its own."""
+    window = quota_window_s(config)
+    client = teacher.client
     async for attempt in tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception_type((ServerUnavailableError, RateLimitError)),
         stop=tenacity.stop_after_attempt(config.max_retries + 1),
@@ -170,37 +198,45 @@ async def _call(
         reraise=True,
     ):
         with attempt:
-            status, answer, _ = await teacher.server.request(method, path, body)
-            if status != 200 or not isinstance(answer, dict):
-                raise read_error(status, answer, teacher.server)
-    return answer
+            response = await client.request(method, path, body)
+            if response.status != 200:
+                raise gemini.read_error(client, response)
+            if not isinstance(response.body, dict):
+                raise client.invalid_body()
+            return response.body
+    raise AssertionError("tenacity returns or raises")
 
 
-def _entries(operation: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(content key, {"response": ...} or {"error": ...}) of each answer; none of a batch that failed as a whole."""
-    inlined = operation.get("response", {}).get("inlinedResponses", {})
-    for entry in inlined.get("inlinedResponses", []):
-        yield entry.get("metadata", {}).get("key", ""), entry
+def _entries(operation: JsonObject) -> Iterator[tuple[str, JsonObject]]:
+    """Yield (cache key, {"response": ...} or {"error": ...}) per answer; nothing for a batch that failed as a whole."""
+    inlined = as_dict(as_dict(operation.get("response")).get("inlinedResponses"))
+    for entry in map(as_dict, as_list(inlined.get("inlinedResponses"))):
+        yield as_text(as_dict(entry.get("metadata")).get("key")), entry
 
 
-def _settle(
-    job: WorkItem,
-    chunk: Chunk,
-    entry: dict[str, Any],
-    content: PromptSpec,
+def _entry_tokens(entry: JsonObject) -> tuple[int, int]:
+    """Return input and output tokens of one answer of a batch; 0 for one that failed."""
+    return gemini.read_usage(as_dict(entry.get("response")))
+
+
+def _record_entry(
+    run: RunFolder,
+    item: WorkItem,
+    entry: JsonObject,
+    spec: PromptSpec,
     key_id: str,
-    ledger: GenerationJournal,
-    judge: Judge | None,
-) -> tuple[int, int]:
-    """One answer into the journal; one that failed stays open. Returns the tokens it cost."""
-    if "response" not in entry:
-        return 0, 0
+    journal: GenerationJournal,
+    pair_check: PairCheck | None,
+) -> None:
+    """Write one answer of a batch to the journal. A chunk whose request failed stays missing."""
+    response = entry.get("response")
+    if not isinstance(response, dict):
+        return
     try:
-        reply = read_answer(entry["response"], content)
-        faults = find_faults(judge, chunk, reply.pairs, content) if judge else []
-        record_answer(ledger, job, reply, content, key_id, faults)
+        answer = read_answer(response, spec)
+        faults = find_faults(pair_check, read_chunk(run, item), answer.pairs, spec) if pair_check else []
+        record_answer(journal, item, answer, spec, key_id, faults)
     except BlockedAnswerError as e:
-        record_quarantine(ledger, job, e)
-    except InvalidAnswerError as e:  # asked again it may be answered better
-        log.info("%s: %s", job.chunk_id, e)
-    return read_usage(entry["response"])
+        record_quarantine(journal, item, e)
+    except InvalidAnswerError as e:  # a second request may be answered better
+        log.info("%s: %s", item.chunk_id, e)

@@ -1,10 +1,12 @@
-"""Read a teacher's answer. What cannot be read is a InvalidAnswerError: asked again, then quarantined."""
+"""Read the pairs out of a teacher's text. Raises InvalidAnswerError for text without a usable pair."""
 
 from __future__ import annotations
 
 import json
 import re
-from typing import Any, get_args
+from collections.abc import Sequence
+
+from pydantic import JsonValue
 
 from insurance_rag.core.errors import InvalidAnswerError
 from insurance_rag.core.records import QuestionType
@@ -15,38 +17,47 @@ _FENCE = re.compile(r"^\s*```(?:json)?\s*|\s*```\s*$")
 _LABELLED = re.compile(r"질문\s*[:：]\s*(.+?)\s*답변\s*[:：]\s*(.+?)(?=\n\s*(?:질문\s*[:：]|###|\[)|\Z)", re.DOTALL)
 
 
-def parse_json(text: str, types: tuple[str, ...]) -> list[Pair]:
-    """Pairs of a JSON array (or of `{"pairs": [...]}`, or in a code fence); items that are no pair are left out."""
+def parse_json(text: str, types: Sequence[QuestionType]) -> list[Pair]:
+    """Return the pairs of a JSON array, of `{"pairs": [...]}`, or of either in a code fence.
+
+    Items that are not a pair of one of `types` are skipped. Raises InvalidAnswerError if no pair is left.
+    """
     try:
-        value: Any = json.loads(_FENCE.sub("", text))
+        value: JsonValue = json.loads(_FENCE.sub("", text))
     except json.JSONDecodeError as e:
         raise InvalidAnswerError(f"not JSON ({e.msg} at character {e.pos} of {len(text)})") from None
-    if isinstance(value, dict):
-        value = next((v for v in value.values() if isinstance(v, list)), [value])
-    items = value if isinstance(value, list) else []
+    except RecursionError:
+        raise InvalidAnswerError(f"JSON that is nested too deeply ({len(text)} characters)") from None
+    items = _items(value)
     pairs = [pair for item in items if (pair := _pair(item, types))]
     if not pairs:
         raise InvalidAnswerError(f"no usable pair among {len(items)} items: each needs type, question and answer")
     return pairs
 
 
-def _pair(item: Any, types: tuple[str, ...]) -> Pair | None:
+def _items(value: JsonValue) -> list[JsonValue]:
+    if isinstance(value, dict):
+        return next((v for v in value.values() if isinstance(v, list)), [value])
+    return value if isinstance(value, list) else []
+
+
+def _pair(item: JsonValue, types: Sequence[QuestionType]) -> Pair | None:
     if not isinstance(item, dict):
         return None
-    kind, question, answer = (_text(item.get(name)) for name in ("type", "question", "answer"))
-    kind = kind.lower()  # some models capitalise it
-    if kind not in types or kind not in get_args(QuestionType) or not question or not answer:
+    name, question, answer = (_text(item.get(field)) for field in ("type", "question", "answer"))
+    question_type = next((t for t in types if t == name.lower()), None)  # some models capitalize the type
+    if question_type is None or not question or not answer:
         return None
-    return Pair(kind, question, answer, _text(item.get("evidence")))  # type: ignore[arg-type]  # checked above
+    return Pair(question_type, question, answer, _text(item.get("evidence")))
 
 
-def _text(value: Any) -> str:
+def _text(value: JsonValue) -> str:
     return encodable(value.strip()) if isinstance(value, str) else ""
 
 
 def parse_labelled(text: str) -> list[tuple[str, str]]:
-    """Every (question, answer) of `질문: ... 답변: ...`; InvalidAnswerError where there is none."""
-    found = [(q.strip(), a.strip()) for q, a in _LABELLED.findall(text)]
+    """Return every (question, answer) of `질문: ... 답변: ...`. Raises InvalidAnswerError if there is none."""
+    found = [(question.strip(), answer.strip()) for question, answer in _LABELLED.findall(text)]
     if not found:
-        raise InvalidAnswerError("no 질문: ... 답변: ... in the answer")
+        raise InvalidAnswerError("the answer contains no 질문: ... 답변: ...")
     return found

@@ -1,16 +1,27 @@
-"""dataset_part_N.json: the rows of a shard, written from the journal; the manifest comes when it is complete."""
+"""Part files (dataset_part_N.json): the rows of one shard, written from the journal.
+
+A part file may be incomplete; its manifest is written last, when every chunk of the shard is answered or quarantined.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
 
-from insurance_rag.core.artifacts import manifest_path, write_manifest
-from insurance_rag.core.files import atomic_write
-from insurance_rag.core.locks import held
-from insurance_rag.core.records import QAPair, Shard
-from insurance_rag.core.records.generation import AnswerRecord, PairRecord
+from pydantic import JsonValue
+
+from insurance_rag.core.artifacts import describe, manifest_path
+from insurance_rag.core.files import atomic_write, write_json
+from insurance_rag.core.locks import hold_lock
+from insurance_rag.core.records import Artifact, QAPair, Shard
+from insurance_rag.core.records.generation import (
+    AnswerRecord,
+    PairRecord,
+    PartArtifact,
+    PartManifest,
+    QuarantinedChunk,
+)
+from insurance_rag.core.records.usage import Usage
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.generation.repair import replacements
 from insurance_rag.planning.generation_journal import GenerationJournal
@@ -18,81 +29,97 @@ from insurance_rag.planning.plan import Plan
 from insurance_rag.planning.prompt_spec import PromptSpec
 from insurance_rag.planning.work_items import WorkItem, read_chunk, work_items_by_shard
 
+RowMeta = dict[str, JsonValue]
 
-def write_part(run: RunFolder, shard: Shard, jobs: list[WorkItem], ledger: GenerationJournal) -> Counter[str]:
-    """Write a JSON array, one row a line, of the answered jobs; counts rows, and those `repaired` among them.
 
-    Any manifest goes first.
+@dataclass
+class RowCounts:
+    """Rows of a part file, and those among them that replace a faulty row."""
+
+    rows: int = 0
+    repaired: int = 0
+
+
+def write_part(run: RunFolder, shard: Shard, items: list[WorkItem], journal: GenerationJournal) -> RowCounts:
+    """Write the rows of all answered chunks as a JSON array, one row per line. Removes an existing manifest first.
+
+    Raises IncompleteError if the disk is full.
     """
     manifest_path(run.part(shard.shard)).unlink(missing_ok=True)
-    answered = [job for job in jobs if job.cache_key in ledger and not ledger.is_quarantined(job.cache_key)]
-    counts = Counter(rows=0, repaired=0)
+    answered = [item for item in items if item.cache_key in journal and not journal.is_quarantined(item.cache_key)]
+    counts = RowCounts()
     with atomic_write(run.part(shard.shard)) as f:
         f.write("[")
-        for job, record in zip(answered, ledger.answers([job.cache_key for job in answered]), strict=True):
-            text = read_chunk(run, job).text
-            for pair, meta in _pairs(record):
-                f.write(",\n" if counts["rows"] else "\n")
-                whole = {"content_key": job.cache_key, "shard": shard.shard, **meta}
-                f.write(_row(job.chunk_id, text, pair, whole).model_dump_json())
-                counts.update(rows=1, repaired=meta.get("repaired", False))
+        for item, answer in zip(answered, journal.answers([item.cache_key for item in answered]), strict=True):
+            text = read_chunk(run, item).text
+            for pair, meta in _pairs_with_meta(answer):
+                f.write(",\n" if counts.rows else "\n")
+                whole: RowMeta = {"cache_key": item.cache_key, "shard": shard.shard, **meta}
+                f.write(_row(item.chunk_id, text, pair, whole).model_dump_json())
+                counts.rows += 1
+                counts.repaired += "repaired" in meta
         f.write("\n]\n")
     return counts
 
 
 def write_open_parts(run: RunFolder, plan: Plan) -> None:
-    """The parts of the shards without a manifest, from the journal: a shard that ended early has no or an old one."""
+    """Write the part of every shard without a manifest, so that parts of shards that ended early are up to date."""
     open_shards = [s for s in plan.shards if not manifest_path(run.part(s.shard)).exists()]
-    jobs = work_items_by_shard(run, PromptSpec.from_config(plan.config), open_shards)
-    with GenerationJournal(run.journal) as ledger:
+    items = work_items_by_shard(run, PromptSpec.from_config(plan.config), open_shards)
+    with GenerationJournal(run.journal) as journal:
         for shard in open_shards:
-            with held(run.lock(shard.shard), shard.label):
-                write_part(run, shard, jobs[shard.shard], ledger)
-
-
-def _pairs(record: AnswerRecord) -> Iterator[tuple[PairRecord, dict[str, Any]]]:
-    """Every pair of both answers with its meta: a faulty one stays, for validation to reject, and names its fault."""
-    faults = {fault.pair: fault.reason for fault in record.faults}
-    meta = record.meta.model_dump()
-    for n, pair in enumerate(record.pairs):
-        yield pair, meta | ({"fault": faults[n]} if n in faults else {})
-    if record.repair:
-        for pair, reason in replacements(record):
-            yield pair, {**meta, **record.repair.meta.model_dump(), "repaired": True, "repair_reason": reason}
-
-
-def _row(chunk_id: str, text: str, pair: PairRecord, meta: dict[str, Any]) -> QAPair:
-    return QAPair.model_validate(
-        {
-            "chunk_id": chunk_id,
-            "type": pair.type,
-            "instruction": pair.question,
-            "input": text,
-            "output": pair.answer,
-            "evidence": pair.evidence,
-            "answerable": pair.type != "unanswerable",
-            "meta": meta,
-        }
-    )
+            with hold_lock(run.lock(shard.shard), shard.label):
+                write_part(run, shard, items[shard.shard], journal)
 
 
 def finish_part(
-    run: RunFolder, plan: Plan, shard: Shard, jobs: list[WorkItem], ledger: GenerationJournal, **books: Any
-) -> dict[str, Any]:
-    """Write the part and, last, its manifest, whose existence means that the shard is complete."""
-    counts = write_part(run, shard, jobs, ledger)
-    quarantined = [ledger.record(job.cache_key).model_dump() for job in jobs if ledger.is_quarantined(job.cache_key)]
-    manifest = write_manifest(
-        run.part(shard.shard),
-        parents=[{"uri": str(run.chunks.resolve()), "sha256": plan.chunks_sha256}],
-        **counts,
+    run: RunFolder, plan: Plan, shard: Shard, items: list[WorkItem], journal: GenerationJournal, usage: Usage
+) -> PartArtifact:
+    """Write the part and then its manifest, whose existence means that the shard is complete."""
+    counts = write_part(run, shard, items, journal)
+    path = run.part(shard.shard)
+    records = [journal.record(item.cache_key) for item in items if journal.is_quarantined(item.cache_key)]
+    quarantined = [record for record in records if isinstance(record, QuarantinedChunk)]
+    manifest = describe(
+        path,
+        PartManifest,
+        **usage.model_dump(),
+        rows=counts.rows,
+        repaired=counts.repaired,
         shard=shard.shard,
         label=shard.label,
         key_id=shard.key_id,
-        chunks=len(jobs),
+        chunks=len(items),
         plan_id=plan.plan_id,
-        **books,
-        pending_repairs=sum(ledger.is_repairable(job.cache_key) for job in jobs),
-        quarantined=quarantined,
+        pending_repairs=sum(journal.is_repairable(item.cache_key) for item in items),
+        quarantined=len(quarantined),
+        quarantined_chunks=quarantined,
+        parents=[Artifact(uri=str(run.chunks.resolve()), sha256=plan.chunks_sha256)],
     )
-    return {**{k: v for k, v in manifest.items() if k != "parents"}, "quarantined": len(quarantined)}
+    write_json(manifest_path(path), manifest.model_dump(mode="json"))
+    return manifest.artifact()
+
+
+def _pairs_with_meta(answer: AnswerRecord) -> Iterator[tuple[PairRecord, RowMeta]]:
+    """Yield every pair of both answers. A faulty pair stays, with its fault, and validation drops it."""
+    faults = {fault.pair: fault.reason for fault in answer.faults}
+    first: RowMeta = answer.meta.model_dump()
+    for n, pair in enumerate(answer.pairs):
+        yield pair, first | ({"fault": faults[n]} if n in faults else {})
+    if answer.repair:
+        second: RowMeta = answer.repair.meta.model_dump()
+        for pair, reason in replacements(answer):
+            yield pair, {**first, **second, "repaired": True, "repair_reason": reason}
+
+
+def _row(chunk_id: str, text: str, pair: PairRecord, meta: RowMeta) -> QAPair:
+    return QAPair(
+        chunk_id=chunk_id,
+        type=pair.type,
+        instruction=pair.question,
+        input=text,
+        output=pair.answer,
+        evidence=pair.evidence,
+        answerable=pair.type != "unanswerable",
+        meta=meta,
+    )

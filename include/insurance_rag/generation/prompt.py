@@ -1,14 +1,15 @@
-"""The prompt of a clause, and the JSON schema of its answer."""
+"""The prompt of a chunk, and the JSON schema of its answer."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+
+from pydantic import JsonValue
 
 from insurance_rag.core.records import REFUSAL, Chunk
-from insurance_rag.planning.prompt_spec import PromptSpec, product
+from insurance_rag.planning.prompt_spec import PromptSpec, product_name
 
-TYPES = {
+TYPE_DESCRIPTIONS = {
     "fact": "조항에 적힌 금액, 기간, 조건 같은 사실을 묻는 질문",
     "scenario": "고객이 자신의 구체적인 상황을 말하고 어떻게 되는지 묻는 질문",
     "easy": "보험을 잘 모르는 사람이 쉬운 말로 묻는 질문과 쉬운 말로 쓴 답변",
@@ -16,30 +17,30 @@ TYPES = {
 }
 
 
-def render(content: PromptSpec, chunk: Chunk, note: str = "") -> str:
-    """The template with its four places filled; the clause comes last, and behind it only the note of a correction."""
+def render(prompt_spec: PromptSpec, chunk: Chunk, note: str = "") -> str:
+    """Fill the template of `prompt_spec`. The chunk comes last; only the note of a repair request follows it."""
     values = {
-        "types": "\n".join(f"   - {name}: {TYPES[name]}" for name in content.types),
-        "pairs_per_type": str(content.pairs_per_type),
-        "product": product(chunk),
+        "types": "\n".join(f"   - {name}: {TYPE_DESCRIPTIONS[name]}" for name in prompt_spec.types),
+        "pairs_per_type": str(prompt_spec.pairs_per_type),
+        "product": product_name(chunk),
         "clause": chunk.text,
     }
-    prompt = fill(content.template, values)
+    prompt = fill(prompt_spec.template, values)
     return f"{prompt.rstrip()}\n\n{note}" if note else prompt
 
 
 def fill(template: str, values: dict[str, str]) -> str:
-    """`{name}` becomes values["name"], in one pass: braces within the values stay."""
+    """Replace each `{name}` by `values["name"]` in one pass, so that braces inside the values stay as they are."""
     return re.sub(r"\{(\w+)\}", lambda m: values.get(m[1], m[0]), template)
 
 
-def answer_schema(content: PromptSpec) -> dict[str, Any]:
-    """JSON schema of the answer: an array of pairs."""
-    text = {"type": "string"}
-    pair = {
+def answer_schema(prompt_spec: PromptSpec) -> dict[str, JsonValue]:
+    """Return the JSON schema of the answer: an array of pairs."""
+    text: dict[str, JsonValue] = {"type": "string"}
+    pair: dict[str, JsonValue] = {
         "type": "object",
         "properties": {
-            "type": {"type": "string", "enum": list(content.types)},
+            "type": {"type": "string", "enum": list(prompt_spec.types)},
             "question": text,
             "answer": text,
             "evidence": text,

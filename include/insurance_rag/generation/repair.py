@@ -1,27 +1,28 @@
-"""Asking again, once, for the pairs that validation would drop: the faults, and the correction that names them.
+"""Repair of pairs that validation would drop: the faults of an answer, and the second request that names them.
 
-Whoever starts the generation hands in the judge; without one nothing is asked again.
+The caller of the generation passes the pair check; without one nothing is requested again.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
 from insurance_rag.core.hashing import sha256_text
-from insurance_rag.core.records import Chunk, QuestionType
+from insurance_rag.core.records import Chunk
 from insurance_rag.core.records.generation import AnswerRecord, FaultRecord, PairRecord
 from insurance_rag.generation.prompt import fill
-from insurance_rag.generation.teachers.base import Correction, Pair
-from insurance_rag.planning.prompt_spec import CORRECTION, PROMPTS, PromptSpec
+from insurance_rag.generation.teachers.base import Pair, RepairRequest
+from insurance_rag.planning.prompt_spec import PROMPTS, REPAIR_PROMPT, PromptSpec
 
-#: (reason, span at fault) of each pair of the clause; None where there is nothing to mend.
-Judge = Callable[[Chunk, Sequence[Pair]], list[tuple[str, str] | None]]
+PairCheck = Callable[[Chunk, Sequence[Pair]], list[tuple[str, str] | None]]
+"""Returns (rule, span at fault) per pair of a chunk; None for a pair without a fault that a repair could fix."""
 
-SPAN_CHARACTERS = 300  # of a faulty question, answer or span in the note
+MAX_SPAN_CHARACTERS = 300
+"""Questions, answers and spans in the note are cut to this length."""
 
-#: What the teacher is told, by the rule's name.
-FAULTS = {
+FAULT_TEXTS = {
     "required_fields": "질문이나 답변이 빠졌습니다",
     "too_short": "답변이 너무 짧습니다",
     "cut_off": "답변이 문장 끝까지 쓰이지 않고 끊겼습니다",
@@ -37,65 +38,61 @@ FAULTS = {
     "unsupported_number": "답변에 적힌 숫자가 조항에 없습니다",
     "evidence": "evidence가 조항을 그대로 옮긴 구절이 아닙니다",
 }
+"""What the note tells the teacher, by the name of the rule."""
 
 
-@dataclass(frozen=True)
-class Fault:
-    """`pair` is the place of the faulty pair in its answer; None where the answer has no pair of this type."""
-
-    type: QuestionType
-    reason: str
-    span: str
-    pair: int | None = None
-
-
-def find_faults(judge: Judge, chunk: Chunk, pairs: Sequence[Pair], content: PromptSpec) -> list[Fault]:
-    """The faults of one answer, in the order of its pairs; types that are missing altogether come last."""
-    verdicts = zip(pairs, judge(chunk, pairs), strict=True)
-    found = [Fault(pair.type, *fault, n) for n, (pair, fault) in enumerate(verdicts) if fault]
-    there = {pair.type for pair in pairs}
-    return found + [Fault(kind, "required_fields", "") for kind in content.types if kind not in there]
+def find_faults(pair_check: PairCheck, chunk: Chunk, pairs: Sequence[Pair], spec: PromptSpec) -> list[FaultRecord]:
+    """Return the faults of one answer in the order of its pairs, then one fault per missing question type."""
+    checked = zip(pairs, pair_check(chunk, pairs), strict=True)
+    found = [
+        FaultRecord(type=pair.type, reason=problem[0], span=problem[1], pair=n)
+        for n, (pair, problem) in enumerate(checked)
+        if problem
+    ]
+    present = {pair.type for pair in pairs}
+    missing = [kind for kind in spec.types if kind not in present]
+    return found + [FaultRecord(type=kind, reason="required_fields", span="") for kind in missing]
 
 
-def correction_of(record: AnswerRecord, content: PromptSpec) -> Correction:
-    """What to ask once more of a clause whose journal record lists faults."""
-    faults = record.faults
-    counts = Counter(fault.type for fault in faults)
-    types = tuple(kind for kind in content.types if kind in counts)
-    wanted = replace(content, types=types, pairs_per_type=max(counts.values()))
-    lines = "\n".join(_describe(fault, record.pairs) for fault in faults)
-    return Correction(wanted, fill(_template(), {"faults": lines}))
+def repair_request(answer: AnswerRecord, spec: PromptSpec) -> RepairRequest:
+    """Return the second request for a chunk whose answer has faults."""
+    counts = Counter(fault.type for fault in answer.faults)
+    types = tuple(kind for kind in spec.types if kind in counts)
+    wanted = replace(spec, types=types, pairs_per_type=max(counts.values()))
+    lines = "\n".join(_describe(fault, answer.pairs) for fault in answer.faults)
+    return RepairRequest(wanted, fill(_template(), {"faults": lines}))
 
 
-def correction_version() -> str:
-    """Name and hash of the note's file, like a prompt's version."""
-    return f"{CORRECTION}@{sha256_text(_template())[:10]}"
+def repair_version() -> str:
+    """Return the name and hash of the repair prompt, like the version of a prompt."""
+    return f"{REPAIR_PROMPT}@{sha256_text(_template())[:10]}"
 
 
-def replacements(record: AnswerRecord) -> list[tuple[PairRecord, str]]:
-    """(new pair, reason of the one it stands for): of each type as many as had a fault."""
-    waiting = list(record.faults)
+def replacements(answer: AnswerRecord) -> list[tuple[PairRecord, str]]:
+    """Return (new pair, reason of the fault it replaces): per question type at most as many as there were faults."""
+    assert answer.repair is not None
+    open_faults = list(answer.faults)
     found = []
-    for pair in record.repair.pairs if record.repair else ():
-        if fault := next((fault for fault in waiting if fault.type == pair.type), None):
-            waiting.remove(fault)
+    for pair in answer.repair.pairs:
+        if fault := next((fault for fault in open_faults if fault.type == pair.type), None):
+            open_faults.remove(fault)
             found.append((pair, fault.reason))
     return found
 
 
 def _template() -> str:
-    return (PROMPTS / f"{CORRECTION}.txt").read_text(encoding="utf-8").strip()
+    return (PROMPTS / f"{REPAIR_PROMPT}.txt").read_text(encoding="utf-8").strip()
 
 
 def _describe(fault: FaultRecord, pairs: Sequence[PairRecord]) -> str:
-    what = FAULTS.get(fault.reason, "규칙에 맞지 않습니다")
+    what = FAULT_TEXTS.get(fault.reason, "규칙에 맞지 않습니다")
     if fault.pair is None:
         return f"- {fault.type}: {what}."
     pair = pairs[fault.pair]
-    lines = [f"- {fault.type}: {what}: '{_short(fault.span)}'"]
-    return "\n".join([*lines, f"  질문: {_short(pair.question)}", f"  답변: {_short(pair.answer)}"])
+    lines = [f"- {fault.type}: {what}: '{_shorten(fault.span)}'"]
+    return "\n".join([*lines, f"  질문: {_shorten(pair.question)}", f"  답변: {_shorten(pair.answer)}"])
 
 
-def _short(text: str) -> str:
-    """On one line, so that nothing of a faulty answer reads as a heading of the prompt."""
-    return " ".join(text.split())[:SPAN_CHARACTERS]
+def _shorten(text: str) -> str:
+    """Return `text` on one line, so that no part of a faulty answer looks like a heading of the prompt."""
+    return " ".join(text.split())[:MAX_SPAN_CHARACTERS]

@@ -1,10 +1,9 @@
-"""All shards of a run in one process, each its own worker with its own key; dead keys' chunks move to the healthy."""
+"""Generate all shards of a run in one process, each with its own key, and redistribute the chunks of dead keys."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from insurance_rag.config import GenerationConfig
 from insurance_rag.core.errors import (
@@ -16,110 +15,131 @@ from insurance_rag.core.errors import (
     QuotaExhaustedError,
 )
 from insurance_rag.core.records import ApiKey, Shard
+from insurance_rag.core.records.generation import GenerationResult, PartArtifact, PartSummary
 from insurance_rag.core.run_folder import RunFolder
-from insurance_rag.generation.repair import Judge
+from insurance_rag.generation.repair import PairCheck
+from insurance_rag.generation.shard import run_shard
 from insurance_rag.generation.usage import write_usage
-from insurance_rag.generation.worker import work
 from insurance_rag.planning.plan import Plan, read_plan
 from insurance_rag.planning.prompt_spec import PromptSpec
 from insurance_rag.planning.redistribute import plan_redistributed
-from insurance_rag.planning.work_items import check_input, missing_chunks, work_items_by_shard
+from insurance_rag.planning.work_items import check_run_chunks, missing_chunks, work_items_by_shard
 from insurance_rag.rate_limit.event_log import read_rate_limit_state
 
 
 def generate_run(
-    run: RunFolder, keys: Sequence[ApiKey], config: GenerationConfig | None = None, judge: Judge | None = None
-) -> dict[str, Any]:
-    """Answer every shard; the same call resumes. Returns {uri, parts, rows, chunks, calls, ...}.
+    run: RunFolder, keys: Sequence[ApiKey], config: GenerationConfig | None = None, pair_check: PairCheck | None = None
+) -> GenerationResult:
+    """Generate the pairs of every shard. The same call again resumes. `pair_check` as in `generate_shard`.
 
-    `judge` as in `generate_shard`.
-
-    Raises IncompleteError (or QuotaExhaustedError, BudgetExceededError) naming the chunks that are missing and when to resume.
+    Raises IncompleteError (or QuotaExhaustedError, BudgetExceededError) that lists the missing chunks per shard, and
+    InvalidInputError if the input, the keys or the settings are invalid.
     """
     plan = read_plan(run)
-    check_input(run, plan)
+    check_run_chunks(run, plan)
     run.create()
     config = config or plan.config
-    by_id = {key.id: key for key in keys}
-    results, errors = _round(run, plan, plan.shards, by_id, config, judge)
-    dead_keys: set[str] = set()
-    while config.redistribute and errors:
-        # What is known of a key is forgotten when its shard is opened again, for a new key may stand behind its name.
+    parts, failed = _generate_with_redistribution(run, plan, keys, config, pair_check)
+    missing = missing_chunks(run)
+    if missing or failed:
+        raise _incomplete(missing, list(failed.values()))
+    usage = write_usage(run, plan, read_rate_limit_state(run.rate_limit_log), config)
+    ordered = [parts[number] for number in sorted(parts)]
+    return GenerationResult(
+        **usage.model_dump(),
+        uri=str(run.parts.resolve()),
+        rows=sum(part.rows for part in ordered),
+        chunks=plan.chunks,
+        repaired=sum(part.repaired for part in ordered),
+        pending_repairs=sum(part.pending_repairs for part in ordered),
+        quarantined=sum(part.quarantined for part in ordered),
+        parts=[
+            PartSummary(uri=p.uri, sha256=p.sha256, rows=p.rows, shard=p.shard, label=p.label, chunks=p.chunks)
+            for p in ordered
+        ],
+    )
+
+
+def _generate_with_redistribution(
+    run: RunFolder, plan: Plan, keys: Sequence[ApiKey], config: GenerationConfig, pair_check: PairCheck | None
+) -> tuple[dict[int, PartArtifact], dict[int, IncompleteError]]:
+    """Generate all shards, then new shards with the unanswered chunks of dead keys, until no healthy key is left.
+
+    Returns the finished parts, and the errors of the other shards, by shard number.
+    """
+    keys_by_id = {key.id: key for key in keys}
+    parts, failed = _generate_shards(run, plan, plan.shards, keys_by_id, config, pair_check)
+    last_failed, dead_keys = failed, set[str]()
+    while config.redistribute and last_failed:
+        # The rate-limit state forgets a dead key when its shard starts again, because the key may have been replaced.
         dead_keys |= {
-            shard.key_id for shard, error in errors if isinstance(error, (KeyRejectedError, QuotaExhaustedError))
+            plan.shard(number).key_id
+            for number, error in last_failed.items()
+            if isinstance(error, (KeyRejectedError, QuotaExhaustedError))
         }
         extra = plan_redistributed(run, [key for key in keys if key.id not in dead_keys])
         if not extra:
             break
         plan = read_plan(run)
-        dead = [shard for shard in plan.shards if shard.shard in plan.moved]  # complete now: nothing is left in them
-        more, errors = _round(run, plan, [*dead, *extra], by_id, config, judge)
-        results = {**results, **more}
-    if missing := missing_chunks(run):
-        raise _incomplete(missing, [error for _, error in errors])
-    total = write_usage(run, plan, read_rate_limit_state(run.rate_limit_log), config)
-    parts = [results[number] for number in sorted(results)]
-    return {
-        "uri": str(run.parts.resolve()),
-        "rows": sum(part["rows"] for part in parts),
-        "chunks": plan.chunks,
-        **{name: sum(part[name] for part in parts) for name in ("repaired", "pending_repairs", "quarantined")},
-        **total,
-        "parts": [
-            {name: part[name] for name in ("uri", "sha256", "rows", "shard", "label", "chunks")} for part in parts
-        ],
-    }
+        emptied = [shard for shard in plan.shards if shard.shard in plan.reassigned_to]  # their open chunks moved away
+        more, last_failed = _generate_shards(run, plan, [*emptied, *extra], keys_by_id, config, pair_check)
+        parts |= more
+        failed = {number: error for number, error in failed.items() if number not in more} | last_failed
+    return parts, failed
 
 
-def _round(
+def _generate_shards(
     run: RunFolder,
     plan: Plan,
     shards: Sequence[Shard],
-    keys: dict[str, ApiKey],
+    keys: Mapping[str, ApiKey],
     config: GenerationConfig,
-    judge: Judge | None,
-) -> tuple[dict[int, dict[str, Any]], list[tuple[Shard, PipelineError]]]:
+    pair_check: PairCheck | None,
+) -> tuple[dict[int, PartArtifact], dict[int, IncompleteError]]:
+    """Generate `shards` side by side. Return the finished parts, and the errors of the others, by shard number.
+
+    Raises InvalidInputError if a key is missing, and any error of a shard that is not an IncompleteError.
+    """
     if unknown := sorted({shard.key_id for shard in shards} - keys.keys()):
         raise InvalidInputError(
             [
-                f"key {name!r} of the plan is not among the keys ({', '.join(keys)}); give it, or plan again with the "
-                "same --out (answers are kept)"
+                f"key {name!r} of the plan is not among the keys ({', '.join(keys)}); add it to the keys, or plan "
+                "again with the same --out (answers are kept)"
                 for name in unknown
             ]
         )
+    items = work_items_by_shard(run, PromptSpec.from_config(config), shards)
 
-    jobs = work_items_by_shard(run, PromptSpec.from_config(config), shards)
-
-    async def together() -> list[dict[str, Any] | BaseException]:
+    async def run_shards() -> list[PartArtifact | BaseException]:
         workers = (
-            work(run, plan, shard, jobs[shard.shard], keys[shard.key_id], config, judge=judge) for shard in shards
+            run_shard(run, plan, shard, items[shard.shard], keys[shard.key_id], config, pair_check=pair_check)
+            for shard in shards
         )
         return await asyncio.gather(*workers, return_exceptions=True)
 
-    results: dict[int, dict[str, Any]] = {}
-    errors: list[tuple[Shard, PipelineError]] = []
-    for shard, outcome in zip(shards, asyncio.run(together()), strict=True):
-        if isinstance(outcome, dict):
-            results[shard.shard] = outcome
-        elif isinstance(outcome, IncompleteError):
-            errors.append((shard, outcome))
-        else:
+    parts: dict[int, PartArtifact] = {}
+    failed: dict[int, IncompleteError] = {}
+    for shard, outcome in zip(shards, asyncio.run(run_shards()), strict=True):
+        if isinstance(outcome, IncompleteError):
+            failed[shard.shard] = outcome
+        elif isinstance(outcome, BaseException):
             raise outcome
-    return results, errors
+        else:
+            parts[shard.shard] = outcome
+    return parts, failed
 
 
-def _incomplete(missing: dict[str, list[str]], errors: Sequence[PipelineError]) -> IncompleteError:
-    """One error for the run: the soonest return of a quota decides its kind."""
+def _incomplete(missing: Mapping[str, list[str]], errors: Sequence[PipelineError]) -> IncompleteError:
+    """Return one error for the run. Its class says how to resume: after a quota reset, or with a larger budget."""
     n = sum(map(len, missing.values()))
-    lines = [f"incomplete: {n} chunks are missing; the same command resumes"]
+    what = f"{n} chunks are missing" if n else f"every chunk is answered, but {len(errors)} shards failed"
+    lines = [f"incomplete: {what}; run the same command again to resume"]
     lines += [f"{label}: {len(ids)} chunks, e.g. {', '.join(ids[:3])}" for label, ids in missing.items()]
     lines += [str(error) for error in errors]
     message = "\n  - ".join(lines)
     resets = [e.resets_at for e in errors if isinstance(e, QuotaExhaustedError) and e.resets_at]
     if resets:
         return QuotaExhaustedError(message, min(resets))
-    return (
-        BudgetExceededError(message)
-        if any(isinstance(e, BudgetExceededError) for e in errors)
-        else IncompleteError(message)
-    )
+    if any(isinstance(e, BudgetExceededError) for e in errors):
+        return BudgetExceededError(message)
+    return IncompleteError(message)

@@ -1,72 +1,80 @@
-"""The books: what a run has asked, got and paid, by shard, by key and in all. The pace log keeps them over restarts."""
+"""Usage and cost of a run, by shard, by API key and in total. The rate-limit log keeps the counts over restarts."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 from insurance_rag.config import GenerationConfig, Price
 from insurance_rag.core.errors import BudgetExceededError, PipelineError
 from insurance_rag.core.files import write_json
+from insurance_rag.core.records.usage import RunUsage, Usage
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.planning.plan import Plan
 from insurance_rag.rate_limit.state import RateLimitState
 
-FIGURES = ("calls", "answers", "tokens_in", "tokens_out", "requests_429", "retries", "faults")
-
 
 def cost_usd(counts: Counter[str], config: GenerationConfig) -> float:
-    """By the price table; a model that is not in it is free. Batch tokens are discounted."""
+    """Return the cost by the configured prices, with the discount for batch mode; 0 for a model without a price."""
     price = config.prices.get(config.model)
     if price is None:
         return 0.0
-    full, batch = _price(counts, price), _price(counts, price, "batch_")
-    return full + batch * config.batch_discount
+    return _cost(counts, price) + _cost(counts, price, "batch_") * config.batch_discount
 
 
-def _price(counts: Counter[str], price: Price, kind: str = "") -> float:
-    return (counts[f"{kind}tokens_in"] * price.input + counts[f"{kind}tokens_out"] * price.output) / 1e6
+def _cost(counts: Counter[str], price: Price, prefix: str = "") -> float:
+    return (counts[f"{prefix}tokens_in"] * price.input + counts[f"{prefix}tokens_out"] * price.output) / 1e6
 
 
-def summarize_usage(counts: Counter[str], config: GenerationConfig) -> dict[str, Any]:
-    """`mend_*` are the part of it that asked again for faulty pairs."""
+def summarize_usage(counts: Counter[str], config: GenerationConfig) -> Usage:
+    """Return the usage of event counts of the rate limiter. Tokens of batch mode are included."""
     price = config.prices.get(config.model)
-    batch = {"tokens_in": counts["batch_tokens_in"], "tokens_out": counts["batch_tokens_out"]}
-    return {
-        **{name: counts[name] + batch.get(name, 0) for name in FIGURES},
-        "blocked": counts["BlockedAnswerError"] + counts["InvalidRequestError"],
-        "cost_usd": round(cost_usd(counts, config), 6),
-        "repair_calls": counts["repair_calls"],
-        "repair_cost_usd": round(_price(counts, price, "repair_"), 6) if price else 0.0,
-    }
+    return Usage(
+        calls=counts["calls"],
+        answers=counts["answers"],
+        tokens_in=counts["tokens_in"] + counts["batch_tokens_in"],
+        tokens_out=counts["tokens_out"] + counts["batch_tokens_out"],
+        requests_429=counts["requests_429"],
+        retries=counts["retries"],
+        faults=counts["faults"],
+        blocked=counts["BlockedAnswerError"] + counts["InvalidRequestError"],
+        cost_usd=round(cost_usd(counts, config), 6),
+        repair_calls=counts["repair_calls"],
+        repair_cost_usd=round(_cost(counts, price, "repair_"), 6) if price else 0.0,
+    )
 
 
-def summarize_shard_usage(pace: RateLimitState, shard: int, config: GenerationConfig) -> dict[str, Any]:
-    return summarize_usage(pace.books.get(shard, Counter()), config)
+def summarize_shard_usage(state: RateLimitState, shard: int, config: GenerationConfig) -> Usage:
+    """Return the usage of one shard; zeros if it has not sent a call yet."""
+    return summarize_usage(state.usage_counts.get(shard, Counter()), config)
 
 
-def write_usage(run: RunFolder, plan: Plan, pace: RateLimitState, config: GenerationConfig) -> dict[str, Any]:
-    """RUN/parts/usage.json: {"total": {...}, "keys": {id: {...}}, "model", "calls_saved"}; returns the total."""
-    keys: dict[str, Counter[str]] = {}
-    for shard, counts in pace.books.items():
-        keys.setdefault(pace.key_of[shard], Counter()).update(counts)
-    total = summarize_usage(sum(keys.values(), Counter()), config)
-    by_key = {name: summarize_usage(counts, config) for name, counts in sorted(keys.items())}
-    saved = plan.refresh.calls_saved if plan.refresh else 0
-    write_json(run.usage, {"model": config.model, "total": total, "keys": by_key, "calls_saved": saved})
-    return total
+def write_usage(run: RunFolder, plan: Plan, state: RateLimitState, config: GenerationConfig) -> Usage:
+    """Write RUN/parts/usage.json (RunUsage) and return the total."""
+    counts_of_key: dict[str, Counter[str]] = {}
+    for shard, counts in state.usage_counts.items():
+        counts_of_key.setdefault(state.key_of_shard[shard], Counter()).update(counts)
+    usage = RunUsage(
+        model=config.model,
+        total=summarize_usage(sum(counts_of_key.values(), Counter()), config),
+        keys={key_id: summarize_usage(counts, config) for key_id, counts in sorted(counts_of_key.items())},
+        calls_saved=plan.refresh.calls_saved if plan.refresh else 0,
+    )
+    write_json(run.usage, usage.model_dump(mode="json"))
+    return usage.total
 
 
 def budget_guard(config: GenerationConfig) -> Callable[[RateLimitState], PipelineError | None]:
-    """Stops before a call when the run, all its shards together, has spent its budget."""
+    """Return the check before each call: an error once all shards of the run together have used up the budget."""
 
-    def guard(pace: RateLimitState) -> PipelineError | None:
+    def guard(state: RateLimitState) -> PipelineError | None:
         if config.budget_usd is None:
             return None
-        spent = cost_usd(sum(pace.books.values(), Counter()), config)
+        spent = cost_usd(sum(state.usage_counts.values(), Counter()), config)
         if spent < config.budget_usd:
             return None
-        return BudgetExceededError(f"${spent:.4f} of ${config.budget_usd:.4f} are spent; raise the budget, then resume")
+        return BudgetExceededError(
+            f"the budget is used up (${spent:.4f} of ${config.budget_usd:.4f}); raise it and run the same command again"
+        )
 
     return guard

@@ -1,6 +1,6 @@
-"""One shard: ask for what the journal lacks, at the pace of the quota, until nothing is missing or the key is dead.
+"""The worker of one shard: asks the teacher for every chunk that the journal lacks, then for repairs.
 
-Every answer is on disk before the next step, so a kill at any line costs the calls in flight and nothing else.
+Every answer is on disk before the next step, so a kill costs at most the calls in flight.
 """
 
 from __future__ import annotations
@@ -9,10 +9,8 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
-from contextlib import closing
-from typing import Any
-
-import tenacity
+from dataclasses import dataclass
+from functools import cached_property
 
 from insurance_rag.config import GenerationConfig
 from insurance_rag.core.errors import (
@@ -20,300 +18,223 @@ from insurance_rag.core.errors import (
     IncompleteError,
     InvalidAnswerError,
     InvalidInputError,
-    KeyRejectedError,
+    InvalidRequestError,
     PipelineError,
-    QuotaExhaustedError,
     ServerUnavailableError,
 )
-from insurance_rag.core.locks import held
 from insurance_rag.core.progress import Progress
-from insurance_rag.core.records import ApiKey, Chunk, ProgressState, Shard
+from insurance_rag.core.records import ProgressState, Shard
 from insurance_rag.core.run_folder import RunFolder
-from insurance_rag.generation.journaling import record_answer, record_quarantine, record_repair
-from insurance_rag.generation.parts import finish_part, write_part
-from insurance_rag.generation.repair import Judge, correction_of, find_faults
-from insurance_rag.generation.teachers.base import (
-    Correction,
-    ProjectRejectedError,
-    Refusal,
-    Reply,
-    Teacher,
-    make_teacher,
-)
-from insurance_rag.generation.usage import budget_guard, summarize_shard_usage, write_usage
-from insurance_rag.llm.client import InvalidRequestError
+from insurance_rag.generation.calls import TeacherCalls
+from insurance_rag.generation.parts import write_part
+from insurance_rag.generation.recording import record_answer, record_quarantine, record_repair
+from insurance_rag.generation.repair import PairCheck, find_faults, repair_request
+from insurance_rag.generation.teachers.base import Teacher, TeacherAnswer
+from insurance_rag.generation.teachers.registry import TEACHERS
+from insurance_rag.generation.usage import summarize_shard_usage
 from insurance_rag.planning.generation_journal import GenerationJournal
-from insurance_rag.planning.plan import Plan, read_plan
 from insurance_rag.planning.prompt_spec import PromptSpec
-from insurance_rag.planning.work_items import WorkItem, check_input, read_chunk, read_work_items
-from insurance_rag.rate_limit.limiter import Limiter, retry_wait_s
+from insurance_rag.planning.work_items import WorkItem, read_chunk
+from insurance_rag.rate_limit.limiter import Limiter
 
 OnUpdate = Callable[[ProgressState], None]
-SECOND_ROUNDS = 2  # a clause that alone meets a failing server goes to the end of the queue so often
-DOUBTS = 5  # clauses in a row without an answer that can be used, before one had any
-DOUBTS_IF_PROVEN = 10  # the same, later: a balance that ran out, a server restarted with other settings
-OUTAGE_WINDOWS = 3  # a server that answers nothing for so long is down
+
+MAX_REQUEUES = 2
+"""How often a chunk goes back to the queue while the server fails for it but answers for others."""
+MAX_CONSECUTIVE_FAILURES = 5
+"""Consecutive unusable answers, before the first success, that abort the shard."""
+MAX_CONSECUTIVE_FAILURES_AFTER_SUCCESS = 10
+"""The same after a success: credit may have run out, or the server was restarted with other settings."""
+OUTAGE_WINDOWS = 3
+"""Quota windows (minutes) without any answer after which the server counts as down."""
 
 
-def generate_shard(
-    run: RunFolder,
-    shard: Shard | int,
-    key: ApiKey,
-    config: GenerationConfig | None = None,
-    on_update: OnUpdate | None = None,
-    judge: Judge | None = None,
-) -> dict[str, Any]:
-    """Answer one shard; the same call resumes. Returns its part: {uri, sha256, rows, shard, label, chunks, calls ...}.
+@dataclass(frozen=True)
+class ShardInputs:
+    """What a worker works on."""
 
-    Pairs that `judge` finds fault with are asked for once more (`config.repair`), behind all first answers. Clauses that
-    could not be asked again, for the quota or the budget, are counted as `pending_repairs` and do not hold the shard up.
-    Raises KeyRejectedError, QuotaExhaustedError, BudgetExceededError or IncompleteError when it has to end before it is complete (what is
-    answered is kept), InvalidInputError where the input or the settings are at fault.
-    """
-    plan = read_plan(run)
-    number = shard if isinstance(shard, int) else shard.shard
-    check_input(run, plan)
-    run.create()
-    chosen, config = plan.shard(number), config or plan.config
-    jobs = list(read_work_items(run, PromptSpec.from_config(config), set(chosen.chunk_ids)))
-    return asyncio.run(work(run, plan, chosen, jobs, key, config, on_update, judge))
+    run: RunFolder
+    shard: Shard
+    items: list[WorkItem]
+    config: GenerationConfig
+    pair_check: PairCheck | None = None
 
+    @cached_property
+    def prompt_spec(self) -> PromptSpec:
+        return PromptSpec.from_config(self.config)
 
-async def work(
-    run: RunFolder,
-    plan: Plan,
-    shard: Shard,
-    jobs: list[WorkItem],
-    key: ApiKey,
-    config: GenerationConfig,
-    on_update: OnUpdate | None = None,
-    judge: Judge | None = None,
-) -> dict[str, Any]:
-    """`generate_shard` for a plan that is read and checked, and jobs that are read."""
-    with (
-        held(run.lock(shard.shard), shard.label),
-        GenerationJournal(run.journal, shard.shard) as ledger,
-        closing(Limiter(run.rate_limit_log, shard, key, config, budget_guard(config))) as limiter,
-    ):
-        done = sum(job.cache_key in ledger for job in jobs)
-        teacher = make_teacher(config, key)
-        try:
-            with Progress(
-                "generate",
-                shard.label,
-                total=len(jobs),
-                done=done,
-                unit="chunks",
-                folder=run.progress,
-                on_update=on_update,
-            ) as progress:
-                worker = Worker(run, shard, config, jobs, ledger, limiter, teacher, progress, judge)
-                await worker.run()
-                write_usage(run, plan, limiter.pace, config)
-                worker.check_complete()
-        finally:
-            await teacher.close()
-        return finish_part(run, plan, shard, jobs, ledger, **summarize_shard_usage(limiter.pace, shard.shard, config))
+    @property
+    def active_pair_check(self) -> PairCheck | None:
+        """The pair check if repairs are switched on and the teacher supports them."""
+        supported = TEACHERS[self.config.teacher].supports_repair
+        return self.pair_check if self.config.repair and supported else None
 
 
 class Worker:
-    """Fixed coroutines over one queue; the limiter decides how many of them have a call in flight."""
+    """Several coroutines over one queue. The rate limiter decides how many of them have a call in flight."""
 
     def __init__(
-        self,
-        run: RunFolder,
-        shard: Shard,
-        config: GenerationConfig,
-        jobs: list[WorkItem],
-        ledger: GenerationJournal,
-        limiter: Limiter,
-        teacher: Teacher,
-        progress: Progress,
-        judge: Judge | None = None,
+        self, inputs: ShardInputs, journal: GenerationJournal, limiter: Limiter, teacher: Teacher, progress: Progress
     ) -> None:
-        self._run, self._shard, self._config, self._content = run, shard, config, PromptSpec.from_config(config)
-        self._jobs, self._ledger, self._limiter = jobs, ledger, limiter
-        self._teacher, self._progress = teacher, progress
-        # Two chunks of the same content are one job.
-        self._once = {job.cache_key: job for job in jobs}.values()
-        self._queue = deque(job for job in self._once if job.cache_key not in ledger)
-        self._judge = judge if config.repair and config.teacher != "local" else None
-        self._rounds: Counter[str] = Counter()
+        self._inputs, self._journal, self._limiter, self._progress = inputs, journal, limiter, progress
+        self._calls = TeacherCalls(teacher, limiter)
+        # Chunks of the same content share one cache key and one call.
+        self._unique_items = list({item.cache_key: item for item in inputs.items}.values())
+        self._queue = deque(item for item in self._unique_items if item.cache_key not in journal)
+        self._pair_check = inputs.active_pair_check
+        self._requeues: Counter[str] = Counter()
         self._unsaved = 0
         self._saving = asyncio.Lock()
-        self._succeeded_at = time.monotonic()  # or begun
-        self._set_aside = 0
-        self._doubted: list[tuple[WorkItem, InvalidRequestError | InvalidAnswerError]] = []
-        self._proven = any(job.cache_key in ledger and not ledger.is_quarantined(job.cache_key) for job in jobs)
+        self._last_success = time.monotonic()  # the start counts as a success
+        self._quarantined = 0
+        self._suspects: list[tuple[WorkItem, InvalidRequestError | InvalidAnswerError]] = []
+        keys = (item.cache_key for item in inputs.items)
+        self._has_succeeded = any(key in journal and not journal.is_quarantined(key) for key in keys)
 
     async def run(self) -> None:
-        """Work the queue down; what stops the shard is kept in the limiter, so that no further call goes out."""
-        await asyncio.sleep(0)  # shards of one process are all set up before the first call goes out
-        await self._work_down(self._answer)
-        await self._set_doubted_aside()
-        if self._judge:  # now that no clause waits for its first answer
-            self._queue.extend(job for job in self._once if self._ledger.is_repairable(job.cache_key))
-            await self._work_down(self._repair)
+        """Empty the queue. An error that stops the shard is kept in the limiter, so that no further call is sent."""
+        await asyncio.sleep(0)  # all shards of this process are set up before the first call is sent
+        await self._empty_queue(self._answer)
+        await self._quarantine_suspects()
+        if self._pair_check:  # repairs start when every chunk has its first answer
+            self._queue.extend(i for i in self._unique_items if self._journal.is_repairable(i.cache_key))
+            await self._empty_queue(self._repair)
         self._progress.note(**self._figures())
         if self._unsaved:
             await self._save_part()
 
     def check_complete(self) -> None:
-        """Raise why the shard ended early, if it did."""
-        missing = [job.chunk_id for job in self._jobs if job.cache_key not in self._ledger]
+        """Raise the reason if chunks are missing. The error is fresh: its traceback does not grow with every call."""
+        items, shard = self._inputs.items, self._inputs.shard
+        missing = [item.chunk_id for item in items if item.cache_key not in self._journal]
         if not missing:
             return
-        stop = self._limiter.stopped
-        if stop is None:
-            stop = IncompleteError("the server kept failing")
-        where = (
-            f"{self._shard.label}: {len(missing)} of {len(self._jobs)} chunks missing, e.g. {', '.join(missing[:3])}"
-        )
-        stop.args = (f"{where}: {stop}",)
-        raise stop
+        reason = self._limiter.stopped or IncompleteError("the server kept failing; run the same command again")
+        examples = ", ".join(missing[:3])
+        message = f"{shard.label}: {len(missing)} of {len(items)} chunks missing, e.g. {examples}: {reason}"
+        raise reason.fresh(message) from None
 
-    async def _work_down(self, step: Callable[[WorkItem], Awaitable[None]]) -> None:
-        workers = min(self._config.max_in_flight, len(self._queue))
+    async def _empty_queue(self, step: Callable[[WorkItem], Awaitable[None]]) -> None:
+        """Apply `step` to every item of the queue, in as many coroutines as calls may be in flight."""
+
+        async def work() -> None:
+            while self._queue and not self._limiter.stopped:
+                item = self._queue.popleft()
+                try:
+                    await step(item)
+                except (IncompleteError, InvalidInputError) as e:
+                    self._stop(e)
+
         async with asyncio.TaskGroup() as group:
-            for _ in range(workers):
-                group.create_task(self._work(step))
+            for _ in range(min(self._inputs.config.max_in_flight, len(self._queue))):
+                group.create_task(work())
 
-    async def _work(self, step: Callable[[WorkItem], Awaitable[None]]) -> None:
-        while self._queue and not self._limiter.stopped:
-            job = self._queue.popleft()
-            try:
-                await step(job)
-            except (IncompleteError, InvalidInputError) as e:
-                self._limiter.stopped = self._limiter.stopped or e
+    def _stop(self, reason: PipelineError) -> None:
+        """Stop the shard. The first reason counts."""
+        self._limiter.stopped = self._limiter.stopped or reason
 
-    async def _answer(self, job: WorkItem) -> None:
-        began = time.monotonic()
-        chunk = read_chunk(self._run, job)
+    async def _answer(self, item: WorkItem) -> None:
+        """Request and record the first answer of a chunk."""
+        started = time.monotonic()
+        chunk = read_chunk(self._inputs.run, item)
         try:
-            reply = await self._ask(chunk)
+            answer = await self._calls.generate(chunk)
         except (InvalidRequestError, InvalidAnswerError) as e:
-            self._doubt(job, e)
+            self._record_failure(item, e)
             return
         except BlockedAnswerError as e:
-            record_quarantine(self._ledger, job, e)
-            self._set_aside += 1
+            record_quarantine(self._journal, item, e)
+            self._quarantined += 1
         except ServerUnavailableError as e:
-            self._later(job, e, began)
+            self._requeue(item, e, started)
             return
         else:
-            self._succeeded_at = time.monotonic()
-            self._proven = True
-            await self._set_doubted_aside()
-            faults = find_faults(self._judge, chunk, reply.pairs, self._content) if self._judge else []
-            record_answer(self._ledger, job, reply, self._content, self._shard.key_id, faults)
-        await self._settled()
+            self._last_success = time.monotonic()
+            self._has_succeeded = True
+            await self._quarantine_suspects()
+            spec = self._inputs.prompt_spec
+            faults = find_faults(self._pair_check, chunk, answer.pairs, spec) if self._pair_check else []
+            record_answer(self._journal, item, answer, spec, self._inputs.shard.key_id, faults)
+        await self._on_answer_saved()
 
-    async def _repair(self, job: WorkItem) -> None:
-        """Ask once more for the faulty pairs of an answer; both answers stay."""
-        began = time.monotonic()
-        correction = correction_of(self._ledger.answer(job.cache_key), self._content)
-        outcome: Reply | PipelineError
+    async def _repair(self, item: WorkItem) -> None:
+        """Request the faulty pairs of a chunk once more; both answers stay in the journal."""
+        started = time.monotonic()
+        request = repair_request(self._journal.answer(item.cache_key), self._inputs.prompt_spec)
+        outcome: TeacherAnswer | PipelineError
         try:
-            outcome = await self._ask(read_chunk(self._run, job), correction)
+            outcome = await self._calls.generate(read_chunk(self._inputs.run, item), request)
         except (BlockedAnswerError, InvalidAnswerError) as e:
             outcome = e
         except ServerUnavailableError as e:
-            self._later(job, e, began)
+            self._requeue(item, e, started)
             return
         else:
-            self._succeeded_at = time.monotonic()
-        record_repair(self._ledger, job, outcome, self._shard.key_id)
-        await self._settled(clauses=0)
+            self._last_success = time.monotonic()
+        record_repair(self._journal, item, outcome, self._inputs.shard.key_id)
+        await self._on_answer_saved(new_chunks=0)
 
-    async def _settled(self, clauses: int = 1) -> None:
-        """One more answer is there: on disk first, then counted."""
-        await asyncio.to_thread(self._ledger.sync)
+    async def _on_answer_saved(self, new_chunks: int = 1) -> None:
+        """Wait until the answer is on disk, then count it; rewrite the part file now and then."""
+        await asyncio.to_thread(self._journal.sync)
         self._progress.note(**self._figures())
-        self._progress.advance(clauses)
+        self._progress.advance(new_chunks)
         self._unsaved += 1
-        # From the 100th chunk on a part is rewritten when a tenth has come anew, or writing it would grow quadratic.
-        if self._unsaved >= max(self._config.save_every, self._progress.done // 10):
+        # The interval grows with the part, because rewriting it every few chunks would cost quadratic time.
+        if self._unsaved >= max(self._inputs.config.save_every, self._progress.done // 10):
             await self._save_part()
 
     async def _save_part(self) -> None:
         self._unsaved = 0
         async with self._saving:
-            await asyncio.to_thread(write_part, self._run, self._shard, self._jobs, self._ledger)
+            inputs = self._inputs
+            await asyncio.to_thread(write_part, inputs.run, inputs.shard, inputs.items, self._journal)
 
-    def _doubt(self, job: WorkItem, error: InvalidRequestError | InvalidAnswerError) -> None:
-        """A refused request or an unreadable answer is the clause's fault where others pass, else the settings'."""
-        self._doubted.append((job, error))
-        if len(self._doubted) >= (DOUBTS_IF_PROVEN if self._proven else DOUBTS):
-            self._limiter.stopped = self._limiter.stopped or InvalidInputError(
-                f"the server refuses every request or answers what cannot be read, the last {len(self._doubted)} "
-                f"clauses in a row ({error}); check the teacher's settings, then run this again"
+    def _record_failure(self, item: WorkItem, error: InvalidRequestError | InvalidAnswerError) -> None:
+        """Note a rejected request or an unreadable answer; several in a row stop the shard.
+
+        If other chunks succeed, the fault is in the chunk, which is then quarantined. If none does, it is in the
+        settings, and no chunk may be quarantined for it.
+        """
+        self._suspects.append((item, error))
+        allowed = MAX_CONSECUTIVE_FAILURES_AFTER_SUCCESS if self._has_succeeded else MAX_CONSECUTIVE_FAILURES
+        if len(self._suspects) >= allowed:
+            self._stop(
+                InvalidInputError(
+                    f"the last {len(self._suspects)} requests in a row were rejected or their answers are unreadable "
+                    f"({error}); check the teacher's settings, then run the same command again"
+                )
             )
 
-    async def _set_doubted_aside(self) -> None:
-        while self._doubted and not self._limiter.stopped:
-            record_quarantine(self._ledger, *self._doubted.pop())
-            self._set_aside += 1
-            await self._settled()
+    async def _quarantine_suspects(self) -> None:
+        """Quarantine the chunks whose failures are their own, because another chunk has succeeded since."""
+        while self._suspects and not self._limiter.stopped:
+            record_quarantine(self._journal, *self._suspects.pop())
+            self._quarantined += 1
+            await self._on_answer_saved()
 
-    def _later(self, job: WorkItem, error: ServerUnavailableError, began: float) -> None:
-        """Back to the queue: an ailing server is waited for, one that fails this clause alone is not."""
-        patience = OUTAGE_WINDOWS * self._limiter.window
-        if self._succeeded_at > began:
-            self._rounds[job.cache_key] += 1
-        elif time.monotonic() - self._succeeded_at > patience:
-            self._limiter.stopped = IncompleteError(
-                f"no answer for {patience:.0f} s ({error}); the same command resumes"
+    def _requeue(self, item: WorkItem, error: ServerUnavailableError, started: float) -> None:
+        """Put a chunk back to the end of the queue after a server failure, a few times if only this chunk fails.
+
+        If nothing was answered for OUTAGE_WINDOWS, the server is down and the shard stops.
+        """
+        max_outage_s = OUTAGE_WINDOWS * self._limiter.window_s
+        if self._last_success > started:
+            self._requeues[item.cache_key] += 1
+        elif time.monotonic() - self._last_success > max_outage_s:
+            self._stop(
+                IncompleteError(f"no answer for {max_outage_s:.0f} s ({error}); run the same command again later")
             )
-        if self._rounds[job.cache_key] <= SECOND_ROUNDS:
-            self._queue.append(job)
+        if self._requeues[item.cache_key] <= MAX_REQUEUES:
+            self._queue.append(item)
 
-    def _figures(self) -> dict[str, Any]:
-        books = summarize_shard_usage(self._limiter.pace, self._shard.shard, self._config)
-        figures = {name: books[name] for name in ("requests_429", "retries", "cost_usd")}
-        figures |= {"repair_calls": books["repair_calls"]} if self._judge else {}
-        return figures | {"quarantined": self._set_aside}
-
-    async def _ask(self, chunk: Chunk, correction: Correction | None = None) -> Reply:
-        """Passing faults are retried by the schedule; 429s wait in the limiter and do not count."""
-        retrying = tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type((ServerUnavailableError, InvalidAnswerError)),
-            stop=tenacity.stop_after_attempt(self._teacher.max_retries + 1),
-            wait=self._wait,
-            reraise=True,
-        )
-        again = False
-        async for attempt in retrying:
-            with attempt:
-                reply = await self._paced(chunk, correction, again)
-                return reply
-            again = True
-        raise AssertionError("tenacity returns or raises")
-
-    def _wait(self, state: tenacity.RetryCallState) -> float:
-        """An answer that cannot be read is asked for again at once (at the pace); a server in trouble gets time."""
-        error = state.outcome.exception() if state.outcome else None
-        return (
-            0.0
-            if isinstance(error, InvalidAnswerError)
-            else retry_wait_s(state.attempt_number - 1, self._limiter.window)
-        )
-
-    async def _paced(self, chunk: Chunk, correction: Correction | None, again: bool) -> Reply:
-        size = self._teacher.size(chunk, correction)
-        while True:
-            call = await self._limiter.slot(size, again, repair=correction is not None)
-            again = True
-            try:
-                reply = await self._teacher.ask(chunk, correction)
-            except Refusal as e:
-                self._limiter.refused(call, e.metric, e.limit, e.retry_after_s)
-            except QuotaExhaustedError:
-                self._limiter.day_over(call)
-            except KeyRejectedError as e:
-                self._limiter.dead(call, str(e), whole_project=isinstance(e, ProjectRejectedError))
-            except PipelineError as e:
-                self._limiter.fault(call, type(e).__name__, *getattr(e, "tokens", (0, 0)))
-                raise
-            else:
-                self._limiter.answered(call, reply.tokens_in, reply.tokens_out)
-                return reply
+    def _figures(self) -> dict[str, float | int]:
+        usage = summarize_shard_usage(self._limiter.state, self._inputs.shard.shard, self._inputs.config)
+        repairs = {"repair_calls": usage.repair_calls} if self._pair_check else {}
+        return {
+            "requests_429": usage.requests_429,
+            "retries": usage.retries,
+            "cost_usd": usage.cost_usd,
+            **repairs,
+            "quarantined": self._quarantined,
+        }

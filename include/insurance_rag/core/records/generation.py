@@ -22,6 +22,8 @@ class TeacherInfo:
     description: str
     key_variable: str | None = None
     """Environment variable with the API keys, separated by commas; None if the teacher has no keys."""
+    model_variable: str | None = None
+    """Environment variable with the model name for plans that name none."""
     key_required: bool = False
     """Whether a plan without a key is an error. Otherwise one placeholder key gives the plan one shard."""
     default_prompt: str = "qa_v1"
@@ -98,7 +100,7 @@ class AnswerRecord(Record):
     pairs: list[PairRecord]
     usage: TokenCount
     meta: AnswerMeta
-    faults: list[FaultRecord] = []
+    faults: list[FaultRecord] = Field(default_factory=list)
     repair: RepairRecord | None = None
 
 
@@ -156,3 +158,11 @@ class GenerationResult(Usage):
     pending_repairs: int
     quarantined: int
     parts: list[PartSummary]
+
+
+class BatchHandle(Record):
+    """The batches of one shard that were submitted to batch mode."""
+
+    shard: int
+    batches: list[str] = Field(description="names of the batches on the server")
+    chunks: int

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Teachers: what generates question-answer pairs from a chunk. One module per kind, registered in `registry`."""

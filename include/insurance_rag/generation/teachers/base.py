@@ -1,28 +1,29 @@
-"""A teacher answers one clause with question-answer pairs. Three kinds behind one small protocol."""
+"""The protocol of a teacher, and the records it takes and returns."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from insurance_rag.config import GenerationConfig
-from insurance_rag.core.errors import KeyRejectedError, RateLimitError
-from insurance_rag.core.records import ApiKey, Chunk, QuestionType
-from insurance_rag.planning.prompt_spec import PromptSpec
-from insurance_rag.rate_limit.quota import Metric
+if TYPE_CHECKING:
+    from insurance_rag.core.records import Chunk, QuestionType
+    from insurance_rag.planning.prompt_spec import PromptSpec
 
 
 @dataclass(frozen=True)
 class Pair:
+    """A generated question-answer pair."""
+
     type: QuestionType
     question: str
     answer: str
     evidence: str = ""
+    """Verbatim quote of the chunk that supports the answer."""
 
 
 @dataclass(frozen=True)
-class Reply:
-    """`tokens_in` is 0 where the server does not count."""
+class TeacherAnswer:
+    """The pairs of one call, with its tokens; 0 where the server does not count them."""
 
     pairs: list[Pair]
     tokens_in: int = 0
@@ -30,53 +31,33 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Correction:
-    """What is asked once more: the types of the faulty pairs alone, and the note that names the faults."""
+class RepairRequest:
+    """A second request for the faulty pairs of a chunk."""
 
-    content: PromptSpec
+    prompt_spec: PromptSpec
+    """Asks only for the question types of the faulty pairs."""
     note: str
+    """Names the faults; added after the prompt."""
 
 
 class Teacher(Protocol):
-    """`ask` raises Refusal, QuotaExhaustedError, KeyRejectedError, ServerUnavailableError, InvalidAnswerError, BlockedAnswerError or InvalidRequestError."""
+    """Generates the pairs of one chunk per call."""
 
-    max_retries: int  # of one clause, after a passing fault or an answer that cannot be read
+    max_retries: int
+    """Retries per chunk after a temporary failure or an unreadable answer."""
 
-    def size(self, chunk: Chunk, correction: Correction | None = None) -> int:
-        """Characters of the request, of which the limiter estimates its tokens."""
+    def request_characters(self, chunk: Chunk, repair: RepairRequest | None = None) -> int:
+        """Return the characters of the request, from which the rate limiter estimates its tokens."""
         ...
 
-    async def ask(self, chunk: Chunk, correction: Correction | None = None) -> Reply: ...
+    async def generate(self, chunk: Chunk, repair: RepairRequest | None = None) -> TeacherAnswer:
+        """Return the pairs of `chunk`, or new versions of its faulty pairs.
 
-    async def close(self) -> None: ...
+        Raises RateLimitError, QuotaExhaustedError, KeyRejectedError (ProjectRejectedError), ServerUnavailableError,
+        InvalidAnswerError, BlockedAnswerError (InvalidRequestError) or InvalidInputError.
+        """
+        ...
 
-
-class Refusal(RateLimitError):
-    """A 429 of a minute's quota: which one, and its size where the server says it."""
-
-    def __init__(
-        self, message: str, metric: Metric = "requests", limit: int | None = None, retry_after_s: float | None = None
-    ) -> None:
-        super().__init__(message, retry_after_s)
-        self.metric: Metric = metric
-        self.limit = limit
-
-
-class ProjectRejectedError(KeyRejectedError):
-    """The whole project has no quota for this model (`limit: 0`): waiting never helps."""
-
-
-def make_teacher(config: GenerationConfig, key: ApiKey) -> Teacher:
-    """The teacher of `config`; only its own module is imported."""
-    content = PromptSpec.from_config(config)
-    if config.teacher == "openai":
-        from insurance_rag.generation.teachers.openai import OpenAITeacher
-
-        return OpenAITeacher(config, key, content)
-    if config.teacher == "local":
-        from insurance_rag.generation.teachers.local import LocalTeacher
-
-        return LocalTeacher(config, content)
-    from insurance_rag.generation.teachers.gemini import GeminiTeacher
-
-    return GeminiTeacher(config, key, content)
+    async def close(self) -> None:
+        """Release connections and memory."""
+        ...

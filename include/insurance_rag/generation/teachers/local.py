@@ -1,75 +1,86 @@
-"""The local 4-bit teacher of the source's phases 1 and 2: `질문:` / `답변:`, groundedness check, retries."""
+"""The local teacher: a Hugging Face model in 4 bit that writes `질문:` / `답변:` and checks its own pairs."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
-from insurance_rag.config import GenerationConfig
-from insurance_rag.core.errors import InvalidAnswerError, InvalidInputError
-from insurance_rag.core.records import Chunk, QuestionType
-from insurance_rag.generation.parse import parse_labelled
-from insurance_rag.generation.prompt import render
-from insurance_rag.generation.teachers.base import Correction, Pair, Reply
-from insurance_rag.korean.articles import unsupported_articles
-from insurance_rag.korean.quantities import unsupported_quantities
-from insurance_rag.planning.prompt_spec import PromptSpec
+from insurance_rag.core.errors import InvalidAnswerError
+from insurance_rag.generation.teachers.base import Pair, RepairRequest, TeacherAnswer
+from insurance_rag.generation.teachers.registry import teacher
 
-RETRIES = 3  # SPEC section 4
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from insurance_rag.config import GenerationConfig
+    from insurance_rag.core.records import ApiKey, Chunk, QuestionType
+    from insurance_rag.planning.prompt_spec import PromptSpec
+
+PAIR_RETRIES = 3
+"""Retries per pair, as in the reference design."""
 MAX_NEW_TOKENS = 256
 
 
 class LocalTeacher:
-    """A Hugging Face model in NF4 on this machine, one pair at a time. Loaded at the first clause."""
+    """A Hugging Face model in NF4 on this machine. It writes one pair at a time and is loaded for the first chunk."""
 
-    max_retries = 0  # it retries pair by pair, so that a good pair is not made twice
+    max_retries = 0
+    """It retries single pairs itself, so that good pairs are not generated again."""
 
-    def __init__(self, config: GenerationConfig, content: PromptSpec) -> None:
-        self._config, self._content = config, content
-        self._busy = threading.Lock()
-        self._loaded: tuple[Any, Any] | None = None
+    def __init__(self, config: GenerationConfig, prompt_spec: PromptSpec) -> None:
+        self._config, self._prompt_spec = config, prompt_spec
+        self._lock = threading.Lock()
+        self._loaded: tuple[PreTrainedModel, PreTrainedTokenizerBase] | None = None
 
     async def close(self) -> None:
+        """Drop the model."""
         self._loaded = None
 
-    def size(self, chunk: Chunk, correction: Correction | None = None) -> int:
-        return len(render(self._content, chunk))
+    def request_characters(self, chunk: Chunk, repair: RepairRequest | None = None) -> int:
+        """Return the characters of the prompt."""
+        from insurance_rag.generation.prompt import render
 
-    async def ask(self, chunk: Chunk, correction: Correction | None = None) -> Reply:
-        assert correction is None, "it checks and retries pair by pair itself"
-        return await asyncio.to_thread(self._ask, chunk)
+        return len(render(self._prompt_spec, chunk))
 
-    def _ask(self, chunk: Chunk) -> Reply:
-        with self._busy:
-            replies = [
-                self._pair(chunk, kind) for kind in self._content.types for _ in range(self._content.pairs_per_type)
-            ]
-        pairs = [pair for reply in replies for pair in reply.pairs]
+    async def generate(self, chunk: Chunk, repair: RepairRequest | None = None) -> TeacherAnswer:
+        """Return the grounded pairs of `chunk`.
+
+        Raises InvalidAnswerError if no pair is grounded, InvalidInputError if the model cannot be loaded.
+        """
+        assert repair is None, "the local teacher is registered without support for repairs"
+        return await asyncio.to_thread(self._generate_pairs, chunk)
+
+    def _generate_pairs(self, chunk: Chunk) -> TeacherAnswer:
+        spec = self._prompt_spec
+        with self._lock:
+            answers = [self._generate_pair(chunk, kind) for kind in spec.types for _ in range(spec.pairs_per_type)]
+        pairs = [pair for answer in answers for pair in answer.pairs]
         if not pairs:
-            raise InvalidAnswerError(
-                f"no grounded pair in {1 + RETRIES} tries of each of {', '.join(self._content.types)}"
-            )
-        return Reply(pairs, sum(r.tokens_in for r in replies), sum(r.tokens_out for r in replies))
+            raise InvalidAnswerError(f"no grounded pair in {1 + PAIR_RETRIES} tries of each of {', '.join(spec.types)}")
+        return TeacherAnswer(pairs, sum(a.tokens_in for a in answers), sum(a.tokens_out for a in answers))
 
-    def _pair(self, chunk: Chunk, kind: QuestionType) -> Reply:
-        """One pair that rests on the clause; none after three retries."""
-        prompt = render(replace(self._content, types=(kind,), pairs_per_type=1), chunk)
+    def _generate_pair(self, chunk: Chunk, kind: QuestionType) -> TeacherAnswer:
+        """Return one grounded pair, or no pair if every retry failed; the tokens of all tries are counted."""
+        from insurance_rag.generation.parse import parse_labelled
+        from insurance_rag.generation.prompt import render
+
+        prompt = render(replace(self._prompt_spec, types=(kind,), pairs_per_type=1), chunk)
         tokens_in = tokens_out = 0
-        for _ in range(1 + RETRIES):
-            text, read, written = self._generate(prompt)
+        for _ in range(1 + PAIR_RETRIES):
+            text, read, written = self._complete(prompt)
             tokens_in, tokens_out = tokens_in + read, tokens_out + written
             try:
                 question, answer = parse_labelled(f"질문: {text}")[0]
             except InvalidAnswerError:
                 continue
             if is_grounded(answer, chunk.text):
-                return Reply([Pair(kind, question, answer)], tokens_in, tokens_out)
-        return Reply([], tokens_in, tokens_out)
+                return TeacherAnswer([Pair(kind, question, answer)], tokens_in, tokens_out)
+        return TeacherAnswer([], tokens_in, tokens_out)
 
-    def _generate(self, prompt: str) -> tuple[str, int, int]:
-        """The continuation of `prompt`, tokens read, tokens written."""
+    def _complete(self, prompt: str) -> tuple[str, int, int]:
+        """Return the continuation of `prompt`, the input tokens and the output tokens."""
         import torch
 
         model, tokenizer = self._loaded or self._load()
@@ -86,28 +97,36 @@ class LocalTeacher:
         new = output[0, length:]
         return tokenizer.decode(new, skip_special_tokens=True), length, len(new)
 
-    def _load(self) -> tuple[Any, Any]:
+    def _load(self) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-        quantisation = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=torch.bfloat16,
-        )
-        device = {"": 0} if torch.cuda.is_available() else {"": "cpu"}
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(self._config.model)
-            model = AutoModelForCausalLM.from_pretrained(
-                self._config.model, quantization_config=quantisation, device_map=device, dtype=torch.bfloat16
-            )
-        except (OSError, ValueError) as e:
-            raise InvalidInputError(f"--model {self._config.model}: cannot be loaded ({str(e).splitlines()[0]})") from e
+        from insurance_rag.models.base_model import load_base_model
+        from insurance_rag.models.quantization import nf4_config
+        from insurance_rag.models.tokenizer import load_tokenizer
+
+        tokenizer = load_tokenizer(self._config.model)
+        quantization = nf4_config(torch.bfloat16, double_quantization=True)
+        model = load_base_model(self._config.model, torch.bfloat16, quantization=quantization)
         self._loaded = (model.eval(), tokenizer)
         return self._loaded
 
 
-def is_grounded(answer: str, clause: str) -> bool:
-    """Every number, period and article of the answer stands in the clause."""
-    return not unsupported_quantities(answer, clause) and not unsupported_articles(answer, clause)
+@teacher(
+    "local",
+    title="Local model",
+    description="A Hugging Face model in 4 bit on this machine's GPU or CPU.",
+    default_prompt="local_v1",
+    supports_repair=False,
+    required_packages=("torch", "transformers"),
+)
+def create_local_teacher(config: GenerationConfig, key: ApiKey, prompt_spec: PromptSpec) -> LocalTeacher:
+    """Return a local teacher; it needs no key."""
+    return LocalTeacher(config, prompt_spec)
+
+
+def is_grounded(answer: str, chunk_text: str) -> bool:
+    """Return whether the chunk states every number, period and article of the answer."""
+    from insurance_rag.korean.articles import unsupported_articles
+    from insurance_rag.korean.quantities import unsupported_quantities
+
+    return not unsupported_quantities(answer, chunk_text) and not unsupported_articles(answer, chunk_text)

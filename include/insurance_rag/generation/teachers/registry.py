@@ -1,0 +1,74 @@
+"""The registry of teachers. A teacher is one module of this package with a factory decorated by `@teacher`.
+
+The modules are imported for `--help`, so they must not import anything slow at module level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from insurance_rag.core.records.generation import TeacherInfo
+from insurance_rag.core.registry import Registry
+
+if TYPE_CHECKING:
+    from insurance_rag.config import GenerationConfig
+    from insurance_rag.core.records import ApiKey
+    from insurance_rag.generation.teachers.base import Teacher
+    from insurance_rag.planning.prompt_spec import PromptSpec
+
+TeacherFactory = Callable[["GenerationConfig", "ApiKey", "PromptSpec"], "Teacher"]
+Factory = TypeVar("Factory", bound=TeacherFactory)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherEntry(TeacherInfo):
+    """A kind of teacher and the function that makes one."""
+
+    create: TeacherFactory
+
+
+TEACHERS: Registry[TeacherEntry] = Registry("teacher", "insurance_rag.generation.teachers")
+
+
+def teacher(
+    name: str,
+    *,
+    title: str,
+    description: str,
+    key_variable: str | None = None,
+    model_variable: str | None = None,
+    key_required: bool = False,
+    default_prompt: str = "qa_v1",
+    supports_repair: bool = True,
+    supports_batch: bool = False,
+    required_packages: tuple[str, ...] = (),
+) -> Callable[[Factory], Factory]:
+    """Return a decorator that registers a factory `(config, key, prompt_spec) -> Teacher`. See TeacherInfo."""
+
+    def register(create: Factory) -> Factory:
+        entry = TeacherEntry(
+            name=name,
+            title=title,
+            description=description,
+            key_variable=key_variable,
+            model_variable=model_variable,
+            key_required=key_required,
+            default_prompt=default_prompt,
+            supports_repair=supports_repair,
+            supports_batch=supports_batch,
+            required_packages=required_packages,
+            create=create,
+        )
+        TEACHERS.add(name, entry)
+        return create
+
+    return register
+
+
+def make_teacher(config: GenerationConfig, key: ApiKey) -> Teacher:
+    """Return the configured teacher. Raises InvalidInputError if its settings are invalid."""
+    from insurance_rag.planning.prompt_spec import PromptSpec
+
+    return TEACHERS[config.teacher].create(config, key, PromptSpec.from_config(config))
