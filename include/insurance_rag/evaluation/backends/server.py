@@ -1,4 +1,4 @@
-"""Answers from an OpenAI-compatible server (vLLM with its LoRA modules, for scale): models by their served names.
+"""Answers from an OpenAI-compatible server, such as vLLM with LoRA modules. Models are addressed by their served names.
 
 vllm serve BASE --served-model-name Base --enable-lora --lora-modules v1=DIR v2=DIR
 insurance-rag evaluate ... --set server=http://127.0.0.1:8000/v1
@@ -8,116 +8,135 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
+from types import TracebackType
 
-import httpx
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from pydantic import JsonValue, SecretStr
 
 from insurance_rag.config import DecodingConfig, EvaluationConfig
-from insurance_rag.core.errors import IncompleteError, InvalidInputError, ServerUnavailableError
+from insurance_rag.core.errors import IncompleteError, InvalidInputError, PipelineError, ServerUnavailableError
 from insurance_rag.core.hashing import model_identity
-from insurance_rag.evaluation.requests import BASE, GenerationRequest, Reply, check_prompt_penalty
+from insurance_rag.evaluation.backends.base import OnAnswer
+from insurance_rag.evaluation.requests import BASE, GeneratedAnswer, GenerationRequest, check_prompt_penalty
+from insurance_rag.llm import openai
+from insurance_rag.llm.client import Client
+from insurance_rag.llm.json_values import as_dict, as_int, as_list, as_text
 
-#: Characters of Korean text in a token, at least: for fitting prompts where no tokenizer is at hand.
-CHARACTERS_A_TOKEN = 1.0
+TIMEOUT_S = 600.0
+ATTEMPTS = 5
+MAX_STOP_STRINGS = 4
+"""OpenAI's API accepts at most this many stop strings."""
+DEFAULT_CONTEXT_TOKENS = 4096
+"""Assumed for a server that does not report the context length of a model."""
+CHARACTERS_PER_TOKEN = 1.0
+"""Lower bound for Korean text; used to fit prompts, because no tokenizer is available here."""
 
 
 class ServerBackend:
-    """Same interface as LocalBackend; `server_concurrency` requests at a time, so that the server can batch them."""
+    """Sends `server_concurrency` requests at a time, so that the server can batch them."""
 
     def __init__(self, base_model: str, adapters: Mapping[str, Path], config: EvaluationConfig) -> None:
+        """Connect to the server and check that it serves Base and all adapters.
+
+        Raises InvalidInputError if a model is not served, ServerUnavailableError if the server does not answer, and
+        KeyRejectedError if it rejects the key in EVALUATION_API_KEY.
+        """
         assert config.server is not None
-        headers = {"Authorization": f"Bearer {os.environ.get('EVALUATION_API_KEY', 'none')}"}
-        self.client = httpx.Client(base_url=config.server.rstrip("/"), headers=headers, timeout=600)
-        self.url, self.concurrency = config.server, config.server_concurrency
+        key = SecretStr(os.environ.get("EVALUATION_API_KEY", ""))
+        self._client = Client(config.server, key, openai.bearer(key), TIMEOUT_S, where="server")
+        self._concurrency = config.server_concurrency
         models = [BASE, *adapters]
-        served = self._served()
-        if missing := [model for model in models if model not in served]:
+        context_tokens = self._served_models()
+        if missing := [model for model in models if model not in context_tokens]:
+            served = ", ".join(context_tokens) or "nothing"
             raise InvalidInputError(
-                f"{self.url}: does not serve {', '.join(missing)}; it serves {', '.join(served) or 'nothing'}"
+                f"{config.server}: does not serve {', '.join(missing)}; it serves {served}. Start the server with "
+                "these names"
             )
-        self._limit = min(served[model] for model in models)
-        # The server does not say which weights stand behind a name: a retrained adapter has to be reloaded there.
-        base = f"{self.url} {model_identity(base_model)}"
-        self.identities = {BASE: base} | {name: f"{base} {model_identity(str(d))}" for name, d in adapters.items()}
+        self._context_limit = min(context_tokens[model] for model in models)
+        # The server does not report which weights it loaded: after a new training the adapter must be reloaded there.
+        base = f"{config.server} {model_identity(base_model)}"
+        self._identities = {BASE: base} | {name: f"{base} {model_identity(str(d))}" for name, d in adapters.items()}
 
     def __enter__(self) -> ServerBackend:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.client.close()
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._client.close()
+
+    @property
+    def identities(self) -> Mapping[str, str]:
+        """Model name -> text that identifies server and weights."""
+        return self._identities
 
     @property
     def context_limit(self) -> int:
-        return self._limit
+        """Tokens of prompt and answer together, of the model with the shortest context."""
+        return self._context_limit
 
     def count_tokens(self, text: str) -> int:
-        return int(len(text) / CHARACTERS_A_TOKEN)
+        """Return an upper bound for the number of tokens of a Korean text."""
+        return int(len(text) / CHARACTERS_PER_TOKEN)
 
-    def answer(
-        self,
-        asks: Sequence[GenerationRequest],
-        decoding: DecodingConfig,
-        on_reply: Callable[[GenerationRequest, Reply], None],
-    ) -> None:
+    def answer(self, requests: Sequence[GenerationRequest], decoding: DecodingConfig, on_answer: OnAnswer, /) -> None:
+        """Answer all requests; call `on_answer` for each as soon as it is finished, in any order.
+
+        After the first error no further request is sent; the answers in flight are still delivered. Raises
+        InvalidInputError if the server rejects the settings, IncompleteError for every other failure.
+        """
         check_prompt_penalty("a server", decoding)
-        with ThreadPoolExecutor(self.concurrency) as pool:
-            waiting = {pool.submit(self._one, ask, decoding): ask for ask in asks}
-            faults = []
+        errors: list[BaseException] = []
+        with ThreadPoolExecutor(self._concurrency) as pool:
+            waiting: dict[Future[GeneratedAnswer], GenerationRequest] = {
+                pool.submit(self._complete, request, decoding): request for request in requests
+            }
             for future in as_completed(waiting):
                 if future.cancelled():
                     continue
-                if (fault := future.exception()) is None:
-                    on_reply(waiting[future], future.result())
+                if (error := future.exception()) is None:
+                    on_answer(waiting[future], future.result())
                     continue
-                faults.append(fault)
-                pool.shutdown(wait=False, cancel_futures=True)  # what is under way is still kept
-        if faults:
-            raise IncompleteError(f"{faults[0]}; the answers that came are kept, the same command goes on") from faults[
-                0
-            ]
+                errors.append(error)
+                pool.shutdown(wait=False, cancel_futures=True)
+        if errors:
+            raise _with_advice(errors[0])
 
-    @retry(
-        retry=retry_if_exception_type(ServerUnavailableError), stop=stop_after_attempt(5), wait=wait_random_exponential(1, 20),
-        reraise=True,
-    )  # fmt: skip
-    def _one(self, ask: GenerationRequest, decoding: DecodingConfig) -> Reply:
-        body = {
-            "model": ask.model,
-            "prompt": ask.prompt,
-            "max_tokens": decoding.max_new_tokens,
-            "temperature": decoding.temperature,
-            "top_p": decoding.top_p,
-            "repetition_penalty": decoding.repetition_penalty,
-            "seed": decoding.seed,
-            "stop": list(decoding.stop_strings)[:4] or None,
-            "include_stop_str_in_output": True,
-        }
+    def _complete(self, request: GenerationRequest, decoding: DecodingConfig) -> GeneratedAnswer:
+        stop: list[JsonValue] = list(decoding.stop_strings)[:MAX_STOP_STRINGS]
         started = time.perf_counter()
-        reply = self._call("POST", "/completions", json=body)
+        body = self._client.call(
+            "POST",
+            "/completions",
+            {
+                "model": request.model,
+                "prompt": request.prompt,
+                "max_tokens": decoding.max_new_tokens,
+                "temperature": decoding.temperature,
+                "top_p": decoding.top_p,
+                "repetition_penalty": decoding.repetition_penalty,
+                "seed": decoding.seed,
+                "stop": stop or None,
+                "include_stop_str_in_output": True,
+            },
+            ATTEMPTS,
+        )
         seconds = round(time.perf_counter() - started, 4)
-        usage = reply.get("usage") or {}
-        return Reply(reply["choices"][0]["text"], int(usage.get("completion_tokens") or 0), seconds)
+        choices = as_list(body.get("choices"))
+        text = as_dict(choices[0]).get("text") if choices else None
+        if not isinstance(text, str):
+            raise ServerUnavailableError(f"{self._client.base_url}: the response contains no text")
+        return GeneratedAnswer(text, openai.read_usage(body)[1], seconds)
 
-    def _served(self) -> dict[str, int]:
-        """Model name -> tokens of context."""
-        rows = self._call("GET", "/models").get("data") or []
-        return {row["id"]: int(row.get("max_model_len") or 4096) for row in rows}
+    def _served_models(self) -> dict[str, int]:
+        """Return the tokens of context per served model."""
+        rows = [as_dict(row) for row in as_list(self._client.call("GET", "/models").get("data"))]
+        return {as_text(row.get("id")): as_int(row.get("max_model_len")) or DEFAULT_CONTEXT_TOKENS for row in rows}
 
-    def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        try:
-            response = self.client.request(method, path, **options)
-        except httpx.HTTPError as e:
-            raise ServerUnavailableError(f"{self.url}{path}: {type(e).__name__}; is the server up?") from e
-        if response.status_code == 429 or response.status_code >= 500:
-            raise ServerUnavailableError(f"{self.url}{path}: {response.status_code}")
-        if response.status_code >= 400:
-            raise InvalidInputError(f"{self.url}{path}: {response.status_code} {response.text[:300]}")
-        try:
-            answer: dict[str, Any] = response.json()
-        except ValueError as e:
-            raise ServerUnavailableError(f"{self.url}{path}: the answer is no JSON") from e
-        return answer
+
+def _with_advice(error: BaseException) -> BaseException:
+    if not isinstance(error, PipelineError):
+        return error
+    message = f"{error}; the answers received so far are kept, run the same command again"
+    return error.fresh(message) if isinstance(error, (InvalidInputError, IncompleteError)) else IncompleteError(message)
