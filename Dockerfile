@@ -1,12 +1,12 @@
 # syntax=docker/dockerfile:1
-# Three images from the same requirement files, exact versions by requirements.lock:
-#   airflow  Airflow and the project, no torch: api-server, scheduler, dag-processor, triggerer
-#   local    airflow plus an environment of its own for GPU jobs, where tasks run them as local processes
-#   gpu      training and evaluation, no Airflow: the pods of GPU_BACKEND=kubernetes
+# Three images from the same requirement files, with the exact versions of requirements.lock:
+#   airflow  Airflow and the project, without torch: api-server, scheduler, dag-processor, triggerer
+#   local    airflow plus a separate environment for GPU jobs that run as local processes
+#   gpu      training and evaluation, without Airflow: the pods of GPU_BACKEND=kubernetes
 #
 #   docker build --target gpu -t insurance-rag-gpu .
 
-# The slim image brings Airflow's core alone: what the lock names is all there is, and nothing contradicts it.
+# The slim image contains Airflow's core only, so that no preinstalled package contradicts the lock.
 FROM apache/airflow:slim-3.3.2-python3.11 AS airflow
 WORKDIR /opt/airflow
 COPY requirements-airflow.txt requirements-cluster.txt requirements.lock ./
@@ -15,7 +15,7 @@ COPY --chown=airflow:0 pyproject.toml README.md LICENSE ./
 COPY --chown=airflow:0 include include
 COPY --chown=airflow:0 plugins plugins
 COPY --chown=airflow:0 dags dags
-# Installed for its metadata (the provider of the `gemini` connection type); the code is that of include/.
+# Installed for its metadata (the provider of the `gemini` connection type); the code is imported from include/.
 RUN pip install --no-cache-dir --no-deps --editable . && mkdir -p artifacts auth logs && chmod g+w artifacts auth logs
 ENV PYTHONPATH=/opt/airflow/include \
     ARTIFACT_ROOT=/opt/airflow/artifacts
@@ -33,7 +33,7 @@ RUN python -m venv ml && \
         -r requirements-ml.txt -r requirements-gpu.txt -c requirements.lock
 ENV GPU_PYTHON=/opt/airflow/ml/bin/python
 
-# PyPI's torch brings the CUDA libraries along, the host brings the driver: no CUDA base image is needed.
+# PyPI's torch contains the CUDA libraries and the host has the driver, so no CUDA base image is needed.
 FROM python:3.11-slim-bookworm AS gpu
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/* && \
     useradd --uid 50000 --gid 0 --create-home insurance-rag
@@ -43,7 +43,7 @@ RUN pip install --no-cache-dir -r requirements-ml.txt -r requirements-gpu.txt -c
 COPY pyproject.toml README.md LICENSE ./
 COPY include include
 RUN pip install --no-cache-dir --no-deps .
-# The user of Airflow's image: both write to the artifacts.
+# The same user as in Airflow's image: both write to the artifacts.
 USER 50000:0
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \

@@ -102,9 +102,3 @@ def test_a_run_folder_that_cannot_be_made_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InvalidInputError, match="cannot be written"):
         RunFolder(tmp_path / "file" / "run").create()
-    run = RunFolder(tmp_path / "run").create()
-    assert [run.adapter(v).name for v in ("v1", "v2", "v3")] == [
-        "llama-3-ko-insurance-lora",
-        "llama-3-ko-insurance-lora-v2",
-        "llama-3-ko-insurance-lora-v3",
-    ]

@@ -1,4 +1,4 @@
-"""docker-compose.yaml against what the code, Airflow and .env.example say. There is no Docker engine in the tests."""
+"""docker-compose.yaml agrees with the code, Airflow and .env.example. The tests need no Docker engine."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
-from tests.deploy.files import ROOT, MissingVariable, compose, dockerfile, dotenv
+from tests.deploy.files import ROOT, MissingVariableError, Service, compose, dockerfile, dotenv
 
 from insurance_rag.orchestration.pod_config import PREFIX, PodConfig
 
 EXAMPLE = (ROOT / ".env.example").read_text(encoding="utf-8")
 SECRETS = set(dotenv(EXAMPLE))
 CODE = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "include").rglob("*.py"))
-#: Read by libraries and by Airflow's image, not by our code.
+#: Read by libraries and by Airflow's image, not by this package.
 FOREIGN = {"HF_HOME", "DUMB_INIT_SETSID"}
 
 
@@ -32,8 +31,8 @@ def env_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def services(env_file: Path) -> dict[str, Any]:
-    return dict(compose(dotenv(env_file.read_text()))["services"])
+def services(env_file: Path) -> dict[str, Service]:
+    return compose(dotenv(env_file.read_text())).services
 
 
 def test_every_secret_is_fresh_and_the_file_is_private(env_file: Path) -> None:
@@ -44,7 +43,7 @@ def test_every_secret_is_fresh_and_the_file_is_private(env_file: Path) -> None:
     assert stat.S_IMODE(env_file.stat().st_mode) == 0o600
 
 
-def test_secrets_that_are_there_are_never_replaced(env_file: Path) -> None:
+def test_existing_secrets_are_never_replaced(env_file: Path) -> None:
     before = env_file.read_bytes()
     again = subprocess.run([sys.executable, str(ROOT / "tools/make_env.py"), str(env_file)], capture_output=True)
     assert again.returncode == 2 and env_file.read_bytes() == before
@@ -53,7 +52,7 @@ def test_secrets_that_are_there_are_never_replaced(env_file: Path) -> None:
 @pytest.mark.parametrize("name", sorted(SECRETS))
 def test_nothing_starts_without_a_secret(name: str) -> None:
     values = {secret: "x" for secret in SECRETS if secret != name}
-    with pytest.raises(MissingVariable, match=name):
+    with pytest.raises(MissingVariableError, match=name):
         compose(values)
 
 
@@ -66,50 +65,50 @@ def test_the_example_names_every_variable_with_its_default() -> None:
     assert set(shown) - set(defaults) == {"COMPOSE_FILE", "COMPOSE_PROFILES"}
 
 
-def test_no_secret_stands_in_the_file(services: dict[str, Any]) -> None:
-    plain = compose(dict.fromkeys(SECRETS, "SECRET"))["services"]
+def test_the_file_contains_no_secret(services: dict[str, Service]) -> None:
+    plain = compose(dict.fromkeys(SECRETS, "SECRET")).services
     for name, service in plain.items():
-        for variable, value in service.get("environment", {}).items():
+        for variable, value in service.environment.items():
             if re.search(r"PASSWORD$|SECRET|_KEY$|SQL_ALCHEMY|RESULT_BACKEND", variable):
                 assert "SECRET" in value, f"{name}: {variable}"
 
 
-def test_airflow_knows_every_setting(services: dict[str, Any]) -> None:
+def test_airflow_knows_every_setting(services: dict[str, Service]) -> None:
     from airflow.configuration import conf, retrieve_configuration_description
 
     known = retrieve_configuration_description(include_providers=True)
-    for variable in {v for s in services.values() for v in s.get("environment", {}) if v.startswith("AIRFLOW__")}:
+    for variable in {v for s in services.values() for v in s.environment if v.startswith("AIRFLOW__")}:
         _, section, option = variable.lower().split("__")
-        if section == "celery":  # its provider is in the image alone
+        if section == "celery":  # its provider is only in the image
             continue
         assert option in known[section]["options"] or conf.has_option(section, option), variable
 
 
-def test_the_code_reads_every_other_variable(services: dict[str, Any]) -> None:
-    ours = {v for name in ("scheduler", "worker", "triggerer") for v in services[name]["environment"]}
+def test_the_code_reads_every_other_variable(services: dict[str, Service]) -> None:
+    ours = {v for name in ("scheduler", "worker", "triggerer") for v in services[name].environment}
     for variable in {v for v in ours if not v.startswith("AIRFLOW__")} - FOREIGN:
         assert f'"{variable}"' in CODE, variable
 
 
-def test_commands_are_airflows(services: dict[str, Any]) -> None:
+def test_commands_are_airflows(services: dict[str, Service]) -> None:
     from airflow.cli.cli_parser import get_parser
 
-    script = services["init"]["command"][-1].replace("$(tr ',' '\\n' <<< \"$GEMINI_CONNECTIONS\" | wc -l)", "7")
+    script = services["init"].script.replace("$(tr ',' '\\n' <<< \"$GEMINI_CONNECTIONS\" | wc -l)", "7")
     commands = [line for line in script.splitlines() if line.startswith("airflow ")]
     assert len(commands) == 3
-    checks = [s["healthcheck"]["test"][-1] for s in services.values() if "healthcheck" in s]
+    checks = [s.healthcheck.test[-1] for s in services.values() if s.healthcheck]
     commands += [check for check in checks if check.startswith("airflow ")]
-    commands += [f"airflow {s['command']}" for s in services.values() if isinstance(s.get("command"), str)]
-    assert "airflow celery worker" in commands  # its parser comes with the provider, in the image alone
+    commands += [f"airflow {s.command}" for s in services.values() if isinstance(s.command, str)]
+    assert "airflow celery worker" in commands  # its parser comes with the provider, which is only in the image
     for command in commands:
         argv = shlex.split(command.replace("$GPU_SLOTS", "1"))[1:]
         if argv[0] != "celery":
             get_parser().parse_args(argv)
 
 
-def test_the_set_up_counts_keys_and_writes_the_password(services: dict[str, Any], tmp_path: Path) -> None:
-    """The script of `init`, run for real with an `airflow` that notes what it is asked."""
-    script = services["init"]["command"][-1].replace("/opt/airflow/auth", str(tmp_path))
+def test_the_set_up_counts_keys_and_writes_the_password(services: dict[str, Service], tmp_path: Path) -> None:
+    """Run the script of `init` with a program `airflow` that records its arguments."""
+    script = services["init"].script.replace("/opt/airflow/auth", str(tmp_path))
     (tmp_path / "airflow").write_text('#!/bin/sh\nprintf "%s|" "$@" >> "$0.log"; echo >> "$0.log"\n')
     (tmp_path / "airflow").chmod(0o755)
     path = f"{tmp_path}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -122,37 +121,37 @@ def test_the_set_up_counts_keys_and_writes_the_password(services: dict[str, Any]
     assert stat.S_IMODE((tmp_path / "passwords.json").stat().st_mode) == 0o600
 
 
-def test_services_fit_together(services: dict[str, Any], env_file: Path) -> None:
+def test_services_fit_together(services: dict[str, Service], env_file: Path) -> None:
     whole = compose(dotenv(env_file.read_text()))
     assert {"postgres", "init", "api-server", "scheduler", "dag-processor", "triggerer"} <= set(services)
     for name, service in services.items():
         if name != "init":
-            assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL"), name
-        for other, dependency in service.get("depends_on", {}).items():
-            assert dependency["condition"] != "service_healthy" or "healthcheck" in services[other]
-        for volume in service.get("volumes", []):
+            assert service.healthcheck and service.healthcheck.test[0] in ("CMD", "CMD-SHELL"), name
+        for other, dependency in service.depends_on.items():
+            assert dependency.condition != "service_healthy" or services[other].healthcheck
+        for volume in service.volumes:
             source, target = volume.split(":")[:2]
-            assert (ROOT / source).is_dir() if source.startswith(".") else source in whole["volumes"]
+            assert (ROOT / source).is_dir() if source.startswith(".") else source in whole.volumes
             assert target.startswith(("/opt/airflow/", "/var/lib/postgresql/"))
-        if "build" in service:
-            assert service["build"]["target"] in dockerfile()
-        for port in service.get("ports", []):
+        if service.build:
+            assert service.build.target in dockerfile()
+        for port in service.ports:
             assert port.startswith("127.0.0.1:")
 
 
-def test_artifacts_lie_in_the_volume_of_every_container_that_uses_them(services: dict[str, Any]) -> None:
+def test_every_container_that_uses_artifacts_mounts_their_volume(services: dict[str, Service]) -> None:
     for name in ("api-server", "scheduler", "worker", "triggerer", "dag-processor"):
-        assert f"artifacts:{services[name]['environment']['ARTIFACT_ROOT']}" in services[name]["volumes"], name
+        assert f"artifacts:{services[name].environment['ARTIFACT_ROOT']}" in services[name].volumes, name
 
 
-def test_cards_go_to_the_services_that_run_tasks(services: dict[str, Any]) -> None:
-    cards = compose({}, "docker-compose.gpu.yaml")["services"]
-    assert set(cards) == {name for name, s in services.items() if s.get("image") == "insurance-rag-local"}
-    for service in cards.values():
-        assert service["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
+def test_the_services_that_run_tasks_get_the_gpus(services: dict[str, Service]) -> None:
+    with_gpus = compose({}, "docker-compose.gpu.yaml").services
+    assert set(with_gpus) == {name for name, s in services.items() if s.image == "insurance-rag-local"}
+    for service in with_gpus.values():
+        assert service.deploy and service.deploy.resources.reservations.devices[0].capabilities == ["gpu"]
 
 
-def test_the_page_names_the_settings_that_exist() -> None:
+def test_the_page_names_existing_settings_only() -> None:
     page = (ROOT / "docs/deploy.md").read_text(encoding="utf-8")
     named = set(re.findall(rf"{PREFIX}(\w+)", page))
     assert named == {field.upper() for field in PodConfig.model_fields}

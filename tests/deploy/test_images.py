@@ -1,4 +1,4 @@
-"""The Dockerfile and the requirement files: what is copied exists, what is installed is what was tested together."""
+"""The Dockerfile and the requirement files: copied files exist, installed versions are the tested ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ INSTALLS = {
 }
 
 
-def test_stages_install_their_half_by_the_lock() -> None:
+def test_each_stage_installs_its_requirements_with_the_lock() -> None:
     assert set(STAGES) == set(INSTALLS)
     for name, stage in STAGES.items():
         installs = [run for run in stage.values("RUN") if "-r requirements" in run]
@@ -28,30 +28,30 @@ def test_stages_install_their_half_by_the_lock() -> None:
         assert all("-c requirements.lock" in run for run in installs)
 
 
-def test_airflows_image_is_of_the_locked_version() -> None:
+def test_the_airflow_image_has_the_locked_version() -> None:
     assert STAGES["airflow"].base == f"apache/airflow:slim-{LOCK['apache-airflow'][2:]}-python3.11"
     assert STAGES["local"].base == "airflow"
 
 
 @pytest.mark.parametrize("name", ["requirements-airflow.txt", "requirements-ml.txt", "requirements-dev.txt"])
-def test_what_is_asked_for_is_locked_at_that_version(name: str) -> None:
+def test_pinned_requirements_agree_with_the_lock(name: str) -> None:
     for package, version in requirements(name).items():
         assert package in LOCK, f"{name}: {package} is not in requirements.lock"
         assert version in ("", LOCK[package]), f"{name}: {package}{version}, locked {LOCK[package]}"
 
 
 @pytest.mark.parametrize("name", ["requirements-cluster.txt", "requirements-gpu.txt"])
-def test_what_only_an_image_has_is_exact_and_not_in_the_lock(name: str) -> None:
+def test_packages_that_only_an_image_installs_are_pinned_and_agree_with_the_lock(name: str) -> None:
     for package, version in requirements(name).items():
-        assert version.startswith("==") and package not in LOCK, f"{name}: {package}"
+        assert version.startswith("==") and LOCK.get(package, version) == version, f"{name}: {package}"
 
 
-def test_neither_image_holds_the_others_half() -> None:
+def test_airflow_and_ml_requirements_do_not_overlap() -> None:
     assert not {"torch", "transformers", "trl", "peft"} & set(requirements("requirements-airflow.txt"))
     assert not [package for package in requirements("requirements-ml.txt") if "airflow" in package]
 
 
-def test_what_is_copied_exists_and_is_sent_to_the_builder() -> None:
+def test_copied_files_exist_and_are_in_the_build_context() -> None:
     sent = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     for stage in STAGES.values():
         for copy in stage.values("COPY"):
@@ -62,8 +62,8 @@ def test_what_is_copied_exists_and_is_sent_to_the_builder() -> None:
     assert not any(fnmatch(".env", pattern) for pattern in sent)
 
 
-def test_the_package_can_be_built_from_what_is_copied() -> None:
-    """The provider's entry point needs the package's metadata in Airflow's image; the pods need the templates."""
+def test_the_package_can_be_built_from_the_copied_files() -> None:
+    """The entry point of the provider needs the metadata of the package; the pods need its templates."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert "apache_airflow_provider" in project["project"]["entry-points"]
     for name in ("airflow", "gpu"):
@@ -81,8 +81,8 @@ def test_the_package_can_be_built_from_what_is_copied() -> None:
         )
 
 
-def test_good_habits() -> None:
-    """What a Dockerfile linter asks for: pinned bases, clean apt, no cache, no root at the end, no secret."""
+def test_the_dockerfile_follows_the_usual_lint_rules() -> None:
+    """Pinned base images, clean apt lists, no pip cache, no root user at the end, no secret."""
     for name, stage in STAGES.items():
         assert (":" in stage.base and not stage.base.endswith(":latest")) or stage.base in STAGES, name
         for run in stage.values("RUN"):

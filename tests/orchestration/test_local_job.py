@@ -1,4 +1,4 @@
-"""A local GPU job does not outlive its worker: it would train on beside the next try. Each job has a card to itself."""
+"""A local GPU job ends with its worker, and concurrent jobs use different GPUs."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ for _ in range(600):
 SUPERVISOR = "import subprocess, sys; subprocess.run([sys.executable, '-c', *sys.argv[1:]])"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent was killed")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals a child when its parent is killed")
 @pytest.mark.parametrize("killed", [[WORKER], [SUPERVISOR, WORKER]], ids=["worker", "supervisor"])
-def test_the_job_of_a_killed_worker_is_told_to_stop(tmp_path: Path, killed: list[str]) -> None:
+def test_the_job_of_a_killed_worker_gets_sigterm(tmp_path: Path, killed: list[str]) -> None:
     started, stopped = tmp_path / "started", tmp_path / "stopped"
     job = JOB.format(started=str(started), stopped=str(stopped))
     worker = subprocess.Popen([sys.executable, "-c", *killed, job])
@@ -47,16 +47,16 @@ def test_the_job_of_a_killed_worker_is_told_to_stop(tmp_path: Path, killed: list
     assert appears(stopped, 30)
 
 
-def test_jobs_beside_each_other_work_on_different_cards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_concurrent_jobs_use_different_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with acquire_gpu() as any_card:
-        assert any_card == {}
-    monkeypatch.setenv("GPU_CARDS", "0, 1")
+    with acquire_gpu() as any_gpu:
+        assert any_gpu == {}
+    monkeypatch.setenv("GPU_DEVICES", "0, 1")
     with acquire_gpu() as one, acquire_gpu() as two:
         assert [one["CUDA_VISIBLE_DEVICES"], two["CUDA_VISIBLE_DEVICES"]] == ["0", "1"]
-        with pytest.raises(IncompleteError, match="GPU_CARDS=0,1"), acquire_gpu():
+        with pytest.raises(IncompleteError, match="GPU_DEVICES=0,1"), acquire_gpu():
             pass
-    with pytest.raises(IncompleteError, match="stopped"), acquire_gpu():  # a job's own error, not a taken card
+    with pytest.raises(IncompleteError, match="stopped"), acquire_gpu():  # raised by the job itself, not by acquire_gpu
         raise IncompleteError("stopped")
     with acquire_gpu() as free:
         assert free == one

@@ -1,4 +1,4 @@
-"""What Airflow does about each error, by its name."""
+"""What Airflow does about each named error."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from insurance_rag.orchestration.retries import RETRY_POLICY
         (ValueError("a bug"), RetryAction.DEFAULT),
     ],
 )
-def test_the_table(error: Exception, action: RetryAction) -> None:
+def test_the_retry_table(error: Exception, action: RetryAction) -> None:
     decision = RETRY_POLICY.evaluate(error, 1, 3)
     assert decision.action == action
     assert decision.reason or action == RetryAction.DEFAULT
 
 
-def test_exit_codes_name_the_same_errors_as_functions_raise() -> None:
+def test_exit_codes_stand_for_the_errors_that_functions_raise() -> None:
     assert {code: error.exit_code for code, error in ERROR_BY_EXIT_CODE.items()} == {2: 2, 3: 3, 4: 4}

@@ -1,4 +1,4 @@
-"""Run folders: the same place for tasks, pods and the report tab, and never outside the artifact root."""
+"""Run folders: the same paths for tasks, pods and the report tab, never outside the artifact root."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from insurance_rag.orchestration.runs import earlier_runs, folder_under, run_folder
 
 
-def test_ids_of_airflow_become_readable_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_airflow_ids_become_readable_folder_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARTIFACT_ROOT", str(tmp_path))
     run = run_folder("finetune_pipeline", "manual__2026-11-23T04:05:06+00:00")
     assert run.root == tmp_path / "finetune_pipeline" / "manual__2026-11-23T04_05_06+00_00"
