@@ -74,8 +74,7 @@ def main() -> None:
 @contextmanager
 def browser() -> Iterator[Browser]:
     """Start a headless Chromium: $CHROMIUM, an installed one, or the one that playwright has downloaded."""
-    names = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
-    path = next((path for name in names if name and (path := shutil.which(name))), None)
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         yield chromium

@@ -6,7 +6,6 @@ The name of the file puts it after the tests that count the published datasets.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
