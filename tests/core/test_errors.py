@@ -1,29 +1,39 @@
+"""Errors: copies without a traceback."""
+
 from __future__ import annotations
 
 import pickle
+import traceback
+from datetime import UTC, datetime
 
-from insurance_rag.core.errors import InvalidInputError, LineProblem, group_problems
+import pytest
 
+from insurance_rag.core.errors import InvalidInputError, PipelineError, QuotaExhaustedError, RateLimitError
 
-def test_a_problem_that_many_lines_share_is_reported_once_with_their_number() -> None:
-    shared = [LineProblem("a.jsonl", line, "unknown field 'answer_pattern'; remove it") for line in range(1, 89)]
-    single = LineProblem("a.jsonl", 4, "chunk_id is empty; give each chunk an id")
-    other_file = LineProblem("b.jsonl", 9, "unknown field 'answer_pattern'; remove it")
-    error = InvalidInputError([*shared, single, other_file, "keys.json: no API keys"])
-    assert error.problems == [
-        "a.jsonl: 88 lines: unknown field 'answer_pattern'; remove it, first at line 1",
-        "a.jsonl:4: chunk_id is empty; give each chunk an id",
-        "b.jsonl:9: unknown field 'answer_pattern'; remove it",
-        "keys.json: no API keys",
-    ]
-    assert str(error).startswith("4 problems:\n  - a.jsonl: 88 lines")
+RESETS_AT = datetime(2026, 11, 25, tzinfo=UTC)
+ERRORS = [
+    QuotaExhaustedError("a", RESETS_AT),
+    RateLimitError("a", 3.0, "tokens", 10),
+    InvalidInputError("a"),
+]
 
 
-def test_one_problem_is_the_whole_message() -> None:
-    assert str(InvalidInputError(LineProblem("a", 1, "bad") for _ in range(1))) == "a:1: bad"
-    assert group_problems([]) == []
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_fresh_error_keeps_facts_but_no_traceback(error: PipelineError) -> None:
+    for _ in range(3):
+        with pytest.raises(type(error)):
+            raise error
+    fresh = error.fresh()
+    assert (type(fresh), str(fresh), vars(fresh)) == (type(error), str(error), vars(error))
+    assert fresh.__traceback__ is None
+    assert str(error.fresh("where: a")) == "where: a"
+    assert str(error) == "a"
+    assert str(pickle.loads(pickle.dumps(error.fresh("where: a")))) == "where: a"
 
 
-def test_problems_survive_a_process_boundary() -> None:
-    error = InvalidInputError([LineProblem("a", 1, "bad"), LineProblem("a", 2, "bad")])
-    assert pickle.loads(pickle.dumps(error)).problems == ["a: 2 lines: bad, first at line 1"]
+def test_raising_fresh_copies_does_not_grow_the_traceback() -> None:
+    stored = QuotaExhaustedError("a", RESETS_AT)
+    for _ in range(50):
+        with pytest.raises(QuotaExhaustedError) as caught:
+            raise stored.fresh()
+        assert len(traceback.extract_tb(caught.value.__traceback__)) == 1

@@ -1,4 +1,4 @@
-"""Answers from a server, the judge with its evidence, and the sheet that people label."""
+"""Answers from a server, the judge with its evidence, and the annotation sheet."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.evaluation.fake_model import Parrot
-from tests.evaluation.openai_server import Reply, serving
+from tests.evaluation.fake_model import FakeBackend
+from tests.evaluation.openai_server import HttpResponse, serving
 
 from insurance_rag.chunks import read_chunks, read_questions
 from insurance_rag.config import DecodingConfig, EvaluationConfig
-from insurance_rag.core.errors import InvalidInputError, ServerUnavailableError
+from insurance_rag.core.errors import InvalidInputError, KeyRejectedError, ServerUnavailableError
 from insurance_rag.core.files import read_json, read_jsonl
-from insurance_rag.evaluation import evaluate
-from insurance_rag.evaluation import run as evaluation_run
-from insurance_rag.evaluation.annotations import agreement, read_sheet, write_sheet
+from insurance_rag.core.records import ScoredAnswer
+from insurance_rag.evaluation import runner
+from insurance_rag.evaluation.annotations import agreement, read_annotations, write_annotation_sheet
 from insurance_rag.evaluation.backends.server import ServerBackend
 from insurance_rag.evaluation.judge import judge_answers, judged_rates
-from insurance_rag.evaluation.scoring import ScoredAnswer
+from insurance_rag.evaluation.runner import evaluate
 
 CLAUSE = "제7조 회사는 암진단급여금 3,000만원을 지급합니다."
 
@@ -36,14 +36,14 @@ def scored(
     return ScoredAnswer.model_validate(verdict | asked | shown | said | gold)
 
 
-def chat(text: str) -> Reply:
+def chat(text: str) -> HttpResponse:
     return 200, {"choices": [{"message": {"content": text}}]}
 
 
-def test_a_server_answers_and_is_asked_again_after_a_fault(tmp_path: Path) -> None:
+def test_server_answers_and_a_failed_request_is_retried(tmp_path: Path) -> None:
     seen: list[dict[str, Any]] = []
 
-    def answer(path: str, body: dict[str, Any]) -> Reply:
+    def answer(path: str, body: dict[str, Any]) -> HttpResponse:
         if path == "/v1/models":
             return 200, {"data": [{"id": "Base", "max_model_len": 2048}, {"id": "v1"}]}
         seen.append(body)
@@ -59,7 +59,7 @@ def test_a_server_answers_and_is_asked_again_after_a_fault(tmp_path: Path) -> No
             (folder / name).write_text("{}")
         asked = (read_questions("sample")[:3], read_chunks("sample"), "served", {"v1": folder})
         decoding = DecodingConfig.preset("after")
-        assert evaluate(*asked, decoding, tmp_path / "out", config)["rows"] == 6
+        assert evaluate(*asked, decoding, tmp_path / "out", config).rows == 6
         rows = read_jsonl(tmp_path / "out" / "answers.jsonl")
         assert {row["raw_answer"] for row in rows} == {"Base의 답입니다. ### 지시", "v1의 답입니다. ### 지시"}
         assert all(row["new_tokens"] == 9 for row in rows)
@@ -68,11 +68,11 @@ def test_a_server_answers_and_is_asked_again_after_a_fault(tmp_path: Path) -> No
             evaluate(*asked, DecodingConfig(), tmp_path / "out", config)
         with pytest.raises(InvalidInputError, match="does not serve v9; it serves Base, v1"):
             ServerBackend("served", {"v9": folder}, config)
-    with pytest.raises(ServerUnavailableError, match="is the server up"):
+    with pytest.raises(ServerUnavailableError, match="is the server running"):
         ServerBackend("served", {}, config)
 
 
-def test_a_judge_must_quote_and_rubbish_is_counted(tmp_path: Path) -> None:
+def test_judge_must_quote_and_unusable_judgements_are_counted(tmp_path: Path) -> None:
     supported = {"claim": "3,000만원", "supported": True, "evidence": "암진단급여금 3,000만원을\n지급합니다."}
     replies = {
         "right": json.dumps({"claims": [supported]}, ensure_ascii=False),
@@ -84,7 +84,7 @@ def test_a_judge_must_quote_and_rubbish_is_counted(tmp_path: Path) -> None:
     }
     calls: list[str] = []
 
-    def answer(path: str, body: dict[str, Any]) -> Reply:
+    def answer(path: str, body: dict[str, Any]) -> HttpResponse:
         text = body["messages"][0]["content"]
         calls.append(text)
         return chat(next(reply for name, reply in replies.items() if f"{name}!" in text))
@@ -96,27 +96,30 @@ def test_a_judge_must_quote_and_rubbish_is_counted(tmp_path: Path) -> None:
     assert len(calls) == len(replies)  # the empty answer was not sent
     assert [j.hallucinated for j in judged] == [False, True, None, None, None, None, False]
     figures = judged_rates(judged, ["v1"])["v1"]
-    assert (figures["hallucination"]["count"], figures["hallucination"]["n"]) == (1, 3)
-    assert figures["unusable"] == {"evidence that is not in the context": 1, "not the JSON that was asked for": 3}
+    assert (figures.hallucination.count, figures.hallucination.n) == (1, 3)
+    assert figures.unusable == {
+        "the quoted evidence is not in the context": 1,
+        "the output is not the requested JSON": 3,
+    }
     with pytest.raises(InvalidInputError, match="MODEL@BASE_URL"):
         judge_answers(rows, "gpt", tmp_path)
 
 
-def test_a_judge_that_refuses_the_request_stops_the_run(tmp_path: Path) -> None:
-    with serving(lambda *_: (401, "no such key")) as url, pytest.raises(InvalidInputError, match="401"):
+def test_judge_that_rejects_the_key_stops_the_run(tmp_path: Path) -> None:
+    with serving(lambda *_: (401, "no such key")) as url, pytest.raises(KeyRejectedError, match="401"):
         judge_answers([scored(1)], f"gpt@{url}", tmp_path)
 
 
 def test_evaluate_takes_judge_and_labels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(evaluation_run, "open_backend", lambda *_: Parrot())
+    monkeypatch.setattr(runner, "open_backend", lambda *_: FakeBackend())
     questions, chunks = read_questions("sample")[:6], read_chunks("sample")
     with serving(lambda *_: chat('{"claims": []}')) as url:
         config = EvaluationConfig(judge=f"gpt@{url}")
-        evaluate(questions, chunks, "parrot", {}, DecodingConfig(), tmp_path, config)
+        evaluate(questions, chunks, "fake", {}, DecodingConfig(), tmp_path, config)
         sheet = tmp_path / "labelling.csv"
         rows = list(csv.DictReader(sheet.read_text("utf-8-sig").splitlines()))
         labels = {row["key"]: i % 2 == 0 for i, row in enumerate(rows)}
-        evaluate(questions, chunks, "parrot", {}, DecodingConfig(), tmp_path, config, labels=labels)
+        evaluate(questions, chunks, "fake", {}, DecodingConfig(), tmp_path, config, labels=labels)
     summary = read_json(tmp_path / "summary.json")
     assert summary["judge"]["models"]["Base"]["hallucination"]["n"] == 6
     assert set(summary["labels"]) == {"checks", "judge"}
@@ -128,15 +131,15 @@ def test_evaluate_takes_judge_and_labels(monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_the_sheet_is_blind_balanced_and_kept(tmp_path: Path) -> None:
     rows = [scored(i, f"=답{i}\x00", hallucinated=i < 5, model=m) for m in ("Base", "v1") for i in range(50)]
     path = tmp_path / "labelling.csv"
-    assert write_sheet(path, rows, size=40) == 40
+    assert write_annotation_sheet(path, rows, size=40) == 40
     sheet = list(csv.DictReader(path.read_text("utf-8-sig").splitlines()))
     flagged = {row.key for row in rows if row.hallucinated}
     assert sum(row["key"] in flagged for row in sheet) == 10  # all there are
     assert "model" not in sheet[0]
     assert sheet[0]["answer"].startswith("'=")  # no formula for a spreadsheet
-    assert read_sheet(path) == {}
+    assert read_annotations(path) == {}
     before = path.read_text()
-    assert write_sheet(path, rows) == 0
+    assert write_annotation_sheet(path, rows) == 0
     assert path.read_text() == before
 
 
@@ -144,15 +147,15 @@ def test_labels_are_read_with_all_their_faults(tmp_path: Path) -> None:
     path = tmp_path / "l.csv"
     path.write_text("key,hallucinated\na,yes\nb,아니요\nc,\nd,maybe\ne,?\n")
     with pytest.raises(InvalidInputError) as caught:
-        read_sheet(path)
+        read_annotations(path)
     assert len(caught.value.problems) == 2
     path.write_text("\ufeffkey,hallucinated\na,Yes\nb,아니요\nc,\n")
-    assert read_sheet(path) == {"a": True, "b": False}
+    assert read_annotations(path) == {"a": True, "b": False}
     path.write_text("key,verdict\na,yes\n")
     with pytest.raises(InvalidInputError, match="hallucinated is missing"):
-        read_sheet(path)
+        read_annotations(path)
     with pytest.raises(InvalidInputError, match="cannot be read"):
-        read_sheet(tmp_path / "none.csv")
+        read_annotations(tmp_path / "none.csv")
 
 
 def test_a_flagger_is_corrected_by_labels_drawn_unevenly() -> None:
@@ -161,8 +164,9 @@ def test_a_flagger_is_corrected_by_labels_drawn_unevenly() -> None:
     flagged = {f"a{i}": i < 150 or 200 <= i < 240 for i in range(1000)}
     drawn = [k for k in flagged if flagged[k]][::3][:60] + [k for k in flagged if not flagged[k]][::13][:60]
     found = agreement({k: truth[k] for k in drawn}, flagged, {"v1": list(flagged.values())})
-    corrected = found["corrected"]["v1"]
-    assert corrected["rate"] == pytest.approx(0.20, abs=0.06)
-    assert corrected["interval"][0] < 0.20 < corrected["interval"][1]
-    nobody = agreement({}, flagged, {"v1": list(flagged.values())})
-    assert nobody["corrected"]["v1"]["rate"] is None
+    corrected = found.corrected["v1"]
+    assert corrected.rate == pytest.approx(0.20, abs=0.06)
+    assert corrected.interval is not None
+    assert corrected.interval[0] < 0.20 < corrected.interval[1]
+    unlabelled = agreement({}, flagged, {"v1": list(flagged.values())})
+    assert unlabelled.corrected["v1"].rate is None
