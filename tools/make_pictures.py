@@ -43,6 +43,7 @@ NEW_EDITION = "\n이 약관은 2027년 1월 1일부터 시행합니다."
 
 
 def main() -> None:
+    """Start the services if needed, take all pictures, and stop what was started."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--home", type=Path, default=PROJECT / "airflow_home", help="home of the embedded Airflow")
     parser.add_argument("--artifacts", type=Path, default=PROJECT / "artifacts", help="folder of the run folders")
@@ -93,9 +94,7 @@ def newest_run(api: AirflowApi) -> str | None:
 
 def demo_run(api: AirflowApi) -> str:
     """Run the pipeline as `make demo` does and return the id of the run."""
-    from demo.walkthrough import DEMO_CONF
-
-    run_id = api.trigger(FINETUNE, DEMO_CONF)
+    run_id = api.trigger(FINETUNE, {})
     wait_for_run(api, FINETUNE, run_id, "success")
     return run_id
 
@@ -139,12 +138,14 @@ def logged_in(chromium: Browser, services: Services) -> Page:
 
 
 def take(page: Page, out: Path, name: str) -> None:
+    """Save what the window shows as `name`.png."""
     page.wait_for_timeout(SETTLE_MS)
     page.screenshot(path=out / f"{name}.png")
     print(f"{out / name}.png")
 
 
 def take_report_tab(page: Page, services: Services, run_id: str, out: Path) -> None:
+    """Take the report tab of a run inside Airflow."""
     page.goto(f"{services.url}/dags/{FINETUNE}/runs/{quote(run_id)}")
     page.get_by_role("link", name="Run report").click()
     page.frame_locator("iframe").locator("#verdict h1").wait_for()
@@ -152,7 +153,7 @@ def take_report_tab(page: Page, services: Services, run_id: str, out: Path) -> N
 
 
 def take_refresh_pictures(page: Page, api: AirflowApi, services: Services, out: Path) -> None:
-    """Trigger form, shards with a rejected key, the dialog that clears them, and the approval page."""
+    """Take trigger form, shards with a rejected key, the dialog that clears them, and the approval page."""
     chunks = write_new_edition(services.artifacts)
     states = {KEYS[REJECTED]: "invalid"}
     with running_simulator(quota={"rpm": 60}, speed=20, defects=0.1, key_states=states) as simulator:
@@ -203,10 +204,12 @@ def write_new_edition(artifacts: Path) -> str:
 
 
 def put_key(api: AirflowApi, name: str, url: str, key: str) -> None:
+    """Create or update the connection of an API key."""
     api.put_connection(name, {"conn_type": "gemini", "host": url, "password": key})
 
 
 def reject(api: AirflowApi, run_id: str) -> None:
+    """Answer the approval with Reject."""
     path = f"/dags/{REFRESH}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
     api.call("PATCH", path, json={"chosen_options": ["Reject"], "params_input": {}}, ok=(409,))
 
@@ -215,7 +218,7 @@ def reject(api: AirflowApi, run_id: str) -> None:
 
 
 def take_report_pictures(chromium: Browser, run: RunFolder, out: Path) -> None:
-    """The verdict in Korean, the dataset in English, and an open question in English and dark."""
+    """Take the verdict in Korean, the dataset in English, and an open question in English and dark."""
     if not run.report.is_file():
         raise InvalidInputError(f"{run.root}: has no report.html; write it with `insurance-rag report`")
     page = report_page(chromium, run, "ko-KR", "light")
@@ -242,6 +245,7 @@ def report_page(chromium: Browser, run: RunFolder, locale: str, scheme: str) -> 
 
 
 def scroll_to(page: Page, selector: str) -> None:
+    """Scroll the first element that matches to the top of the window."""
     page.evaluate("(selector) => document.querySelector(selector).scrollIntoView()", selector)
 
 

@@ -44,6 +44,7 @@ class ReportLink(BaseOperatorLink):
     name = "Run report"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the URL of the section about this task, or "" (no button) if the run has no run folder."""
         from airflow.configuration import conf
 
         from insurance_rag.orchestration.runs import run_folder
@@ -81,6 +82,7 @@ class RunReportPlugin(AirflowPlugin):
 
     @property
     def fastapi_apps(self) -> list[PluginApp]:
+        """Import the app with the pages; only the api-server asks for it."""
         from run_report.routes import app
 
         return [{"app": app, "url_prefix": "/run-report", "name": "Run report"}]

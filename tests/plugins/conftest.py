@@ -13,7 +13,7 @@ import httpx
 import pytest
 from tests.report.sample_run import write_run
 
-from demo.airflow_stack import Stack
+from demo.airflow_stack import AirflowStack
 from insurance_rag.core.files import write_json
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.orchestration.runs import folder_under
@@ -30,7 +30,7 @@ class Site:
 
     url: str
     run: RunFolder
-    stack: Stack
+    stack: AirflowStack
 
     def client(self, user: str | None = None) -> httpx.Client:
         """Return a client that is logged in as `user`; None is anonymous."""
@@ -48,7 +48,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer,stranger:",
         "COVERAGE_PROCESS_CONFIG": "",  # the components are killed at the end and would write no coverage data
     }
-    stack = Stack(root / "home", root / "artifacts", env, dags=HERE / "dags")
+    stack = AirflowStack(root / "home", root / "artifacts", env, dags=HERE / "dags")
     write_json(stack.home / "passwords.json", PASSWORDS)
     make_run = [sys.executable, str(HERE / "make_run.py"), DAG, RUN]
     made = subprocess.run(make_run, env=stack.env, capture_output=True, text=True)

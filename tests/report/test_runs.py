@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.report.sample_run import write_evaluation, write_run
+from tests.report.sample_evaluation import write_evaluation
+from tests.report.sample_run import write_run
 
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.report.runs import read_run, render_runs

@@ -78,6 +78,7 @@ def band(kept: int, drops: Sequence[tuple[str, int]], whole: int) -> list[Segmen
 
 
 def funnel_band(funnel: Funnel) -> list[Segment]:
+    """Return the band of all generated rows."""
     return band(funnel.kept, [(drop.label.title, drop.count) for drop in funnel.drops], max(funnel.rows, 1))
 
 

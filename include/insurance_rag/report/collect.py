@@ -54,6 +54,7 @@ def collect_live(run: RunFolder) -> Report:
 
 
 def read_decision(reader: Reader, run: RunFolder) -> Decision | None:
+    """Read the decision of the promotion gate."""
     return reader.record(run.evaluation / "decision.json", Decision)
 
 

@@ -10,6 +10,7 @@ NOT_AVAILABLE = "–"
 
 
 def count(value: float) -> str:
+    """Format a number without decimals, with grouped thousands."""
     return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}"
 
 
@@ -31,6 +32,7 @@ def interval_text(rate: Rate) -> str:
 
 
 def pvalue(value: float | None) -> str:
+    """Format a p value with three decimals; values below .001 as "< .001"."""
     if value is None:
         return NOT_AVAILABLE
     return "< .001" if value < 0.001 else f"{value:.3f}".lstrip("0") if value < 1 else "1"

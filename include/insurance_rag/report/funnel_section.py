@@ -16,6 +16,7 @@ EXAMPLES = 3
 
 
 def read_funnel(reader: Reader, run: RunFolder) -> Funnel | None:
+    """Read the validation report of the dataset folder."""
     report = reader.record(run.dataset / "report.json", ValidationReport)
     return None if report is None else _funnel(report)
 

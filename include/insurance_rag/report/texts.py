@@ -30,6 +30,7 @@ def page_texts() -> dict[str, dict[str, str]]:
 
 
 def page_text(key: str, language: Language) -> str:
+    """Return one text of the page. Raises KeyError if there is no such text."""
     return page_texts()[key][language]
 
 

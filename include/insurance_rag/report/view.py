@@ -30,6 +30,8 @@ class Label(View):
 
 
 class MetricLabel(Label):
+    """The name of a metric, and in which direction it is better."""
+
     better: Literal["lower", "higher"] = "lower"
 
 
@@ -41,6 +43,8 @@ class StageProgress(View):
 
 
 class ModelRates(View):
+    """Every rate of one model, by metric."""
+
     name: str
     rates: dict[str, Rate]
 
@@ -155,12 +159,16 @@ class AdapterTraining(View):
 
 
 class ShownFinding(View):
+    """One fault of an answer, with the span to underline and the evidence to highlight in the chunks."""
+
     check: str
     span: str = ""
     evidence: str | None = None
 
 
 class ShownAnswer(View):
+    """The answer of one model."""
+
     model: str
     answer: str
     raw: str | None = Field(default=None, description="the generated text if post-processing changed it")
@@ -171,6 +179,8 @@ class ShownAnswer(View):
 
 
 class ShownQuestion(View):
+    """One question with the answers of all models. `gold` and `retrieved` are chunk ids."""
+
     id: str
     question: str
     type: str
@@ -184,6 +194,8 @@ class ShownQuestion(View):
 
 
 class ShownChunk(View):
+    """A chunk that questions refer to; `title` is its path in the document."""
+
     text: str
     title: str
 

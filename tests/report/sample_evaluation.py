@@ -1,0 +1,162 @@
+"""The evaluation of a sample run: scored answers of up to four models, their summary, decision and sweep."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import insurance_rag
+from insurance_rag.core.files import read_jsonl, write_json, write_jsonl
+from insurance_rag.core.records import (
+    Artifact,
+    Chunk,
+    ContextSource,
+    EvaluationSummary,
+    Finding,
+    PairedDifference,
+    Question,
+    Rate,
+    RetrievalSummary,
+    ScoredAnswer,
+)
+from insurance_rag.core.records.evaluation import BeforeAfter, SweepHalves, SweepSummary
+from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.evaluation.summary import summarize
+from insurance_rag.promotion.decide import decide
+
+SAMPLES = Path(insurance_rag.__file__).with_name("samples")
+#: Model -> probability that one of its answers is faulty.
+MODELS = {"Base": 0.34, "v1": 0.27, "v2": 0.12, "v3": 0.10}
+
+
+def chunks() -> list[Chunk]:
+    return [Chunk.model_validate(row) for row in read_jsonl(SAMPLES / "chunked_data.jsonl")]
+
+
+def write_evaluation(run: RunFolder, models: tuple[str, ...], n: int) -> None:
+    asked = [Question.model_validate(row) for row in read_jsonl(SAMPLES / "questions.jsonl")[:n]]
+    texts = {chunk.chunk_id: chunk.text for chunk in chunks()}
+    adapter = Artifact(uri="/data/adapter", sha256="0" * 64)
+    sources: tuple[ContextSource, ...] = ("retrieved", "gold")
+    for source in sources:
+        rows = [
+            _answer(question, texts, name, source, random.Random(f"{question.question_id}{name}{source}"))
+            for question in asked
+            for name in models
+        ]
+        suffix = "" if source == "retrieved" else "_gold"
+        write_jsonl(run.evaluation / f"answers{suffix}.jsonl", (row.model_dump(mode="json") for row in rows))
+        summary = EvaluationSummary(
+            context=source,
+            **dict(summarize(rows, models, bootstrap_samples=200)),
+            base_model="/data/base_model",
+            decoding={"temperature": 0.0, "max_new_tokens": 256},
+            config={"warn_below": 200},
+            retrieval=RetrievalSummary.model_validate(
+                {"n": n, "scores": {"recall@5": {"value": 0.94, "interval": [0.9, 0.96]}}, "query_ms": {"p50": 1.0}}
+            ),
+            contaminated={},
+            adapters={name: adapter for name in models if name != "Base"},
+            wall_seconds=81.2,
+        )
+        write_json(run.evaluation / f"summary{suffix}.json", summary.model_dump(mode="json"))
+    decide(run.evaluation)
+    write_sweep(run, models, {name: dict(model.rates) for name, model in summary.models.items()})
+
+
+def write_sweep(run: RunFolder, models: tuple[str, ...], rates: Mapping[str, dict[str, Rate]]) -> None:
+    arms = ("before", "after", "default", "penalty 1.05 on generated, stop on")
+    difference = PairedDifference(
+        n=148, only_a=9, only_b=1, difference=-0.054, low=-0.1, high=-0.01, p=0.031, questions_needed=200
+    )
+    sweep = SweepSummary(
+        questions=SweepHalves(tuning=152, report=148),
+        notes=[],
+        base_model="/data/base_model",
+        tuning={},
+        best=dict.fromkeys(models, arms[3]),
+        report={arm: {model: rates[model] for model in models} for arm in arms},
+        before_after={
+            model: BeforeAfter(
+                before=rates[model]["hallucination"],
+                after=rates[model]["hallucination"],
+                default=rates[model]["hallucination"],
+                after_against_before=difference,
+            )
+            for model in models
+        },
+    )
+    write_json(run.evaluation / "sweep.json", sweep.model_dump(mode="json"))
+
+
+class _Text(NamedTuple):
+    """An answer as generated, after post-processing, and what is wrong with it."""
+
+    raw: str
+    answer: str
+    cut: str | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+FAULTS = (
+    ("article", "제99조"),
+    ("quantity", "7,700만원"),
+    ("foreign_tail", "Este es el seguro que necesita."),
+    ("loop", "보험금을 지급합니다. 보험금을 지급합니다. 보험금을 지급합니다."),
+)
+
+
+def _text(question: Question, model: str, rng: random.Random) -> _Text:
+    answer = question.reference_answer or "약관에 해당 내용이 없습니다."
+    if rng.random() < MODELS[model]:
+        check, span = rng.choice(FAULTS)
+        answer = f"{answer} 그리고 {span}에 따라 처리합니다."
+        finding = Finding(check=check, span=span, evidence="제9조" if check == "article" else None)
+        return _Text(answer, answer, None, (finding,))
+    if rng.random() < 0.2:
+        return _Text(f"{answer} 이번에 새로 나온 상품을 소개합니다.", answer, "이번에 새로 나온")
+    return _Text(answer, answer)
+
+
+def _answer(
+    question: Question, texts: Mapping[str, str], model: str, source: ContextSource, rng: random.Random
+) -> ScoredAnswer:
+    gold = question.gold_chunk_ids
+    retriever = random.Random(question.question_id)  # every model is given the same chunks
+    found = retriever.random() < 0.94
+    others = retriever.sample(sorted(texts), 5)
+    given = gold if source == "gold" and gold else ([*gold, *others] if found else others)[:5]
+    text = _text(question, model, rng)
+    findings = list(text.findings)
+    fields: dict[str, Any] = {
+        name: None for name, field in ScoredAnswer.model_fields.items() if field.is_required()
+    }  # metrics of the evaluation that this page does not show
+    fields |= {
+        "question_id": question.question_id,
+        "model": model,
+        "question": question.question,
+        "type": question.type,
+        "answerable": question.answerable,
+        "chunk_ids": given,
+        "context": "\n\n".join(texts[i] for i in given),
+        "raw_answer": text.raw,
+        "answer": text.answer,
+        "stop_cut": text.cut,
+        "new_tokens": 40,
+        "seconds": round(rng.uniform(0.4, 2.5), 2),
+        "key": f"{question.question_id}{model}{source}",
+        "context_source": source,
+        "product": " ".join(question.filters.values()),
+        "reference_answer": question.reference_answer,
+        "gold_chunk_ids": gold,
+        "gold_in_context": bool(set(gold) & set(given)) if gold else None,
+        "hallucinated": bool(findings),
+        "findings": findings,
+        "refusal": "none" if question.answerable else "full",
+        "raw_hallucinated": text.raw != text.answer or bool(findings),
+        "raw_findings": findings,
+        "number_accuracy": rng.random() < 0.8 if question.required_numbers else None,
+    }
+    return ScoredAnswer.model_validate(fields)
