@@ -1,4 +1,4 @@
-"""A world without clock or network: shards that ask a RateLimitState, a server that counts a minute in one of three ways."""
+"""A simulated server and its clients without clock or network, which count quotas in simulated seconds."""
 
 from __future__ import annotations
 
@@ -6,123 +6,184 @@ import heapq
 import random
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from typing import NamedTuple, TypedDict
 
-from insurance_rag.rate_limit.admission import SendRequest, wait
+from insurance_rag.rate_limit.admission import SendRequest, delay_before_send
+from insurance_rag.rate_limit.events import CallAnswered, CallRateLimited, CallSent, ShardStarted
+from insurance_rag.rate_limit.quota import Metric
 from insurance_rag.rate_limit.state import RateLimitState
+
+
+class Refusal(NamedTuple):
+    """A 429 of the server."""
+
+    metric: Metric
+    limit: int
+    wait_s: float
 
 
 @dataclass
 class Server:
-    """Counts arrivals by project. `told` False: a 429 without details."""
+    """Counts arrivals per project. `reports_limits=False` sends 429s without details."""
 
     rpm: int
     tpm: float | None = None
     kind: str = "rolling"
-    told: bool = True
-    capacity: int | None = None  # of a bucket
-    foreign: tuple[float, float] = (0.0, 0.0)  # others of the project use all of it between these times
-    window: float = 60.0
-    admitted: dict[str, deque] = field(default_factory=dict)
-    level: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """rolling, fixed or bucket: how the server counts a minute."""
+    reports_limits: bool = True
+    capacity: int | None = None
+    """Of a bucket."""
+    other_users: tuple[float, float] = (0.0, 0.0)
+    """Between these times others use the whole quota of the project."""
+    window_s: float = 60.0
+    admitted: dict[str, deque[tuple[float, float]]] = field(default_factory=dict)
+    levels: dict[str, tuple[float, float]] = field(default_factory=dict)
 
-    def refuse(self, project: str, tokens: float, now: float) -> tuple[str, int, float] | None:
-        """None, or (metric, limit, seconds to wait)."""
-        if self.foreign[0] <= now < self.foreign[1]:
-            return "requests", self.rpm, self.foreign[1] - now
+    def refuse(self, project: str, tokens: float, now: float) -> Refusal | None:
+        """Count a call of `project`, or return why it is refused."""
+        if self.other_users[0] <= now < self.other_users[1]:
+            return Refusal("requests", self.rpm, self.other_users[1] - now)
         if self.kind == "bucket":
-            return self._drip(project, now)
+            return self._refuse_by_bucket(project, now)
         calls = self.admitted.setdefault(project, deque())
-        start = now // self.window * self.window if self.kind == "fixed" else now - self.window
+        start = now // self.window_s * self.window_s if self.kind == "fixed" else now - self.window_s
         while calls and (calls[0][0] < start or (self.kind == "rolling" and calls[0][0] <= start)):
             calls.popleft()
         if len(calls) >= self.rpm:
-            return "requests", self.rpm, max(0.01, calls[0][0] + self.window - now)
+            return Refusal("requests", self.rpm, max(0.01, calls[0][0] + self.window_s - now))
         if self.tpm is not None and calls and sum(t for _, t in calls) + tokens > self.tpm:
-            return "tokens", int(self.tpm), max(0.01, calls[0][0] + self.window - now)
+            return Refusal("tokens", int(self.tpm), max(0.01, calls[0][0] + self.window_s - now))
         calls.append((now, tokens))
         return None
 
-    def _drip(self, project: str, now: float) -> tuple[str, int, float] | None:
+    def _refuse_by_bucket(self, project: str, now: float) -> Refusal | None:
         size = self.capacity or self.rpm
-        level, at = self.level.get(project, (float(size), now))
-        level = min(size, level + (now - at) * self.rpm / self.window)
+        level, at = self.levels.get(project, (float(size), now))
+        level = min(size, level + (now - at) * self.rpm / self.window_s)
         if level < 1:
-            self.level[project] = (level, now)
-            return "requests", self.rpm, (1 - level) * self.window / self.rpm
-        self.level[project] = (level - 1, now)
+            self.levels[project] = (level, now)
+            return Refusal("requests", self.rpm, (1 - level) * self.window_s / self.rpm)
+        self.levels[project] = (level - 1, now)
         return None
+
+
+class Shards(TypedDict):
+    """Work, real project and configured pool of each shard."""
+
+    work: dict[int, int]
+    project: dict[int, str]
+    pool: dict[int, str]
+
+
+class Happening(NamedTuple):
+    """Something that happens at a simulated time; `order` breaks ties."""
+
+    at: float
+    order: int
+    what: str
+    shard: int
+    refusal: Refusal | None
 
 
 @dataclass
 class World:
-    """Runs `work` (shard -> calls to make) to its end; figures stand in `seconds`, `refused`, `answers`."""
+    """Runs `work` (shard -> number of calls) to its end, and counts seconds, answers and refusals."""
 
     server: Server
     work: dict[int, int]
-    project: dict[int, str]  # as the server knows it
-    pool: dict[int, str]  # as the client was told
-    latency: float = 1.5
-    jitter: float = 0.0  # between the decision to send and the arrival
-    tokens: float = 300.0
-    rpm_told: int | None = None
+    project: dict[int, str]
+    """Project of each shard's key, as the server knows it."""
+    pool: dict[int, str]
+    """Quota pool of each shard's key, as it is configured."""
+    latency_s: float = 1.5
+    jitter_s: float = 0.0
+    """Longest time from sending a call to its arrival."""
+    tokens: int = 300
+    configured_rpm: int | None = None
     seed: int = 0
     start: float = 1_700_000_000.0
     refused: int = 0
-    answers: Counter = field(default_factory=Counter)
+    answers: Counter[int] = field(default_factory=Counter)
     seconds: float = 0.0
     refusals: list[float] = field(default_factory=list)
 
-    def run(self, pace: RateLimitState | None = None, until: float = 1e6) -> World:
+    def run(self, state: RateLimitState | None = None, until_s: float = 1e6) -> World:
+        """Simulate until all work is done, or for `until_s` seconds."""
         rng = random.Random(self.seed)
-        pace = pace or RateLimitState(self.server.window)
-        asks = {}
-        keys_in = Counter(self.pool.values())
-        for shard, pool in self.pool.items():
-            quota = {"rpm": self.rpm_told, "tpm": None, "rpd": None, "own": pool == f"k{shard}"}
-            who = {"shard": shard, "key": f"k{shard}", "pool": pool, "share": 1 / keys_in[pool]}
-            pace.apply({"e": "open", "t": self.start, **who, **quota})
-            asks[shard] = SendRequest(shard, f"k{shard}", pool, 1 / keys_in[pool], 500)
-        left, events, n, now = dict(self.work), [], 0, self.start
-        while (any(left.values()) or events) and now - self.start < until:
-            waits = []
+        state = state or RateLimitState(self.server.window_s)
+        requests = self._start_shards(state)
+        left: dict[int, int] = dict(self.work)
+        events: list[Happening] = []
+        n, now = 0, self.start
+        while (any(left.values()) or events) and now - self.start < until_s:
+            wake_ups = []
             for shard in rng.sample(sorted(left), len(left)):
-                while left[shard] and (pause := wait(pace, asks[shard], now)) <= 0:
+                delay_s = 0.0
+                while left[shard] and (delay_s := delay_before_send(state, requests[shard], now)) <= 0:
                     n += 1
                     left[shard] -= 1
-                    sent = {"id": str(n), "shard": shard, "key": f"k{shard}", "pool": self.pool[shard]}
-                    pace.apply({"e": "sent", "t": now, **sent, "chars": 500, "again": False})
-                    arrival = now + rng.uniform(0, self.jitter)
-                    heapq.heappush(events, (arrival, n, "arrive", shard, None))
+                    state.apply(self._sent(n, shard, now))
+                    arrival = now + rng.uniform(0, self.jitter_s)
+                    heapq.heappush(events, Happening(arrival, n, "arrive", shard, None))
                 if left[shard]:
-                    waits.append(now + min(pause, 1.0))
-            coming = min([events[0][0]] if events else [], default=None)
-            now = min([*waits, *([coming] if coming is not None else [])], default=now)
-            while events and events[0][0] <= now:
-                self._happen(pace, events, left, *heapq.heappop(events))
+                    wake_ups.append(now + min(delay_s, 1.0))
+            next_event = [events[0].at] if events else []
+            now = min([*wake_ups, *next_event], default=now)
+            while events and events[0].at <= now:
+                self._happen(state, events, left, heapq.heappop(events))
         self.seconds = now - self.start
         return self
 
-    def _happen(
-        self, pace: RateLimitState, events: list, left: dict, at: float, n: int, what: str, shard: int, fact
-    ) -> None:
-        if what == "arrive":
+    def _start_shards(self, state: RateLimitState) -> dict[int, SendRequest]:
+        keys_in_pool = Counter(self.pool.values())
+        requests = {}
+        for shard, pool in self.pool.items():
+            share = 1 / keys_in_pool[pool]
+            state.apply(
+                ShardStarted(
+                    at=self.start,
+                    shard=shard,
+                    key=f"k{shard}",
+                    pool=pool,
+                    share=share,
+                    quota_unshared=pool == f"k{shard}",
+                    rpm=self.configured_rpm,
+                )
+            )
+            requests[shard] = SendRequest(shard, f"k{shard}", pool, share, 500)
+        return requests
+
+    def _sent(self, n: int, shard: int, now: float) -> CallSent:
+        return CallSent(at=now, call=str(n), shard=shard, key=f"k{shard}", pool=self.pool[shard], chars=500)
+
+    def _happen(self, state: RateLimitState, events: list[Happening], left: dict[int, int], event: Happening) -> None:
+        at, shard = event.at, event.shard
+        if event.what == "arrive":
             refusal = self.server.refuse(self.project[shard], self.tokens, at)
-            took = 0.05 if refusal else self.latency
-            heapq.heappush(events, (at + took, n, "refused" if refusal else "ok", shard, refusal))
-        elif what == "ok":
+            took = 0.05 if refusal else self.latency_s
+            what = "refused" if refusal else "answered"
+            heapq.heappush(events, Happening(at + took, event.order, what, shard, refusal))
+        elif event.refusal is None:
             self.answers[shard] += 1
-            pace.apply({"e": "ok", "t": at, "id": str(n), "in": self.tokens, "out": 100})
+            state.apply(CallAnswered(at=at, call=str(event.order), tokens_in=self.tokens, tokens_out=100))
         else:
-            metric, limit, wait = fact if self.server.told else ("requests", None, 6.0)
+            known = self.server.reports_limits
             self.refused += 1
             self.refusals.append(at - self.start)
             left[shard] += 1
-            pace.apply({"e": "refused", "t": at, "id": str(n), "metric": metric, "limit": limit, "wait": wait})
+            state.apply(
+                CallRateLimited(
+                    at=at,
+                    call=str(event.order),
+                    metric=event.refusal.metric if known else "requests",
+                    limit=event.refusal.limit if known else None,
+                    wait_s=event.refusal.wait_s if known else 6.0,
+                )
+            )
 
 
-def separate(keys: int, chunks: int) -> dict:
-    """Keys of a project each, the chunks in equal parts."""
+def separate_projects(keys: int, chunks: int) -> Shards:
+    """Return shards of `keys` keys, each with a project of its own, and the chunks in equal parts."""
     size = -(-chunks // keys)
     work = {k: max(0, min(size, chunks - (k - 1) * size)) for k in range(1, keys + 1)}
-    own = {k: f"k{k}" for k in work}
-    return {"work": work, "project": own, "pool": own}
+    return {"work": work, "project": {k: f"k{k}" for k in work}, "pool": {k: f"k{k}" for k in work}}

@@ -1,4 +1,4 @@
-"""The pace by itself: seconds of a simulated server's clock, no sleeping."""
+"""Pacing of calls against a simulated server: seconds of a simulated clock, no sleeping."""
 
 from __future__ import annotations
 
@@ -7,93 +7,94 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.rate_limit.simulated_server import Server, World, separate
+from tests.rate_limit.events import answered, sent, started
+from tests.rate_limit.simulated_server import Refusal, Server, World, separate_projects
 
 from insurance_rag.core.errors import KeyRejectedError, QuotaExhaustedError
-from insurance_rag.rate_limit.admission import SendRequest, stop, wait
+from insurance_rag.rate_limit.admission import SendRequest, blocking_error, delay_before_send
+from insurance_rag.rate_limit.events import DailyQuotaExhausted, KeyRejected
 from insurance_rag.rate_limit.quota import next_midnight
 from insurance_rag.rate_limit.state import RateLimitState
 
-ASK = SendRequest(shard=1, key="k1", pool="p", share=1.0, chars=500)
+REQUEST = SendRequest(shard=1, key="k1", pool="p", share=1.0, chars=500)
 
 
-def opened(rpm: int | None = None, tpm: int | None = None, rpd: int | None = None, **settings: float) -> RateLimitState:
-    pace = RateLimitState(**settings)
-    who = {"shard": 1, "key": "k1", "pool": "p", "share": 1.0, "own": False}
-    pace.apply({"e": "open", "t": 0.0, **who, "rpm": rpm, "tpm": tpm, "rpd": rpd})
-    return pace
+def started_state(
+    *,
+    rpm: int | None = None,
+    tpm: int | None = None,
+    rpd: int | None = None,
+    gap_s: float = 0.2,
+    window_s: float = 60.0,
+) -> RateLimitState:
+    state = RateLimitState(window_s=window_s, gap_s=gap_s, timeout_s=60.0)
+    state.apply(started(rpm=rpm, tpm=tpm, rpd=rpd))
+    return state
 
 
-def send(pace: RateLimitState, t: float, call: str, chars: int = 500) -> None:
-    who = {"shard": 1, "key": "k1", "pool": "p"}
-    pace.apply({"e": "sent", "t": t, "id": call, **who, "chars": chars, "again": False})
+# ---- whole runs
 
 
-def ok(pace: RateLimitState, t: float, call: str, tokens: int = 0) -> None:
-    pace.apply({"e": "ok", "t": t, "id": call, "in": tokens, "out": 1})
-
-
-# ---- the figures of the goal
-
-
-def test_quota_not_told_costs_a_few_429s_and_five_percent() -> None:
-    world = World(Server(rpm=10), **separate(7, 400), jitter=0.05).run()
+def test_an_unknown_quota_costs_a_few_429s_and_five_percent() -> None:
+    world = World(Server(rpm=10), **separate_projects(7, 400), jitter_s=0.05).run()
     assert sum(world.answers.values()) == 400
     assert world.refused <= 7
     assert world.seconds <= 317
 
 
-def test_quota_told_costs_none() -> None:
-    world = World(Server(rpm=10), **separate(7, 400), rpm_told=10, jitter=0.05).run()
+def test_a_configured_quota_costs_no_429() -> None:
+    world = World(Server(rpm=10), **separate_projects(7, 400), configured_rpm=10, jitter_s=0.05).run()
     assert world.refused == 0
     assert world.seconds <= 310
 
 
-def test_sixty_a_minute() -> None:
-    world = World(Server(rpm=60), **separate(7, 1800), jitter=0.05).run()
+def test_sixty_requests_per_minute() -> None:
+    world = World(Server(rpm=60), **separate_projects(7, 1800), jitter_s=0.05).run()
     assert world.refused <= 14
     assert world.seconds <= 257
 
 
 def test_keys_of_one_project_share_its_window() -> None:
-    shards = separate(7, 400)
-    shards |= {"project": dict.fromkeys(shards["work"], "p"), "pool": dict.fromkeys(shards["work"], "p")}
-    world = World(Server(rpm=60), **shards, jitter=0.05).run()
+    shards = separate_projects(7, 400)
+    shards["project"] = shards["pool"] = dict.fromkeys(shards["work"], "p")
+    world = World(Server(rpm=60), **shards, jitter_s=0.05).run()
     assert world.refused < 20
     assert world.seconds <= 1.1 * (6 * 60 + 1.5)
 
 
-def test_keys_of_one_project_that_nobody_told_are_found_out() -> None:
-    shards = separate(7, 400)
+def test_keys_that_share_a_project_without_configuration_are_found_out() -> None:
+    shards = separate_projects(7, 400)
     shards["project"] = dict.fromkeys(shards["work"], "p")
-    world = World(Server(rpm=60), **shards, jitter=0.05).run()
+    world = World(Server(rpm=60), **shards, jitter_s=0.05).run()
     assert world.refused < 20
     assert world.seconds <= 1.15 * (6 * 60 + 1.5)
 
 
 def test_tokens_are_the_limit() -> None:
-    world = World(Server(rpm=1000, tpm=6000), **separate(7, 400), jitter=0.05).run()
+    world = World(Server(rpm=1000, tpm=6000), **separate_projects(7, 400), jitter_s=0.05).run()
     assert world.refused < 20
     assert world.seconds <= 1.15 * 121.5
 
 
 @pytest.mark.parametrize(("kind", "capacity"), [("fixed", None), ("bucket", None), ("bucket", 3)])
 def test_other_ways_to_count_a_minute(kind: str, capacity: int | None) -> None:
-    world = World(Server(rpm=30, kind=kind, capacity=capacity), **separate(3, 300), jitter=0.05).run()
+    server = Server(rpm=30, kind=kind, capacity=capacity)
+    world = World(server, **separate_projects(3, 300), jitter_s=0.05).run()
     assert sum(world.answers.values()) == 300
     assert world.refused <= 30
     assert world.seconds <= 1.5 * 181.5
 
 
-def test_a_refusal_without_details_is_survived() -> None:
-    world = World(Server(rpm=10, told=False), **separate(2, 60), jitter=0.05).run()
+def test_refusals_without_details_are_survived() -> None:
+    world = World(Server(rpm=10, reports_limits=False), **separate_projects(2, 60), jitter_s=0.05).run()
     assert sum(world.answers.values()) == 60
     assert world.refused <= 25
     assert world.seconds <= 1.6 * 121.5
 
 
-def test_others_in_the_project_are_waited_for() -> None:
-    world = World(Server(rpm=10, foreign=(70.0 + 1_700_000_000, 130.0 + 1_700_000_000)), **separate(2, 60)).run()
+def test_other_users_of_the_project_are_waited_for() -> None:
+    server = Server(rpm=10, other_users=(70.0 + 1_700_000_000, 130.0 + 1_700_000_000))
+    world = World(server, **separate_projects(2, 60)).run()
     assert sum(world.answers.values()) == 60
     assert world.refused <= 12
 
@@ -103,19 +104,23 @@ def test_others_in_the_project_are_waited_for() -> None:
     rpm=st.integers(1, 90),
     keys=st.integers(1, 8),
     chunks=st.integers(1, 150),
-    latency=st.floats(0.05, 20),
-    jitter=st.floats(0, 0.3),
-    told=st.booleans(),
+    latency_s=st.floats(0.05, 20),
+    jitter_s=st.floats(0, 0.3),
+    configured=st.booleans(),
     seed=st.integers(0, 9),
 )
-def test_everything_is_answered_near_the_floor(rpm, keys, chunks, latency, jitter, told, seed) -> None:
-    shards = separate(keys, chunks)
+def test_everything_is_answered_close_to_the_least_time(
+    rpm: int, keys: int, chunks: int, latency_s: float, jitter_s: float, configured: bool, seed: int
+) -> None:
+    shards = separate_projects(keys, chunks)
+    limit = rpm if configured else None
     world = World(
-        Server(rpm=rpm), **shards, latency=latency, jitter=jitter, rpm_told=rpm if told else None, seed=seed
+        Server(rpm=rpm), **shards, latency_s=latency_s, jitter_s=jitter_s, configured_rpm=limit, seed=seed
     ).run()
     assert sum(world.answers.values()) == chunks
-    floor = (math.ceil(max(shards["work"].values()) / rpm) - 1) * 60 + latency
-    ramp = 0.25 * max(shards["work"].values()) + 12 * latency  # gaps, and round trips until the quota is known
+    most = max(shards["work"].values())
+    floor = (math.ceil(most / rpm) - 1) * 60 + latency_s
+    ramp = 0.25 * most + 12 * latency_s  # gaps, and round trips until the quota is known
     assert world.seconds <= 1.1 * floor + ramp + 8
     assert world.refused <= 2 * keys + 6
 
@@ -123,119 +128,121 @@ def test_everything_is_answered_near_the_floor(rpm, keys, chunks, latency, jitte
 # ---- single decisions
 
 
-def test_never_more_than_the_limit_within_a_window() -> None:
-    pace, now, sent = opened(rpm=5, gap_s=0.0), 1000.0, []
+def test_a_window_never_has_more_calls_than_the_limit() -> None:
+    state, now = started_state(rpm=5, gap_s=0.0), 1000.0
+    times = []
     for i in range(40):
-        while (pause := wait(pace, ASK, now)) > 0:
-            now += pause
-        send(pace, now, str(i))
-        ok(pace, now + 0.1, str(i))
-        sent.append(now)
-    assert all(sum(t - 60 < x <= t for x in sent) <= 5 for t in sent)
+        while (delay_s := delay_before_send(state, REQUEST, now)) > 0:
+            now += delay_s
+        state.apply(sent(str(i), now))
+        state.apply(answered(str(i), now + 0.1))
+        times.append(now)
+    assert all(sum(t - 60 < x <= t for x in times) <= 5 for t in times)
 
 
 def test_an_untested_key_has_two_calls_in_flight() -> None:
-    pace = opened(rpm=100)
-    send(pace, 1.0, "a")
-    send(pace, 2.0, "b")
-    assert wait(pace, ASK, 10.0) > 0
-    ok(pace, 10.5, "a")
-    assert wait(pace, ASK, 11.0) == 0
+    state = started_state(rpm=100)
+    state.apply(sent("a", 1.0))
+    state.apply(sent("b", 2.0))
+    assert delay_before_send(state, REQUEST, 10.0) > 0
+    state.apply(answered("a", 10.5))
+    assert delay_before_send(state, REQUEST, 11.0) == 0
 
 
-def test_gap_between_calls_of_a_key_shrinks_with_the_minute_and_for_large_quotas() -> None:
-    for window, rpm, gap in ((60, None, 0.2), (6, None, 0.02), (60, 1000, 0.03)):
-        pace = opened(rpm=rpm, window_s=window)
-        send(pace, 1.0, "a")
-        assert wait(pace, ASK, 1.0) == pytest.approx(gap)
+@pytest.mark.parametrize(("window_s", "rpm", "gap_s"), [(60, None, 0.2), (6, None, 0.02), (60, 1000, 0.03)])
+def test_the_gap_between_calls_shrinks_with_the_window_and_with_large_quotas(
+    window_s: float, rpm: int | None, gap_s: float
+) -> None:
+    state = started_state(rpm=rpm, window_s=window_s)
+    state.apply(sent("a", 1.0))
+    assert delay_before_send(state, REQUEST, 1.0) == pytest.approx(gap_s)
 
 
-def test_tokens_are_learnt_from_the_answers() -> None:
-    pace = opened(tpm=1000, gap_s=0.0)
-    send(pace, 1.0, "a", chars=500)
-    assert wait(pace, ASK, 2.0) == 0  # counted as a token a character until an answer says more
-    send(pace, 2.0, "b", chars=500)
-    ok(pace, 3.0, "a", tokens=900)
-    assert wait(pace, ASK, 4.0) > 50
+def test_tokens_per_character_are_learned_from_the_answers() -> None:
+    state = started_state(tpm=1000, gap_s=0.0)
+    state.apply(sent("a", 1.0, chars=500))
+    assert delay_before_send(state, REQUEST, 2.0) == 0  # one token per character until an answer says otherwise
+    state.apply(sent("b", 2.0, chars=500))
+    state.apply(answered("a", 3.0, tokens_in=900))
+    assert delay_before_send(state, REQUEST, 4.0) > 50
 
 
 def test_a_call_larger_than_the_token_quota_waits_for_an_empty_window() -> None:
-    pace = opened(tpm=100, gap_s=0.0)
-    assert wait(pace, ASK, 1.0) == 0
-    send(pace, 1.0, "a")
-    ok(pace, 2.0, "a", tokens=500)
-    assert 58 < wait(pace, ASK, 2.0) < 62
+    state = started_state(tpm=100, gap_s=0.0)
+    assert delay_before_send(state, REQUEST, 1.0) == 0
+    state.apply(sent("a", 1.0))
+    state.apply(answered("a", 2.0, tokens_in=500))
+    assert 58 < delay_before_send(state, REQUEST, 2.0) < 62
 
 
-def test_a_dead_key_stops_and_gets_another_try_when_its_shard_starts_again() -> None:
-    pace = opened()
-    send(pace, 1.0, "a")
-    pace.apply({"e": "dead", "t": 1.1, "id": "a", "why": "API_KEY_INVALID", "pool": False})
-    assert isinstance(stop(pace, ASK, 2.0), KeyRejectedError)
-    pace.apply({"e": "open", "t": 3.0, "shard": 1, "key": "k1", "pool": "p", "share": 1, "own": False} | QUOTA_UNKNOWN)
-    assert stop(pace, ASK, 3.0) is None
+def test_a_rejected_key_is_blocked_until_its_shard_starts_again() -> None:
+    state = started_state()
+    state.apply(sent("a", 1.0))
+    state.apply(KeyRejected(at=1.1, call="a", reason="API_KEY_INVALID"))
+    assert isinstance(blocking_error(state, REQUEST, 2.0), KeyRejectedError)
+    state.apply(started(at=3.0))
+    assert blocking_error(state, REQUEST, 3.0) is None
 
 
-QUOTA_UNKNOWN = {"rpm": None, "tpm": None, "rpd": None}
+def test_a_project_without_quota_blocks_all_its_keys() -> None:
+    state = started_state()
+    state.apply(started(2, key="k2"))
+    state.apply(sent("a", 1.0))
+    state.apply(KeyRejected(at=1.1, call="a", reason="limit: 0", whole_project=True))
+    assert isinstance(blocking_error(state, SendRequest(2, "k2", "p", 0.5, 1), 2.0), KeyRejectedError)
 
 
-def test_a_project_without_quota_stops_all_its_keys() -> None:
-    pace = opened()
-    pace.apply({"e": "open", "t": 0, "shard": 2, "key": "k2", "pool": "p", "share": 1, "own": False} | QUOTA_UNKNOWN)
-    send(pace, 1.0, "a")
-    pace.apply({"e": "dead", "t": 1.1, "id": "a", "why": "limit: 0", "pool": True})
-    assert isinstance(stop(pace, SendRequest(2, "k2", "p", 0.5, 1), 2.0), KeyRejectedError)
-
-
-def test_a_used_up_day_stops_until_midnight_in_california() -> None:
-    now = 1_767_225_600.0  # 2026-01-01 00:00 UTC, 16:00 the day before at Google
+def test_a_used_up_daily_quota_blocks_until_midnight_in_california() -> None:
+    now = 1_767_225_600.0  # 2026-01-01 00:00 UTC, which is 16:00 of the day before in California
     assert next_midnight(now) == now + 8 * 3600
-    pace = opened()
-    send(pace, now, "a")
-    pace.apply({"e": "day", "t": now, "id": "a", "until": next_midnight(now)})
-    parked = stop(pace, ASK, now + 1)
-    assert isinstance(parked, QuotaExhaustedError)
-    assert parked.resets_at is not None and parked.resets_at.timestamp() == now + 8 * 3600
-    assert stop(pace, ASK, now + 8 * 3600) is None
+    state = started_state()
+    state.apply(sent("a", now))
+    state.apply(DailyQuotaExhausted(at=now, call="a", until=next_midnight(now)))
+    error = blocking_error(state, REQUEST, now + 1)
+    assert isinstance(error, QuotaExhaustedError)
+    assert error.resets_at is not None and error.resets_at.timestamp() == now + 8 * 3600
+    assert blocking_error(state, REQUEST, now + 8 * 3600) is None
 
 
-def test_a_told_day_quota_is_not_overdrawn() -> None:
-    pace = opened(rpd=2)
+def test_a_configured_daily_quota_is_not_exceeded() -> None:
+    state = started_state(rpd=2)
     for i in range(2):
-        assert stop(pace, ASK, 1000.0 + i) is None
-        send(pace, 1000.0 + i, str(i))
-    assert isinstance(stop(pace, ASK, 1003.0), QuotaExhaustedError)
-    assert stop(pace, ASK, 1003.0 + 86400) is None
+        assert blocking_error(state, REQUEST, 1000.0 + i) is None
+        state.apply(sent(str(i), 1000.0 + i))
+    assert isinstance(blocking_error(state, REQUEST, 1003.0), QuotaExhaustedError)
+    assert blocking_error(state, REQUEST, 1003.0 + 86400) is None
 
 
-def test_calls_whose_process_died_do_not_block_for_ever() -> None:
-    pace = opened(rpm=10, timeout_s=30)
-    send(pace, 1.0, "a")
-    send(pace, 1.5, "b")
-    assert wait(pace, ASK, 5.0) > 0
-    assert wait(pace, ASK, 40.0) == 0
+def test_calls_of_a_killed_process_stop_blocking_after_their_timeout() -> None:
+    state = RateLimitState(timeout_s=30)
+    state.apply(started(rpm=10))
+    state.apply(sent("a", 1.0))
+    state.apply(sent("b", 1.5))
+    assert delay_before_send(state, REQUEST, 5.0) > 0
+    assert delay_before_send(state, REQUEST, 40.0) == 0
 
 
 def test_the_larger_of_two_quotas_is_found_by_probing() -> None:
-    """Of two projects one has 10 a minute and one 30: the prior of the first does not hold the second for ever."""
+    """Of two projects one has 10 requests per minute and one 30: the limit of the first does not bind the second."""
 
     class Unequal(Server):
-        def refuse(self, project, tokens, now):
+        def refuse(self, project: str, tokens: float, now: float) -> Refusal | None:
             self.rpm = 10 if project == "k1" else 30
             return super().refuse(project, tokens, now)
 
-    world = World(Unequal(rpm=10), **separate(2, 400), jitter=0.05, seed=3)
+    world = World(Unequal(rpm=10), **separate_projects(2, 400), jitter_s=0.05, seed=3)
     world.work = {1: 60, 2: 240}
     world.run()
     assert world.answers[2] == 240
     assert world.seconds < 0.75 * 24 * 60
 
 
-def test_a_restart_does_not_burst_into_its_own_past() -> None:
-    shards = separate(3, 90)
-    server, pace = Server(rpm=10), RateLimitState()
-    first = World(server, **shards).run(pace, until=65)
+def test_a_restarted_run_remembers_the_calls_of_its_window() -> None:
+    shards = separate_projects(3, 90)
+    server, state = Server(rpm=10), RateLimitState()
+    first = World(server, **shards).run(state, until_s=65)
     rest = {k: shards["work"][k] - first.answers[k] for k in shards["work"]}
-    again = World(server, rest, shards["project"], shards["pool"], start=first.start + first.seconds + 1).run(pace)
-    assert first.answers.total() + again.answers.total() >= 90
-    assert again.refused <= 1
+    start = first.start + first.seconds + 1
+    second = World(server, rest, shards["project"], shards["pool"], start=start).run(state)
+    assert first.answers.total() + second.answers.total() >= 90
+    assert second.refused <= 1

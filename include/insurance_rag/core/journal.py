@@ -113,7 +113,7 @@ class Journal:
         return offset
 
     def sync(self) -> None:
-        """Wait until every record is on disk; safe to call from a thread. Raises IncompleteError if the disk refuses."""
+        """Wait until every record is on disk; callable from a thread. Raises IncompleteError if the disk refuses."""
         try:
             os.fsync(self._writable().fileno())
         except OSError as e:
@@ -174,7 +174,7 @@ class Journal:
     def _has_new_bytes(self) -> bool:
         """Return whether the file is longer than what was read."""
         try:
-            size = os.stat(self.path).st_size
+            size = self.path.stat().st_size
         except FileNotFoundError:
             return False
         # A damaged last newline makes the last line look torn, and the next writer removes it.

@@ -1,4 +1,7 @@
-"""May this call go out now? Decided from the pace alone: pure, so that it is tested without a clock."""
+"""Decide whether a call may go out now. The functions only read the state, so tests need no clock.
+
+Both functions first adapt the state to a wall clock that was set back (`RateLimitState.follow_clock`).
+"""
 
 from __future__ import annotations
 
@@ -7,108 +10,125 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from insurance_rag.core.errors import KeyRejectedError, PipelineError, QuotaExhaustedError
-from insurance_rag.rate_limit.quota import Call, Key, Metric, Pool, day_of, next_midnight
-from insurance_rag.rate_limit.state import LARGEST_MARGIN, RateLimitState
+from insurance_rag.rate_limit.quota import KeyState, Metric, QuotaPool, SentCall, day_of, next_midnight
+from insurance_rag.rate_limit.state import MAX_MARGIN_SHARE, RateLimitState
 
-UNTESTED_IN_FLIGHT = 2  # of a key that has not answered yet: a dead key costs two requests at most
-BURST = 8  # calls that may be in flight beyond what the pace needs, or what is known to be granted
-SURELY_GRANTED = 4  # calls a minute: no known quota is smaller
+UNTESTED_IN_FLIGHT = 2  # calls in flight of a key that has not answered yet, so a rejected key costs two requests
+BURST = 8  # calls in flight beyond what the limit needs, or beyond what is known to be granted
+ALWAYS_GRANTED = 4  # calls per minute: no known quota is smaller
 
 
 @dataclass(frozen=True)
 class SendRequest:
-    """Who wants to send how much."""
+    """A call that a shard wants to send."""
 
     shard: int
     key: str
+    """Id of the API key."""
     pool: str
     share: float
+    """The shard's share of the quota of its pool."""
     chars: int
+    """Characters of the request, from which its tokens are estimated."""
 
 
-def stop(pace: RateLimitState, ask: SendRequest, now: float) -> PipelineError | None:
-    """Why this key may send nothing more in this run."""
-    pool, dead = pace.pool(ask.pool), pace.keys[ask.key].dead
-    if dead:
-        return KeyRejectedError(f"key {ask.key}: {dead}; replace the key, then the same command resumes")
-    if pool.zero:
-        return KeyRejectedError(f"project {ask.pool}: {pool.zero}; use another model or project, then resume")
-    until = pool.day_until
-    if until is None and pool.rpd and pool.day == day_of(now) and pool.day_sent >= pool.rpd:
+def blocking_error(state: RateLimitState, request: SendRequest, now: float) -> PipelineError | None:
+    """Return the error that forbids every further call of this key in this run; None if calls are allowed."""
+    state.follow_clock(now)
+    pool, rejection = state.pool(request.pool), state.keys[request.key].rejection_reason
+    if rejection:
+        return KeyRejectedError(f"key {request.key}: {rejection}; replace the key, then run the same command again")
+    if pool.no_quota_reason:
+        return KeyRejectedError(
+            f"project {request.pool}: {pool.no_quota_reason}; use another model or project, then run the same command "
+            "again"
+        )
+    until = pool.day_exhausted_until
+    if until is None and pool.rpd and pool.day == day_of(now) and pool.calls_today >= pool.rpd:
         until = next_midnight(now)
     if until is None or now >= until:
         return None
-    resets = datetime.fromtimestamp(until, UTC)
-    when = f"it returns at {resets:%Y-%m-%d %H:%M} UTC, resume then"
-    return QuotaExhaustedError(f"project {ask.pool}: the day's quota is used up; {when}", resets)
+    resets_at = datetime.fromtimestamp(until, UTC)
+    return QuotaExhaustedError(
+        f"project {request.pool}: the daily quota is used up; run the same command again after "
+        f"{resets_at:%Y-%m-%d %H:%M} UTC, when it is reset",
+        resets_at,
+    )
 
 
-def wait(pace: RateLimitState, ask: SendRequest, now: float) -> float:
-    """Seconds until this call may go out, 0 now; an estimate where it hangs on answers that are under way."""
-    pool, key = pace.pool(ask.pool), pace.keys[ask.key]
-    pool.forget(now - (1 + LARGEST_MARGIN) * pace.window)
-    limit = limit_of(pace, pool, "requests")
-    moment = pace.window / 240
-    in_flight = _in_flight(pace, now)
-    if sum(call.shard == ask.shard for call in in_flight) >= _most_in_flight(pace, key, limit):
-        return moment
-    at = max(now, pool.paused_until, key.last_sent + _gap(pace, limit))
-    horizon = pace.window + pace.margin
+def delay_before_send(state: RateLimitState, request: SendRequest, now: float) -> float:
+    """Return the seconds until this call may go out; 0 means now.
+
+    If the decision depends on answers that are still under way, the result is a short delay after which to ask again.
+    """
+    state.follow_clock(now)
+    pool, key = state.pool(request.pool), state.keys[request.key]
+    pool.forget(now - (1 + MAX_MARGIN_SHARE) * state.window_s)
+    limit = current_limit(state, pool, "requests")
+    short_delay = state.window_s / 240
+    in_flight = _calls_in_flight(state, now)
+    if sum(call.shard == request.shard for call in in_flight) >= _max_in_flight(state, key, limit):
+        return short_delay
+    at = max(now, pool.paused_until, key.last_sent_at + _gap_s(state, limit))
+    horizon = state.window_s + state.clock_margin
     if limit is not None:
         at = max(at, pool.free_at("requests", 1, limit, now, horizon))
-        if pool.spread:
-            at = max(at, pool.last_sent + pace.window / limit)
-        if ask.share < 1 and sum(call.shard == ask.shard for call in pool.calls) >= math.ceil(ask.share * limit):
-            at = max(at, pool.last_sent + moment)  # the others of the pool first
-    elif not _may_scout(pace, pool, in_flight, now):
-        return moment
-    if tokens := limit_of(pace, pool, "tokens"):
-        at = max(at, pool.free_at("tokens", ask.chars * pace.tokens_per_char, tokens, now, horizon))
+        if pool.evenly_spaced:
+            at = max(at, pool.last_sent_at + state.window_s / limit)
+        calls_of_shard = sum(call.shard == request.shard for call in pool.calls)
+        if request.share < 1 and calls_of_shard >= math.ceil(request.share * limit):
+            at = max(at, pool.last_sent_at + short_delay)  # the other shards of the pool go first
+    elif not _may_probe(state, pool, in_flight, now):
+        return short_delay
+    if token_limit := current_limit(state, pool, "tokens"):
+        tokens = request.chars * state.tokens_per_char
+        at = max(at, pool.free_at("tokens", tokens, token_limit, now, horizon))
     return at - now
 
 
-def limit_of(pace: RateLimitState, pool: Pool, metric: Metric) -> float | None:
-    """What the pool is paced by now; None while nobody knows."""
-    limit = pace.known(pool, metric)
+def current_limit(state: RateLimitState, pool: QuotaPool, metric: Metric) -> float | None:
+    """Return the limit per window that the pool uses now; None while it is unknown."""
+    limit = state.known_limit(pool, metric)
     if limit is None:
         return None
     if metric == "tokens":
-        return limit * pool.token_safety
-    if metric not in pool.limits and _may_probe(pace, pool, limit):
+        return limit * pool.token_safety_factor
+    if metric not in pool.limits and _may_test_prior(state, pool, limit):
         limit += 1
-    return max(1.0, math.floor(limit * pool.factor))
+    return max(1.0, math.floor(limit * pool.throttle_factor))
 
 
-def _may_probe(pace: RateLimitState, pool: Pool, limit: float) -> bool:
-    """One call beyond the prior, by one pool, every second window."""
+def _may_test_prior(state: RateLimitState, pool: QuotaPool, limit: float) -> bool:
+    """Return whether the pool may send one call more than the prior limit: once per two windows, one pool."""
     if not pool.calls:
         return False
-    newest = pool.calls[-1].at
-    return newest - pace.probed_at >= 2 * pace.window and pool.used("requests", newest - pace.window) >= limit
+    newest = pool.calls[-1].sent_at
+    tested_long_ago = newest - state.prior_tested_at >= 2 * state.window_s
+    return tested_long_ago and pool.used("requests", newest - state.window_s) >= limit
 
 
-def _may_scout(pace: RateLimitState, pool: Pool, in_flight: list[Call], now: float) -> bool:
-    """Follow what some pool was granted; beyond it goes one pool at a time, with few calls in flight."""
-    granted = max(SURELY_GRANTED, pace.proven)
-    if pool.used("requests", now - pace.window) < granted:
+def _may_probe(state: RateLimitState, pool: QuotaPool, in_flight: list[SentCall], now: float) -> bool:
+    """Return whether a pool with an unknown limit may send: up to what some pool was granted, or as the only prober."""
+    granted = max(ALWAYS_GRANTED, state.max_granted)
+    if pool.used("requests", now - state.window_s) < granted:
         return True
-    scouts = [pace.pool(call.pool) for call in in_flight if call.ordinal > granted]
-    return len(scouts) < max(BURST, pace.proven // 2) and all(scout is pool for scout in scouts)
+    probers = [state.pool(call.pool) for call in in_flight if call.ordinal > granted]
+    return len(probers) < max(BURST, state.max_granted // 2) and all(prober is pool for prober in probers)
 
 
-def _in_flight(pace: RateLimitState, now: float) -> list[Call]:
-    """Without those whose process died unheard: no call outlives its timeout."""
-    return [call for call in pace.open.values() if call.at > now - pace.timeout]
+def _calls_in_flight(state: RateLimitState, now: float) -> list[SentCall]:
+    """Return the calls in flight. A call older than its timeout belongs to a process that was killed."""
+    return [call for call in state.in_flight.values() if call.sent_at > now - state.timeout_s]
 
 
-def _most_in_flight(pace: RateLimitState, key: Key, limit: float | None) -> int:
-    if not key.tested:
+def _max_in_flight(state: RateLimitState, key: KeyState, limit: float | None) -> int:
+    if not key.has_answered:
         return UNTESTED_IN_FLIGHT
     if limit is None:
-        return pace.max_in_flight
-    # Little's law, twice: as many as the pace needs at this latency, and room for a burst.
-    return min(pace.max_in_flight, math.ceil(2 * limit / pace.window * pace.latency) + BURST)
+        return state.max_in_flight
+    # Little's law: calls in flight = rate * latency. Twice that many leave room for slower answers.
+    return min(state.max_in_flight, math.ceil(2 * limit / state.window_s * state.latency_s) + BURST)
 
 
-def _gap(pace: RateLimitState, limit: float | None) -> float:
-    return pace.gap if limit is None else min(pace.gap, pace.window / limit / 2)
+def _gap_s(state: RateLimitState, limit: float | None) -> float:
+    return state.gap_s if limit is None else min(state.gap_s, state.window_s / limit / 2)

@@ -1,75 +1,76 @@
-"""The pace's events on disk, shared by all workers of a run: RUN/parts/rate_limit.jsonl.
+"""The rate limiter's events on disk, in RUN/parts/rate_limit.jsonl, shared by all workers of a run.
 
-Append-only; a worker locks the file, folds what others wrote, decides, and appends, so that two processes never take
-the same place in a window. Not fsynced: it must outlive a killed process, not a power cut, after which every window
-has passed anyway.
+A worker locks the file, folds the events of the other workers into its state, decides, and appends its own events.
+So two processes never use the same place in a quota window. The file is not fsynced: it must survive a killed process,
+but after a power cut every window has passed anyway. Damaged events are skipped (see `core.journal`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
-import os
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from insurance_rag.core.errors import IncompleteError
-from insurance_rag.rate_limit.state import Event, RateLimitState
+from pydantic import ValidationError
+
+from insurance_rag.core.journal import Journal, strip_checksum
+from insurance_rag.rate_limit.events import Event, parse_event
+from insurance_rag.rate_limit.state import RateLimitState
+
+log = logging.getLogger(__name__)
 
 
 class RateLimitLog:
-    """`with log.locked() as pace:` is one transaction on the shared state."""
+    """The shared events and the state that is folded from them. `with log.locked() as state:` is one transaction."""
 
-    def __init__(self, path: Path, pace: RateLimitState) -> None:
-        self.pace = pace
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._path = path
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-        self._read = 0
+    def __init__(self, path: Path, state: RateLimitState) -> None:
+        """Open or create the log. Raises IncompleteError if it cannot be written."""
+        self.state = state
+        self._journal = Journal(path, append=True, shared=True)
 
     def close(self) -> None:
-        os.close(self._fd)
+        self._journal.close()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[RateLimitState]:
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        """Lock the log and yield the state with the events of all workers.
+
+        Raises IncompleteError if the log cannot be read or repaired.
+        """
+        fcntl.flock(self._journal.fileno(), fcntl.LOCK_EX)
         try:
-            self._catch_up()
-            yield self.pace
+            self._journal.drop_torn_tail()  # its writer was killed; no other process writes while this one has the lock
+            _fold_new_events(self._journal, self.state)
+            yield self.state
         finally:
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
+            fcntl.flock(self._journal.fileno(), fcntl.LOCK_UN)
 
     def write(self, event: Event) -> None:
-        """Append and fold one event; only inside `locked`."""
-        line = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-        try:
-            os.write(self._fd, line)
-        except OSError as e:
-            raise IncompleteError(
-                f"{self._path}: cannot be written ({e.strerror}); make room, then run this again"
-            ) from e
-        self._read += len(line)
-        self.pace.apply(event)
+        """Append one event and fold it into the state. Call it only inside `locked`.
 
-    def _catch_up(self) -> None:
-        size = os.fstat(self._fd).st_size
-        if size == self._read:
-            return
-        data = os.pread(self._fd, size - self._read, self._read)
-        whole = data.rfind(b"\n") + 1
-        if whole < len(data):  # its writer was killed within the line; nobody else writes while we hold the lock
-            os.ftruncate(self._fd, self._read + whole)
-        for line in data[:whole].splitlines():
-            self.pace.apply(json.loads(line))
-        self._read += whole
+        Raises IncompleteError if the disk refuses.
+        """
+        self._journal.append(event.model_dump())
+        _fold_new_events(self._journal, self.state)
 
 
 def read_rate_limit_state(path: Path) -> RateLimitState:
-    """The state as of now, to look at."""
-    pace = RateLimitState()
-    if path.exists():
-        for line in path.read_bytes().splitlines(keepends=True):
-            if line.endswith(b"\n"):
-                pace.apply(json.loads(line))
-    return pace
+    """Return the state after all events of the log, for reports. The log is not locked and not changed.
+
+    Raises IncompleteError if the log exists and cannot be read.
+    """
+    state = RateLimitState()
+    _fold_new_events(Journal(path), state)
+    return state
+
+
+def _fold_new_events(journal: Journal, state: RateLimitState) -> None:
+    for offset, line in journal.read_new_lines():
+        try:
+            event = parse_event(strip_checksum(line))
+        except ValidationError:
+            log.warning("%s: skipped the unknown event at byte %d; another version wrote it", journal.path, offset)
+            continue
+        state.apply(event)

@@ -1,48 +1,47 @@
-"""One shard's hold on the shared pace: waits for a place in the window and tells what became of each call."""
+"""The rate limiter of one shard: waits until a call may go out, and records how each call ended."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import os
-import random
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 from insurance_rag.config import GenerationConfig
 from insurance_rag.core.errors import IncompleteError, PipelineError
 from insurance_rag.core.records import ApiKey, Shard
-from insurance_rag.rate_limit import admission as turn
+from insurance_rag.rate_limit.admission import SendRequest, blocking_error, delay_before_send
+from insurance_rag.rate_limit.backoff import quota_window_s, rate_limit_wait_s
 from insurance_rag.rate_limit.event_log import RateLimitLog
+from insurance_rag.rate_limit.events import (
+    BatchAnswered,
+    CallAnswered,
+    CallEnded,
+    CallFailed,
+    CallRateLimited,
+    CallSent,
+    DailyQuotaExhausted,
+    KeyRejected,
+    ShardStarted,
+)
 from insurance_rag.rate_limit.quota import Metric, next_midnight
 from insurance_rag.rate_limit.state import RateLimitState
 
-PATIENCE_MINUTES = 10  # of the server, without one call that is not refused
+MAX_REFUSED_WINDOWS = 10  # give up after this many quota windows in which every call was refused
 
-#: Checked before every call with the pace as it stands; what it returns stops the shard.
-Guard = Callable[[RateLimitState], PipelineError | None]
-
-
-def window_s(config: GenerationConfig) -> float:
-    """Seconds that the server's minute lasts."""
-    return config.quota_window_s or float(os.environ.get("GEMINI_QUOTA_WINDOW_S") or 60)
-
-
-def backoff_s(attempt: int, window: float = 60.0) -> float:
-    """The wait before retry `attempt` (0, 1 ...) where the server names none: SPEC section 4, in the server's time."""
-    return min(2 * 2 ** min(attempt, 10) * 2 + random.uniform(1, 3), 30) * window / 60
-
-
-def retry_wait_s(attempt: int, window: float = 60.0) -> float:
-    """The wait after a passing fault: about 1, 2, 4, 8, 16 s in the server's time. Shorter than a 429's, for most
-    dropped connections and 503s are gone at the second try."""
-    return min(2**attempt, 30) * random.uniform(0.75, 1.25) * window / 60
+#: Called before every call with the current state; an error that it returns stops the shard.
+StopCheck = Callable[[RateLimitState], PipelineError | None]
 
 
 class Limiter:
-    """`call = await limiter.slot(chars)` before a request; then one of answered, refused, fault ... with that call."""
+    """Rate limiter of one shard.
+
+    `call = await limiter.acquire(chars)` before a request. After it, report its end with one of `answered`,
+    `rate_limited`, `daily_quota_exhausted`, `key_rejected` and `failed`. All methods raise IncompleteError if the
+    shared log cannot be written.
+    """
 
     def __init__(
         self,
@@ -50,107 +49,147 @@ class Limiter:
         shard: Shard,
         key: ApiKey,
         config: GenerationConfig,
-        guard: Guard = lambda pace: None,
+        stop_check: StopCheck = lambda state: None,
         clock: Callable[[], float] = time.time,
-        sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        self.window = window_s(config)
-        pace = RateLimitState(self.window, config.request_gap_s, config.timeout_s, config.max_in_flight)
-        self._log = RateLimitLog(path, pace)
-        self._shard, self._clock, self._sleep, self._guard = shard, clock, sleep, guard
-        self._turn = asyncio.Lock()
-        self._changed = asyncio.Event()
-        self._ids = (f"{shard.shard}-{os.getpid()}-{n}" for n in itertools.count(1))
+        """Open the event log at `path`, which all shards of the run share, and record that the shard starts."""
+        self.window_s = quota_window_s(config)
+        state = RateLimitState(self.window_s, config.request_gap_s, config.timeout_s, config.max_in_flight)
+        self._log = RateLimitLog(path, state)
+        self._shard, self._clock, self._sleep, self._stop_check = shard, clock, sleep, stop_check
+        self._queue = asyncio.Lock()
+        self._call_ended = asyncio.Event()
+        self._call_ids = (f"{shard.shard}-{os.getpid()}-{n}" for n in itertools.count(1))
         self._refusals = 0
         self._refused_since: float | None = None
         self.stopped: PipelineError | None = None
-        quota = {"rpm": key.rpm, "tpm": key.tpm, "rpd": key.rpd, "own": key.project is None}
-        who = {"shard": shard.shard, "key": key.id, "pool": key.pool, "share": shard.share}
+        """Why no further call may go out; None while calls are allowed."""
         with self._log.locked():
-            self._log.write({"e": "open", "t": clock(), **who, **quota})
+            started = ShardStarted(
+                at=clock(),
+                shard=shard.shard,
+                key=key.id,
+                pool=key.pool,
+                share=shard.share,
+                quota_unshared=key.project is None,
+                rpm=key.rpm,
+                tpm=key.tpm,
+                rpd=key.rpd,
+            )
+            self._log.write(started)
 
     def close(self) -> None:
         self._log.close()
 
     @property
-    def pace(self) -> RateLimitState:
-        """With what the other workers have told until now."""
-        with self._log.locked() as pace:
-            return pace
+    def state(self) -> RateLimitState:
+        """The state with the newest events of all workers."""
+        with self._log.locked() as state:
+            return state
 
-    async def slot(self, chars: int, again: bool = False, repair: bool = False) -> str:
-        """Wait until a call of `chars` characters may go out; returns the call's id. Raises what stops the shard.
+    async def acquire(self, chars: int, *, is_retry: bool = False, is_repair: bool = False) -> str:
+        """Wait until a request of `chars` characters may go out, and return the id of the call.
 
-        The books count a call that is made `again`, and one that is to `repair`.
+        `is_retry` and `is_repair` are counted in the usage of the run. Raises the error that stops the shard.
         """
-        async with self._turn:  # one at a time, first come first served
+        async with self._queue:  # the caller that waited longest goes first
             while True:
-                self._changed.clear()
-                call, wait = self._take(chars, again=again, repair=repair)
+                self._call_ended.clear()
+                call, delay_s = self._try_acquire(chars, is_retry, is_repair)
                 if call:
                     return call
-                await self._pause(wait)
+                await self._pause(delay_s)
 
-    def _take(self, chars: int, **facts: bool) -> tuple[str | None, float]:
+    def answered(self, call: str, tokens_in: int, tokens_out: int) -> None:
+        """Record that the call was answered."""
+        self._refusals, self._refused_since = 0, None
+        self._end(CallAnswered(at=self._clock(), call=call, tokens_in=tokens_in, tokens_out=tokens_out))
+
+    def rate_limited(self, call: str, metric: Metric, limit: int | None, retry_after_s: float | None) -> None:
+        """Record a refusal for a quota per minute. If the server reports no wait, `rate_limit_wait_s` is used."""
+        wait_s = rate_limit_wait_s(self._refusals, self.window_s) if retry_after_s is None else retry_after_s
+        now = self._clock()
+        self._refusals += 1
+        self._refused_since = self._refused_since or now
+        self._end(CallRateLimited(at=now, call=call, metric=metric, limit=limit, wait_s=wait_s))
+
+    def daily_quota_exhausted(self, call: str) -> None:
+        """Record a refusal for a quota per day."""
+        now = self._clock()
+        self._end(DailyQuotaExhausted(at=now, call=call, until=next_midnight(now)))
+
+    def key_rejected(self, call: str, reason: str, *, whole_project: bool = False) -> None:
+        """Record that the key, or its whole project, is rejected permanently."""
+        self._end(KeyRejected(at=self._clock(), call=call, reason=reason, whole_project=whole_project))
+
+    def failed(self, call: str, error: str, tokens_in: int = 0, tokens_out: int = 0) -> None:
+        """Record that the call ended with another error, by the name of its class."""
+        now = self._clock()
+        self._end(CallFailed(at=now, call=call, error=error, tokens_in=tokens_in, tokens_out=tokens_out))
+
+    def batch_answered(self, tokens_in: int, tokens_out: int) -> None:
+        """Record an answer of batch mode, which uses no quota per minute."""
+        with self._log.locked():
+            self._log.write(
+                BatchAnswered(
+                    at=self._clock(),
+                    shard=self._shard.shard,
+                    key=self._shard.key_id,
+                    tokens_in=tokens_in,
+                    tokens_out=tokens_out,
+                )
+            )
+
+    def _try_acquire(self, chars: int, is_retry: bool, is_repair: bool) -> tuple[str | None, float]:
+        """Return (call id, 0) if the call may go out, else (None, seconds to wait)."""
         shard = self._shard
-        with self._log.locked() as pace:
+        with self._log.locked() as state:
             now = self._clock()
-            ask = turn.SendRequest(shard.shard, shard.key_id, shard.pool, shard.share, chars)
-            self.stopped = self.stopped or turn.stop(pace, ask, now) or self._guard(pace) or self._hopeless(now)
+            request = SendRequest(shard.shard, shard.key_id, shard.pool, shard.share, chars)
+            self.stopped = (
+                self.stopped
+                or blocking_error(state, request, now)
+                or self._stop_check(state)
+                or self._error_if_always_refused(now)
+            )
             if self.stopped:
-                raise self.stopped
-            if (wait := turn.wait(pace, ask, now)) > 0:
-                return None, wait
-            call = next(self._ids)
-            sent = {"id": call, "shard": shard.shard, "key": shard.key_id, "pool": shard.pool}
-            self._log.write({"e": "sent", "t": now, **sent, "chars": chars, **facts})
+                raise self.stopped.fresh()  # several coroutines raise it; see PipelineError.fresh
+            if (delay_s := delay_before_send(state, request, now)) > 0:
+                return None, delay_s
+            call = next(self._call_ids)
+            self._log.write(
+                CallSent(
+                    at=now,
+                    call=call,
+                    shard=shard.shard,
+                    key=shard.key_id,
+                    pool=shard.pool,
+                    chars=chars,
+                    is_retry=is_retry,
+                    is_repair=is_repair,
+                )
+            )
             return call, 0.0
 
-    def _hopeless(self, now: float) -> PipelineError | None:
-        minutes = (now - self._refused_since) / self.window if self._refused_since else 0.0
-        if minutes <= PATIENCE_MINUTES:
+    def _error_if_always_refused(self, now: float) -> PipelineError | None:
+        windows = (now - self._refused_since) / self.window_s if self._refused_since else 0.0
+        if windows <= MAX_REFUSED_WINDOWS:
             return None
         return IncompleteError(
-            f"every call on key {self._shard.key_id} has been refused for {minutes:.0f} minutes although they keep to "
-            "the quota; others may be using the project: the same command resumes"
+            f"every call on key {self._shard.key_id} has been refused for {windows:.0f} minutes, although the calls "
+            "keep to the known quota; stop other programs that use the project, then run the same command again"
         )
 
-    async def _pause(self, wait: float) -> None:
-        """Until the wait is over, an own answer arrives, or it is time to see what the other workers learnt."""
-        look = min(wait, self.window / 60)
-        sleeping = asyncio.ensure_future(self._sleep(look))
-        waking = asyncio.ensure_future(self._changed.wait())
+    async def _pause(self, delay_s: float) -> None:
+        """Wait for the delay or the end of a call of this shard, at most until the other workers' events are due."""
+        sleeping = asyncio.ensure_future(self._sleep(min(delay_s, self.window_s / 60)))
+        waking = asyncio.ensure_future(self._call_ended.wait())
         await asyncio.wait({sleeping, waking}, return_when=asyncio.FIRST_COMPLETED)
         for task in (sleeping, waking):
             task.cancel()
 
-    def answered(self, call: str, tokens_in: int, tokens_out: int) -> None:
-        self._refusals, self._refused_since = 0, None
-        self._tell("ok", call, **{"in": tokens_in, "out": tokens_out})
-
-    def refused(self, call: str, metric: Metric, limit: int | None, retry_after_s: float | None) -> None:
-        """A minute's quota. Where the server names no wait, the schedule's."""
-        wait = backoff_s(self._refusals, self.window) if retry_after_s is None else retry_after_s
-        self._refusals += 1
-        self._refused_since = self._refused_since or self._clock()
-        self._tell("refused", call, metric=metric, limit=limit, wait=wait)
-
-    def day_over(self, call: str) -> None:
-        self._tell("day", call, until=next_midnight(self._clock()))
-
-    def dead(self, call: str, why: str, whole_project: bool = False) -> None:
-        self._tell("dead", call, why=why, pool=whole_project)
-
-    def fault(self, call: str, why: str, tokens_in: int = 0, tokens_out: int = 0) -> None:
-        self._tell("fault", call, why=why, **{"in": tokens_in, "out": tokens_out})
-
-    def batch_answered(self, tokens_in: int, tokens_out: int) -> None:
-        """Batch mode takes nothing of the minute's quota; only the books know of it."""
-        facts = {"shard": self._shard.shard, "in": tokens_in, "out": tokens_out}
+    def _end(self, event: CallEnded) -> None:
         with self._log.locked():
-            self._log.write({"e": "batch", "t": self._clock(), **facts})
-
-    def _tell(self, kind: str, call: str, **facts: Any) -> None:
-        with self._log.locked():
-            self._log.write({"e": kind, "t": self._clock(), "id": call, **facts})
-        self._changed.set()
+            self._log.write(event)
+        self._call_ended.set()

@@ -1,237 +1,286 @@
-"""What a run's calls tell of its quotas. A state machine over events: pure, no clock, no I/O, no key.
+"""The state of the rate limiter, folded from the events of all calls of a run. It has no clock and does no I/O.
 
-Every process of a run folds the same events (see `pace_log`), so keys of one project share one window, what one key
-learns about the quota is every key's prior, and a restarted worker knows what it sent.
+Every worker of a run folds the same events (see `event_log`). So keys of one project share one quota window, what one
+key learns about its quota serves all keys, and a restarted worker knows what it has sent. A *window* is the minute of
+the server's quota. `admission` decides by this state:
 
-    {"e": "open",    "t", "shard", "key", "pool", "own", "share", "rpm", "tpm", "rpd"}   a shard starts (again)
-    {"e": "sent",    "t", "id", "shard", "chars", "again", "repair"}
-    {"e": "ok",      "t", "id", "in", "out"}              answered; tokens
-    {"e": "refused", "t", "id", "metric", "limit", "wait"}  429 of a minute's quota; limit None where it was not said
-    {"e": "day",     "t", "id", "until"}                  429 of a day's quota
-    {"e": "dead",    "t", "id", "why", "pool"}            the key, or with pool: true its whole project, is refused
-    {"e": "fault",   "t", "id", "why", "in", "out"}       anything else that ended the call
-    {"e": "batch",   "t", "shard", "in", "out"}         an answer of batch mode, for the books
-
-Times are seconds of time.time(). A *window* is the server's minute. What is learnt, and decided by it (`turn`):
-- A rolling log of sends; never more than the limit in the window plus a margin that refusals at its edge teach.
-- While a limit is unknown, one pool scouts: at most max(8, proven / 2) of its calls go beyond what some pool has been
-  granted in a window. The others follow what is proven, so a quota costs the run a few 429s, not a few a key.
-- A 429 that names its limit sets it, here and as a prior of the pools that know nothing; every second window one pool
-  may send one call beyond a prior, for quotas may differ.
-- A 429 that the log cannot explain (others use the project, a bucket smaller than the minute): pause as told, then
-  space the calls evenly, then halve, at most once a window; all of it is taken back while calls succeed.
+- The calls of a window never exceed the limit. The window is extended by a clock margin, which refusals of a full
+  window increase.
+- While a limit is unknown, pools send as many calls per window as some pool was granted before (`max_granted`). One
+  pool at a time probes for more, with at most max(8, max_granted / 2) calls in flight above that number. So an unknown
+  quota costs the run a few refusals, not a few per key.
+- A refusal that reports the limit sets it for its pool. It also becomes the prior limit of pools that know none. Once
+  per two windows one pool may send one call more than a prior limit, because quotas may differ.
+- A refusal that the sent calls do not explain has other causes: other programs use the project, or the server counts
+  in shorter windows. Then the pool pauses, next spaces its calls evenly, next halves its limit, at most once per
+  window. Calls that succeed undo these steps.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from typing import Any
 
-from insurance_rag.rate_limit.quota import Call, Key, Metric, Pool, cost
+from insurance_rag.rate_limit.events import (
+    BatchAnswered,
+    CallAnswered,
+    CallEnded,
+    CallFailed,
+    CallRateLimited,
+    CallSent,
+    DailyQuotaExhausted,
+    Event,
+    KeyRejected,
+    ShardStarted,
+)
+from insurance_rag.rate_limit.quota import KeyState, Metric, QuotaPool, SentCall, cost
 
-Event = dict[str, Any]
-
-FIRST_MARGIN = 0.0125  # of a window: send and arrival times differ
-LEAST_MARGIN_S = 0.06  # but what a busy machine adds to that does not shrink with a sped-up minute
-LARGEST_MARGIN = 0.1
-EXPLAINED = 0.85  # a refusal is explained when the window was at least so full
+MIN_MARGIN_SHARE = 0.0125  # of a window: calls arrive later than they are sent
+MIN_MARGIN_S = 0.06  # delays of a busy machine, which do not shrink with a faster server clock
+MAX_MARGIN_SHARE = 0.1  # of a window
+EXPLAINED_SHARE = 0.85  # a refusal is explained if at least this share of the limit was used
 
 
 class RateLimitState:
-    """What all workers of a run know, folded from their events with `apply`; `turn` decides by it."""
+    """What all workers of a run know about keys, quotas and calls. Change it only with `apply` and `follow_clock`."""
 
     def __init__(
         self, window_s: float = 60.0, gap_s: float = 0.2, timeout_s: float = 60.0, max_in_flight: int = 64
     ) -> None:
-        self.window, self.timeout, self.max_in_flight = window_s, timeout_s, max_in_flight
-        self.gap = gap_s * window_s / 60  # a sped-up simulator shrinks every duration alike
-        # Of the way to the server, so all pools share it.
-        self.margin = self._first_margin = max(FIRST_MARGIN * window_s, LEAST_MARGIN_S)
-        self._margin_before, self._margin_at = self.margin, -math.inf
-        self.pools: dict[str, Pool] = {}
-        self.keys: dict[str, Key] = {}
-        self.open: dict[str, Call] = {}
-        self.books: dict[int, Counter[str]] = {}  # by shard
-        self.key_of: dict[int, str] = {}
-        self.proven = 0  # most calls any pool was granted within a window
-        self.prior: dict[Metric, float] = {}
-        self.probed_at = -math.inf
+        """`gap_s` is the least time between two calls on one key, for a window of 60 s; it scales with the window."""
+        self.window_s, self.timeout_s, self.max_in_flight = window_s, timeout_s, max_in_flight
+        self.gap_s = gap_s * window_s / 60
+        # All pools share the margin: it depends on the way to the server.
+        self.clock_margin = self._min_margin = max(MIN_MARGIN_SHARE * window_s, MIN_MARGIN_S)
+        self._margin_before, self._margin_changed_at = self.clock_margin, -math.inf
+        self.pools: dict[str, QuotaPool] = {}
+        self.keys: dict[str, KeyState] = {}
+        self.in_flight: dict[str, SentCall] = {}
+        self.usage_counts: dict[int, Counter[str]] = {}
+        """By shard: calls, answers, tokens_in, requests_429, names of errors ..."""
+        self.key_of_shard: dict[int, str] = {}
+        self.max_granted = 0
+        """Most calls that any pool was granted within a window."""
+        self.prior_limits: dict[Metric, float] = {}
+        self.prior_tested_at = -math.inf
         self.tokens_per_char = 1.0
-        self.latency = 0.0
-        self._alias: dict[str, str] = {}
-        self._suspicion: tuple[str, float] | None = None  # pool and limit of the last refusal that all pools explain
+        self.latency_s = 0.0
+        """Moving average of the time from sending a call to its answer."""
+        self._latest_event_at = -math.inf
+        self._merged_into: dict[str, str] = {}
+        self._shared_pool_suspect: tuple[str, float] | None = None
+        """Key and limit of the last refusal that the calls of all unshared pools together explain."""
 
     def apply(self, event: Event) -> None:
-        if event["e"] in {"open", "sent", "batch"}:
-            getattr(self, f"_{event['e']}")(event)
-        elif call := self.open.pop(event["id"], None):
-            getattr(self, f"_{event['e']}")(call, event)
+        """Fold one event. Events may be missing: the end of an unknown call is ignored."""
+        self._latest_event_at = max(self._latest_event_at, event.at)
+        if isinstance(event, ShardStarted):
+            self._start_shard(event)
+        elif isinstance(event, CallSent):
+            self._add_call(event)
+        elif isinstance(event, BatchAnswered):
+            self._count_batch(event)
+        elif call := self.in_flight.pop(event.call, None):
+            self._end_call(call, event)
 
-    def pool(self, name: str) -> Pool:
-        return self.pools.setdefault(self._name(name), Pool())
+    def follow_clock(self, now: float) -> None:
+        """Adapt to a wall clock that was set back, so that no call waits for a time that has passed already.
 
-    def _name(self, pool: str) -> str:
-        return self._alias.get(pool, pool)
-
-    def _open(self, e: Event) -> None:
-        """A (re)started shard: its calls in flight died with it; its key, even a refused one, gets another try."""
-        self.open = {i: c for i, c in self.open.items() if c.shard != e["shard"]}
-        self.keys[e["key"]] = Key(last_sent=self.keys.get(e["key"], Key()).last_sent)
-        self.key_of[e["shard"]] = e["key"]
-        self.books.setdefault(e["shard"], Counter())
-        pool = self.pool(e["pool"])
-        pool.own, pool.rpd, pool.zero, pool.day_until = e["own"], e["rpd"], None, None
-        told: dict[Metric, float] = {"requests": e["rpm"], "tokens": e["tpm"]}
-        for metric, value in told.items():
-            if value is not None and pool.told.get(metric) != value:
-                pool.told[metric] = pool.limits[metric] = value
-
-    def _sent(self, e: Event) -> None:
-        key_name, t = e["key"], e["t"]
-        pool_name = self._name(e["pool"])
-        pool = self.pool(pool_name)
-        pool.forget(t - (1 + LARGEST_MARGIN) * self.window)
-        ordinal = sum(c.at > t - self.window for c in pool.calls) + 1
-        tokens, repair = e["chars"] * self.tokens_per_char, e.get("repair", False)
-        call = Call(t, e["chars"], tokens, e["shard"], key_name, pool_name, ordinal, repair)
-        self.open[e["id"]] = call
-        pool.calls.append(call)
-        pool.last_sent = self.keys[key_name].last_sent = t
-        if (prior := self.by_prior(pool)) and ordinal > prior:
-            self.probed_at = t
-        pool.count_day(t)
-        self.books[e["shard"]].update(calls=1, retries=int(e["again"]), repair_calls=int(repair))
-
-    def _ok(self, call: Call, e: Event) -> None:
-        pool = self.pool(call.pool)
-        self.keys[call.key].tested = True
-        self.proven = max(self.proven, call.ordinal)
-        if (prior := self.by_prior(pool)) and call.ordinal > prior:
-            pool.beyond_prior = True
-        if e["in"]:
-            ratio = e["in"] / call.chars
-            self.tokens_per_char = ratio if not self.latency else 0.9 * self.tokens_per_char + 0.1 * ratio
-            call.tokens = e["in"]
-        took = e["t"] - call.at
-        self.latency = took if not self.latency else 0.9 * self.latency + 0.1 * took
-        # What came back late may have arrived late: its place in the server's window begins then.
-        call.at += min(max(0.0, took - self.latency), 2 * self._first_margin)
-        self.books[call.shard].update(answers=1)
-        self._pay(call, e)
-        self._recover(pool, e["t"])
-
-    def _recover(self, pool: Pool, t: float) -> None:
-        if t - self._margin_at >= 2 * self.window:
-            self.margin, self._margin_at = max(self._first_margin, 0.8 * self.margin), t
-        if pool.guessed and t - pool.learned_at >= self.window:
-            pool.limits["requests"] = math.floor(pool.limits["requests"] * 1.25) + 1
-            pool.learned_at = t
-        if pool.factor < 1 and t - pool.halved_at >= self.window:
-            pool.factor, pool.halved_at = min(1.0, pool.factor * 1.25), t
-        if pool.spread and pool.factor == 1 and t - pool.unexplained_at >= 5 * self.window:
-            pool.spread = False
-
-    def _fault(self, call: Call, e: Event) -> None:
-        self.books[call.shard].update({"faults": 1, e["why"]: 1})
-        self._pay(call, e)
-
-    def _pay(self, call: Call, e: Event) -> None:
-        self.books[call.shard].update(tokens_in=e["in"], tokens_out=e["out"])
-        if call.repair:
-            self.books[call.shard].update(repair_tokens_in=e["in"], repair_tokens_out=e["out"])
-
-    def _batch(self, e: Event) -> None:
-        self.books[e["shard"]].update(answers=1, batch_tokens_in=e["in"], batch_tokens_out=e["out"])
-
-    def _dead(self, call: Call, e: Event) -> None:
-        self._take_out(call)
-        if e["pool"]:
-            self.pool(call.pool).zero = e["why"]
-        else:
-            self.keys[call.key].dead = e["why"]
-
-    def _day(self, call: Call, e: Event) -> None:
-        self._take_out(call)
-        self.books[call.shard].update(requests_429=1)
-        self.pool(call.pool).day_until = e["until"]
-
-    def _refused(self, call: Call, e: Event) -> None:
-        self._take_out(call)
-        self.books[call.shard].update(requests_429=1)
-        pool, metric, t = self.pool(call.pool), e["metric"], e["t"]
-        if call.at <= pool.learned_at:
+        Times later than `now` by more than the clock margin become `now`. Calls sent before the clock changed then
+        count as sent just now, which delays the next call by one window at most.
+        """
+        if self._latest_event_at <= now + self.clock_margin:
             return
-        used = pool.used(metric, call.at - self.window, call.at)
-        known = self.known(pool, metric)
-        if e["limit"] is not None:
-            pool.limits[metric] = self.prior[metric] = e["limit"]
-            pool.guessed = False
-        elif known is None or pool.guessed:
-            pool.limits[metric], pool.guessed = max(1.0, used), metric == "requests"
-        limit = pool.limits.get(metric, known or 1.0)
-        explained = used + cost(call, metric) > EXPLAINED * limit
-        if e["limit"] is None or not explained:
-            pool.paused_until = max(pool.paused_until, t + min(e["wait"], self.window))
-        if not explained and not self._same_project(pool, call, limit, metric):
-            self._unexplained(pool, t)
-        elif explained and known == limit and call.ordinal <= limit:  # else it was a probe
-            self._at_the_edge(pool, metric, e["wait"], t)
-        pool.learned_at = self.probed_at = t
+        self._latest_event_at = now
+        self._margin_changed_at = min(self._margin_changed_at, now)
+        self.prior_tested_at = min(self.prior_tested_at, now)
+        for key in self.keys.values():
+            key.last_sent_at = min(key.last_sent_at, now)
+        for call in self.in_flight.values():
+            call.sent_at = min(call.sent_at, now)
+        for pool in self.pools.values():
+            pool.limit_times(now, self.window_s)
 
-    def _take_out(self, call: Call) -> None:
-        """A refused call does not count against the quota."""
+    def pool(self, name: str) -> QuotaPool:
+        """Return the quota pool called `name`, or the pool it was merged into."""
+        return self.pools.setdefault(self._pool_name(name), QuotaPool())
+
+    def known_limit(self, pool: QuotaPool, metric: Metric) -> float | None:
+        """Return the pool's own limit, else the prior limit unless the pool was granted more; None if unknown."""
+        if metric in pool.limits:
+            return pool.limits[metric]
+        return None if metric == "requests" and pool.exceeded_prior else self.prior_limits.get(metric)
+
+    def _pool_name(self, name: str) -> str:
+        return self._merged_into.get(name, name)
+
+    def _start_shard(self, event: ShardStarted) -> None:
+        """Forget the shard's calls in flight, which ended with its process, and give its key another try."""
+        self.in_flight = {name: call for name, call in self.in_flight.items() if call.shard != event.shard}
+        self.keys[event.key] = KeyState(last_sent_at=self.keys.get(event.key, KeyState()).last_sent_at)
+        self.key_of_shard[event.shard] = event.key
+        self._counts(event.shard, event.key)
+        pool = self.pool(event.pool)
+        pool.quota_unshared, pool.rpd = event.quota_unshared, event.rpd
+        pool.no_quota_reason = pool.day_exhausted_until = None
+        configured: dict[Metric, int | None] = {"requests": event.rpm, "tokens": event.tpm}
+        for metric, value in configured.items():
+            if value is not None and pool.configured_limits.get(metric) != value:
+                pool.configured_limits[metric] = pool.limits[metric] = value
+
+    def _add_call(self, event: CallSent) -> None:
+        at, pool_name = event.at, self._pool_name(event.pool)
+        pool = self.pool(pool_name)
+        pool.forget(at - (1 + MAX_MARGIN_SHARE) * self.window_s)
+        ordinal = sum(call.sent_at > at - self.window_s for call in pool.calls) + 1
+        tokens = event.chars * self.tokens_per_char
+        call = SentCall(at, event.chars, tokens, event.shard, event.key, pool_name, ordinal, event.is_repair)
+        self.in_flight[event.call] = call
+        pool.calls.append(call)
+        pool.last_sent_at = self.keys.setdefault(event.key, KeyState()).last_sent_at = at
+        if (prior := self._prior_request_limit(pool)) and ordinal > prior:
+            self.prior_tested_at = at
+        pool.count_day(at)
+        counts = self._counts(event.shard, event.key)
+        counts.update(calls=1, retries=int(event.is_retry), repair_calls=int(event.is_repair))
+
+    def _count_batch(self, event: BatchAnswered) -> None:
+        counts = self._counts(event.shard, event.key)
+        counts.update(answers=1, batch_tokens_in=event.tokens_in, batch_tokens_out=event.tokens_out)
+
+    def _end_call(self, call: SentCall, event: CallEnded) -> None:
+        if isinstance(event, CallAnswered):
+            self._use_answer(call, event)
+        elif isinstance(event, CallFailed):
+            self._counts(call.shard, call.key).update({"faults": 1, event.error: 1})
+            self._count_tokens(call, event)
+        elif isinstance(event, KeyRejected):
+            self._remove_refused(call)
+            if event.whole_project:
+                self.pool(call.pool).no_quota_reason = event.reason
+            else:
+                self.keys[call.key].rejection_reason = event.reason
+        else:
+            self._remove_refused(call)
+            self._counts(call.shard, call.key).update(requests_429=1)
+            if isinstance(event, DailyQuotaExhausted):
+                self.pool(call.pool).day_exhausted_until = event.until
+            else:
+                self._learn_from_refusal(call, event)
+
+    def _use_answer(self, call: SentCall, event: CallAnswered) -> None:
+        pool = self.pool(call.pool)
+        self.keys[call.key].has_answered = True
+        self.max_granted = max(self.max_granted, call.ordinal)
+        if (prior := self._prior_request_limit(pool)) and call.ordinal > prior:
+            pool.exceeded_prior = True
+        first = not self.latency_s
+        if event.tokens_in and call.chars:
+            ratio = event.tokens_in / call.chars
+            self.tokens_per_char = ratio if first else 0.9 * self.tokens_per_char + 0.1 * ratio
+            call.tokens = event.tokens_in
+        took = max(0.0, event.at - call.sent_at)  # negative if the clock was set back meanwhile
+        self.latency_s = took if first else 0.9 * self.latency_s + 0.1 * took
+        # A late answer may belong to a call that arrived late, whose place in the server's window begins later.
+        call.sent_at += min(max(0.0, took - self.latency_s), 2 * self._min_margin)
+        self._counts(call.shard, call.key).update(answers=1)
+        self._count_tokens(call, event)
+        self._relax(pool, event.at)
+
+    def _count_tokens(self, call: SentCall, event: CallAnswered | CallFailed) -> None:
+        counts = self._counts(call.shard, call.key)
+        counts.update(tokens_in=event.tokens_in, tokens_out=event.tokens_out)
+        if call.is_repair:
+            counts.update(repair_tokens_in=event.tokens_in, repair_tokens_out=event.tokens_out)
+
+    def _counts(self, shard: int, key: str) -> Counter[str]:
+        self.key_of_shard.setdefault(shard, key)
+        return self.usage_counts.setdefault(shard, Counter())
+
+    def _relax(self, pool: QuotaPool, at: float) -> None:
+        """Undo precautions step by step while calls succeed, and raise an estimated limit."""
+        if at - self._margin_changed_at >= 2 * self.window_s:
+            self.clock_margin, self._margin_changed_at = max(self._min_margin, 0.8 * self.clock_margin), at
+        if pool.limit_is_estimate and at - pool.limit_learned_at >= self.window_s:
+            pool.limits["requests"] = math.floor(pool.limits["requests"] * 1.25) + 1
+            pool.limit_learned_at = at
+        if pool.throttle_factor < 1 and at - pool.throttled_at >= self.window_s:
+            pool.throttle_factor, pool.throttled_at = min(1.0, pool.throttle_factor * 1.25), at
+        calm = pool.throttle_factor == 1 and at - pool.unexplained_refusal_at >= 5 * self.window_s
+        if pool.evenly_spaced and calm:
+            pool.evenly_spaced = False
+
+    def _learn_from_refusal(self, call: SentCall, event: CallRateLimited) -> None:
+        """Learn the limit from a refusal and react to its cause (see the module's docstring)."""
+        pool, metric, at = self.pool(call.pool), event.metric, event.at
+        if call.sent_at <= pool.limit_learned_at:
+            return
+        used = pool.used(metric, call.sent_at - self.window_s, call.sent_at)
+        known = self.known_limit(pool, metric)
+        if event.limit is not None:
+            pool.limits[metric] = self.prior_limits[metric] = event.limit
+            pool.limit_is_estimate = False
+        elif known is None or pool.limit_is_estimate:
+            pool.limits[metric], pool.limit_is_estimate = max(1.0, used), metric == "requests"
+        limit = pool.limits.get(metric, known or 1.0)
+        explained = used + cost(call, metric) > EXPLAINED_SHARE * limit
+        if event.limit is None or not explained:
+            pool.paused_until = max(pool.paused_until, at + min(event.wait_s, self.window_s))
+        if not explained and not self._merge_shared_pools(pool, call, limit, metric):
+            self._throttle(pool, at)
+        elif explained and known == limit and call.ordinal <= limit:  # else the call tested a prior limit
+            self._widen_clock_margin(pool, metric, event.wait_s, at)
+        pool.limit_learned_at = self.prior_tested_at = at
+
+    def _remove_refused(self, call: SentCall) -> None:
+        """Remove a refused call from its window: it does not count towards the quota."""
         calls = self.pool(call.pool).calls
         if call in calls:
             calls.remove(call)
 
-    def _at_the_edge(self, pool: Pool, metric: Metric, wait: float, t: float) -> None:
-        """The window was full by our own log: the server's clock saw it a little longer than we thought."""
-        late = wait if wait < LARGEST_MARGIN * self.window else self.margin
-        if t - self._margin_at > self.window / 20:  # else several pools met the same hitch
-            self._margin_before, self._margin_at = self.margin, t
-        self.margin = min(max(self.margin, self._margin_before + late), LARGEST_MARGIN * self.window)
-        pool.paused_until = max(pool.paused_until, t + late)
+    def _widen_clock_margin(self, pool: QuotaPool, metric: Metric, wait_s: float, at: float) -> None:
+        """Our calls fill the window exactly, so the refusal is clock skew: widen the margin and pause."""
+        late = wait_s if wait_s < MAX_MARGIN_SHARE * self.window_s else self.clock_margin
+        if at - self._margin_changed_at > self.window_s / 20:  # else the refusal has the same cause as the one before
+            self._margin_before, self._margin_changed_at = self.clock_margin, at
+        self.clock_margin = min(max(self.clock_margin, self._margin_before + late), MAX_MARGIN_SHARE * self.window_s)
+        pool.paused_until = max(pool.paused_until, at + late)
         if metric == "tokens":
-            pool.token_safety *= 0.97
+            pool.token_safety_factor *= 0.97
 
-    def _unexplained(self, pool: Pool, t: float) -> None:
-        again = t - pool.unexplained_at < 2 * self.window
-        pool.unexplained_at = t
-        if not again:
+    def _throttle(self, pool: QuotaPool, at: float) -> None:
+        """After a second unexplained refusal space the calls evenly; after further ones halve the limit."""
+        repeated = at - pool.unexplained_refusal_at < 2 * self.window_s
+        pool.unexplained_refusal_at = at
+        if not repeated:
             return
-        if not pool.spread:
-            pool.spread = True
-        elif t - pool.halved_at >= self.window:
-            pool.factor, pool.halved_at = max(pool.factor / 2, 1 / 64), t
+        if not pool.evenly_spaced:
+            pool.evenly_spaced = True
+        elif at - pool.throttled_at >= self.window_s:
+            pool.throttle_factor, pool.throttled_at = max(pool.throttle_factor / 2, 1 / 64), at
 
-    def _same_project(self, pool: Pool, call: Call, limit: float, metric: Metric) -> bool:
-        """Keys without a told project that are refused when all of them together reach the limit share a project.
+    def _merge_shared_pools(self, pool: QuotaPool, call: SentCall, limit: float, metric: Metric) -> bool:
+        """Merge the unshared pools if they turn out to share one quota; return whether they were merged.
 
-        Two such refusals of two keys make them one pool. They never can have been granted more than the limit.
+        Suspicious is a refusal at the moment when all unshared pools together reach the limit. If two such refusals
+        name two keys and the same limit, the keys belong to one project. Pools that together were granted more than
+        the limit are never merged.
         """
-        own = {name: p for name, p in self.pools.items() if p.own}
-        together = sum(p.used(metric, call.at - self.window, call.at) for p in own.values())
-        if not pool.own or len(own) < 2 or not EXPLAINED * limit <= together <= limit:
+        unshared = {name: other for name, other in self.pools.items() if other.quota_unshared}
+        since = call.sent_at - self.window_s
+        together = sum(other.used(metric, since, call.sent_at) for other in unshared.values())
+        if not pool.quota_unshared or len(unshared) < 2 or not EXPLAINED_SHARE * limit <= together <= limit:
             return False
-        before, self._suspicion = self._suspicion, (call.key, limit)
+        before, self._shared_pool_suspect = self._shared_pool_suspect, (call.key, limit)
         if before is None or before[0] == call.key or before[1] != limit:
             return False
-        calls = sorted((c for p in own.values() for c in p.calls), key=lambda c: c.at)
-        for name in own:
-            self._alias[name] = call.pool
-            self.pools[name] = pool
-        pool.calls, pool.own = deque(calls), False
-        self.pools = {name: p for name, p in self.pools.items() if name not in self._alias or name == call.pool}
-        pool.last_sent = calls[-1].at
+        calls = sorted((sent for other in unshared.values() for sent in other.calls), key=lambda sent: sent.sent_at)
+        self._merged_into.update(dict.fromkeys(unshared, call.pool))
+        self.pools = {name: other for name, other in self.pools.items() if name not in unshared or other is pool}
+        pool.calls, pool.quota_unshared = deque(calls), False
+        pool.last_sent_at = max((sent.sent_at for sent in calls), default=pool.last_sent_at)
         return True
 
-    def known(self, pool: Pool, metric: Metric) -> float | None:
-        """The pool's own limit, else what another pool learnt, unless this one was granted more."""
-        if metric in pool.limits:
-            return pool.limits[metric]
-        return None if metric == "requests" and pool.beyond_prior else self.prior.get(metric)
-
-    def by_prior(self, pool: Pool) -> float | None:
-        """The limit of a pool that knows of none itself, by what another pool learnt."""
-        return None if "requests" in pool.limits else self.known(pool, "requests")
+    def _prior_request_limit(self, pool: QuotaPool) -> float | None:
+        """Return the prior limit of requests of a pool that knows no own limit."""
+        return None if "requests" in pool.limits else self.known_limit(pool, "requests")
