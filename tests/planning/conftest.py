@@ -1,12 +1,20 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from insurance_rag.core.records import ApiKey, Chunk
 from insurance_rag.core.run_folder import RunFolder
+
+
+class MakeChunks(Protocol):
+    def __call__(self, n: int, product: str = ...) -> list[Chunk]: ...
+
+
+class MakeKeys(Protocol):
+    def __call__(self, n: int, **facts: object) -> list[ApiKey]: ...
 
 
 @pytest.fixture
@@ -15,7 +23,7 @@ def run(tmp_path: Path) -> RunFolder:
 
 
 @pytest.fixture
-def make_chunks() -> Callable[..., list[Chunk]]:
+def make_chunks() -> MakeChunks:
     def make(n: int, product: str = "한빛 암보험") -> list[Chunk]:
         where = {"source": "s.pdf", "company": "한빛생명", "breadcrumbs": f"{product} > 제1관", "policy_type": "암보험"}
         text = "제{i}조(보험금)\n회사는 입원한 때에는 {i}만원을 지급합니다."
@@ -34,7 +42,7 @@ def make_chunks() -> Callable[..., list[Chunk]]:
 
 
 @pytest.fixture
-def make_keys() -> Callable[..., list[ApiKey]]:
+def make_keys() -> MakeKeys:
     def make(n: int, **facts: object) -> list[ApiKey]:
         return [ApiKey.model_validate({"id": f"k{i}", "key": f"secret-{i}", **facts}) for i in range(1, n + 1)]
 

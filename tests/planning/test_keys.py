@@ -25,16 +25,26 @@ def test_keys_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [(k.id, k.key.get_secret_value()) for k in load_keys()] == [("gemini_k1", "one"), ("gemini_k2", "two")]
 
 
-def test_no_keys_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_keys_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GEMINI_API_KEYS", raising=False)
-    with pytest.raises(InvalidInputError, match=r"GEMINI_API_KEYS: no API keys; give --keys keys\.json"):
+    with pytest.raises(InvalidInputError, match=r"GEMINI_API_KEYS: no API keys; give --keys .* or set GEMINI"):
         load_keys()
 
 
 @pytest.mark.parametrize("teacher", ["local", "openai"])
-def test_an_own_teacher_needs_no_key(teacher: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_teacher_that_requires_no_key_gets_a_placeholder(teacher: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEYS", raising=False)
     assert [k.id for k in load_keys(teacher=teacher)] == [teacher]
+
+
+def test_keys_of_an_openai_compatible_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEYS", "one")
+    assert [(k.id, k.key.get_secret_value()) for k in load_keys(teacher="openai")] == [("openai_k1", "one")]
+
+
+def test_an_unknown_teacher_is_an_input_error() -> None:
+    with pytest.raises(InvalidInputError, match=r"unknown teacher 'gemni'; did you mean 'gemini'\?"):
+        load_keys(teacher="gemni")
 
 
 def test_every_problem_is_listed_and_no_key_is_shown(tmp_path: Path) -> None:
@@ -54,18 +64,18 @@ def test_every_problem_is_listed_and_no_key_is_shown(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError) as e:
         load_keys(path)
     text = str(e.value)
-    expected = ("'a' is used twice", "same key as a", "key 3: id", "key 4 (c)", "key 5: key", "key 6: kee", "key 9")
-    for part in (*expected, "two values of rpm"):
+    expected = ("key 2: duplicate id 'a'", "key 2 (a) is the same key as a", "key 3: id", "key 4 (c): the key is empty")
+    for part in (*expected, "key 5: key", "key 6: kee", "key 9", "two values of rpm: 10 and 20"):
         assert part in text
     assert SECRET not in text
 
 
-def test_a_file_that_is_no_list(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_list(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
     path.write_text('{"id": "a"}')
     with pytest.raises(InvalidInputError, match="is not a list"):
         load_keys(path)
 
 
-def test_the_newline_of_a_secret_store_is_no_part_of_a_key() -> None:
+def test_the_newline_of_a_secret_store_is_not_part_of_a_key() -> None:
     assert ApiKey.model_validate({"id": "a", "key": f"{SECRET}\n"}).key.get_secret_value() == SECRET

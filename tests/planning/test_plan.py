@@ -1,33 +1,40 @@
 from __future__ import annotations
 
 import json
+import random
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from pydantic import JsonValue
+from tests.planning.conftest import MakeChunks, MakeKeys
 
+from insurance_rag.cli.main import main
 from insurance_rag.config import GenerationConfig
 from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.core.records import ApiKey
-from insurance_rag.planning.plan import adopt, make_plan, prove, quota_shares, read_plan, slice_sizes, write_plan
+from insurance_rag.core.records import ApiKey, Chunk
+from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.planning.plan import Plan, make_plan, read_plan, with_config, write_plan
 
 CONFIG = GenerationConfig()
+Json: TypeAlias = dict[str, JsonValue]
 
 
 def key(name: str, **facts: object) -> ApiKey:
     return ApiKey.model_validate({"id": name, "key": f"secret of {name}", **facts})
 
 
-def test_equal_keys_get_contiguous_slices_of_the_ceiling(make_chunks, make_keys) -> None:
+def test_equal_keys_get_contiguous_slices_of_equal_size(make_chunks: MakeChunks, make_keys: MakeKeys) -> None:
     plan = make_plan(make_chunks(1800), make_keys(7), CONFIG)
     assert [len(s.chunk_ids) for s in plan.shards] == [258] * 6 + [252]
     assert [i for s in plan.shards for i in s.chunk_ids] == [c.chunk_id for c in make_chunks(1800)]
     assert plan.shards[2].label == "shard 3/7 · k3"
-    assert plan.proof["each_in_exactly_one_shard"] is True
+    assert plan.partition.each_in_exactly_one_shard
 
 
-def test_slices_follow_the_quota_of_the_projects(make_chunks) -> None:
+def test_slices_follow_the_quotas_of_the_projects(make_chunks: MakeChunks) -> None:
     keys = [key("a", project="p", rpm=60), key("b", project="p", rpm=60), key("c", rpm=90)]
     plan = make_plan(make_chunks(150), keys, CONFIG)
     assert [len(s.chunk_ids) for s in plan.shards] == [30, 30, 90]
@@ -35,38 +42,14 @@ def test_slices_follow_the_quota_of_the_projects(make_chunks) -> None:
     assert plan.pools == {"p": ["a", "b"], "c": ["c"]}
 
 
-def test_keys_of_one_project_weigh_less_where_no_quota_is_told() -> None:
-    assert quota_shares([key("a", project="p"), key("b", project="p"), key("c")]) == [0.5, 0.5, 1]
-
-
-def test_tokens_count_where_requests_are_not_told_of_every_key() -> None:
-    assert quota_shares([key("a", tpm=100, rpm=5), key("b", tpm=300)]) == [100, 300]
-
-
-def test_fewer_chunks_than_keys_make_fewer_shards(make_chunks, make_keys) -> None:
+def test_fewer_chunks_than_keys_make_fewer_shards(make_chunks: MakeChunks, make_keys: MakeKeys) -> None:
     assert [len(s.chunk_ids) for s in make_plan(make_chunks(3), make_keys(7), CONFIG).shards] == [1, 1, 1]
 
 
-@given(st.integers(0, 5000), st.lists(st.integers(1, 2000), min_size=1, max_size=30))
-def test_slices_leave_nothing_out(n: int, rates: list[int]) -> None:
-    sizes = slice_sizes(n, rates)
-    assert sum(sizes) == n
-    assert all(size >= 0 for size in sizes)
-    if len(set(rates)) > 1:
-        assert all(abs(size - n * rate / sum(rates)) < 1 for size, rate in zip(sizes, rates, strict=True))
-
-
-def test_the_proof_names_what_is_wrong(make_chunks, make_keys) -> None:
-    shards = make_plan(make_chunks(4), make_keys(2), CONFIG).shards
-    with pytest.raises(InvalidInputError) as e:
-        prove(["c00001", "c00002", "c00003", "new"], [*shards, shards[0]])
-    text = str(e.value)
-    for part in ("'new' is in no shard", "'c00004' is in a shard and not in the input", "'c00001' is in 2 shards"):
-        assert part in text
-
-
-def test_the_same_input_gives_the_same_plan_and_other_input_another(make_chunks, make_keys) -> None:
-    def plan_id(chunks, config=CONFIG):
+def test_the_same_input_gives_the_same_plan_and_other_input_another(
+    make_chunks: MakeChunks, make_keys: MakeKeys
+) -> None:
+    def plan_id(chunks: list[Chunk], config: GenerationConfig = CONFIG) -> str:
         return make_plan(chunks, make_keys(3), config).plan_id
 
     chunks = make_chunks(9)
@@ -75,55 +58,157 @@ def test_the_same_input_gives_the_same_plan_and_other_input_another(make_chunks,
     assert len({plan_id(chunks), plan_id(other), plan_id(chunks, GenerationConfig(model="other"))}) == 3
 
 
-def test_a_plan_is_read_as_it_was_written(run, make_chunks, make_keys) -> None:
+def test_a_plan_is_read_as_it_was_written(run: RunFolder, make_chunks: MakeChunks, make_keys: MakeKeys) -> None:
     plan = write_plan(make_plan(make_chunks(20), make_keys(3), CONFIG), run, make_chunks(20))
     assert read_plan(run) == plan
     assert "secret" not in run.plan.read_text()
 
 
-def test_planning_again_keeps_what_was_moved_and_drops_parts_of_another_plan(run, make_chunks, make_keys) -> None:
+def test_planning_again_keeps_reassigned_chunks_and_deletes_parts_of_another_plan(
+    run: RunFolder, make_chunks: MakeChunks, make_keys: MakeKeys
+) -> None:
     chunks = make_chunks(20)
     plan = write_plan(make_plan(chunks, make_keys(3), CONFIG), run, chunks)
     run.parts.mkdir()
     run.part(1).write_text("[]")
-    moved = plan.model_copy(update={"moved": {1: [4]}})
-    run.plan.write_text(moved.model_dump_json())
-    assert write_plan(plan, run, chunks).moved == {1: [4]}
+    reassigned = plan.model_copy(update={"reassigned_to": {1: [3]}})
+    run.plan.write_text(reassigned.model_dump_json())
+    assert write_plan(plan, run, chunks).reassigned_to == {1: [3]}
     assert run.part(1).exists()
     write_plan(make_plan(chunks, make_keys(2), CONFIG), run, chunks)
     assert not run.part(1).exists()
 
 
-def test_a_plan_that_was_tampered_with_is_refused(run, make_chunks, make_keys) -> None:
-    write_plan(make_plan(make_chunks(6), make_keys(2), CONFIG), run, make_chunks(6))
-    plan = json.loads(run.plan.read_text())
-    plan["shards"][0]["chunk_ids"].append(plan["shards"][1]["chunk_ids"][0])
-    run.plan.write_text(json.dumps(plan))
-    with pytest.raises(InvalidInputError, match="exactly one shard"):
-        read_plan(run)
-
-
-def test_no_plan_says_how_to_make_one(run) -> None:
+def test_without_a_plan_the_error_says_how_to_make_one(run: RunFolder) -> None:
     with pytest.raises(InvalidInputError, match="plan --chunks"):
         read_plan(run)
 
 
-def test_unknown_shard_and_no_keys(make_chunks, make_keys) -> None:
-    with pytest.raises(InvalidInputError, match="it has 1 to 2"):
+def test_unknown_shard_and_no_keys(make_chunks: MakeChunks, make_keys: MakeKeys) -> None:
+    with pytest.raises(InvalidInputError, match="unknown shard 3; the plan has shards 1 to 2"):
         make_plan(make_chunks(4), make_keys(2), CONFIG).shard(3)
     with pytest.raises(InvalidInputError, match="no API keys"):
         make_plan(make_chunks(4), [], CONFIG)
 
 
-def test_changed_settings_keep_the_shards(run, make_chunks, make_keys) -> None:
+def test_changed_settings_keep_the_shards(run: RunFolder, make_chunks: MakeChunks, make_keys: MakeKeys) -> None:
     plan = write_plan(make_plan(make_chunks(6), make_keys(2), CONFIG), run, make_chunks(6))
-    assert adopt(plan, plan.config, run) is plan
-    assert adopt(plan, GenerationConfig(model="other"), run).shards == plan.shards
+    assert with_config(plan, plan.config, run) is plan
+    assert with_config(plan, GenerationConfig(model="other"), run).shards == plan.shards
     assert read_plan(run).config.model == "other"
 
 
-def test_a_hundred_thousand_chunks_are_planned_in_under_five_seconds(run, make_chunks, make_keys) -> None:
+def test_a_hundred_thousand_chunks_are_planned_in_under_five_seconds(
+    run: RunFolder, make_chunks: MakeChunks, make_keys: MakeKeys
+) -> None:
     chunks = make_chunks(100_000)
-    began = time.process_time()
+    started = time.process_time()
     write_plan(make_plan(chunks, make_keys(7), CONFIG), run, chunks)
-    assert time.process_time() - began < 5
+    assert time.process_time() - started < 5
+
+
+# ---- plan.json edited by hand
+
+
+def duplicate_chunk(plan: Json) -> None:
+    first, second = shards_of(plan)[:2]
+    chunk_ids, others = first["chunk_ids"], second["chunk_ids"]
+    assert isinstance(chunk_ids, list) and isinstance(others, list)
+    chunk_ids.append(others[0])
+
+
+def remove_chunk(plan: Json) -> None:
+    chunk_ids = shards_of(plan)[0]["chunk_ids"]
+    assert isinstance(chunk_ids, list)
+    chunk_ids.pop()
+
+
+def repeat_shard_number(plan: Json) -> None:
+    shards_of(plan)[1]["shard"] = 1
+
+
+def shards_of(plan: Json) -> list[Json]:
+    shards = plan["shards"]
+    assert isinstance(shards, list)
+    return [shard for shard in shards if isinstance(shard, dict)]
+
+
+EDITS: list[tuple[str, Callable[[Json], object], str]] = [
+    ("chunk twice", duplicate_chunk, "does not have each chunk in exactly one shard"),
+    ("chunk removed", remove_chunk, "does not have each chunk in exactly one shard"),
+    ("shard number twice", repeat_shard_number, "shard 1 is listed 2 times"),
+    ("no partition", lambda plan: plan.pop("partition"), "partition: Field required"),
+    ("empty partition", lambda plan: plan.update(partition={}), "partition.chunk_ids_sha256: Field required"),
+    ("no shards", lambda plan: plan.pop("shards"), "shards: Field required"),
+    ("shards of another type", lambda plan: plan.update(shards="all"), "shards: Input should be a valid list"),
+    ("unknown field", lambda plan: plan.update(moved={}), "moved: Extra inputs are not permitted"),
+    ("unknown shard", lambda plan: plan.update(reassigned_to={"1": [9]}), "reassigned_to: unknown shard 9"),
+    ("setting", lambda plan: plan.update(config={"timeout_s": -1}), "config.timeout_s: Input should be greater"),
+]
+
+
+@pytest.fixture
+def planned(run: RunFolder, make_chunks: MakeChunks, make_keys: MakeKeys) -> Plan:
+    return write_plan(make_plan(make_chunks(6), make_keys(2), CONFIG), run, make_chunks(6))
+
+
+@pytest.mark.parametrize(("edit", "message"), [pytest.param(edit, text, id=name) for name, edit, text in EDITS])
+def test_an_edited_plan_is_an_input_error_that_says_what_to_do(
+    run: RunFolder,
+    planned: Plan,
+    edit: Callable[[Json], object],
+    message: str,
+    make_chunks: MakeChunks,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    content = json.loads(run.plan.read_text())
+    edit(content)
+    run.plan.write_text(json.dumps(content))
+    with pytest.raises(InvalidInputError) as caught:
+        read_plan(run)
+    assert any(problem.startswith(f"{run.plan}: ") and message in problem for problem in caught.value.problems)
+    assert "make the plan again" in str(caught.value)
+    assert main(["generate", "--run", str(run.root)]) == 2
+    assert message in capsys.readouterr().err
+    assert write_plan(planned, run, make_chunks(6)) == planned == read_plan(run)
+
+
+def test_all_problems_of_a_plan_are_listed(run: RunFolder, planned: Plan) -> None:
+    content = json.loads(run.plan.read_text())
+    content |= {"chunks": "many", "pools": 1, "plan_id": None}
+    run.plan.write_text(json.dumps(content))
+    with pytest.raises(InvalidInputError) as caught:
+        read_plan(run)
+    assert [p.split(": ")[1] for p in caught.value.problems[:-1]] == ["plan_id", "chunks", "pools"]
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"{", b"\xff\xfe", b'"text"', b"[" * 100_000, b"{}"])
+def test_a_damaged_plan_is_an_input_error_and_can_be_made_again(
+    run: RunFolder, planned: Plan, content: bytes, make_chunks: MakeChunks
+) -> None:
+    run.plan.write_bytes(content)
+    with pytest.raises(InvalidInputError, match=r"plan\.json"):
+        read_plan(run)
+    assert write_plan(planned, run, make_chunks(6)) == planned == read_plan(run)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_flipped_bits_in_a_plan_are_found_or_harmless(run: RunFolder, planned: Plan, seed: int) -> None:
+    rng = random.Random(seed)
+    data = bytearray(run.plan.read_bytes())
+    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    run.plan.write_bytes(data)
+    try:
+        plan = read_plan(run)
+    except InvalidInputError:
+        return
+    assert [i for shard in plan.shards for i in shard.chunk_ids] == [i for s in planned.shards for i in s.chunk_ids]
+
+
+def test_the_run_folder_may_be_a_relative_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_chunks: MakeChunks, make_keys: MakeKeys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = RunFolder(Path("run"))
+    plan = write_plan(make_plan(make_chunks(6), make_keys(2), CONFIG), run, make_chunks(6))
+    assert read_plan(run) == plan

@@ -1,51 +1,60 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from tests.planning.conftest import MakeChunks
 
 from insurance_rag.config import GenerationConfig
 from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.planning.prompt_spec import PromptSpec, product
+from insurance_rag.planning.prompt_spec import PromptSpec, product_name
 
 
-def content(**settings: object) -> PromptSpec:
+def spec(**settings: object) -> PromptSpec:
     return PromptSpec.from_config(GenerationConfig.model_validate(settings))
 
 
-def test_the_key_is_of_the_content_and_how_it_is_asked_for(make_chunks) -> None:
+def test_the_cache_key_depends_on_the_content_and_on_the_request(make_chunks: MakeChunks) -> None:
     chunk = make_chunks(1)[0]
-    same = content().key(chunk.model_copy(update={"chunk_id": "elsewhere"}))
+    same = spec().cache_key(chunk.model_copy(update={"chunk_id": "elsewhere"}))
     others = {
-        content().key(chunk),
-        content().key(chunk.model_copy(update={"text": chunk.text + " "})),
-        content().key(make_chunks(1, product="한빛 실손보험")[0]),
-        content(model="m").key(chunk),
-        content(types=["fact"]).key(chunk),
-        content(pairs_per_type=2).key(chunk),
-        content(prompt="local_v1").key(chunk),
-        content(teacher="openai").key(chunk),
+        spec().cache_key(chunk),
+        spec().cache_key(chunk.model_copy(update={"text": chunk.text + " "})),
+        spec().cache_key(make_chunks(1, product="한빛 실손보험")[0]),
+        spec(model="m").cache_key(chunk),
+        spec(types=["fact"]).cache_key(chunk),
+        spec(pairs_per_type=2).cache_key(chunk),
+        spec(prompt="local_v1").cache_key(chunk),
+        spec(teacher="openai").cache_key(chunk),
     }
     assert same in others
     assert len(others) == 8
-    assert content(max_retries=1, base_url="http://x").key(chunk) == same
+    assert spec(max_retries=1, base_url="http://x").cache_key(chunk) == same
 
 
-def test_an_edited_prompt_is_another_version(monkeypatch, tmp_path) -> None:
+def test_an_edited_prompt_is_another_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("insurance_rag.planning.prompt_spec.PROMPTS", tmp_path)
     (tmp_path / "p.txt").write_text("one")
-    before = content(prompt="p").prompt_version
+    before = spec(prompt="p").prompt_version
     (tmp_path / "p.txt").write_text("two")
-    after = content(prompt="p").prompt_version
+    after = spec(prompt="p").prompt_version
     assert before != after
     assert before.startswith("p@")
 
 
-def test_an_unknown_prompt_lists_those_there_are() -> None:
-    with pytest.raises(InvalidInputError, match="there are: local_v1, qa_v1"):
-        _ = content(prompt="nope").prompt_version
+@pytest.mark.parametrize(("teacher", "prompt"), [("gemini", "qa_v1"), ("openai", "qa_v1"), ("local", "local_v1")])
+def test_each_teacher_has_its_default_prompt(teacher: str, prompt: str) -> None:
+    assert spec(teacher=teacher).prompt == prompt
+    assert spec(teacher=teacher, prompt="other").prompt == "other"
 
 
-def test_the_product_names_its_company_once(make_chunks) -> None:
+def test_an_unknown_prompt_lists_the_available_ones() -> None:
+    with pytest.raises(InvalidInputError, match=r"unknown prompt 'nope'.*available: local_v1, qa_v1"):
+        _ = spec(prompt="nope").prompt_version
+
+
+def test_the_product_name_has_its_company_once(make_chunks: MakeChunks) -> None:
     chunk = make_chunks(1)[0]
-    assert product(chunk) == "한빛생명 한빛 암보험"
+    assert product_name(chunk) == "한빛생명 한빛 암보험"
     crumbs = chunk.metadata.model_copy(update={"breadcrumbs": "한빛생명 암보험 > 제1관"})
-    assert product(chunk.model_copy(update={"metadata": crumbs})) == "한빛생명 암보험"
+    assert product_name(chunk.model_copy(update={"metadata": crumbs})) == "한빛생명 암보험"

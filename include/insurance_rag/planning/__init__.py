@@ -1,4 +1,4 @@
-"""Shards: which API key answers for which chunks, what is answered, and when the next call may go out."""
+"""Planning of a run: which API key generates the pairs of which chunks, what is answered already, what is missing."""
 
 from __future__ import annotations
 

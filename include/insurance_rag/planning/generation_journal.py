@@ -117,7 +117,7 @@ class GenerationJournal:
         self._enter(cache_key, _STATES.index(state), self._own_number, offset)
 
     def sync(self) -> None:
-        """Wait until every record is on disk; safe to call from a thread. Raises IncompleteError if the disk refuses."""
+        """Wait until every record is on disk; callable from a thread. Raises IncompleteError if the disk refuses."""
         assert self._own is not None, "the journal was opened to read"
         self._own.sync()
 
@@ -149,7 +149,7 @@ class GenerationJournal:
 
 
 def state_of(record: ChunkRecord) -> ChunkState:
-    """Return the state of a chunk with this record. An answer with faults is repairable until its repair is recorded."""
+    """Return the state of a chunk with this record: an answer with faults is repairable until it has a repair."""
     if isinstance(record, QuarantinedChunk):
         return "quarantined"
     return "repairable" if record.faults and record.repair is None else "answered"

@@ -1,81 +1,90 @@
-"""Where API keys come from: a keys.json, or the environment. A key is a SecretStr from here on and never printed."""
+"""Load API keys from a keys.json file or from the environment. Keys are SecretStr values and never printed."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.files import read_json
 from insurance_rag.core.records import ApiKey
+from insurance_rag.core.records.generation import TeacherInfo
+from insurance_rag.core.registry import registry
 
-WAY_OUT = (
-    'give --keys keys.json (a list of {"id", "key", "project"?, "rpm"?, "tpm"?, "rpd"?}) or set GEMINI_API_KEYS=k1,k2'
-)
+KEYS_FILE_HELP = 'a list of {"id", "key", "project"?, "rpm"?, "tpm"?, "rpd"?}'
 
 
 def load_keys(path: Path | str | None = None, teacher: str = "gemini") -> list[ApiKey]:
-    """The keys of `path`, else of GEMINI_API_KEYS (OPENAI_API_KEYS for that teacher), ids gemini_k1, gemini_k2 ...
+    """Return the keys of the file `path`, or without it those of the teacher's environment variable.
 
-    The local teacher needs no key and an own server often none: they get one with an empty secret, so that the work is
-    one shard. Raises InvalidInputError with every problem; no message ever holds a key.
+    Keys from the environment get the ids gemini_k1, gemini_k2 ... (with the name of the teacher). A teacher that
+    requires no key gets one placeholder with an empty secret, so that the plan has one shard.
+
+    Raises InvalidInputError that lists every problem. No message contains a key.
     """
+    info: TeacherInfo = registry("teacher")[teacher]
+    variable = info.key_variable or ""
+    advice = f"give --keys keys.json ({KEYS_FILE_HELP})" + (f" or set {variable}=k1,k2" if variable else "")
     if path is not None:
-        return _check(_read(Path(path)), str(path))
-    variable = f"{teacher.upper()}_API_KEYS"
+        return _check(_read(Path(path), advice), str(path), advice)
     secrets = [s.strip() for s in os.environ.get(variable, "").split(",") if s.strip()]
-    if not secrets and teacher != "gemini":
+    if not secrets and not info.key_required:
         return [ApiKey.model_validate({"id": teacher, "key": ""})]
-    return _check([{"id": f"{teacher}_k{i}", "key": s} for i, s in enumerate(secrets, 1)], variable)
+    return _check([{"id": f"{teacher}_k{i}", "key": s} for i, s in enumerate(secrets, 1)], variable, advice)
 
 
-def _read(path: Path) -> list[Any]:
+def _read(path: Path, advice: str) -> list[object]:
     entries = read_json(path)
     if not isinstance(entries, list):
-        raise InvalidInputError(f"{path}: is not a list; {WAY_OUT}")
+        raise InvalidInputError(f"{path}: is not a list; {advice}")
     return entries
 
 
-def _check(entries: list[Any], where: str) -> list[ApiKey]:
+def _check(entries: Sequence[object], where: str, advice: str) -> list[ApiKey]:
     keys: list[ApiKey] = []
-    problems = []
+    problems: list[str] = []
     for number, entry in enumerate(entries, 1):
         try:
             key = ApiKey.model_validate(entry)
         except ValidationError as e:
-            # `input` is left out: it may hold the key itself.
+            # The `input` of an error may be the key itself, so it is left out.
             problems += [
                 f"{where}: key {number}: {'.'.join(map(str, x['loc'])) or 'entry'}: {x['msg']}" for x in e.errors()
             ]
             continue
-        secret = key.key.get_secret_value()
-        if not secret:
-            problems.append(f"{where}: key {number} ({key.id}): the key is empty")
-        if any(key.id == other.id for other in keys):
-            problems.append(f"{where}: key {number}: id {key.id!r} is used twice")
-        if twin := next((k for k in keys if k.key == key.key), None):
-            problems.append(
-                f"{where}: key {number} ({key.id}) is the same key as {twin.id}; it would only share its quota"
-            )
+        problems += [f"{where}: key {number}{problem}" for problem in _key_problems(key, keys)]
         keys.append(key)
-    problems += _contradictions(keys, where)
+    problems += [f"{where}: {problem}" for problem in _contradicting_quotas(keys)]
     if not entries:
-        problems.append(f"{where}: no API keys; {WAY_OUT}")
+        problems.append(f"{where}: no API keys; {advice}")
     if problems:
         raise InvalidInputError(problems)
     return keys
 
 
-def _contradictions(keys: list[ApiKey], where: str) -> list[str]:
-    """A project has one quota; two keys of it may not tell two."""
+def _key_problems(key: ApiKey, earlier: Sequence[ApiKey]) -> list[str]:
+    problems = []
+    if not key.key.get_secret_value():
+        problems.append(f" ({key.id}): the key is empty; remove the entry or fill it in")
+    if any(key.id == other.id for other in earlier):
+        problems.append(f": duplicate id {key.id!r}; make it unique")
+    if same := next((other for other in earlier if other.key == key.key), None):
+        problems.append(f" ({key.id}) is the same key as {same.id}; remove it, because it only shares the quota")
+    return problems
+
+
+def _contradicting_quotas(keys: Sequence[ApiKey]) -> list[str]:
+    """Return one problem per quota that two keys of one project state differently."""
     problems = []
     for name in ("rpm", "tpm", "rpd"):
-        told: dict[str, int] = {}
+        by_pool: dict[str, int] = {}
         for key in keys:
-            value = getattr(key, name)
-            if value is not None and told.setdefault(key.pool, value) != value:
-                problems.append(f"{where}: project {key.pool!r} has two values of {name}: {told[key.pool]} and {value}")
+            value: int | None = getattr(key, name)
+            if value is not None and by_pool.setdefault(key.pool, value) != value:
+                problems.append(
+                    f"project {key.pool!r} has two values of {name}: {by_pool[key.pool]} and {value}; use one"
+                )
     return problems

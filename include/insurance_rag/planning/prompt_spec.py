@@ -1,6 +1,7 @@
-"""What a generated pair is keyed by: the content that was asked about and how, never a position.
+"""The prompt specification of a run and the cache key of an answer.
 
-Resume, retry, backfill and the weekly refresh are then one operation: ask for the keys that are missing.
+An answer is identified by what was asked and how, never by the position of its chunk. So resuming, retrying,
+backfilling and refreshing are one operation: request the cache keys that are missing.
 """
 
 from __future__ import annotations
@@ -13,49 +14,59 @@ from insurance_rag.config import GenerationConfig
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.hashing import sha256_text
 from insurance_rag.core.records import Chunk, QuestionType
+from insurance_rag.core.records.generation import TeacherInfo
+from insurance_rag.core.registry import registry
 
 PROMPTS = Path(__file__).parents[1] / "generation" / "prompts"
-CORRECTION = "repair_v1"
-"""The file that is added to a prompt whose answer was faulty; no prompt by itself."""
+REPAIR_PROMPT = "repair_v1"
+"""File that is appended to the prompt when faulty pairs are requested again. It is not a prompt of its own."""
 
 
 @dataclass(frozen=True)
 class PromptSpec:
-    """How pairs are asked for, as far as it decides what comes back."""
+    """Everything about a request, apart from the chunk, that determines which pairs come back."""
 
     teacher: str
     model: str
     prompt: str
+    """Name of a file in generation/prompts."""
     types: tuple[QuestionType, ...]
     pairs_per_type: int
 
     @classmethod
     def from_config(cls, config: GenerationConfig) -> PromptSpec:
-        prompt = config.prompt or ("local_v1" if config.teacher == "local" else "qa_v1")
+        """Return the specification of a configuration. A prompt that is not configured is the teacher's default."""
+        teacher: TeacherInfo = registry("teacher")[config.teacher]
+        prompt = config.prompt or teacher.default_prompt
         return cls(config.teacher, config.model, prompt, tuple(config.types), config.pairs_per_type)
 
     @cached_property
     def template(self) -> str:
-        """The prompt file; InvalidInputError lists those there are."""
+        """Text of the prompt file. Raises InvalidInputError that lists the available prompts."""
         path = PROMPTS / f"{self.prompt}.txt"
         if not path.is_file():
-            known = ", ".join(sorted(p.stem for p in PROMPTS.glob("*.txt") if p.stem != CORRECTION))
-            raise InvalidInputError(f"prompt {self.prompt!r}: no such file in {PROMPTS}; there are: {known}")
+            available = ", ".join(sorted(p.stem for p in PROMPTS.glob("*.txt") if p.stem != REPAIR_PROMPT))
+            raise InvalidInputError(
+                f"unknown prompt {self.prompt!r}: no such file in {PROMPTS}; available: {available}"
+            )
         return path.read_text(encoding="utf-8")
 
     @cached_property
     def prompt_version(self) -> str:
-        """Name and hash of the file's text, so that an edited prompt is another version by itself."""
+        """Name of the prompt and hash of its text, so that an edited prompt is another version."""
         return f"{self.prompt}@{sha256_text(self.template)[:10]}"
 
     def cache_key(self, chunk: Chunk) -> str:
-        """64 hexadecimal digits. The product's name stands in the prompt, so it counts; the chunk's id does not."""
-        wanted = f"{','.join(self.types)} x{self.pairs_per_type}"
-        return sha256_text(chunk.text, product(chunk), self.prompt_version, self.teacher, self.model, wanted)
+        """Return the key of the chunk's answer, 64 hexadecimal digits.
+
+        The product name is part of the prompt, so it counts. The chunk id does not.
+        """
+        requested = f"{','.join(self.types)} x{self.pairs_per_type}"
+        return sha256_text(chunk.text, product_name(chunk), self.prompt_version, self.teacher, self.model, requested)
 
 
-def product(chunk: Chunk) -> str:
-    """Company and product, with which a question can stand alone: `한빛생명 한빛 든든 암보험`."""
+def product_name(chunk: Chunk) -> str:
+    """Return company and product, which make a question understandable on its own: `한빛생명 한빛 든든 암보험`."""
     name = chunk.metadata.breadcrumbs.split(">")[0].strip()
     company = chunk.metadata.company.strip()
     return name if name.startswith(company) else f"{company} {name}".strip()

@@ -8,9 +8,10 @@ from contextlib import ExitStack
 from insurance_rag.chunks import ChunkDiff, diff_chunks, read_chunks
 from insurance_rag.core.files import atomic_write
 from insurance_rag.core.records.generation import QuarantinedChunk
+from insurance_rag.core.records.planning import Refresh
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.planning.generation_journal import ChunkRecord, GenerationJournal, encode_chunk_record
-from insurance_rag.planning.plan import Plan, Refresh, read_plan, save_plan
+from insurance_rag.planning.plan import Plan, read_plan, save_plan
 from insurance_rag.planning.prompt_spec import PromptSpec
 from insurance_rag.planning.work_items import read_work_items
 

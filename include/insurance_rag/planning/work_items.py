@@ -1,4 +1,4 @@
-"""The jobs of a run: each chunk with its content key, read from the run's own input without keeping the texts."""
+"""Work items of a run: each chunk with its cache key, read from the run's own chunk file without keeping the texts."""
 
 from __future__ import annotations
 
@@ -16,51 +16,61 @@ from insurance_rag.planning.prompt_spec import PromptSpec
 
 @dataclass(frozen=True, slots=True)
 class WorkItem:
+    """One chunk to generate pairs for."""
+
     chunk_id: str
     cache_key: str
-    offset: int  # of its line in RUN/chunked_data.jsonl
+    offset: int
+    """Byte offset of the chunk's line in RUN/chunked_data.jsonl."""
 
 
-def check_input(run: RunFolder, plan: Plan) -> None:
-    """InvalidInputError where the run's input is not what was planned."""
+def check_run_chunks(run: RunFolder, plan: Plan) -> None:
+    """Raise InvalidInputError if the run's chunk file is not the one that was planned."""
     if not run.chunks.exists() or sha256_file(run.chunks) != plan.chunks_sha256:
-        raise InvalidInputError(f"{run.chunks}: is not the input of {run.plan}; plan again (answers are kept)")
+        raise InvalidInputError(
+            f"{run.chunks}: missing or changed since {run.plan} was made; make the plan again (answers are kept)"
+        )
 
 
-def read_work_items(run: RunFolder, content: PromptSpec, chunk_ids: Container[str]) -> Iterator[WorkItem]:
-    """The jobs of `chunk_ids` in the order of the input."""
+def read_work_items(run: RunFolder, prompt_spec: PromptSpec, chunk_ids: Container[str]) -> Iterator[WorkItem]:
+    """Yield the work items of `chunk_ids` in the order of the chunk file."""
     offset = 0
     with run.chunks.open("rb") as f:
         for line in f:
             chunk = Chunk.model_validate_json(line)
             if chunk.chunk_id in chunk_ids:
-                yield WorkItem(chunk.chunk_id, content.cache_key(chunk), offset)
+                yield WorkItem(chunk.chunk_id, prompt_spec.cache_key(chunk), offset)
             offset += len(line)
 
 
-def work_items_by_shard(run: RunFolder, content: PromptSpec, shards: Sequence[Shard]) -> dict[int, list[WorkItem]]:
-    """The jobs of each shard, by its number, in the order of the input."""
+def work_items_by_shard(run: RunFolder, prompt_spec: PromptSpec, shards: Sequence[Shard]) -> dict[int, list[WorkItem]]:
+    """Return the work items of each shard by its number, in the order of the chunk file."""
     shard_of = {chunk_id: shard.shard for shard in shards for chunk_id in shard.chunk_ids}
-    jobs: dict[int, list[WorkItem]] = {shard.shard: [] for shard in shards}
-    for job in read_work_items(run, content, shard_of):
-        jobs[shard_of[job.chunk_id]].append(job)
-    return jobs
+    items: dict[int, list[WorkItem]] = {shard.shard: [] for shard in shards}
+    for item in read_work_items(run, prompt_spec, shard_of):
+        items[shard_of[item.chunk_id]].append(item)
+    return items
 
 
-def read_chunk(run: RunFolder, job: WorkItem) -> Chunk:
+def read_chunk(run: RunFolder, item: WorkItem) -> Chunk:
+    """Return the chunk of a work item."""
     with run.chunks.open("rb") as f:
-        f.seek(job.offset)
+        f.seek(item.offset)
         return Chunk.model_validate_json(f.readline())
 
 
 def missing_chunks(run: RunFolder) -> dict[str, list[str]]:
-    """What has neither an answer nor a place in the quarantine: shard label -> chunk ids, by plan and journals."""
+    """Return the ids of the chunks that are neither answered nor quarantined, by the label of their shard."""
     plan = read_plan(run)
-    missing = missing_by_shard(run, plan, GenerationJournal(run.journal))
-    return {plan.shard(number).label: [job.chunk_id for job in jobs] for number, jobs in missing.items()}
+    with GenerationJournal(run.journal) as journal:
+        missing = missing_work_items(run, plan, journal)
+    return {plan.shard(number).label: [item.chunk_id for item in items] for number, items in missing.items()}
 
 
-def missing_by_shard(run: RunFolder, plan: Plan, ledger: GenerationJournal) -> dict[int, list[WorkItem]]:
+def missing_work_items(run: RunFolder, plan: Plan, journal: GenerationJournal) -> dict[int, list[WorkItem]]:
+    """Return the work items without a record in the journal, by shard number. Complete shards have no entry."""
     by_shard = work_items_by_shard(run, PromptSpec.from_config(plan.config), plan.shards)
-    missing = {number: [job for job in jobs if job.cache_key not in ledger] for number, jobs in sorted(by_shard.items())}
-    return {number: jobs for number, jobs in missing.items() if jobs}
+    missing = {
+        number: [item for item in items if item.cache_key not in journal] for number, items in sorted(by_shard.items())
+    }
+    return {number: items for number, items in missing.items() if items}

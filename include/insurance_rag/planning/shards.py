@@ -1,0 +1,96 @@
+"""Divide chunks into shards in proportion to the quotas of the keys, and check that the shards are a partition."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.hashing import sha256_text
+from insurance_rag.core.records import ApiKey, Shard
+from insurance_rag.core.records.planning import PartitionCheck
+
+MAX_LISTED_CHUNKS = 20
+
+
+def make_shards(chunk_ids: Sequence[str], keys: Sequence[ApiKey], first_number: int = 1) -> list[Shard]:
+    """Divide `chunk_ids` into contiguous slices, one per key, and return them as shards.
+
+    A slice has ceil(n / keys) chunks if all keys have the same quota; otherwise slices are proportional to the quotas.
+    A key whose slice would be empty gets no shard. Numbers start at `first_number`.
+    """
+    sizes = slice_sizes(len(chunk_ids), quota_shares(keys))
+    used = [(key, size) for key, size in zip(keys, sizes, strict=True) if size]
+    keys_in_pool = Counter(key.pool for key in keys)
+    shards: list[Shard] = []
+    start = 0
+    for number, (key, size) in enumerate(used, first_number):
+        shards.append(
+            Shard(
+                shard=number,
+                of=first_number - 1 + len(used),
+                key_id=key.id,
+                pool=key.pool,
+                share=1 / keys_in_pool[key.pool],
+                chunk_ids=list(chunk_ids[start : start + size]),
+                rpm=key.rpm,
+                tpm=key.tpm,
+                rpd=key.rpd,
+            )
+        )
+        start += size
+    return shards
+
+
+def quota_shares(keys: Sequence[ApiKey]) -> list[float]:
+    """Return the relative rate of each key: the quota of its project, divided by the number of the project's keys.
+
+    The quota is the first of rpm, tpm and rpd that every key configures. Without one, all projects count as equal.
+    """
+    keys_in_pool = Counter(key.pool for key in keys)
+    configured = next((name for name in ("rpm", "tpm", "rpd") if all(getattr(key, name) for key in keys)), None)
+    return [(getattr(key, configured) if configured else 1) / keys_in_pool[key.pool] for key in keys]
+
+
+def slice_sizes(n: int, rates: Sequence[float]) -> list[int]:
+    """Return the sizes of contiguous slices of `n` items, one per rate.
+
+    Equal rates give slices of ceil(n / len(rates)), the last ones shorter. Other rates give sizes in their proportion,
+    rounded by the largest remainder, so that they sum to `n`.
+    """
+    if len(set(rates)) == 1:
+        size = math.ceil(n / len(rates))
+        return [max(0, min(size, n - i * size)) for i in range(len(rates))]
+    exact = [n * rate / sum(rates) for rate in rates]
+    sizes = [math.floor(x) for x in exact]
+    by_remainder = sorted(range(len(sizes)), key=lambda i: sizes[i] - exact[i])
+    for i in by_remainder[: n - sum(sizes)]:
+        sizes[i] += 1
+    return sizes
+
+
+def check_partition(chunk_ids: Iterable[str], shards: Iterable[Shard]) -> PartitionCheck:
+    """Check that each of `chunk_ids` is in exactly one shard, and return what was counted.
+
+    Raises InvalidInputError that lists chunks without a shard, unknown chunks, and chunks in several shards.
+    """
+    expected = set(chunk_ids)
+    times = Counter(chunk_id for shard in shards for chunk_id in shard.chunk_ids)
+    problems = [f"chunk {i!r} is in no shard" for i in sorted(expected - times.keys())]
+    problems += [f"chunk {i!r} is in a shard but not in the chunk file" for i in sorted(times.keys() - expected)]
+    problems += [f"chunk {i!r} is in {n} shards" for i, n in sorted(times.items()) if n > 1]
+    if problems:
+        head = "the plan does not have each chunk in exactly one shard; make the plan again"
+        raise InvalidInputError([head, *problems[:MAX_LISTED_CHUNKS]])
+    return PartitionCheck(
+        chunks=len(expected),
+        assigned=times.total(),
+        each_in_exactly_one_shard=True,
+        chunk_ids_sha256=hash_chunk_ids(expected),
+    )
+
+
+def hash_chunk_ids(chunk_ids: Iterable[str]) -> str:
+    """Return the hash of a set of chunk ids, independent of their order."""
+    return sha256_text(*sorted(chunk_ids))
