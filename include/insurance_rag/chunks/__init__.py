@@ -1,4 +1,4 @@
-"""Chunks: the clauses a run starts from."""
+"""Chunks of the policies and evaluation questions: read, check and compare the input files of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What changed between two versions of the clauses, by content: the basis of a refresh that pays for news alone."""
+"""Compare two versions of the chunks, so that a refresh requests answers only for new and changed ones."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from insurance_rag.core.records import Chunk
 
 @dataclass(frozen=True)
 class ChunkDiff:
-    """Chunk ids of each kind; `changed` kept its id and has a new text."""
+    """Chunk ids by what happened to them."""
 
     added: list[str]
     changed: list[str]
+    """Chunks with the same id and another text."""
     removed: list[str]
     unchanged: list[str]
 
 
 def diff_chunks(old: Iterable[Chunk], new: Iterable[Chunk]) -> ChunkDiff:
+    """Return which chunks of `new` were added, changed or kept since `old`, and which are gone."""
     before = {chunk.chunk_id: chunk.text for chunk in old}
     after = {chunk.chunk_id: chunk.text for chunk in new}
     kept = [i for i in after if i in before]

@@ -1,4 +1,4 @@
-"""Read and check the two inputs of a run: clauses and evaluation questions, one JSON object a line."""
+"""Read and check the input files of a run, chunks and evaluation questions: one JSON object per line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.errors import InvalidInputError, LineProblem
 from insurance_rag.core.records import Chunk, Question
 
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -19,54 +19,55 @@ R = TypeVar("R", bound=BaseModel)
 
 
 def read_chunks(path: Path | str) -> list[Chunk]:
-    """Read a chunk file; "sample" names the one that ships with the project.
+    """Read a chunk file. The path "sample" stands for the file that ships with the project.
 
-    Raises InvalidInputError with every bad line: no JSON, a lacking or empty field, a repeated chunk_id, not UTF-8.
+    Raises InvalidInputError with every invalid line: not JSON, not UTF-8, a missing or empty field, a repeated
+    chunk_id. The same problem of several lines is listed once.
     """
     path = SAMPLE_CHUNKS if str(path) == "sample" else Path(path)
     return _read_records(path, Chunk, lambda chunk: chunk.chunk_id, "chunk_id")
 
 
 def read_questions(path: Path | str) -> list[Question]:
-    """Read evaluation questions; "sample" names those that ship with the project. Raises like `read_chunks`."""
+    """Read evaluation questions. "sample" stands for those that ship with the project. Raises like `read_chunks`."""
     path = SAMPLE_QUESTIONS if str(path) == "sample" else Path(path)
     return _read_records(path, Question, lambda question: question.question_id, "question_id")
 
 
-def _read_records(path: Path, model: type[R], identity: Callable[[R], str], name: str) -> list[R]:
+def _read_records(path: Path, model: type[R], id_of: Callable[[R], str], id_field: str) -> list[R]:
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as e:
-        raise InvalidInputError(f"{path}: cannot be read ({e.strerror})") from e
+        raise InvalidInputError(f"{path}: cannot be read ({e.strerror}); check the path and the permissions") from e
     records: list[R] = []
-    problems: list[str] = []
+    problems: list[str | LineProblem] = []
     first_line: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            record = model.model_validate_json(line)  # parses and checks in one pass
+            record = model.model_validate_json(line)  # parses and validates in one pass
         except ValidationError as e:
-            problems += [f"{path}:{number}: {fault}" for fault in _faults(line, e)]
+            problems += [LineProblem(path, number, message) for message in _messages(line, e)]
             continue
-        if (seen := first_line.setdefault(identity(record), number)) != number:
-            problems.append(
-                f"{path}:{number}: {name} {identity(record)!r} stands on line {seen} already; make it unique"
-            )
+        first = first_line.setdefault(id_of(record), number)
+        if first != number:
+            message = f"duplicate {id_field} {id_of(record)!r} (first seen at line {first}); make it unique"
+            problems.append(LineProblem(path, number, message))
         records.append(record)
     if not records and not problems:
-        problems.append(f"{path}: is empty; one JSON object a line is wanted")
+        problems.append(f"{path}: is empty; write one JSON object per line")
     if problems:
         raise InvalidInputError(problems)
     return records
 
 
-def _faults(line: bytes, error: ValidationError) -> list[str]:
+def _messages(line: bytes, error: ValidationError) -> list[str]:
     try:
         line.decode()
     except UnicodeDecodeError as e:
         return [f"not UTF-8 (byte {e.start} of the line); save the file as UTF-8"]
     faults = error.errors(include_url=False)
     if faults[0]["type"] == "json_invalid":
-        return [f"not JSON ({faults[0]['ctx']['error']}); one object a line is wanted"]
-    return [f"{'.'.join(map(str, fault['loc'])) or 'row'}: {fault['msg']}" for fault in faults]
+        return [f"not JSON ({faults[0]['ctx']['error']}); write one object per line"]
+    return [f"{'.'.join(map(str, fault['loc'])) or 'line'}: {fault['msg']}" for fault in faults]
