@@ -1,4 +1,7 @@
-"""One worker a piece of work: a lock file that says who holds it. The kernel frees it when its holder dies."""
+"""Lock files: one process at a time works on a shard, a registry or a GPU.
+
+The kernel releases a lock when the process that holds it ends, however it ends.
+"""
 
 from __future__ import annotations
 
@@ -14,36 +17,54 @@ from typing import IO
 
 from insurance_rag.core.errors import IncompleteError
 
+POLL_S = 0.2
+
 
 @contextlib.contextmanager
-def held(path: Path, what: str, wait_s: float = 0.0) -> Iterator[None]:
-    """Hold the lock `path`; IncompleteError names its holder where another process has it, for longer than `wait_s`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+", encoding="utf-8") as f:
-        until = time.monotonic() + wait_s
-        while not _taken(f):
-            if time.monotonic() >= until:
+def hold_lock(path: Path, what: str, wait_s: float = 0.0) -> Iterator[None]:
+    """Hold the lock file `path`, and write into it which process holds it.
+
+    `what` names the locked work in the error message. If another process holds the lock, wait up to `wait_s` seconds,
+    then raise IncompleteError that names that process. Raises IncompleteError too if the file cannot be written.
+    """
+    with _open(path) as f:
+        deadline = time.monotonic() + wait_s
+        while not _try_lock(f):
+            if time.monotonic() >= deadline:
                 f.seek(0)
                 raise IncompleteError(
-                    f"{what} is being worked on by {f.read().strip() or 'another process'} ({path}); "
-                    "wait for it, or stop that process and run this again"
+                    f"{what} is in use by {f.read().strip() or 'another process'} ({path}); wait until that process "
+                    "ends, or stop it, then run the same command again"
                 )
-            time.sleep(0.2)
-        f.truncate(0)
+            time.sleep(POLL_S)
         since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        f.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}))
-        f.flush()
+        holder = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since})
+        with contextlib.suppress(OSError):  # the lock holds on a full disk too, only without the name of its holder
+            os.ftruncate(f.fileno(), 0)
+            os.write(f.fileno(), holder.encode())
         yield
 
 
-def is_held(path: Path) -> bool:
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds the lock file `path`."""
     if not path.exists():
         return False
     with path.open("a") as f:
-        return not _taken(f)
+        return not _try_lock(f)
 
 
-def _taken(f: IO[str]) -> bool:
+def _open(path: Path) -> IO[str]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a+", encoding="utf-8", errors="replace")
+    except OSError as e:
+        raise IncompleteError(
+            f"{path}: the lock file cannot be written ({e.strerror}); fix the permissions, then run the same command "
+            "again"
+        ) from e
+
+
+def _try_lock(f: IO[str]) -> bool:
     try:
         fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -29,7 +29,7 @@ from insurance_rag.orchestration.task_errors import message_only
 from insurance_rag.orchestration.xcom import with_records
 
 #: Exit code of the command line -> error, so that the retry table treats a process like a function.
-ERROR_BY_EXIT_CODE = {2: InvalidInputError, 3: IncompleteError, 4: GateRejectedError}
+ERROR_BY_EXIT_CODE: dict[int, type[PipelineError]] = {2: InvalidInputError, 3: IncompleteError, 4: GateRejectedError}
 LAST_LINES = 15
 """Lines of output that the error of a failed job quotes."""
 
