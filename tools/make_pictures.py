@@ -19,7 +19,7 @@ from urllib.parse import quote
 from playwright.sync_api import Browser, Page, sync_playwright
 from pydantic import JsonValue
 
-from demo.airflow_stack import PROJECT
+from demo.airflow_stack import PROJECT_ROOT
 from demo.services import Services
 from gemini_simulator import running_simulator
 from insurance_rag.chunks import SAMPLE_CHUNKS
@@ -45,18 +45,18 @@ NEW_EDITION = "\n이 약관은 2027년 1월 1일부터 시행합니다."
 def main() -> None:
     """Start the services if needed, take all pictures, and stop what was started."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--home", type=Path, default=PROJECT / "airflow_home", help="home of the embedded Airflow")
-    parser.add_argument("--artifacts", type=Path, default=PROJECT / "artifacts", help="folder of the run folders")
+    parser.add_argument("--home", type=Path, default=PROJECT_ROOT / "airflow_home", help="home of the embedded Airflow")
+    parser.add_argument("--artifacts", type=Path, default=PROJECT_ROOT / "artifacts", help="folder of the run folders")
     parser.add_argument("--run-id", help="run of finetune_pipeline to show; default: the newest successful one")
     parser.add_argument("--report-only", type=Path, metavar="RUN", help="only the report pictures, of this run folder")
-    parser.add_argument("--out", type=Path, default=PROJECT / "docs" / "images", help="folder of the pictures")
+    parser.add_argument("--out", type=Path, default=PROJECT_ROOT / "docs" / "images", help="folder of the pictures")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     if args.report_only:
         with browser() as chromium:
             take_report_pictures(chromium, RunFolder(args.report_only), args.out)
         return
-    os.chdir(PROJECT)  # so that the forms can show paths relative to the project
+    os.chdir(PROJECT_ROOT)  # so that the forms can show paths relative to the project
     services = Services(args.home.resolve(), args.artifacts.resolve())
     was_running = services.running
     try:
@@ -200,7 +200,7 @@ def write_new_edition(artifacts: Path) -> str:
     """Write the sample chunks as a new edition; return the path as the trigger form shows it."""
     path = artifacts / "input" / "policies_2027.jsonl"
     write_jsonl(path, ({**row, "text": row["text"] + NEW_EDITION} for row in read_jsonl(SAMPLE_CHUNKS)))
-    return str(path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path)
+    return str(path.relative_to(PROJECT_ROOT) if path.is_relative_to(PROJECT_ROOT) else path)
 
 
 def put_key(api: AirflowApi, name: str, url: str, key: str) -> None:
