@@ -17,7 +17,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml tools/install.sh
 	@touch $@
 
 demo: env ## Run the whole path in an embedded Airflow and print the Base / v1 / v2 table
-	@$(BIN)/python -m demo demo
+	@$(BIN)/python -m demo run
 
 up: env ## Leave the embedded Airflow running for the browser; prints URL and login
 	@$(BIN)/python -m demo up

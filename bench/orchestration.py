@@ -21,7 +21,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from demo.airflow_stack import PROJECT, Stack
+from demo.airflow_stack import PROJECT_ROOT, AirflowStack
 from gemini_simulator import running_simulator
 from insurance_rag.core.files import read_json
 from insurance_rag.core.run_folder import RunFolder
@@ -38,7 +38,7 @@ KEYS = ("bench_k1", "bench_k2", "bench_k3")
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=["50", "500", "late", "kill"], metavar="NAME")
-    parser.add_argument("--out", type=Path, default=PROJECT / "docs" / "results" / "airflow.md")
+    parser.add_argument("--out", type=Path, default=PROJECT_ROOT / "docs" / "results" / "airflow.md")
     args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     lines, failures = [], []
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def wide(shards: int) -> tuple[dict[str, Any], list[str]]:
-    with running_stack(PROJECT / "bench" / "dags", "wide") as (stack, api):
+    with running_stack(PROJECT_ROOT / "bench" / "dags", "wide") as (stack, api):
         run_id = api.trigger("wide", {"shards": shards})
         wait(lambda: api.run_state("wide", run_id) in ("success", "failed"))
         run = api.call("GET", f"/dags/wide/dagRuns/{run_id}")
@@ -74,7 +74,7 @@ def wide(shards: int) -> tuple[dict[str, Any], list[str]]:
 
 
 def late() -> tuple[dict[str, Any], list[str]]:
-    with running_stack(PROJECT / "bench" / "dags", "late") as (stack, api):
+    with running_stack(PROJECT_ROOT / "bench" / "dags", "late") as (stack, api):
         api.trigger("late", {})
         started = time.monotonic()
         told = lambda: any("late:   late ·" in p.read_text(errors="replace") for p in stack.home.rglob("*.log"))  # noqa: E731
@@ -90,7 +90,7 @@ def kill() -> tuple[dict[str, Any], list[str]]:
     """One `finetune_pipeline` on the sample clauses, its scheduler killed twice."""
     options = {"quota": {"rpm": 20}, "speed": 20, "latency_s": 0.5, "defects": 0.1}
     dag = "finetune_pipeline"
-    with running_simulator(**options) as simulator, running_stack(PROJECT / "dags", dag) as (stack, api):
+    with running_simulator(**options) as simulator, running_stack(PROJECT_ROOT / "dags", dag) as (stack, api):
         for name in KEYS:
             fields = {"conn_type": "gemini", "host": simulator.url, "password": f"secret-of-{name}"}
             api.put_connection(name, fields)
@@ -126,10 +126,10 @@ def kill() -> tuple[dict[str, Any], list[str]]:
 
 
 @contextlib.contextmanager
-def running_stack(dags: Path, dag_id: str) -> Iterator[tuple[Stack, AirflowApi]]:
+def running_stack(dags: Path, dag_id: str) -> Iterator[tuple[AirflowStack, AirflowApi]]:
     """An Airflow of its own on those DAGs, gone with its files afterwards."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        stack = Stack(Path(folder) / "home", Path(folder) / "artifacts", dags=dags)
+        stack = AirflowStack(Path(folder) / "home", Path(folder) / "artifacts", dags=dags)
         try:
             stack.start()
             api = AirflowApi(stack.url, "admin", stack.settings["password"])
@@ -140,7 +140,7 @@ def running_stack(dags: Path, dag_id: str) -> Iterator[tuple[Stack, AirflowApi]]
             stack.stop()
 
 
-def restart_scheduler(stack: Stack) -> None:
+def restart_scheduler(stack: AirflowStack) -> None:
     stack.kill_component("scheduler")
     time.sleep(2)
     stack.start_component("scheduler")
@@ -154,7 +154,7 @@ def steps(folder: RunFolder) -> int:
     return max((read_json(path)["done"] for path in folder.progress.glob("train*.json")), default=0)
 
 
-def lock_errors(stack: Stack) -> int:
+def lock_errors(stack: AirflowStack) -> int:
     return sum(path.read_text(errors="replace").count("database is locked") for path in stack.home.rglob("*.log"))
 
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from demo.airflow_stack import Stack, free_port
+from demo.airflow_stack import AirflowStack, free_port
 from insurance_rag.orchestration.airflow_api import AirflowApi
 
 PROJECT = Path(__file__).parents[1]
@@ -52,7 +52,7 @@ def main() -> int:
             "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": str(PARALLELISM),
             "PYTHONPATH": str(root / "packages"),
         }
-        stack = Stack(root / "home", root / "artifacts", settings, dags=root / "dags")
+        stack = AirflowStack(root / "home", root / "artifacts", settings, dags=root / "dags")
         try:
             started = time.monotonic()
             stack.start()

@@ -1,1 +1,1 @@
-"""An Airflow of one's own: every component as a local process on SQLite, for the demo, a laptop and the tests."""
+"""The demo: a tiny base model, and an embedded Airflow whose components are local processes on SQLite."""

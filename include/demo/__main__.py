@@ -1,4 +1,9 @@
-"""`make demo`, `make up`, `make down`: an Airflow and a Gemini simulator of one's own, from one command."""
+"""Run the demo: an embedded Airflow and a Gemini simulator, on this machine.
+
+python -m demo run    run the whole pipeline once and print the comparison of the models (make demo)
+python -m demo up     start Airflow and leave it running for the browser (make up)
+python -m demo down   stop what `up` started (make down)
+"""
 
 from __future__ import annotations
 
@@ -6,29 +11,42 @@ import argparse
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from demo.airflow_stack import PROJECT
+from demo.airflow_stack import PROJECT_ROOT
 from demo.services import Services
-from demo.walkthrough import DEMO_CONF, follow, print_result
+from demo.walkthrough import follow, print_result
 from insurance_rag.core.errors import PipelineError
 
 DAG = "finetune_pipeline"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
-    parser.add_argument("action", choices=["demo", "up", "down"])
-    parser.add_argument("--home", type=Path, default=PROJECT / "airflow_home", help="database, logs, ports")
-    parser.add_argument("--artifacts", type=Path, default=PROJECT / "artifacts", help="run folders")
+    """Run one action and return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("action", choices=list(ACTIONS), help="what to do")
+    parser.add_argument(
+        "--home",
+        type=Path,
+        default=PROJECT_ROOT / "airflow_home",
+        help="folder of Airflow's database, logs and ports (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--artifacts",
+        type=Path,
+        default=PROJECT_ROOT / "artifacts",
+        help="folder of the run folders (default: %(default)s)",
+    )
     args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # `kill` ends a demo as Ctrl-C does: whatever was started is stopped.
+    # SIGTERM stops everything that the demo started, as Ctrl-C does.
     signal.signal(signal.SIGTERM, _interrupt)
-    services = Services(args.home.resolve(), args.artifacts.resolve())
     try:
-        return {"demo": demo, "up": up, "down": down}[args.action](services)
+        return ACTIONS[args.action](Services(args.home.resolve(), args.artifacts.resolve()))
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         return 130
@@ -37,31 +55,38 @@ def main() -> int:
         return e.exit_code
 
 
-def demo(services: Services) -> int:
-    """Run the whole path once and print the comparison; non-zero if any task failed."""
+def run(services: Services) -> int:
+    """Run the pipeline once and print its result; returns 1 if a task failed."""
     was_running = services.running
     try:
         api = services.start()
-        run_id = api.trigger(DAG, DEMO_CONF)
-        print(f"{DAG} {run_id}: {services.url}/dags/{DAG}/runs/{run_id}")
+        run_id = api.trigger(DAG, {})
+        print(f"Run {run_id} started. Watch it at {services.url}/dags/{DAG}/runs/{run_id}")
+        print(f"Login: admin / {services.password}", flush=True)
         failed = follow(api, DAG, run_id, services.artifacts)
         return print_result(api, DAG, run_id, services.artifacts, failed)
     finally:
         if not was_running:
-            print("stopping what was started ...")
+            print("Stopping Airflow and the simulator ...", flush=True)
             services.stop()
 
 
 def up(services: Services) -> int:
+    """Start Airflow and the simulator, and print the address and the login."""
     services.start()
-    print(f"Airflow:  {services.url}\nlogin:    admin / {services.password}\nstop it:  make down")
+    print(f"Airflow:  {services.url}\nLogin:    admin / {services.password}\nTo stop:  make down")
     return 0
 
 
 def down(services: Services) -> int:
+    """Stop Airflow and the simulator."""
+    was_running = services.running
     services.stop()
-    print("stopped")
+    print("Stopped." if was_running else "Nothing was running.")
     return 0
+
+
+ACTIONS: dict[str, Callable[[Services], int]] = {"run": run, "up": up, "down": down}
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:

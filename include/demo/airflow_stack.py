@@ -1,7 +1,4 @@
-"""Start and stop Airflow's four components, each a process group with a log file of its own.
-
-SQLite holds with 8 parallel tasks and breaks with Airflow's default of 32, hence the parallelism set here.
-"""
+"""Starts and stops an embedded Airflow on SQLite: four components, each a process group with its own log file."""
 
 from __future__ import annotations
 
@@ -22,30 +19,35 @@ import httpx
 from insurance_rag.core.errors import PipelineError
 from insurance_rag.core.files import read_json, write_json
 
-PROJECT = Path(__file__).parents[2]
+#: The folder of the repository.
+PROJECT_ROOT = Path(__file__).parents[2]
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 START_TIMEOUT_S = 240
 STOP_TIMEOUT_S = 15
 
 
-class StackError(PipelineError):
-    """A component did not start or died; the message holds the end of its log."""
+class AirflowStartError(PipelineError):
+    """A component did not start or exited; the message contains the end of its log."""
 
 
 def free_port() -> int:
+    """Return a port of this machine that is free at the moment."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return int(s.getsockname()[1])
 
 
 @dataclass
-class Stack:
-    """An embedded Airflow under `home`; processes outlive this object until `stop` is called."""
+class AirflowStack:
+    """An embedded Airflow. Its processes run until `stop` is called, even if this object is gone."""
 
     home: Path
+    """Folder of the database, the logs, the ports and the secrets."""
     artifacts: Path
+    """Folder of the run folders."""
     extra_env: Mapping[str, str] = field(default_factory=dict)
-    dags: Path = PROJECT / "dags"
+    """Environment variables of every component, in addition to those of this process."""
+    dags: Path = PROJECT_ROOT / "dags"
 
     def __post_init__(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
@@ -53,7 +55,10 @@ class Stack:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def _load_settings(self) -> dict[str, str]:
-        """Ports and secrets of this home, made once: a restarted component must find those of its siblings."""
+        """Read the ports and secrets of this home; create them the first time.
+
+        They are stored because a restarted component needs those of the components that kept running.
+        """
         path = self.home / "embedded.json"
         if path.is_file():
             return dict(read_json(path))
@@ -71,21 +76,23 @@ class Stack:
 
     @property
     def url(self) -> str:
+        """Address of the api-server and its web interface."""
         return f"http://127.0.0.1:{self.settings['port']}"
 
     @property
     def env(self) -> dict[str, str]:
-        """What every component and every `airflow` command of this stack runs with."""
+        """Environment of every component, and of every `airflow` command that works on this stack."""
         port = self.settings["port"]
         settings = {
             "AIRFLOW_HOME": str(self.home),
             "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags),
-            "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT / "plugins"),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(PROJECT_ROOT / "plugins"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            # SQLite works with 8 parallel tasks and fails with Airflow's default of 32.
             "AIRFLOW__CORE__PARALLELISM": "8",
             "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": "8",
-            # The tasks of a scheduler that was killed are taken up again within a minute, not five.
+            # After a scheduler was killed, its tasks are restarted within one minute instead of five.
             "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "20",
             "AIRFLOW__CORE__FERNET_KEY": self.settings["fernet_key"],
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
@@ -110,7 +117,10 @@ class Stack:
         return {**os.environ, **settings, **self.extra_env}
 
     def start(self) -> None:
-        """Migrate the database and start all components; returns when Airflow reports all of them healthy."""
+        """Migrate the database, start all components, and wait until Airflow reports that they are healthy.
+
+        Raises AirflowStartError.
+        """
         write_json(self.home / "passwords.json", {"admin": self.settings["password"]})
         (self.home / "passwords.json").chmod(0o600)
         with (self.home / "migrate.log").open("wb") as log:
@@ -118,12 +128,15 @@ class Stack:
                 [sys.executable, "-m", "airflow", "db", "migrate"], env=self.env, stdout=log, stderr=log
             )
         if migrated.returncode:
-            raise StackError(f"airflow db migrate failed:\n{_tail(self.home / 'migrate.log')}")
+            raise AirflowStartError(
+                f"`airflow db migrate` failed; the end of its log:\n{_tail(self.home / 'migrate.log')}"
+            )
         for name in COMPONENTS:
             self.start_component(name)
         self.wait_healthy()
 
     def start_component(self, name: str) -> None:
+        """Start one component without waiting for it."""
         with (self.home / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "airflow", name],
@@ -137,6 +150,7 @@ class Stack:
         write_json(self._pid_file(name), {"pid": process.pid})
 
     def wait_healthy(self, timeout_s: float = START_TIMEOUT_S) -> None:
+        """Wait until Airflow reports that its components are healthy; raises AirflowStartError."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             self.check_alive()
@@ -148,20 +162,21 @@ class Stack:
             if states == ["healthy"] * 3:
                 return
             time.sleep(0.5)
-        raise StackError(f"Airflow was not healthy after {timeout_s:.0f} s; logs: {self.home}/*.log")
+        raise AirflowStartError(f"Airflow was not healthy after {timeout_s:.0f} s; see the logs in {self.home}")
 
     def check_alive(self) -> None:
+        """Raise AirflowStartError if a component that this object started has exited."""
         for name, process in self._processes.items():
             if process.poll() is not None:
                 log = _tail(self.home / f"{name}.log")
-                raise StackError(f"{name} exited with {process.returncode}:\n{log}")
+                raise AirflowStartError(f"{name} exited with code {process.returncode}; the end of its log:\n{log}")
 
     def stop(self) -> None:
-        """Stop what runs, whoever started it: SIGTERM to each process group, SIGKILL to what is left."""
+        """Stop all running components of this home: SIGTERM first, and SIGKILL for those that keep running."""
         pids = {name: pid for name in COMPONENTS if (pid := self._running_pid(name))}
-        for sign in (signal.SIGTERM, signal.SIGKILL):
+        for signal_number in (signal.SIGTERM, signal.SIGKILL):
             for pid in pids.values():
-                _kill_group(pid, sign)
+                _signal_group(pid, signal_number)
             deadline = time.monotonic() + STOP_TIMEOUT_S
             while time.monotonic() < deadline and any(self._running_pid(name) for name in pids):
                 time.sleep(0.1)
@@ -171,12 +186,13 @@ class Stack:
 
     @property
     def running(self) -> bool:
+        """Whether at least one component of this home runs."""
         return any(self._running_pid(name) for name in COMPONENTS)
 
     def kill_component(self, name: str) -> None:
-        """SIGKILL one component with its children, as a crash would."""
+        """Kill one component and its children with SIGKILL, to imitate a crash."""
         if pid := self._running_pid(name):
-            _kill_group(pid, signal.SIGKILL)
+            _signal_group(pid, signal.SIGKILL)
             self._processes.pop(name).wait()
 
     def _pid_file(self, name: str) -> Path:
@@ -191,18 +207,21 @@ class Stack:
         return pid if _is_airflow(pid) else None
 
 
-def _kill_group(pid: int, sign: signal.Signals) -> None:
+def _signal_group(pid: int, signal_number: signal.Signals) -> None:
     try:
-        os.killpg(pid, sign)
+        os.killpg(pid, signal_number)
     except ProcessLookupError:
         return
 
 
 def _is_airflow(pid: int) -> bool:
-    """A pid file may outlive its process, and the number may be another's by now."""
+    """Return whether the process is an Airflow component.
+
+    A pid file may remain after its process has ended, and the system may have given the pid to another process.
+    """
     try:
         command = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True).stdout
-    except FileNotFoundError:  # no ps in slim images
+    except FileNotFoundError:  # slim container images have no `ps`
         command = Path(f"/proc/{pid}/cmdline").read_text() if Path(f"/proc/{pid}").exists() else ""
     return "airflow" in command
 

@@ -1,205 +1,195 @@
-"""The demo's base model: a small Llama with its own tokenizer, trained from scratch on the clauses in about a minute.
+"""Trains the demo's tiny base model from scratch on the text of the chunks, in about a minute on a CPU.
 
-It is a stand-in for a real base model where there is no GPU: it reads on in the language of the clauses and copies from
-the context. What an adapter is for - the instruct formats, citing, refusing, stopping - it has not been taught.
+It replaces a real base model if there is no GPU: it continues text like that of the chunks and copies from its context.
+It does not know what the adapters are trained for: prompt formats, citations, refusals, and where to stop.
 """
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from demo.config import PretrainConfig
-from demo.induction_init import HEADS, write_induction_circuit
-from demo.pretrain_tasks import LAYOUTS, TaskMaker, make_cue, split_sentences
-from insurance_rag.core.artifacts import artifact
+from demo.pretrain_data import LAYOUTS, SequenceKind, SequenceSampler, make_cue, split_sentences
+from demo.tiny_model import new_model, train_tokenizer
+from insurance_rag.core.artifacts import describe
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.files import write_json
 from insurance_rag.core.progress import Progress
-from insurance_rag.core.records import REFUSAL, Chunk
+from insurance_rag.core.records import Artifact, Chunk, Record
 from insurance_rag.training.encoding import IGNORE_INDEX
 
-log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.optim import Optimizer
+    from transformers import LlamaForCausalLM
 
-#: Llama-3's own names, so that the literal EOS of train_dataset_rag.json is this tokenizer's. Pad is its own token.
-SPECIAL_TOKENS = ("<|pad|>", "<|begin_of_text|>", "<|end_of_text|>")
-#: Fixed phrases of the dataset formats; in the tokenizer's training text only, so that they cost few tokens.
-FORMAT_TEXT = (
-    "### 지시\n### 입력\n[보험약관]\n\n질문: \n### 출력\n제조에 따르면 " + REFUSAL + ".",
-    "아래 제공된 [보험약관]을 참고하여 사용자의 질문에 답변하세요. 약관에 명시된 내용에 근거하여 답변해야 하며, "
-    f"약관에 없는 내용은 추측하지 말고 '{REFUSAL}'라고 답변하세요.",
-)
+#: Fewer chunks leave nothing to hold out.
+MIN_CHUNKS = 10
+#: One in this many chunks is held out for the measurements.
+HELDOUT_EVERY = 10
+#: Share of the steps over which the learning rate falls to zero, and number of steps over which it rises.
+DECAY_SHARE, WARMUP_STEPS = 0.4, 20
 
 
-def pretrain_base(
+class HeldoutFigures(Record):
+    """What the model can do on the chunks that it was not trained on."""
+
+    heldout_loss: float
+    """Mean loss of held-out chunks in nats per token."""
+    copy_accuracy: float
+    """Share of sentences, asked for with a cue, of which every token is predicted correctly."""
+    copy_token_accuracy: float
+    """Share of the tokens of these sentences that are predicted correctly."""
+
+
+class PretrainFigures(HeldoutFigures):
+    """The figures of one pretraining."""
+
+    steps: int
+    loss: float
+    """Moving average of the training loss at the end, in nats per token."""
+    parameters: int
+    seconds: float
+
+
+class PretrainManifest(PretrainFigures):
+    """pretrain.json of the model's folder."""
+
+    settings: PretrainConfig
+
+
+class PretrainedModel(PretrainFigures, Artifact):
+    """A tiny base model: its folder and its figures."""
+
+
+def pretrain_base_model(
     chunks: list[Chunk], out: Path, config: PretrainConfig, progress_folder: Path | None = None
-) -> dict[str, Any]:
-    """Train tokenizer and model on `chunks` and write them to `out`; returns `{uri, sha256, steps, loss, ...}`.
+) -> PretrainedModel:
+    """Train tokenizer and model on the chunks and write them to `out`.
 
-    A tenth of the clauses is held out; `heldout_loss` (nats a token) and `copy_accuracy` (share of asked-for sentences
-    whose tokens are all predicted right) are measured on it.
+    The same chunks, settings and seed give the same weights on the same hardware, whatever the speed of the machine.
+    Raises InvalidInputError for fewer than MIN_CHUNKS chunks.
     """
     import torch
 
-    if len(chunks) < 10:
+    if len(chunks) < MIN_CHUNKS:
         raise InvalidInputError(
-            f"{len(chunks)} clauses are too few to train a base model on; give at least 10, or name a model"
+            f"{len(chunks)} chunks are too few to pretrain a base model; provide at least {MIN_CHUNKS} chunks, or name "
+            "a base model"
         )
     started = time.monotonic()
     torch.manual_seed(config.seed)
     texts = [chunk.text for chunk in chunks]
-    heldout, training = texts[::10], [t for i, t in enumerate(texts) if i % 10]
+    heldout = texts[::HELDOUT_EVERY]
+    training = [text for i, text in enumerate(texts) if i % HELDOUT_EVERY]
     tokenizer = train_tokenizer(texts, config)
     model = new_model(config, tokenizer)
-    tasks = TaskMaker(training, tokenizer, config.context, config.seed)
+    sampler = SequenceSampler(training, tokenizer, config.context, config.seed)
     with Progress("pretrain", total=config.steps, unit="steps", folder=progress_folder) as progress:
-        loss, steps = _fit(model, tasks, config, progress)
+        loss = _fit(model, sampler, config, progress)
     model.eval()
-    figures = measure(model, TaskMaker(heldout, tokenizer, config.context, config.seed + 1))
+    measured = measure(model, SequenceSampler(heldout, tokenizer, config.context, config.seed + 1))
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
-    facts = {
-        "steps": steps,
-        "loss": loss,
-        **figures,
-        "parameters": model.num_parameters(),
-        "seconds": round(time.monotonic() - started, 1),
-    }
-    write_json(out / "pretrain.json", {**facts, "settings": config.model_dump()})
-    return artifact(out, **facts)
-
-
-def train_tokenizer(texts: Sequence[str], config: PretrainConfig) -> Any:
-    """Byte-level BPE with its own bos, eos and pad; digits stand alone, so that any number can be copied."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    pad, bos, eos = SPECIAL_TOKENS
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    figures = PretrainFigures(
+        **measured.model_dump(),
+        steps=config.steps,
+        loss=loss,
+        parameters=model.num_parameters(),
+        seconds=round(time.monotonic() - started, 1),
     )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=config.vocab_size,
-        special_tokens=list(SPECIAL_TOKENS),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([*texts, *FORMAT_TEXT * 20], trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{bos} $A", special_tokens=[(bos, tokenizer.token_to_id(bos))]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token=pad,
-        bos_token=bos,
-        eos_token=eos,
-        model_max_length=config.context,
-        clean_up_tokenization_spaces=False,
-    )
+    manifest = PretrainManifest(**figures.model_dump(), settings=config)
+    write_json(out / "pretrain.json", manifest.model_dump(mode="json"))
+    return describe(out, PretrainedModel, **figures.model_dump())
 
 
-def new_model(config: PretrainConfig, tokenizer: Any) -> Any:
-    """A fresh Llama that can copy but knows no Korean yet."""
-    from transformers import LlamaConfig, LlamaForCausalLM
+class Phase(NamedTuple):
+    """A part of the training: sequence length in tokens, and the kinds of sequences to choose from."""
 
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=config.hidden,
-            intermediate_size=config.hidden * 2,
-            num_hidden_layers=config.layers,
-            num_attention_heads=HEADS,
-            num_key_value_heads=HEADS,
-            max_position_embeddings=config.context,
-            rope_parameters={
-                "rope_type": "default",
-                "rope_theta": 1e6,
-            },  # slow turns: words are matched over a whole context
-            attention_bias=True,
-            tie_word_embeddings=True,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
-    write_induction_circuit(model)
-    return model
+    end: float
+    """End of the phase as a share of all steps."""
+    length: int
+    kinds: tuple[SequenceKind, ...]
 
 
-#: (up to this share of the run, tokens a row, kinds of rows): short rows first, they are cheap and teach the language.
-CURRICULUM: tuple[tuple[float, int, tuple[str, ...]], ...] = (
-    (0.1, 128, ("repeat", "plain", "plain")),
-    (0.5, 256, ("extract", "extract", "extract", "plain", "repeat")),
-    (0.8, 512, ("extract", "extract", "extract", "plain", "repeat")),
-    (1.0, 1024, ("extract", "extract", "extract", "plain")),
+#: Short sequences come first: they are cheap and teach the language.
+CURRICULUM = (
+    Phase(0.1, 128, ("repeat", "plain", "plain")),
+    Phase(0.5, 256, ("extract", "extract", "extract", "plain", "repeat")),
+    Phase(0.8, 512, ("extract", "extract", "extract", "plain", "repeat")),
+    Phase(1.0, 1024, ("extract", "extract", "extract", "plain")),
 )
 
 
-def _batch(tasks: TaskMaker, done: float, config: PretrainConfig) -> tuple[Any, Any]:
-    """(ids, labels) of about `tokens_per_step` tokens, padded on the right."""
+def _batch(sampler: SequenceSampler, done: float, config: PretrainConfig) -> tuple[Tensor, Tensor]:
+    """Draw one batch of about `tokens_per_step` tokens.
+
+    Returns ids and labels, both of shape [sequences, longest sequence], padded on the right. `done` is the share of the
+    training that is finished.
+    """
     import torch
 
-    length, kinds = next((n, k) for end, n, k in CURRICULUM if done < end or end == 1.0)
-    length = min(length, config.context)
+    phase = next(phase for phase in CURRICULUM if done < phase.end or phase.end == 1.0)
+    length = min(phase.length, config.context)
     size = max(1, config.tokens_per_step // length)
-    rows = [getattr(tasks, tasks.rng.choice(kinds))(length) for _ in range(size)]
-    longest = max(len(row.ids) for row in rows)
-    ids = torch.full((size, longest), tasks.tokenizer.pad_token_id)
+    sequences = [sampler.draw(sampler.rng.choice(phase.kinds), length) for _ in range(size)]
+    longest = max(len(sequence.ids) for sequence in sequences)
+    ids = torch.full((size, longest), sampler.tokenizer.pad_token_id)
     labels = torch.full((size, longest), IGNORE_INDEX)
-    for i, row in enumerate(rows):
-        n = len(row.ids)
-        ids[i, :n] = torch.tensor(row.ids)
-        labels[i, :n] = torch.where(torch.tensor(row.counts), ids[i, :n], IGNORE_INDEX)
+    for i, sequence in enumerate(sequences):
+        n = len(sequence.ids)
+        ids[i, :n] = torch.tensor(sequence.ids)
+        labels[i, :n] = torch.where(torch.tensor(sequence.in_loss), ids[i, :n], IGNORE_INDEX)
     return ids, labels
 
 
-def _optimizers(model: Any, config: PretrainConfig) -> list[Any]:
-    """Muon for the layers' matrices, AdamW for embeddings and norms: half the steps of AdamW alone at this size."""
+def _optimizers(model: LlamaForCausalLM, config: PretrainConfig) -> list[Optimizer]:
+    """Return Muon for the weight matrices and AdamW for the rest; AdamW alone needs twice the steps at this size."""
     import torch
 
-    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
-    rest = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
+    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
+    rest = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
     return [
         torch.optim.Muon(matrices, lr=config.learning_rate, weight_decay=0.0),
         torch.optim.AdamW(rest, lr=config.learning_rate / 4, weight_decay=0.0, betas=(0.9, 0.95)),
     ]
 
 
-def _fit(model: Any, tasks: TaskMaker, config: PretrainConfig, progress: Progress) -> tuple[float, int]:
-    """Train for `config.steps` steps; the learning rate falls to zero over the last 40 %.
+def _fit(model: LlamaForCausalLM, sampler: SequenceSampler, config: PretrainConfig, progress: Progress) -> float:
+    """Train for `config.steps` steps and return the moving average of the loss.
 
-    The schedule depends on steps only, never on time, so that the same seed gives the same model on every machine.
+    The schedule depends on the number of steps only, never on time, so that the same seed gives the same model.
     """
     import torch
 
     optimizers = _optimizers(model, config)
     groups = [(group, group["lr"]) for optimizer in optimizers for group in optimizer.param_groups]
-    loss, step, done = 0.0, 0, 0.0
+    loss = 0.0
     model.train()
-    while done < 1:
+    for step in range(config.steps):
+        done = step / config.steps
         for group, rate in groups:
-            group["lr"] = rate * min(1.0, (step + 1) / 20) * min(1.0, (1 - done) / 0.4)
-        batch_loss = model_loss(model, *_batch(tasks, done, config))
+            group["lr"] = rate * min(1.0, (step + 1) / WARMUP_STEPS) * min(1.0, (1 - done) / DECAY_SHARE)
+        batch_loss = model_loss(model, *_batch(sampler, done, config))
         batch_loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        step += 1
-        done = step / config.steps
-        loss = batch_loss.item() if step == 1 else 0.95 * loss + 0.05 * batch_loss.item()
+        loss = batch_loss.item() if step == 0 else 0.95 * loss + 0.05 * batch_loss.item()
         progress.advance()
         progress.note(loss=round(loss, 3))
-    return round(loss, 4), step
+    return round(loss, 4)
 
 
-def model_loss(model: Any, ids: Any, labels: Any) -> Any:
-    """Mean cross-entropy of the labelled positions; the head runs on those alone, a third of the work at this size."""
+def model_loss(model: LlamaForCausalLM, ids: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross-entropy over the labelled positions, in nats per token.
+
+    `ids` and `labels` have the shape [sequences, tokens]; labels equal to IGNORE_INDEX are not counted. The output
+    layer runs on the counted positions only, which saves a third of the time at this size.
+    """
     import torch
 
     hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
@@ -208,30 +198,32 @@ def model_loss(model: Any, ids: Any, labels: Any) -> Any:
     return torch.nn.functional.cross_entropy(model.lm_head(hidden[counted]), targets[counted])
 
 
-def measure(model: Any, tasks: TaskMaker, n: int = 60) -> dict[str, float]:
-    """Loss of plain held-out clauses, and how often a sentence asked for by cue is predicted to the last token."""
+def measure(model: LlamaForCausalLM, sampler: SequenceSampler, n: int = 60) -> HeldoutFigures:
+    """Measure loss and copying on `n` sequences each, drawn from held-out chunks."""
     import torch
 
     with torch.no_grad():
-        plain = [tasks.plain(tasks.length) for _ in range(n)]
-        losses = [float(model_loss(model, torch.tensor([r.ids]), torch.tensor([r.ids]))) for r in plain]
-        exact, tokens_right, tokens = 0, 0, 0
-        for _ in range(n):
-            before, first, _, between, _ = tasks.rng.choice(LAYOUTS)
-            clause = tasks.rng.choice(tasks.clauses)
-            sentence = tasks.rng.choice(split_sentences(clause))
-            prompt = [
-                tasks.tokenizer.bos_token_id,
-                *tasks.encode(before + clause + first + make_cue(sentence, tasks.rng) + between),
-            ]
-            answer = tasks.encode(sentence)
-            prompt = prompt[: tasks.length - len(answer)]
-            logits = model(input_ids=torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
-            right = logits.argmax(-1) == torch.tensor(answer)
-            exact += bool(right.all())
-            tokens_right, tokens = tokens_right + int(right.sum()), tokens + len(answer)
-    return {
-        "heldout_loss": round(sum(losses) / n, 3),
-        "copy_accuracy": round(exact / n, 3),
-        "copy_token_accuracy": round(tokens_right / max(tokens, 1), 3),
-    }
+        plain = [torch.tensor([sampler.plain(sampler.length).ids]) for _ in range(n)]
+        losses = [float(model_loss(model, ids, ids)) for ids in plain]
+        copied = [_copy_sentence(model, sampler) for _ in range(n)]
+    tokens = sum(len(correct) for correct in copied)
+    return HeldoutFigures(
+        heldout_loss=round(sum(losses) / n, 3),
+        copy_accuracy=round(sum(all(correct) for correct in copied) / n, 3),
+        copy_token_accuracy=round(sum(sum(correct) for correct in copied) / max(tokens, 1), 3),
+    )
+
+
+def _copy_sentence(model: LlamaForCausalLM, sampler: SequenceSampler) -> list[bool]:
+    """Ask for one sentence of a chunk with a cue; return for each of its tokens whether it is predicted correctly."""
+    import torch
+
+    layout = sampler.rng.choice(LAYOUTS)
+    text = sampler.rng.choice(sampler.texts)
+    sentence = sampler.rng.choice(split_sentences(text))
+    cue = make_cue(sentence, sampler.rng)
+    prompt_text = layout.before_chunks + text + layout.before_first_cue + cue + layout.before_sentence
+    answer = sampler.encode(sentence)
+    prompt = [sampler.tokenizer.bos_token_id, *sampler.encode(prompt_text)][: sampler.length - len(answer)]
+    logits = model(input_ids=torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
+    return [bool(correct) for correct in logits.argmax(-1) == torch.tensor(answer)]

@@ -1,4 +1,4 @@
-"""Airflow and the simulator together, set up so that a run can be triggered at once."""
+"""Starts the embedded Airflow together with the Gemini simulator, and sets up pools and connections for a run."""
 
 from __future__ import annotations
 
@@ -12,56 +12,66 @@ from pathlib import Path
 
 import httpx
 
-from demo.airflow_stack import Stack, StackError, free_port
+from demo.airflow_stack import COMPONENTS, AirflowStack, AirflowStartError, free_port
 from insurance_rag.core.files import read_json, write_json
 from insurance_rag.orchestration.airflow_api import AirflowApi
 from insurance_rag.orchestration.setup import set_up_pools
 
-KEYS = tuple(f"gemini_k{n}" for n in range(1, 8))
-#: Two of the seven keys share a project, as real keys do.
+#: Names of the Airflow connections, one per API key.
+CONNECTIONS = tuple(f"gemini_k{n}" for n in range(1, 8))
+#: Two of the seven keys share a project, and with it a quota, as real keys often do.
 PROJECTS = {"gemini_k6": "shared", "gemini_k7": "shared"}
+#: Requests per simulated minute of each project.
 SIMULATOR_RPM = 60
-SIMULATOR_SPEED = 20  # its minute lasts three seconds
+#: Simulated seconds per second: a minute of the simulator lasts three seconds.
+SIMULATOR_SPEED = 20
 
 
 class Services:
-    """The embedded stack plus a Gemini simulator whose keys stand in seven connections."""
+    """An embedded Airflow and a Gemini simulator, whose seven keys are Airflow connections."""
 
     def __init__(self, home: Path, artifacts: Path) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self.artifacts = artifacts
         self.home = home
         self.settings = self._load_settings()
-        self._stack = Stack(home, artifacts, {
-            "GEMINI_CONNECTIONS": ",".join(KEYS),
+        environment = {
+            "GEMINI_CONNECTIONS": ",".join(CONNECTIONS),
             "GEMINI_QUOTA_WINDOW_S": str(60 / SIMULATOR_SPEED),
-        })  # fmt: skip
+        }
+        self._stack = AirflowStack(home, artifacts, environment)
         self.url = self._stack.url
         self.password = self._stack.settings["password"]
 
     def _load_settings(self) -> dict[str, str]:
+        """Read port and keys of the simulator; create them the first time."""
         path = self.home / "simulator.json"
         if not path.is_file():
-            write_json(path, {"port": str(free_port()), **{name: secrets.token_hex(8) for name in KEYS}})
+            write_json(path, {"port": str(free_port()), **{name: secrets.token_hex(8) for name in CONNECTIONS}})
             path.chmod(0o600)
         return dict(read_json(path))
 
     @property
     def running(self) -> bool:
+        """Whether at least one component of Airflow runs."""
         return self._stack.running
 
     def start(self) -> AirflowApi:
-        """Start what does not run yet, and set up pools and connections (again, if they are there)."""
+        """Start what is not running yet, set up pools and connections, and wait for the DAG.
+
+        Raises AirflowStartError.
+        """
         self._start_simulator()
         if not self._stack.running:
-            print("starting Airflow (api-server, scheduler, dag-processor, triggerer) ...", flush=True)
+            print(f"Starting Airflow ({', '.join(COMPONENTS)}) ...", flush=True)
             self._stack.start()
         api = AirflowApi(self.url, "admin", self.password)
-        set_up(api, self._simulator_url, {name: self.settings[name] for name in KEYS})
+        set_up(api, self._simulator_url, {name: self.settings[name] for name in CONNECTIONS})
         api.wait_for_dag("finetune_pipeline")
         return api
 
     def stop(self) -> None:
+        """Stop Airflow and the simulator, also those of an earlier process."""
         self._stack.stop()
         if (pid_file := self.home / "simulator.pid.json").is_file():
             pid = int(read_json(pid_file)["pid"])
@@ -77,7 +87,7 @@ class Services:
         if _answers(self._simulator_url):
             return
         projects = [
-            word for name in KEYS for word in ("--project", f"{self.settings[name]}={PROJECTS.get(name, name)}")
+            word for name in CONNECTIONS for word in ("--project", f"{self.settings[name]}={PROJECTS.get(name, name)}")
         ]
         command = [sys.executable, "-m", "insurance_rag", "simulate", "--port", self.settings["port"]]
         quota = ["--rpm", str(SIMULATOR_RPM), "--speed", str(SIMULATOR_SPEED)]
@@ -93,13 +103,13 @@ class Services:
         deadline = time.monotonic() + 60
         while not _answers(self._simulator_url):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise StackError(f"the simulator did not start; see {self.home / 'simulator.log'}")
+                raise AirflowStartError(f"the simulator did not start; see {self.home / 'simulator.log'}")
             time.sleep(0.1)
 
 
 def set_up(api: AirflowApi, base_url: str, keys: dict[str, str]) -> None:
-    """Pools and connections; the same call again changes nothing."""
-    set_up_pools(api, keys=len(keys), gpus=2)  # two of the demo's small jobs fit a laptop
+    """Create or update pools and connections; `keys` contains the API key of each connection."""
+    set_up_pools(api, keys=len(keys), gpus=2)  # a laptop has room for two of the demo's small jobs at a time
     for name, key in keys.items():
         project = PROJECTS.get(name)
         extra = "{}" if project is None else f'{{"project": "{project}"}}'

@@ -1,11 +1,13 @@
-"""Follow a DAG run in the terminal: every task's state, every stage's progress; then the comparison table."""
+"""Follows a DAG run in the terminal: task states and progress while it runs, then the comparison of the models."""
 
 from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -14,111 +16,185 @@ from rich.table import Table
 from rich.text import Text
 
 from insurance_rag.core.files import read_json
+from insurance_rag.core.records import ProgressState
+from insurance_rag.core.records.evaluation import EvaluationSummary, Rate
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.orchestration.airflow_api import AirflowApi
 from insurance_rag.orchestration.runs import folder_under
 
-POLL_S = 1.5
-FINISHED = {"success", "failed"}
-DEMO_CONF: dict[str, Any] = {}
-STYLE = {"success": "green", "failed": "red", "upstream_failed": "red", "running": "cyan", "skipped": "dim"}
+POLL_INTERVAL_S = 1.5
+FINAL_RUN_STATES = {"success", "failed"}
+FAILED_TASK_STATES = ("failed", "upstream_failed")
+#: Colours of task states; other states are dim.
+STATE_STYLES = {"success": "green", "failed": "red", "upstream_failed": "red", "running": "cyan"}
+#: Lines of a failed task's log that are printed.
+LOG_LINES = 15
+#: Without a terminal, a line is printed whenever a stage has finished another quarter of its work.
+PROGRESS_PARTS = 4
 
 
-def follow(api: AirflowApi, dag_id: str, run_id: str, artifacts: Path) -> list[dict[str, Any]]:
-    """Show progress until the run ends; returns the failed task instances."""
+class TaskInstance(NamedTuple):
+    """One task of a run, or one of its mapped instances, as Airflow reports it."""
+
+    task_id: str
+    label: str
+    """Name of a mapped instance; empty for other tasks."""
+    map_index: int
+    try_number: int
+    state: str
+    """`waiting` before Airflow has scheduled it."""
+    started: str
+    """Start time in ISO format; empty before the start."""
+
+    @property
+    def name(self) -> str:
+        """Task id, followed by the label of a mapped instance."""
+        return f"{self.task_id} [{self.label}]" if self.label else self.task_id
+
+
+def follow(api: AirflowApi, dag_id: str, run_id: str, artifacts: Path) -> list[TaskInstance]:
+    """Show progress until the run ends, and return the task instances that failed."""
     run = folder_under(artifacts, dag_id, run_id)
     console = Console()
-    seen: set[str] = set()
+    printer = _LinePrinter(console)
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
             state = api.run_state(dag_id, run_id)
-            instances = api.task_instances(dag_id, run_id)
-            stages = _progress_of(run)
+            tasks = _task_instances(api, dag_id, run_id)
+            stages = _read_progress(run)
             if console.is_terminal:
-                live.update(Group(_task_line(instances), _progress_table(stages)), refresh=True)
+                live.update(Group(_task_line(tasks), _progress_table(stages)), refresh=True)
             else:
-                _print_news(console, instances, stages, seen)
-            if state in FINISHED:
-                return [i for i in instances if i["state"] in ("failed", "upstream_failed")]
-            time.sleep(POLL_S)
+                printer.print_changes(tasks, stages)
+            if state in FINAL_RUN_STATES:
+                return [task for task in tasks if task.state in FAILED_TASK_STATES]
+            time.sleep(POLL_INTERVAL_S)
 
 
-def print_result(api: AirflowApi, dag_id: str, run_id: str, artifacts: Path, failed: list[dict[str, Any]]) -> int:
-    """The comparison table and where the report lies, or what failed and why; the exit code."""
+def print_result(
+    api: AirflowApi,
+    dag_id: str,
+    run_id: str,
+    artifacts: Path,
+    failed: Sequence[TaskInstance],
+) -> int:
+    """Print the failed tasks with the end of their logs, the comparison of the models, and where the results are.
+
+    Returns the exit code: 1 if a task failed, else 0.
+    """
     console = Console()
     run = folder_under(artifacts, dag_id, run_id)
-    for instance in failed:
-        name = f"{instance['task_id']} [{instance['rendered_map_index'] or instance['map_index']}]"
-        console.print(f"[red]{instance['state']}[/] {name}", highlight=False)
-        if instance["state"] == "failed":
-            log = api.log(dag_id, run_id, instance["task_id"], instance["map_index"], instance["try_number"])
-            console.print("\n".join(log.splitlines()[-15:]), markup=False, highlight=False)
-    if (run.evaluation / "summary.json").is_file():
-        console.print(_comparison_table(read_json(run.evaluation / "summary.json")))
+    for task in failed:
+        console.print(Text.assemble((task.state, "red"), f" {task.name}"))
+        if task.state == "failed":
+            log = api.log(dag_id, run_id, task.task_id, task.map_index, task.try_number)
+            console.print("\n".join(log.splitlines()[-LOG_LINES:]), markup=False, highlight=False)
+    summary_file = run.evaluation / "summary.json"
+    if summary_file.is_file():
+        summary = EvaluationSummary.model_validate(read_json(summary_file))
+        console.print(comparison_table(summary))
+        for note in summary.notes:
+            console.print(f"Note: {note}", markup=False, highlight=False)
     if run.report.is_file():
-        console.print(f"report:   {run.report}", soft_wrap=True, highlight=False)
-    console.print(f"artifacts: {run.root}", soft_wrap=True, highlight=False)
+        console.print(f"Report:    {run.report}", soft_wrap=True, highlight=False)
+    console.print(f"Artifacts: {run.root}", soft_wrap=True, highlight=False)
     return 1 if failed else 0
 
 
-def _progress_of(run: RunFolder) -> list[dict[str, Any]]:
-    return [read_json(path) for path in sorted(run.progress.glob("*.json"), key=lambda p: p.stat().st_ctime)]
+def comparison_table(summary: EvaluationSummary) -> Table:
+    """Return a table with one row per metric and one column per model: rate and 95 % interval."""
+    table = Table(title=f"{summary.questions} questions: rate and 95 % interval", title_justify="left")
+    table.add_column("metric")
+    table.add_column("n", justify="right")
+    for name in summary.models:
+        table.add_column(name, justify="right")
+    for metric, info in summary.metrics.items():
+        rates = [model.rates.get(metric) for model in summary.models.values()]
+        counts = sorted({rate.n for rate in rates if rate and rate.n})
+        if counts:
+            n = str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
+            table.add_row(f"{info.title} ({info.better} is better)", n, *(_format_rate(rate) for rate in rates))
+    return table
 
 
-def _task_line(instances: list[dict[str, Any]]) -> Text:
+def _format_rate(rate: Rate | None) -> str:
+    if rate is None or rate.rate is None or rate.low is None or rate.high is None:
+        return "-"
+    return f"{rate.rate:.0%} [{rate.low:.0%}, {rate.high:.0%}]"
+
+
+def _task_instances(api: AirflowApi, dag_id: str, run_id: str) -> list[TaskInstance]:
+    return [
+        TaskInstance(
+            entry["task_id"],
+            str(entry["rendered_map_index"] or entry["map_index"]) if entry["map_index"] >= 0 else "",
+            entry["map_index"],
+            entry["try_number"],
+            entry["state"] or "waiting",
+            entry["start_date"] or "",
+        )
+        for entry in api.task_instances(dag_id, run_id)
+    ]
+
+
+def _read_progress(run: RunFolder) -> list[ProgressState]:
+    """Return the state of every stage, those that started first at the top."""
+    paths = sorted(run.progress.glob("*.json"), key=lambda path: path.stat().st_ctime)
+    return [ProgressState.model_validate(read_json(path)) for path in paths]
+
+
+def _task_line(tasks: Sequence[TaskInstance]) -> Text:
+    """Return the task ids in order of their start, each in the colour of its most important state."""
+    states: dict[str, Counter[str]] = {}
+    for task in sorted(tasks, key=lambda task: task.started or "~"):  # "~" sorts after every time
+        states.setdefault(task.task_id, Counter())[task.state] += 1
     line = Text()
-    tasks: dict[str, Counter[str]] = {}
-    for i in sorted(instances, key=lambda i: i["start_date"] or "~"):
-        tasks.setdefault(i["task_id"], Counter())[i["state"] or "waiting"] += 1
-    for name, states in tasks.items():
-        worst = next((s for s in ("failed", "upstream_failed", "running") if states[s]), max(states, key=states.get))  # type: ignore[arg-type]
-        line.append(f"{name} ", style=STYLE.get(worst, "dim"))
+    for task_id, counts in states.items():
+        urgent = next((state for state in (*FAILED_TASK_STATES, "running") if counts[state]), None)
+        line.append(f"{task_id} ", style=STATE_STYLES.get(urgent or counts.most_common(1)[0][0], "dim"))
     return line
 
 
-def _progress_table(stages: list[dict[str, Any]]) -> Table:
+def _progress_table(stages: Sequence[ProgressState]) -> Table:
     table = Table.grid(padding=(0, 2))
-    for s in stages:
-        bar = ProgressBar(total=max(1, s["total"]), completed=s["done"], width=30)
-        table.add_row(f"{s['stage']} {s['label']}", bar, f"{s['done']}/{s['total']} {s['unit']}", _figures(s))
+    for stage in stages:
+        bar = ProgressBar(total=max(1, stage.total), completed=stage.done, width=30)
+        table.add_row(_stage_name(stage), bar, f"{stage.done}/{stage.total} {stage.unit}", _figures(stage))
     return table
 
 
-def _figures(stage: dict[str, Any]) -> str:
-    eta = f"ETA {stage['eta_s']} s" if stage["state"] == "running" and stage["eta_s"] is not None else ""
-    return "  ".join([eta, *(f"{k} {v}" for k, v in stage["figures"].items())]).strip()
+def _stage_name(stage: ProgressState) -> str:
+    return f"{stage.stage} {stage.label}".strip()
 
 
-def _print_news(console: Console, tasks: list[dict[str, Any]], stages: list[dict[str, Any]], seen: set[str]) -> None:
-    """Without a terminal: one line for each task that started or ended, and each tenth of a stage."""
-    news = {}
-    for i in tasks:
-        if i["state"] not in (None, "scheduled", "queued"):
-            name = i["rendered_map_index"] if i["map_index"] >= 0 else ""
-            text = f"{i['state']:>9}  {i['task_id']} {name or ''}"
-            news[text] = text
-    for s in stages:
-        text = f"{s['done']:>5}/{s['total']} {s['unit']:<9} {s['stage']} {s['label']}  {_figures(s)}"
-        news[f"{s['stage']} {s['label']} {10 * s['done'] // max(1, s['total'])}"] = text
-    for key, text in news.items():
-        if key not in seen:
-            seen.add(key)
-            console.print(text, highlight=False, markup=False, soft_wrap=True)
+def _figures(stage: ProgressState) -> str:
+    """Return the remaining time and the stage's own figures, separated by commas."""
+    figures = [f"{name.replace('_', ' ')} {value}" for name, value in stage.figures.items() if value is not None]
+    remaining = [f"ETA {stage.eta_s} s"] if stage.state == "running" and stage.eta_s is not None else []
+    return ", ".join([*remaining, *figures])
 
 
-def _comparison_table(summary: dict[str, Any]) -> Table:
-    """One column a model, one row a rate with its 95 % interval."""
-    models = summary["models"]
-    table = Table(title=f"{summary['questions']} questions", title_justify="left")
-    table.add_column("")
-    for name in models:
-        table.add_column(name, justify="right")
-    for metric in next(iter(models.values()))["rates"]:
-        table.add_row(metric.replace("_", " "), *(_rate(model["rates"].get(metric)) for model in models.values()))
-    return table
+@dataclass
+class _LinePrinter:
+    """Prints one line per change, for output that is not a terminal: task states, and the progress of each stage."""
 
+    console: Console
+    _printed: set[str] = field(default_factory=set)
+    _started: float = field(default_factory=time.monotonic)
 
-def _rate(rate: dict[str, Any] | None) -> str:
-    if not rate or not rate["n"]:
-        return "-"
-    return f"{rate['rate']:.0%} [{rate['low']:.0%}, {rate['high']:.0%}] n={rate['n']}"
+    def print_changes(self, tasks: Sequence[TaskInstance], stages: Sequence[ProgressState]) -> None:
+        """Print what has changed since the last call."""
+        for task in tasks:
+            if task.state not in ("waiting", "scheduled", "queued"):
+                self._print_once(f"task {task.name} {task.state}", f"{task.name}: {task.state}")
+        for stage in stages:
+            name, figures = _stage_name(stage), _figures(stage)
+            part = PROGRESS_PARTS * stage.done // max(1, stage.total)
+            text = f"  {name}: {stage.done}/{stage.total} {stage.unit}" + (f" ({figures})" if figures else "")
+            self._print_once(f"stage {name} {part}", text)
+
+    def _print_once(self, key: str, text: str) -> None:
+        if key not in self._printed:
+            self._printed.add(key)
+            elapsed = f"{time.monotonic() - self._started:5.0f} s"
+            self.console.print(f"{elapsed}  {text}", highlight=False, markup=False, soft_wrap=True)

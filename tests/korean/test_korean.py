@@ -203,13 +203,9 @@ def test_clean_and_is_encodable() -> None:
 @given(st.integers(1, 10**12))
 def test_every_spelling_of_an_amount_has_the_same_value(value: int) -> None:
     ten_thousands, rest = divmod(value, 10**4)
-    spelled = (
-        f"{ten_thousands:,}만 {rest}원"
-        if rest and ten_thousands
-        else f"{ten_thousands:,}만원"
-        if ten_thousands
-        else f"{rest}원"
-    )
+    spelled = f"{rest}원" if rest or not ten_thousands else "원"
+    if ten_thousands:
+        spelled = f"{ten_thousands:,}만 {spelled}" if rest else f"{ten_thousands:,}만{spelled}"
     assert values(f"{value:,}원") == values(f"{value}원") == values(spelled) == [(value, "원")]
 
 

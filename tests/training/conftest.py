@@ -1,28 +1,41 @@
-"""One small base model and dataset for all training tests; no test trains for more than a few seconds."""
+"""One small base model and one dataset for all training tests; no test trains for more than a few seconds."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from demo.config import PretrainConfig
 from insurance_rag.chunks import read_chunks
+from insurance_rag.config import TrainingConfig
+from insurance_rag.core.adapter_folder import AdapterFolder
 from insurance_rag.core.prompt_templates import RAG, merged_prompt, plain_prompt, rag_prompt
-from insurance_rag.core.records import REFUSAL, Chunk
+from insurance_rag.core.records import REFUSAL, Chunk, TrainingManifest
+from insurance_rag.training import load_recipe
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 #: Settings over the smoke recipe that make a training take about two seconds.
 QUICK = {
     "max_steps": 4,
     "batch_size": 4,
-    "micro_batch": 2,
-    "eval_every": 2,
+    "per_device_train_batch_size": 2,
+    "eval_steps": 2,
     "eval_rows": 4,
-    "save_every": 2,
-    "log_every": 1,
+    "save_steps": 2,
+    "logging_steps": 1,
+    "max_length": 512,
 }
+
+Fields = Mapping[str, str]
+"""Question, chunk and answer of a row."""
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +45,7 @@ def chunks() -> list[Chunk]:
 
 @pytest.fixture(scope="session")
 def base_model(chunks: list[Chunk], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pretrained for a handful of steps: its weights are real, its Korean is not."""
+    """Return a base model that was trained for a few steps: its weights are real, its Korean is not."""
     from demo.pretrain import pretrain_base
 
     out = tmp_path_factory.mktemp("base")
@@ -43,7 +56,7 @@ def base_model(chunks: list[Chunk], tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def dataset(chunks: list[Chunk], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset folder in the three formats, written as the validation stage writes it."""
+    """Return a dataset folder with the three formats, as the validation stage writes it."""
     out = tmp_path_factory.mktemp("dataset")
     short = [chunk for chunk in chunks if len(chunk.text) < 260][:16]
     fields = [
@@ -55,15 +68,56 @@ def dataset(chunks: list[Chunk], tmp_path_factory: pytest.TempPathFactory) -> Pa
         }
         for i, chunk in enumerate(short)
     ]
-    write(out / "train_dataset.json", fields, lambda r: (plain_prompt(r["instruction"], r["input"]), r["output"]))
-    rag = lambda r: (rag_prompt(r["instruction"], r["input"]), r["output"] + RAG.end_of_text)  # noqa: E731
-    write(out / "train_dataset_rag.json", fields, rag)
-    write(out / "heldout.json", fields[:6], rag)
-    merged = lambda r: (merged_prompt(r["instruction"], r["input"]), r["output"])  # noqa: E731
-    write(out / "train_dataset_final_v2.json", fields, merged)
+
+    def plain(row: Fields) -> tuple[str, str]:
+        return plain_prompt(row["instruction"], row["input"]), row["output"]
+
+    def rag(row: Fields) -> tuple[str, str]:
+        return rag_prompt(row["instruction"], row["input"]), row["output"] + RAG.end_of_text
+
+    def merged(row: Fields) -> tuple[str, str]:
+        return merged_prompt(row["instruction"], row["input"]), row["output"]
+
+    write_rows(out / "train_dataset.json", fields, plain)
+    write_rows(out / "train_dataset_rag.json", fields, rag)
+    write_rows(out / "heldout.json", fields[:6], rag)
+    write_rows(out / "train_dataset_final_v2.json", fields, merged)
     return out
 
 
-def write(path: Path, rows: list[dict[str, Any]], fmt: Any) -> None:
-    full = [{**row, "prompt": fmt(row)[0], "completion": fmt(row)[1], "text": "".join(fmt(row))} for row in rows]
-    path.write_text(json.dumps(full, ensure_ascii=False), encoding="utf-8")
+def write_rows(path: Path, rows: Sequence[Fields], prompt_and_completion: Callable[[Fields], tuple[str, str]]) -> None:
+    formatted = []
+    for row in rows:
+        prompt, completion = prompt_and_completion(row)
+        formatted.append({**row, "prompt": prompt, "completion": completion, "text": prompt + completion})
+    path.write_text(json.dumps(formatted, ensure_ascii=False), encoding="utf-8")
+
+
+def quick(**settings: object) -> TrainingConfig:
+    """Return the smoke recipe with QUICK and other settings."""
+    return load_recipe("smoke", {**QUICK, **settings})
+
+
+def weights(adapter: Path) -> dict[str, torch.Tensor]:
+    return load_file(AdapterFolder(adapter).weights)
+
+
+def largest_difference(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) -> float:
+    return max(float((a[name].float() - b[name].float()).abs().max()) for name in a)
+
+
+def manifest_of(adapter: Path) -> TrainingManifest:
+    manifest = AdapterFolder(adapter).read_manifest()
+    assert manifest is not None
+    return manifest
+
+
+def losses_of(adapter: Path) -> list[float]:
+    """Return the logged training losses, one per step."""
+    return [row.loss for row in AdapterFolder(adapter).read_loss_history() if row.loss is not None]
+
+
+def model_config(base_model: Path) -> PretrainedConfig:
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(base_model)
