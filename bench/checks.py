@@ -1,32 +1,32 @@
-"""What the checks of an answer find: recall by kind of fault and specificity, on faults put into right answers.
+"""Measure what the checks of an answer find: recall per kind of fault, and specificity on correct answers.
 
-    python bench/checks.py [--out docs/results/checks.json]        exits with 1 where a limit is missed
+    python bench/checks.py [--out docs/results/checks.json]        exits with 1 if a limit is missed
 
-Right answers are the sample's reference answers with their gold clauses, sentences quoted from the other clauses, and
-refusals of unanswerable questions. Each fault is put into them by a rule with a fixed seed, at least 40 of a kind. The
-kinds that no rule can find are in the table too: they are what a judge or a person is for.
+Correct answers are the sample's reference answers with their gold chunks, sentences quoted from the other chunks, and
+refusals of unanswerable questions. Each fault is inserted by a rule with a fixed seed, at least 40 per kind. The kinds
+that no check can find are in the table too: they need a judge or a person.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from insurance_rag.chunks import read_chunks, read_questions
-from insurance_rag.core.records import REFUSAL
+from insurance_rag.core.files import write_json
+from insurance_rag.core.records import REFUSAL, Rate, Record
 from insurance_rag.core.stats import rate
 from insurance_rag.evaluation.checks import check_answer
 from insurance_rag.korean import articles, named_levels, quantities, sentences
 
-RECALL, SPECIFICITY = 0.98, 0.98
-WANTED = 120
+MIN_RECALL, MIN_SPECIFICITY = 0.98, 0.98
+MIN_SAMPLES, MAX_SAMPLES = 40, 120
+"""Samples per kind of fault."""
 
 FOREIGN = (
     "Este es un seguro muy importante para toda la familia.",
@@ -66,7 +66,7 @@ NEGATIONS = tuple(
 
 @dataclass(frozen=True)
 class Sample:
-    """A right answer."""
+    """A correct answer with its context."""
 
     answer: str
     context: str
@@ -75,9 +75,51 @@ class Sample:
 
 
 Fault = Callable[[Sample, random.Random], str | None]
+"""Returns a faulty version of the sample's answer, None if the answer offers no place for the fault."""
 
 
-def right_answers() -> list[Sample]:
+@dataclass(frozen=True)
+class FaultKind:
+    """One kind of fault."""
+
+    insert: Fault
+    by_check: bool = True
+    """Whether a check can find it."""
+    seed: str = ""
+    """Seed of the random numbers; the name of the kind by default."""
+
+
+@dataclass(frozen=True)
+class FaultySample:
+    """A sample with a faulty answer."""
+
+    kind: str
+    by_check: bool
+    sample: Sample
+    answer: str
+
+
+class Recall(Rate):
+    """Faulty answers that were found, of one kind."""
+
+    by_check: bool
+    """Whether a check can find this kind."""
+
+
+class CheckFigures(Record):
+    """The content of checks.json."""
+
+    specificity: Rate
+    """Correct answers without a finding."""
+    recall: dict[str, Recall]
+    flagged_wrongly: list[str]
+    """Correct answers with a finding."""
+    missed: dict[str, list[str]]
+    """Kind -> faulty answers that a check should have found."""
+
+
+def correct_answers() -> list[Sample]:
+    """Return the correct answers of the sample data."""
     chunks = {chunk.chunk_id: chunk.text for chunk in read_chunks("sample")}
     questions, rng = read_questions("sample"), random.Random(0)
     found = [
@@ -101,16 +143,19 @@ def right_answers() -> list[Sample]:
 
 
 def append(phrases: tuple[str, ...]) -> Fault:
+    """Append one of `phrases`."""
     return lambda sample, rng: f"{sample.answer} {rng.choice(phrases)}"
 
 
 def loop(sample: Sample, rng: random.Random) -> str | None:
+    """Repeat the last words."""
     words = sample.answer.split()
     piece = " ".join(words[-rng.randint(2, min(5, len(words))) :])
     return f"{sample.answer} " + " ".join([piece] * rng.randint(4, 12))
 
 
 def wrong_article(sample: Sample, rng: random.Random) -> str | None:
+    """Cite an article that the context does not have."""
     known, cited = named_levels(sample.context) | named_levels(sample.question), articles(sample.answer)
     numbers = [n for n in range(2, 60) if ("조", n, None) not in known]
     cited = [reference for reference in cited if reference.article]
@@ -120,7 +165,7 @@ def wrong_article(sample: Sample, rng: random.Random) -> str | None:
 
 
 def wrong_quantity(units: frozenset[str], elsewhere: bool = False) -> Fault:
-    """Another number in the place of a right one: the context does not hold it, or holds it for something else."""
+    """Replace a number by one that the context does not have, or (`elsewhere`) has for something else."""
 
     def change(sample: Sample, rng: random.Random) -> str | None:
         in_context = quantities(sample.context)
@@ -145,6 +190,8 @@ def wrong_quantity(units: frozenset[str], elsewhere: bool = False) -> Fault:
 
 
 def replaced(pairs: tuple[tuple[str, str], ...]) -> Fault:
+    """Replace one word or phrase by its counterpart."""
+
     def change(sample: Sample, rng: random.Random) -> str | None:
         usable = [(a, b) for a, b in pairs if a in sample.answer]
         return sample.answer.replace(*rng.choice(usable), 1) if usable else None
@@ -152,96 +199,110 @@ def replaced(pairs: tuple[tuple[str, str], ...]) -> Fault:
     return change
 
 
-def faulty(samples: list[Sample]) -> Iterator[tuple[str, bool, Sample, str]]:
-    """(kind, whether a rule can find it, the sample, the faulty answer)."""
-    right = [s for s in samples if s.answerable]
+def faulty_samples(samples: list[Sample]) -> Iterator[FaultySample]:
+    """Yield every correct answer with every kind of fault that it offers a place for."""
+    answerable = [s for s in samples if s.answerable]
 
-    def other_clause(sample: Sample, rng: random.Random) -> str | None:
-        return rng.choice([s.answer for s in right if s.context != sample.context])
+    def other_answer(sample: Sample, rng: random.Random) -> str | None:
+        return rng.choice([s.answer for s in answerable if s.context != sample.context])
 
-    money, time, share = frozenset({"원"}), frozenset({"일", "개월", "영업일"}), frozenset({"%"})
-    kinds: dict[str, tuple[bool, Fault]] = {
-        "foreign tail": (True, append(FOREIGN)),
-        "advertising": (True, append(ADVERTISING)),
-        "loop": (True, loop),
-        "prompt echo": (True, append(ECHO)),
-        "article": (True, wrong_article),
-        "amount": (True, wrong_quantity(money)),
-        "period": (True, wrong_quantity(time)),
-        "share": (True, wrong_quantity(share)),
-        "answer to another clause": (True, other_clause),
-        "false refusal": (True, lambda sample, rng: f"{REFUSAL}."),
-        "negation": (False, replaced(NEGATIONS)),
-        "swapped roles": (False, replaced(ROLES)),
-        "number from elsewhere in the clause": (False, wrong_quantity(money | time | share, elsewhere=True)),
-    }
-    for kind, (findable, fault) in kinds.items():
-        rng = random.Random(kind)
-        for sample in rng.sample(right, len(right)):
-            answer = fault(sample, rng)
+    for name, kind in _fault_kinds(other_answer).items():
+        rng = random.Random(kind.seed or name)
+        for sample in rng.sample(answerable, len(answerable)):
+            answer = kind.insert(sample, rng)
             if answer is not None and answer != sample.answer:
-                yield kind, findable, sample, answer
+                yield FaultySample(name, kind.by_check, sample, answer)
     rng = random.Random("missed refusal")
     for sample in samples:
         if not sample.answerable:
-            yield "missed refusal", True, sample, rng.choice(right).answer
+            yield FaultySample("missed refusal", True, sample, rng.choice(answerable).answer)
 
 
-def measure() -> dict[str, Any]:
-    """Recall by kind, specificity, and the misses of the kinds that a rule should find."""
-    samples = right_answers()
-    flagged = [s for s in samples if check_answer(s.answer, s.context, s.question, s.answerable).findings]
-    counts: dict[str, list[int]] = {}
-    findable: dict[str, bool] = {}
-    missed: dict[str, list[str]] = {}
-    for kind, by_rule, sample, answer in faulty(samples):
-        count = counts.setdefault(kind, [0, 0])
-        if count[1] == WANTED:
-            continue
-        findable[kind] = by_rule
-        found = bool(check_answer(answer, sample.context, sample.question, sample.answerable).findings)
-        count[0] += found
-        count[1] += 1
-        if by_rule and not found:
-            missed.setdefault(kind, []).append(answer)
+def _fault_kinds(other_answer: Fault) -> dict[str, FaultKind]:
+    money, time, share = frozenset({"원"}), frozenset({"일", "개월", "영업일"}), frozenset({"%"})
     return {
-        "specificity": rate(len(samples) - len(flagged), len(samples)),
-        "recall": {kind: rate(*count) | {"by_rule": findable[kind]} for kind, count in counts.items()},
-        "flagged_wrongly": [sample.answer for sample in flagged],
-        "missed": missed,
+        "foreign tail": FaultKind(append(FOREIGN)),
+        "advertising": FaultKind(append(ADVERTISING)),
+        "loop": FaultKind(loop),
+        "prompt echo": FaultKind(append(ECHO)),
+        "article": FaultKind(wrong_article),
+        "amount": FaultKind(wrong_quantity(money)),
+        "period": FaultKind(wrong_quantity(time)),
+        "share": FaultKind(wrong_quantity(share)),
+        "answer to another chunk": FaultKind(other_answer, seed="answer to another clause"),
+        "false refusal": FaultKind(lambda sample, rng: f"{REFUSAL}."),
+        "negation": FaultKind(replaced(NEGATIONS), by_check=False),
+        "swapped roles": FaultKind(replaced(ROLES), by_check=False),
+        "number from elsewhere in the chunk": FaultKind(
+            wrong_quantity(money | time | share, elsewhere=True),
+            by_check=False,
+            seed="number from elsewhere in the clause",
+        ),
     }
 
 
-def problems(figures: dict[str, Any]) -> list[str]:
-    """The limits that are missed."""
-    short = [f"specificity {figures['specificity']['rate']}"] if figures["specificity"]["rate"] < SPECIFICITY else []
-    for kind, found in figures["recall"].items():
-        if found["n"] < 40:
-            short.append(f"{kind}: only {found['n']} samples")
-        if found["by_rule"] and found["rate"] < RECALL:
-            short.append(f"{kind}: recall {found['rate']}")
-    return short
+def measure() -> CheckFigures:
+    """Check the correct and the faulty answers."""
+    samples = correct_answers()
+    flagged = [s for s in samples if has_finding(s, s.answer)]
+    found: dict[str, list[bool]] = {}
+    by_check: dict[str, bool] = {}
+    missed: dict[str, list[str]] = {}
+    for faulty in faulty_samples(samples):
+        outcomes = found.setdefault(faulty.kind, [])
+        if len(outcomes) == MAX_SAMPLES:
+            continue
+        by_check[faulty.kind] = faulty.by_check
+        outcomes.append(has_finding(faulty.sample, faulty.answer))
+        if faulty.by_check and not outcomes[-1]:
+            missed.setdefault(faulty.kind, []).append(faulty.answer)
+    return CheckFigures(
+        specificity=rate(len(samples) - len(flagged), len(samples)),
+        recall={
+            kind: Recall(**dict(rate(sum(outcomes), len(outcomes))), by_check=by_check[kind])
+            for kind, outcomes in found.items()
+        },
+        flagged_wrongly=[sample.answer for sample in flagged],
+        missed=missed,
+    )
 
 
-def table_line(name: str, found: dict[str, Any]) -> str:
-    return f"{name:40} {found['rate']:.3f} [{found['low']:.3f}, {found['high']:.3f}] n {found['n']}"
+def has_finding(sample: Sample, answer: str) -> bool:
+    """Return whether any check objects to `answer`."""
+    return bool(check_answer(answer, sample.context, sample.question, sample.answerable).findings)
+
+
+def missed_limits(figures: CheckFigures) -> list[str]:
+    """Return one line per limit that is missed."""
+    specificity = figures.specificity.rate or 0.0
+    lines = [f"specificity {specificity}"] if specificity < MIN_SPECIFICITY else []
+    for kind, found in figures.recall.items():
+        if found.n < MIN_SAMPLES:
+            lines.append(f"{kind}: only {found.n} samples")
+        if found.by_check and (found.rate or 0.0) < MIN_RECALL:
+            lines.append(f"{kind}: recall {found.rate}")
+    return lines
+
+
+def table_line(name: str, found: Rate) -> str:
+    """Return one line of the printed table."""
+    return f"{name:40} {found.rate or 0:.3f} [{found.low or 0:.3f}, {found.high or 0:.3f}] n {found.n}"
 
 
 def main() -> int:
+    """Print the table; return 1 if a limit is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, help="also write the figures to this file")
     args = parser.parse_args()
     figures = measure()
-    clean = figures["specificity"]
-    print(table_line("specificity on right answers", clean))
-    for kind, found in figures["recall"].items():
-        print(table_line(kind, found) + ("" if found["by_rule"] else "   no rule can"))
+    print(table_line("specificity on correct answers", figures.specificity))
+    for kind, found in figures.recall.items():
+        print(table_line(kind, found) + ("" if found.by_check else "   no check can find it"))
     if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(figures, ensure_ascii=False, indent=1) + "\n")
-    short = problems(figures)
-    print("\n".join(f"MISSED {line}" for line in short))
-    return bool(short)
+        write_json(args.out, figures.model_dump(mode="json"))
+    missed = missed_limits(figures)
+    print("\n".join(f"MISSED {line}" for line in missed))
+    return bool(missed)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""An answerer that says what it is told to: for answers a model would hardly give, and for dying in their midst.
+"""A backend with fixed answers: for answers that a model rarely gives, and for being killed halfway.
 
-python -m tests.evaluation.fake_model OUT CACHE 5      answers the first questions and is killed (SIGKILL) after five
+python -m tests.evaluation.fake_model OUT CACHE 5      answers the first questions, and is killed (SIGKILL) after five
 """
 
 from __future__ import annotations
@@ -8,25 +8,32 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar, Self
 
 from insurance_rag.chunks import read_chunks, read_questions
 from insurance_rag.config import DecodingConfig
-from insurance_rag.evaluation import run as evaluation_run
-from insurance_rag.evaluation.requests import GenerationRequest, Reply
+from insurance_rag.core.records import EvaluationArtifact
+from insurance_rag.evaluation import runner
+from insurance_rag.evaluation.backends import OnAnswer
+from insurance_rag.evaluation.requests import GeneratedAnswer, GenerationRequest
 
 QUESTIONS = 12
+REFUSAL_ANSWER = "약관에 해당 내용이 없습니다."
 
 
-class Parrot:
-    identities: ClassVar[dict[str, str]] = {"Base": "parrot"}
+class FakeBackend:
+    """Answers every request at once with a configured text, or else with a refusal."""
+
+    identities: ClassVar[Mapping[str, str]] = {"Base": "fake"}
     context_limit = 4096
 
-    def __init__(self, says: dict[str, str] | None = None, dies_after: int | None = None) -> None:
-        self.says, self.asked, self.dies_after = says or {}, 0, dies_after
+    def __init__(self, answers: Mapping[str, str] | None = None, dies_after: int | None = None) -> None:
+        """`answers` maps question ids to texts. The process kills itself after `dies_after` answers."""
+        self.answers, self.requests, self.dies_after = answers or {}, 0, dies_after
 
-    def __enter__(self) -> Parrot:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None: ...
@@ -34,20 +41,20 @@ class Parrot:
     def count_tokens(self, text: str) -> int:
         return len(text)
 
-    def answer(self, asks: list[GenerationRequest], decoding: DecodingConfig, on_reply: Any) -> None:
-        for ask in asks:
-            if self.asked == self.dies_after:
+    def answer(self, requests: Sequence[GenerationRequest], decoding: DecodingConfig, on_answer: OnAnswer, /) -> None:
+        for request in requests:
+            if self.requests == self.dies_after:
                 os.kill(os.getpid(), signal.SIGKILL)
-            self.asked += 1
-            on_reply(ask, Reply(self.says.get(ask.question_id, "약관에 해당 내용이 없습니다."), 5, 0.1))
+            self.requests += 1
+            on_answer(request, GeneratedAnswer(self.answers.get(request.question_id, REFUSAL_ANSWER), 5, 0.1))
 
 
-def evaluate_with(parrot: Parrot, out: Path, cache: Path, questions: int = QUESTIONS) -> dict[str, Any]:
-    """`evaluate` on the first questions of the sample, answered by the parrot."""
-    evaluation_run.open_backend = lambda *_: parrot  # type: ignore[assignment]
+def evaluate_with(backend: FakeBackend, out: Path, cache: Path, questions: int = QUESTIONS) -> EvaluationArtifact:
+    """Evaluate the first questions of the sample with `backend`. Restore `runner.open_backend` afterwards."""
+    runner.open_backend = lambda *_: backend
     asked = read_questions("sample")[:questions]
-    return evaluation_run.evaluate(asked, read_chunks("sample"), "parrot", {}, DecodingConfig(), out, cache=cache)
+    return runner.evaluate(asked, read_chunks("sample"), "fake", {}, DecodingConfig(), out, cache=cache)
 
 
 if __name__ == "__main__":
-    evaluate_with(Parrot(dies_after=int(sys.argv[3])), Path(sys.argv[1]), Path(sys.argv[2]))
+    evaluate_with(FakeBackend(dies_after=int(sys.argv[3])), Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,4 +1,4 @@
-"""A small OpenAI-compatible server: completions of two models, and a judge that can be told to answer rubbish."""
+"""A small OpenAI-compatible server whose answers a test configures."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Reply = tuple[int, Any]
+HttpResponse = tuple[int, object]
+"""Status, and JSON value or raw text."""
 
 
 @contextmanager
-def serving(answer: Callable[[str, dict[str, Any]], Reply]) -> Iterator[str]:
-    """Serve `answer(path, body) -> (status, JSON value or raw text)`; gives the base URL."""
+def serving(answer: Callable[[str, dict[str, Any]], HttpResponse]) -> Iterator[str]:
+    """Serve `answer(path, body)` and yield the base URL."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            self.reply(answer(self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+            self.respond(answer(self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
 
         def do_GET(self) -> None:
-            self.reply(answer(self.path, {}))
+            self.respond(answer(self.path, {}))
 
-        def reply(self, reply: Reply) -> None:
-            status, value = reply
+        def respond(self, response: HttpResponse) -> None:
+            status, value = response
             payload = (value if isinstance(value, str) else json.dumps(value)).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(payload)))

@@ -1,4 +1,4 @@
-"""The checks: each kind with its span, nasty input, and the measured recall and specificity."""
+"""The checks: each kind with its span, extreme input, and the measured recall and specificity."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from bench.checks import measure, problems
+from bench.checks import measure, missed_limits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +16,7 @@ from insurance_rag.core.records import REFUSAL
 from insurance_rag.evaluation.checks import check_answer
 from insurance_rag.evaluation.postprocess import postprocess
 
-CLAUSE = (
+CONTEXT = (
     "제7조(보험금의 지급) ① 회사는 피보험자가 암으로 진단확정된 때에는 암진단급여금 3,000만원을 지급합니다. "
     "② 계약일부터 90일 이내에 진단된 때에는 50%를 지급합니다."
 )
@@ -25,7 +25,7 @@ RIGHT = "제7조에 따르면 암으로 진단확정된 때에는 암진단급�
 
 
 def checks_of(answer: str, answerable: bool | None = True) -> set[str]:
-    return {finding.check for finding in check_answer(answer, CLAUSE, QUESTION, answerable).findings}
+    return {finding.check for finding in check_answer(answer, CONTEXT, QUESTION, answerable).findings}
 
 
 @pytest.mark.parametrize(
@@ -51,24 +51,24 @@ def test_each_fault_is_found(answer: str, answerable: bool, check: str) -> None:
 
 @pytest.mark.parametrize(("answer", "answerable"), [(RIGHT, True), (RIGHT, None), (f"{REFUSAL}.", False)])
 def test_right_answers_have_no_findings(answer: str, answerable: bool | None) -> None:
-    assert check_answer(answer, CLAUSE, QUESTION, answerable).findings == []
+    assert check_answer(answer, CONTEXT, QUESTION, answerable).findings == []
 
 
 def test_a_false_refusal_and_an_empty_answer_are_no_hallucination() -> None:
-    assert not check_answer(f"{REFUSAL}.", CLAUSE, QUESTION, True).hallucinated
-    assert not check_answer("", CLAUSE, QUESTION, True).hallucinated
+    assert not check_answer(f"{REFUSAL}.", CONTEXT, QUESTION, True).hallucinated
+    assert not check_answer("", CONTEXT, QUESTION, True).hallucinated
 
 
-def test_what_the_question_states_may_be_repeated() -> None:
+def test_numbers_of_the_question_may_be_repeated() -> None:
     question = "가입 후 45일 만에 진단되면요?"
     answer = "45일은 계약일부터 90일 이내이므로 50%를 지급합니다."
-    assert check_answer(answer, CLAUSE, question, True).findings == []
-    assert {f.span for f in check_answer(answer, CLAUSE, "", True).findings} == {"45일"}
+    assert check_answer(answer, CONTEXT, question, True).findings == []
+    assert {f.span for f in check_answer(answer, CONTEXT, "", True).findings} == {"45일"}
 
 
-def test_spans_stand_in_the_answer() -> None:
+def test_spans_are_parts_of_the_answer() -> None:
     answer = "제12조에 따르면 5천만원을 지급합니다. 지금 바로 가입하시면 좋습니다!"
-    assert all(finding.span in answer for finding in check_answer(answer, CLAUSE, QUESTION).findings)
+    assert all(finding.span in answer for finding in check_answer(answer, CONTEXT, QUESTION).findings)
 
 
 @settings(max_examples=60, deadline=None)
@@ -80,31 +80,34 @@ def test_no_text_crashes_a_check(answer: str, context: str, answerable: bool | N
 
 
 @pytest.mark.parametrize("answer", ["가" * 100_000, "보험 " * 50_000, "\x00\x07\u200b\ufffd" * 25_000, "1" * 100_000])
-def test_a_hundred_thousand_characters_are_judged_in_a_second(answer: str) -> None:
-    assert check_answer(answer, CLAUSE, QUESTION, True).findings
+def test_very_long_answers_are_checked(answer: str) -> None:
+    assert check_answer(answer, CONTEXT, QUESTION, True).findings
 
 
 def test_recall_and_specificity_hold_on_the_perturbation_set() -> None:
     figures = measure()
-    assert problems(figures) == []
-    assert figures["recall"]["negation"]["rate"] < 0.1  # said openly: no rule finds it
+    assert missed_limits(figures) == []
+    assert (figures.recall["negation"].rate or 0) < 0.1  # no check can find it
 
 
 def test_a_stop_phrase_counts_only_at_the_start_of_a_later_sentence() -> None:
     decoding = DecodingConfig()
     kept = "이번에 받은 진단도 제7조에 따라 보상합니다. 다만 이번에 한합니다."
-    assert postprocess(kept, CLAUSE, decoding) == (kept, None)
-    assert postprocess(f"{RIGHT} 이번에 새로 나온 상품입니다.", CLAUSE, decoding) == (RIGHT, "이번에")
-    assert postprocess(f"{RIGHT}\n### 지시\n다음", CLAUSE, decoding) == (RIGHT, "###")
-    assert postprocess(f"### 출력\n{RIGHT}", CLAUSE, decoding) == (f"### 출력\n{RIGHT}", None)  # nothing said yet
+    assert postprocess(kept, CONTEXT, decoding) == (kept, None)
+    assert postprocess(f"{RIGHT} 이번에 새로 나온 상품입니다.", CONTEXT, decoding) == (RIGHT, "이번에")
+    assert postprocess(f"{RIGHT}\n### 지시\n다음", CONTEXT, decoding) == (RIGHT, "###")
+    assert postprocess(f"### 출력\n{RIGHT}", CONTEXT, decoding) == (
+        f"### 출력\n{RIGHT}",
+        None,
+    )  # the answer has not started yet
     tail = f"{RIGHT} 그리고 This policy is really great."
-    assert postprocess(tail, CLAUSE, decoding) == (RIGHT, "foreign tail")
-    assert postprocess(tail, CLAUSE, DecodingConfig.preset("before")) == (tail, None)
+    assert postprocess(tail, CONTEXT, decoding) == (RIGHT, "foreign tail")
+    assert postprocess(tail, CONTEXT, DecodingConfig.preset("before")) == (tail, None)
 
 
 def test_the_check_command_scores_any_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [{"context": CLAUSE, "answer": RIGHT, "id": 7}, {"context": CLAUSE, "question": QUESTION, "answer": None}]
-    rows.append({"context": CLAUSE, "answer": RIGHT.replace("3천만", "9천만")})
+    rows = [{"context": CONTEXT, "answer": RIGHT, "id": 7}, {"context": CONTEXT, "question": QUESTION, "answer": None}]
+    rows.append({"context": CONTEXT, "answer": RIGHT.replace("3천만", "9천만")})
     source, out = tmp_path / "a.jsonl", tmp_path / "v.jsonl"
     source.write_text("\n".join(json.dumps(row) for row in rows))
     assert main(["check", "--answers", str(source), "--out", str(out), "--json"]) == 0
@@ -117,4 +120,4 @@ def test_the_check_command_scores_any_answers(tmp_path: Path, capsys: pytest.Cap
     assert main(["check", "--answers", str(source), "--out", str(out)]) == 2
     problems = capsys.readouterr().err
     assert all(f"a.jsonl:{line}:" in problems for line in (1, 2, 3, 4, 5))
-    assert len(out.read_text().splitlines()) == 3  # what was there is unharmed
+    assert len(out.read_text().splitlines()) == 3  # the earlier file is unchanged

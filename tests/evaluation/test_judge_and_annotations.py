@@ -110,7 +110,7 @@ def test_judge_that_rejects_the_key_stops_the_run(tmp_path: Path) -> None:
         judge_answers([scored(1)], f"gpt@{url}", tmp_path)
 
 
-def test_evaluate_takes_judge_and_labels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_evaluate_with_judge_and_labels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(runner, "open_backend", lambda *_: FakeBackend())
     questions, chunks = read_questions("sample")[:6], read_chunks("sample")
     with serving(lambda *_: chat('{"claims": []}')) as url:
@@ -143,7 +143,7 @@ def test_the_sheet_is_blind_balanced_and_kept(tmp_path: Path) -> None:
     assert path.read_text() == before
 
 
-def test_labels_are_read_with_all_their_faults(tmp_path: Path) -> None:
+def test_all_unreadable_labels_are_reported(tmp_path: Path) -> None:
     path = tmp_path / "l.csv"
     path.write_text("key,hallucinated\na,yes\nb,아니요\nc,\nd,maybe\ne,?\n")
     with pytest.raises(InvalidInputError) as caught:
@@ -158,8 +158,8 @@ def test_labels_are_read_with_all_their_faults(tmp_path: Path) -> None:
         read_annotations(tmp_path / "none.csv")
 
 
-def test_a_flagger_is_corrected_by_labels_drawn_unevenly() -> None:
-    """1,000 answers, 200 wrong; the flagger finds 150 of them and flags 40 right ones. 60 labels of either kind."""
+def test_rates_are_corrected_by_labels_drawn_unevenly() -> None:
+    """Of 1,000 answers 200 are wrong. 150 of these and 40 correct ones are flagged; 60 of each are labelled."""
     truth = {f"a{i}": i < 200 for i in range(1000)}
     flagged = {f"a{i}": i < 150 or 200 <= i < 240 for i in range(1000)}
     drawn = [k for k in flagged if flagged[k]][::3][:60] + [k for k in flagged if not flagged[k]][::13][:60]

@@ -1,4 +1,4 @@
-"""The statistics against scipy and statsmodels on random tables, and the published figures they must give."""
+"""The statistics agree with scipy and statsmodels on random tables, and with published figures."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_confint
 
+from insurance_rag.core.records import Kappa, Rate
 from insurance_rag.core.stats import (
     cohen_kappa,
     holm,
@@ -53,14 +54,14 @@ def test_mcnemar_is_statsmodels_and_scipy(b: int, c: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def little_garbage() -> Iterator[None]:
-    """multipletests collects garbage at each call: a third of a second where torch is loaded."""
+def frozen_garbage() -> Iterator[None]:
+    """Speed up multipletests, which collects garbage at each call: 0.3 s if torch is loaded."""
     gc.freeze()
     yield
     gc.unfreeze()
 
 
-@pytest.mark.usefixtures("little_garbage")
+@pytest.mark.usefixtures("frozen_garbage")
 @settings(max_examples=30)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_is_statsmodels(p_values: list[float]) -> None:
@@ -77,13 +78,14 @@ def test_kappa_is_statsmodels(pairs: list[tuple[int, int]]) -> None:
     keep = (table.sum(0) + table.sum(1)) > 0
     with np.errstate(all="ignore"):
         theirs = cohens_kappa(table[keep][:, keep])
-    if ours["kappa"] is None:
+    if ours.kappa is None:
         assert not math.isfinite(theirs.kappa)
         return
-    assert ours["kappa"] == pytest.approx(theirs.kappa, abs=1e-4)
-    low, high = ours["interval"]
-    if math.isnan(theirs.kappa_low):  # its variance fell below zero by rounding; ours is 0 then
-        assert low == high == ours["kappa"]
+    assert ours.kappa == pytest.approx(theirs.kappa, abs=1e-4)
+    assert ours.interval is not None
+    low, high = ours.interval
+    if math.isnan(theirs.kappa_low):  # rounding made its variance negative; ours is 0 then
+        assert low == high == ours.kappa
         return
     assert low == pytest.approx(max(-1, theirs.kappa_low), abs=2e-4)
     assert high == pytest.approx(min(1, theirs.kappa_upp), abs=2e-4)
@@ -91,10 +93,10 @@ def test_kappa_is_statsmodels(pairs: list[tuple[int, int]]) -> None:
 
 @settings(max_examples=30)
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
-def test_paired_intervals_hold_the_difference(pairs: list[tuple[bool, bool]]) -> None:
+def test_paired_intervals_contain_the_difference(pairs: list[tuple[bool, bool]]) -> None:
     a, b = zip(*pairs, strict=True)
     difference = (sum(a) - sum(b)) / len(pairs)
-    low, high = paired_bootstrap(a, b, draws=400) or (0, 0)
+    low, high = paired_bootstrap(a, b, bootstrap_samples=400) or (0, 0)
     assert low - 1e-9 <= difference <= high + 1e-9
     only_a = sum(x and not y for x, y in pairs)
     only_b = sum(y and not x for x, y in pairs)
@@ -102,7 +104,7 @@ def test_paired_intervals_hold_the_difference(pairs: list[tuple[bool, bool]]) ->
     assert low < -difference < high
 
 
-def test_paired_interval_covers_as_often_as_it_says() -> None:
+def test_paired_interval_has_its_nominal_coverage() -> None:
     rng = np.random.default_rng(1)
     truth, n, covered = 0.10, 150, 0
     for b, c, _ in rng.multinomial(n, [0.10, 0.20, 0.70], size=1000):
@@ -118,20 +120,22 @@ def test_power_gives_the_published_numbers(difference: float, n: int) -> None:
 
 
 @pytest.mark.parametrize(("count", "low", "high"), [(2, 3, 30), (5, 11, 47), (7, 18, 57), (11, 34, 74)])
-def test_twenty_questions_tell_little(count: int, low: int, high: int) -> None:
+def test_intervals_of_twenty_questions_are_wide(count: int, low: int, high: int) -> None:
     found = rate(count, 20)
-    assert (round(100 * found["low"]), round(100 * found["high"])) == (low, high)
+    assert found.low is not None
+    assert found.high is not None
+    assert (round(100 * found.low), round(100 * found.high)) == (low, high)
 
 
 def test_what_is_undefined_is_none_and_never_nan() -> None:
-    assert rate(0, 0) == {"count": 0, "n": 0, "rate": None, "low": None, "high": None}
+    assert rate(0, 0) == Rate(count=0, n=0, rate=None, low=None, high=None)
     assert paired_bootstrap([], []) is None
     assert paired_interval(0, 0, 0) is None
-    assert cohen_kappa([], [])["kappa"] is None
-    assert cohen_kappa([1, 1], [1, 1]) == {"kappa": None, "interval": None, "n": 2, "agreement": 1.0}
+    assert cohen_kappa([], []).kappa is None
+    assert cohen_kappa([1, 1], [1, 1]) == Kappa(kappa=None, interval=None, n=2, agreement=1.0)
     assert visible_difference(0) is None
-    assert rogan_gladen(1, 2, (0, 0), (1, 1))["rate"] is None
-    assert rogan_gladen(5, 10, (1, 2), (1, 2))["rate"] is None  # a coin as a judge
+    assert rogan_gladen(1, 2, (0, 0), (1, 1)).rate is None
+    assert rogan_gladen(5, 10, (1, 2), (1, 2)).rate is None  # flagging by chance
     with pytest.raises(ValueError, match="difference of 0"):
         questions_needed(0)
     with pytest.raises(ValueError, match="paired values"):
@@ -139,10 +143,11 @@ def test_what_is_undefined_is_none_and_never_nan() -> None:
 
 
 @given(st.floats(0.02, 0.98), st.floats(0.6, 1), st.floats(0.6, 1))
-def test_rogan_gladen_undoes_the_flagger_s_errors(true: float, sensitivity: float, specificity: float) -> None:
+def test_rogan_gladen_corrects_the_errors_of_the_flagging(true: float, sensitivity: float, specificity: float) -> None:
     n = 100_000
-    seen = true * sensitivity + (1 - true) * (1 - specificity)
+    flagged = true * sensitivity + (1 - true) * (1 - specificity)
     labels = (round(sensitivity * n), n), (round(specificity * n), n)
-    found = rogan_gladen(round(seen * n), n, *labels)
-    assert found["rate"] == pytest.approx(true, abs=1e-3)
-    assert found["interval"][0] <= found["rate"] <= found["interval"][1]
+    found = rogan_gladen(round(flagged * n), n, *labels)
+    assert found.rate == pytest.approx(true, abs=1e-3)
+    assert found.interval is not None
+    assert found.interval[0] <= found.rate <= found.interval[1]

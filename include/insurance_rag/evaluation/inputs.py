@@ -5,26 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ValidationError
-
+from insurance_rag.core.adapter_folder import AdapterFolder
 from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.core.files import read_json
 from insurance_rag.core.records import Chunk, Question
 from insurance_rag.evaluation.requests import BASE
-
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
-
-
-class _TrainingDataset(BaseModel):
-    """The part of a training manifest's `dataset` that is needed here."""
-
-    heldout_documents: list[str] | None = None
-
-
-class _Training(BaseModel):
-    """The part of a training manifest that is needed here; the adapter may come from an older version."""
-
-    dataset: _TrainingDataset
 
 
 def check_inputs(questions: Sequence[Question], chunks: Sequence[Chunk], adapters: Mapping[str, Path]) -> None:
@@ -43,9 +27,9 @@ def check_inputs(questions: Sequence[Question], chunks: Sequence[Chunk], adapter
         problems.append(f"--adapter {BASE}=...: this is the name of the base model; choose another name")
     for name, folder in adapters.items():
         problems += [
-            f"adapter {name}: {folder / file} is missing; train the adapter first"
-            for file in ADAPTER_FILES
-            if not (folder / file).is_file()
+            f"adapter {name}: {file} is missing; train the adapter first"
+            for file in (AdapterFolder(folder).peft_config, AdapterFolder(folder).weights)
+            if not file.is_file()
         ]
     if problems:
         raise InvalidInputError(problems)
@@ -56,7 +40,8 @@ def contaminated_questions(
 ) -> dict[str, int]:
     """Return adapter -> number of questions about documents that it was trained on.
 
-    Adapters that do not record which documents were held out of their training are left out.
+    Adapters that do not record which documents were held out of their training are left out. Raises InvalidInputError
+    if a training manifest cannot be read.
     """
     sources = {chunk.chunk_id: chunk.metadata.source for chunk in chunks}
     documents = [{sources[i] for i in question.gold_chunk_ids} for question in questions]
@@ -68,15 +53,7 @@ def contaminated_questions(
     return contaminated
 
 
-def _heldout_documents(adapter: Path) -> set[str] | None:
-    """Return the documents that were held out of the adapter's training, None if training.json does not say."""
-    path = adapter / "training.json"
-    if not path.is_file():
-        return None
-    try:
-        heldout = _Training.model_validate(read_json(path)).dataset.heldout_documents
-    except ValidationError as e:
-        raise InvalidInputError(
-            f"{path}: not a training manifest ({e.error_count()} problems); train the adapter again"
-        ) from e
-    return None if heldout is None else set(heldout)
+def _heldout_documents(adapter: Path) -> list[str] | None:
+    """Return the documents that were held out of the adapter's training, None if they are not recorded."""
+    manifest = AdapterFolder(adapter).read_manifest()
+    return manifest.dataset.heldout_documents if manifest else None

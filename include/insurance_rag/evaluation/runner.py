@@ -48,6 +48,7 @@ def evaluate(
     RunFolder(out).create()
     retriever = build_retriever(config.retrieval.kind, chunks, cache, config.retrieval)
     retrieval = measure_retrieval(retriever, questions, config.retrieval.use_filters)
+    contaminated = contaminated_questions(questions, chunks, adapters)
     models = [BASE, *adapters]
     started = time.monotonic()
     with open_backend(base_model, adapters, config) as backend:
@@ -61,7 +62,7 @@ def evaluate(
         decoding=decoding,
         config=config,
         retrieval=retrieval,
-        contaminated=contaminated_questions(questions, chunks, adapters),
+        contaminated=contaminated,
         labels=labels,
         wall_seconds=round(time.monotonic() - started, 1),
     )
