@@ -136,7 +136,9 @@ def test_unknown_field_of_another_version_is_reported_and_ignored(finished: RunF
     write_jsonl(path, ({**row, "added_later": 1} for row in read_jsonl(path)))
     report = collect(run)
     assert report.funnel and report.evaluation and len(report.questions or ()) == 24
-    assert sum("added_later: unknown field, ignored" in problem for problem in report.problems) == 5  # 3 per file
+    assert report.unreadable == [] and report.problems == [
+        "evaluation/answers.jsonl and 2 more: ignored unknown fields: added_later; another version wrote the file"
+    ]
 
 
 def test_run_of_an_older_version_gives_problems_and_a_page(finished: RunFolder, tmp_path: Path) -> None:
@@ -147,4 +149,7 @@ def test_run_of_an_older_version_gives_problems_and_a_page(finished: RunFolder, 
         write_json(path, old)
     report = collect(run)
     assert (report.funnel, report.evaluation, report.decision) == (None, None, None)
-    assert "Field required" in "".join(report.problems) and "<h1>" in render_html(report)
+    assert "Field required" in "".join(report.problems)
+    assert report.unreadable == ["dataset/report.json", "evaluation/decision.json", "evaluation/summary.json"]
+    html = render_html(report)
+    assert all(page_texts()["unreadable"]["en"].format(file=file) in html for file in report.unreadable)

@@ -42,7 +42,8 @@ def collect(run: RunFolder, name: str | None = None) -> Report:
         training=read_training(reader, run),
         questions=questions,
         chunks=read_chunks(reader, run, questions or ()),
-        problems=reader.problems,  # last: reading the sections above adds to it
+        problems=reader.problems,  # the last two: reading the sections above adds to them
+        unreadable=sorted(reader.unreadable),
     )
 
 
@@ -50,7 +51,13 @@ def collect_live(run: RunFolder) -> Report:
     """Read only what changes from second to second: the progress files and the usage of the shards."""
     reader = Reader(run.root)
     stages = read_stages(reader, run)
-    return Report(name="", generated="", stages=stages, usage=read_usage(reader, run, stages), problems=reader.problems)
+    return Report(
+        name="",
+        generated="",
+        stages=stages,
+        usage=read_usage(reader, run, stages),
+        unreadable=sorted(reader.unreadable),
+    )
 
 
 def read_decision(reader: Reader, run: RunFolder) -> Decision | None:

@@ -22,16 +22,35 @@ PROBLEMS_PER_FILE = 3
 
 
 class Reader:
-    """Reads files below `root`. `problems` collects one message per problem, each with the name of its file."""
+    """Reads files below `root` and collects what is wrong with them."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.problems: list[str] = []
+        self.unreadable: set[str] = set()
+        """JSON files that exist but cannot be read, relative to `root`."""
+        self._problems: list[str] = []
+        self._unknown_fields: dict[str, dict[str, None]] = {}
+
+    @property
+    def problems(self) -> list[str]:
+        """One message per problem, with the name of its file. Files with the same unknown fields share one."""
+        files: dict[str, list[str]] = {}
+        for name, fields in self._unknown_fields.items():
+            files.setdefault(", ".join(fields), []).append(name)
+        unknown = [
+            f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: "
+            f"ignored unknown fields: {fields}; another version wrote the file"
+            for fields, names in files.items()
+        ]
+        return [*self._problems, *unknown]
 
     def record(self, path: Path, kind: type[M]) -> M | None:
         """Return the record of a JSON file, or None if the file is missing or is not a valid `kind`."""
         row = self._json_object(path)
-        return None if row is None else self.parse(path, kind, row)
+        record = None if row is None else self.parse(path, kind, row)
+        if record is None and path.is_file():
+            self.unreadable.add(self._name(path))
+        return record
 
     def records(self, path: Path, kind: type[M]) -> Iterator[M]:
         """Yield the valid records of a JSON-lines file; only one line is in memory at a time."""
@@ -68,8 +87,11 @@ class Reader:
             unknown = [error["loc"] for error in e.errors() if error["type"] == "extra_forbidden"]
         for location in unknown:
             _remove(row, location)
-            self.problem(path, f"{_dotted(location)}: unknown field, ignored; another version wrote the file")
-        return self.section(path, kind.model_validate, row)
+        record = self.section(path, kind.model_validate, row)
+        if record:
+            ignored = self._unknown_fields.setdefault(self._name(path), {}) if unknown else {}
+            ignored.update(dict.fromkeys(map(_dotted, unknown)))
+        return record
 
     def section(self, path: Path, build: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """Return `build(*args, **kwargs)`, or None with a problem if the content of `path` does not allow it."""
@@ -85,12 +107,15 @@ class Reader:
         return None
 
     def problem(self, path: Path, what: object) -> None:
-        """Record a problem of the file `path`; problems beyond the third of a file are dropped."""
-        name = path.relative_to(self.root).as_posix()
-        if sum(problem.startswith(f"{name}: ") for problem in self.problems) == PROBLEMS_PER_FILE:
-            return
-        text = visible_text(str(what)).replace(f"{path}: ", "").replace(str(path), name)
-        self.problems.append(f"{name}: {text}")
+        """Record a problem of the file `path`. Repeated problems, and those beyond the third of a file, are dropped."""
+        name = self._name(path)
+        problem = f"{name}: " + visible_text(str(what)).replace(f"{path}: ", "").replace(str(path), name)
+        of_file = [known for known in self._problems if known.startswith(f"{name}: ")]
+        if problem not in of_file and len(of_file) < PROBLEMS_PER_FILE:
+            self._problems.append(problem)
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
 
     def _json_object(self, path: Path) -> dict[str, JsonValue] | None:
         if not path.is_file():

@@ -201,11 +201,12 @@ class ShownChunk(View):
 
 
 class Report(View):
-    """The whole page. A section that is None is shown as missing; `problems` says why if its file is unreadable."""
+    """The whole page. A section that is None is shown as missing, or as unreadable if its file exists."""
 
     name: str
     generated: str
     problems: list[str] = []
+    unreadable: list[str] = Field(default=[], description="files that exist but cannot be read, relative to the run")
     stages: list[StageProgress] = []
     decision: Decision | None = None
     evaluation: Evaluation | None = None
