@@ -1,27 +1,28 @@
-"""The rules against pairs whose faults are known: those the simulator seeds, and hand-made hard cases."""
+"""The rules on pairs with known defects: those that the simulator injects, and hand-made hard cases."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from tests.validation.helpers import SETTINGS, write_part
+from tests.validation.helpers import SETTINGS, GeneratedRow, reject_numbers, write_part
 
 from gemini_simulator import running_simulator
 from insurance_rag.chunks import read_chunks
 from insurance_rag.config import GenerationConfig
 from insurance_rag.core.files import read_jsonl
+from insurance_rag.core.records import Chunk
 from insurance_rag.generation.prompt import answer_schema, render
 from insurance_rag.planning.prompt_spec import PromptSpec
 from insurance_rag.validation.validate import validate_parts
 
-#: The reasons under which a seeded fault counts as rightly caught. A spoilt row may repeat an instruction as well, and
-#: that rule comes first in the spec's order.
+#: Defect -> the reasons under which it counts as found. A defective row may also repeat a question; that rule comes
+#: first in the order of the reference design.
 RIGHT_REASONS = {
     "cut_off": {"cut_off"},
     "too_short": {"too_short"},
@@ -39,28 +40,41 @@ RIGHT_REASONS = {
 }
 
 
+@dataclass(frozen=True)
+class CheckedPair:
+    """A pair of the simulator after validation."""
+
+    row: GeneratedRow
+    defect: str | None
+    """What the simulator did to it; None for a good pair."""
+    reason: str | None
+    """Why validation dropped it; None if it was kept."""
+
+
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """Every pair a real simulator wrote over HTTP about the sample clauses: its `defect` and `reason` (None: kept)."""
+def checked(tmp_path_factory: pytest.TempPathFactory) -> list[CheckedPair]:
+    """Every pair that the simulator generates over HTTP for the sample chunks, after validation."""
     folder = tmp_path_factory.mktemp("simulated")
-    content = PromptSpec.from_config(GenerationConfig(pairs_per_type=2))
-    chunks = list({chunk.text: chunk for chunk in read_chunks("sample")}.values())  # the truth is listed by text
+    prompt_spec = PromptSpec.from_config(GenerationConfig(pairs_per_type=2))
+    chunks = list({chunk.text: chunk for chunk in read_chunks("sample")}.values())  # the simulator lists by text
     with running_simulator(latency_s=0.0, speed=1000, defects=0.4, seed=7) as simulator, httpx.Client() as client:
-        rows = [row for chunk in chunks for row in _ask(client, simulator.url, content, chunk)]
-        truth = {(t["type"], t["question"], t["answer"], t["chunk_sha256"]): t["defect"] for t in simulator.ground_truth()}
+        rows = [row for chunk in chunks for row in _generate(client, simulator.url, prompt_spec, chunk)]
+        truth = {
+            (t["type"], t["question"], t["answer"], t["chunk_sha256"]): t["defect"] for t in simulator.ground_truth()
+        }
     for n, row in enumerate(rows):
         row["meta"] = {"n": n}
     part = write_part(folder / "dataset_part_1.json", rows)
     validate_parts([part], chunks, folder / "out", SETTINGS)
-    dropped = {r["meta"]["n"]: r["reason"] for r in read_jsonl(folder / "out/rejects.jsonl")}
-    # A duplicate's record replaces that of the good pair whose question it repeats.
-    return [row | {"defect": truth.get(_key(row)), "reason": dropped.get(n)} for n, row in enumerate(rows)]
+    dropped = reject_numbers(folder / "out")
+    # The record of a duplicate question replaces that of the good pair whose question it repeats.
+    return [CheckedPair(row, truth.get(_key(row)), dropped.get(n)) for n, row in enumerate(rows)]
 
 
-def _ask(client: httpx.Client, url: str, content: PromptSpec, chunk: Any) -> list[dict[str, Any]]:
+def _generate(client: httpx.Client, url: str, prompt_spec: PromptSpec, chunk: Chunk) -> list[GeneratedRow]:
     body = {
-        "contents": [{"role": "user", "parts": [{"text": render(content, chunk)}]}],
-        "generationConfig": {"responseMimeType": "application/json", "responseJsonSchema": answer_schema(content)},
+        "contents": [{"role": "user", "parts": [{"text": render(prompt_spec, chunk)}]}],
+        "generationConfig": {"responseMimeType": "application/json", "responseJsonSchema": answer_schema(prompt_spec)},
     }
     answer = client.post(
         f"{url}/v1beta/models/gemini-2.5-flash:generateContent", json=body, headers={"x-goog-api-key": "k"}, timeout=30
@@ -71,69 +85,70 @@ def _ask(client: httpx.Client, url: str, content: PromptSpec, chunk: Any) -> lis
     return [{"chunk_id": chunk.chunk_id, "input": chunk.text, **pair} for pair in given]
 
 
-def _key(row: dict[str, Any]) -> tuple[str, ...]:
-    clause = hashlib.sha256(row["input"].strip().encode()).hexdigest()
-    return row["type"], row.get("instruction", ""), row.get("output", ""), clause
+def _key(row: GeneratedRow) -> tuple[str, ...]:
+    chunk = hashlib.sha256(row["input"].strip().encode()).hexdigest()
+    return row["type"], row.get("instruction", ""), row.get("output", ""), chunk
 
 
-def test_seeded_defects_are_caught_under_their_reason_and_good_pairs_kept(judged: list[dict[str, Any]]) -> None:
-    table = Counter((row["defect"], row["reason"]) for row in judged)
-    kept_questions = Counter(row.get("instruction") for row in judged if row["reason"] is None)
-    caught, seeded = Counter[str](), Counter[str]()
-    for row in judged:
-        if row["defect"]:
-            seeded[row["defect"]] += 1
-            right = RIGHT_REASONS[row["defect"]] | {"duplicate"}
-            caught[row["defect"]] += row["reason"] in right or _twin_dropped(row, judged)
-    good = [row for row in judged if row["defect"] is None]
-    lost = [row for row in good if row["reason"] not in (None, "duplicate") and not _is_twin(row, judged)]
-    print(f"\n{len(judged)} pairs, {sum(seeded.values())} seeded")
-    for defect, n in sorted(seeded.items()):
-        print(f"  {defect:26} {caught[defect]:4} of {n:4}  {100 * caught[defect] / n:5.1f} %")
+def test_injected_defects_are_found_under_their_reason_and_good_pairs_are_kept(checked: list[CheckedPair]) -> None:
+    table = Counter((pair.defect, pair.reason) for pair in checked)
+    kept_questions = Counter(pair.row.get("instruction") for pair in checked if pair.reason is None)
+    found, injected = Counter[str](), Counter[str]()
+    for pair in checked:
+        if pair.defect:
+            injected[pair.defect] += 1
+            right = RIGHT_REASONS[pair.defect] | {"duplicate"}
+            found[pair.defect] += pair.reason in right or _counterpart_was_dropped(pair, checked)
+    good = [pair for pair in checked if pair.defect is None]
+    lost = [p for p in good if p.reason not in (None, "duplicate") and not _has_near_duplicate(p, checked)]
+    print(f"\n{len(checked)} pairs, {sum(injected.values())} with a defect")
+    for defect, n in sorted(injected.items()):
+        print(f"  {defect:26} {found[defect]:4} of {n:4}  {100 * found[defect] / n:5.1f} %")
     print(f"  {'good pairs kept':26} {len(good) - len(lost):4} of {len(good):4}")
     assert max(kept_questions.values()) == 1
-    assert sum(caught.values()) >= 0.95 * sum(seeded.values()), table
-    assert min(caught[d] / seeded[d] for d in ("near_duplicate", "invented_number")) >= 0.90, table
+    assert sum(found.values()) >= 0.95 * sum(injected.values()), table
+    assert min(found[d] / injected[d] for d in ("near_duplicate", "invented_number")) >= 0.90, table
     assert len(lost) <= 0.01 * len(good), lost
 
 
-def _same_pair(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    return a is not b and a["chunk_id"] == b["chunk_id"] and a.get("output") == b.get("output")
-
-
-def _twin_dropped(row: dict[str, Any], judged: list[dict[str, Any]]) -> bool:
-    """Of a near duplicate and its model either may go; which one is decided by content."""
-    return row["defect"] in ("near_duplicate", "duplicate_question") and any(
-        other["reason"] in ("near_duplicate", "duplicate") and (_same_pair(row, other) or _same_question(row, other))
-        for other in judged
+def _counterpart_was_dropped(pair: CheckedPair, checked: list[CheckedPair]) -> bool:
+    """Return whether the other one of two duplicates was dropped: which one stays is decided by content."""
+    return pair.defect in ("near_duplicate", "duplicate_question") and any(
+        other.reason in ("near_duplicate", "duplicate")
+        and (_same(pair, other, "output") or _same_question(pair, other))
+        for other in checked
     )
 
 
-def _is_twin(row: dict[str, Any], judged: list[dict[str, Any]]) -> bool:
-    """A good pair that a seeded copy stands for."""
-    return row["reason"] == "near_duplicate" and any(
-        other["defect"] == "near_duplicate" and _same_pair(row, other) for other in judged
+def _has_near_duplicate(pair: CheckedPair, checked: list[CheckedPair]) -> bool:
+    """Return whether a good pair was dropped because an injected near duplicate of it was kept."""
+    return pair.reason == "near_duplicate" and any(
+        other.defect == "near_duplicate" and _same(pair, other, "output") for other in checked
     )
 
 
-def _same_question(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    return a is not b and a["chunk_id"] == b["chunk_id"] and a.get("instruction") == b.get("instruction")
+def _same_question(a: CheckedPair, b: CheckedPair) -> bool:
+    return _same(a, b, "instruction")
+
+
+def _same(a: CheckedPair, b: CheckedPair, name: str) -> bool:
+    return a is not b and a.row["chunk_id"] == b.row["chunk_id"] and a.row.get(name) == b.row.get(name)
 
 
 HARD_CASES = Path(__file__).parents[1] / "data/hard_cases.jsonl"
 
 
 def test_hand_made_hard_cases(tmp_path: Path) -> None:
-    """Fifty good rows that look bad, fifty bad ones that look good, each judged without regard to the others."""
-    cases = read_jsonl(HARD_CASES)
-    clauses = {case["clause"]: f"c{n}" for n, case in enumerate(cases)}
+    """Fifty good rows that look bad, and fifty bad ones that look good. None is compared with the others."""
+    cases: list[GeneratedRow] = read_jsonl(HARD_CASES)
+    chunk_ids = {case["chunk"]: f"c{n}" for n, case in enumerate(cases)}
     wrong = []
     counts = Counter[tuple[bool, bool]]()
     rules = tuple(name for name in SETTINGS.rules if name not in ("duplicate", "near_duplicate"))
-    rows = [_as_row(case, clauses[case["clause"]], n) for n, case in enumerate(cases)]
+    rows = [_as_row(case, chunk_ids[case["chunk"]], n) for n, case in enumerate(cases)]
     part = write_part(tmp_path / "p.json", rows)
     validate_parts([part], None, tmp_path / "out", SETTINGS.model_copy(update={"rules": rules}))
-    dropped = {r["meta"]["n"]: r["reason"] for r in read_jsonl(tmp_path / "out/rejects.jsonl")}
+    dropped = reject_numbers(tmp_path / "out")
     for n, case in enumerate(cases):
         reason = dropped.get(n)
         right = reason == case.get("reason")
@@ -141,12 +156,12 @@ def test_hand_made_hard_cases(tmp_path: Path) -> None:
         if not right:
             wrong.append(f"{case.get('reason')} -> {reason}: {case['answer'][:70]}")
     print(f"\nhard cases: good {counts[True, True]} kept, {counts[True, False]} dropped;", end=" ")
-    print(f"bad {counts[False, True]} caught under their reason, {counts[False, False]} not")
+    print(f"bad {counts[False, True]} found under their reason, {counts[False, False]} not")
     print("\n".join(wrong))
     assert counts[True, True] >= 48, wrong
     assert counts[False, True] >= 42, wrong
 
 
-def _as_row(case: dict[str, Any], chunk_id: str, n: int) -> dict[str, Any]:
-    row = {"chunk_id": chunk_id, "type": case.get("type", "fact"), "input": case["clause"], "meta": {"n": n}}
+def _as_row(case: GeneratedRow, chunk_id: str, n: int) -> GeneratedRow:
+    row = {"chunk_id": chunk_id, "type": case.get("type", "fact"), "input": case["chunk"], "meta": {"n": n}}
     return row | {"instruction": case["question"], "output": case["answer"], "evidence": case.get("evidence", "")}

@@ -108,7 +108,7 @@ def choose_refusals(rows: DatasetRows, contexts: Contexts, config: DatasetConfig
     if wanted <= 0:
         return chosen
     for i in sorted(rows.training, key=lambda i: (rows.draw(i, config.seed, Draw.REFUSAL), i)):
-        if rows.answerable[i] and (chunks := contexts.without_answer(rows.read(i))):
+        if rows.answerable[i] and (chunks := contexts.refusal_context(rows.read(i))):
             chosen[i] = chunks
         if len(chosen) >= wanted:
             break

@@ -61,7 +61,7 @@ class Contexts:
         rng.shuffle(shown)
         return shown
 
-    def without_answer(self, row: QARow) -> list[Chunk]:
+    def refusal_context(self, row: QARow) -> list[Chunk]:
         """Return shuffled chunks that lack the answer, one of them a hard negative; an empty list if there are none."""
         if row["chunk_id"] not in self._position:
             return []
