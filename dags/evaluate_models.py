@@ -22,7 +22,7 @@ from insurance_rag.orchestration.task_groups import as_task
 @dag(
     schedule=[ADAPTERS],
     doc_md=__doc__,
-    params=trigger_params(RunConfig, MODEL_FIELDS, **{**form_defaults(), "question_limit": None}),
+    params=trigger_params(RunConfig, MODEL_FIELDS, defaults={**form_defaults(), "question_limit": None}),
     tags=["insurance-rag", "evaluation"],
     deadline=deadline_after(hours=12),
     **DAG_DEFAULTS,

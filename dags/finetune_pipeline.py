@@ -33,7 +33,7 @@ from insurance_rag.orchestration.task_groups import as_task, make_dataset
 @dag(
     schedule=[QA_DATASET],
     doc_md=__doc__,
-    params=trigger_params(RunConfig, settings_of={"training": TrainingConfig}, **form_defaults()),
+    params=trigger_params(RunConfig, defaults=form_defaults(), settings_of={"training": TrainingConfig}),
     tags=["insurance-rag", "training"],
     deadline=deadline_after(hours=24),
     **DAG_DEFAULTS,

@@ -30,7 +30,7 @@ from insurance_rag.orchestration.task_groups import as_task, make_dataset, short
 @dag(
     schedule=refresh_schedule(),
     doc_md=__doc__,
-    params=trigger_params(RunConfig, DATASET_FIELDS, **form_defaults()),
+    params=trigger_params(RunConfig, DATASET_FIELDS, defaults=form_defaults()),
     user_defined_macros={"review_text": review_text},
     tags=["insurance-rag", "dataset"],
     deadline=deadline_after(hours=84),

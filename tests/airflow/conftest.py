@@ -1,4 +1,4 @@
-"""One embedded Airflow with one simulator for every test that needs a real one; started once a session."""
+"""One embedded Airflow and one simulator for all tests that need a real Airflow, started once per session."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
+from pydantic import JsonValue
 
 from demo.services import Services
 from insurance_rag.chunks import SAMPLE_CHUNKS, SAMPLE_QUESTIONS
@@ -20,24 +20,26 @@ from insurance_rag.orchestration.runs import folder_under
 
 RUN_TIMEOUT_S = 400
 
-#: The whole path, short: a few steps of training show as much of Airflow as many.
-SMALL = {"question_limit": 8, "training": {"max_steps": 12}, "generation": {"repair": False}}
+#: Settings of a short run: a few training steps show as much of Airflow as many.
+SMALL: dict[str, JsonValue] = {"question_limit": 8, "training": {"max_steps": 12}, "generation": {"repair": False}}
 
 
 @dataclass
 class Airflow:
-    """A running Airflow, and how a test speaks to it."""
+    """A running Airflow and the requests that tests send to it."""
 
     api: AirflowApi
     services: Services
 
-    def run(self, dag_id: str, conf: dict[str, Any], *, wait: bool = True) -> str:
+    def run(self, dag_id: str, conf: dict[str, JsonValue], *, wait: bool = True) -> str:
+        """Start a run, wait for its end unless `wait` is False, and return its id."""
         run_id = self.api.trigger(dag_id, conf)
         if wait:
             self.wait(dag_id, run_id)
         return run_id
 
     def wait(self, dag_id: str, run_id: str, timeout_s: float = RUN_TIMEOUT_S) -> str:
+        """Wait for the end of a run and return its state."""
         deadline = time.monotonic() + timeout_s
         while (state := self.api.run_state(dag_id, run_id)) not in ("success", "failed"):
             assert time.monotonic() < deadline, f"{run_id} still {state}: {self.states(dag_id, run_id)}"
@@ -45,23 +47,24 @@ class Airflow:
         return state
 
     def states(self, dag_id: str, run_id: str) -> dict[str, str]:
-        """`task [label]` -> state."""
+        """Return `task [label]` -> state."""
         return {
             i["task_id"] + (f" [{i['rendered_map_index']}]" if i["map_index"] >= 0 else ""): i["state"]
             for i in self.api.task_instances(dag_id, run_id)
         }
 
     def wait_for(self, dag_id: str, run_id: str, task_id: str, states: set[str], timeout_s: float = 150) -> None:
+        """Wait until a task is in one of the states."""
         deadline = time.monotonic() + timeout_s
         while self.states(dag_id, run_id).get(task_id) not in states:
             assert time.monotonic() < deadline, self.explain(dag_id, run_id)
             time.sleep(1)
 
     def decide(self, dag_id: str, run_id: str, choice: str) -> None:
-        """Answer the task `approve` as a person does: after a look, and again where it asks again.
+        """Answer the task `approve` like a person: after a few seconds, and once more if it requests the answer again.
 
-        Airflow 3.3 loses an answer that comes before the scheduler has heard that the task waits, a second or so
-        (the race of apache/airflow#66374), and asks again after the retry delay.
+        Airflow 3.3 loses an answer that arrives before the scheduler knows that the task waits, for about a second
+        (race condition apache/airflow#66374), and requests it again after the retry delay.
         """
         self.wait_for(dag_id, run_id, "approve", {"awaiting_input"})
         time.sleep(5)
@@ -71,26 +74,35 @@ class Airflow:
             self.wait_for(dag_id, run_id, "approve", {"success", "awaiting_input"})
 
     def put_key(self, conn_id: str, base_url: str, key: str) -> None:
+        """Create or replace a connection of type gemini."""
         self.api.put_connection(conn_id, {"conn_type": "gemini", "host": base_url, "password": key})
 
     def folder(self, dag_id: str, run_id: str) -> RunFolder:
+        """Return the folder of a run."""
         return folder_under(self.services.artifacts, dag_id, run_id)
 
     def explain(self, dag_id: str, run_id: str) -> str:
-        """The logs' ends of what failed, for an assertion's message."""
+        """Return the ends of the logs of failed tasks, for the message of an assertion."""
         failed = [i for i in self.api.task_instances(dag_id, run_id) if i["state"] == "failed"]
         logs = [self.api.log(dag_id, run_id, i["task_id"], i["map_index"], i["try_number"])[-2000:] for i in failed]
         return "\n".join([str(self.states(dag_id, run_id)), *logs])
 
+    def traceback_frames(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> list[str]:
+        """Return the file names of all traceback frames in the log of the first try."""
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/1"
+        content = self.api.call("GET", path, params={"map_index": map_index})["content"]
+        errors = [error for entry in content for error in entry.get("error_detail") or []]
+        return [str(frame["filename"]) for error in errors for frame in error["frames"]]
 
-def some_clauses(folder: Path, every: int, ending: str = "") -> dict[str, str]:
-    """One in `every` of three products' clauses, each with `ending`, and the questions that they answer, as files."""
+
+def write_sample_files(folder: Path, every: int, ending: str = "") -> dict[str, str]:
+    """Write every n-th chunk of three products, with `ending` added, and the questions that they answer."""
     wanted = ("hanbit_cancer", "hanbit_female", "hanbit_again")
-    clauses = [c for c in read_jsonl(SAMPLE_CHUNKS) if c["chunk_id"].startswith(wanted)][::every]
-    ids = {c["chunk_id"] for c in clauses}
+    chunks = [c for c in read_jsonl(SAMPLE_CHUNKS) if c["chunk_id"].startswith(wanted)][::every]
+    ids = {c["chunk_id"] for c in chunks}
     questions = [q for q in read_jsonl(SAMPLE_QUESTIONS) if q["gold_chunk_ids"] and set(q["gold_chunk_ids"]) <= ids]
-    paths = {"chunks": folder / "clauses.jsonl", "questions": folder / "questions.jsonl"}
-    write_jsonl(paths["chunks"], [{**c, "text": c["text"] + ending} for c in clauses])
+    paths = {"chunks": folder / "chunks.jsonl", "questions": folder / "questions.jsonl"}
+    write_jsonl(paths["chunks"], [{**c, "text": c["text"] + ending} for c in chunks])
     write_jsonl(paths["questions"], questions)
     return {name: str(path) for name, path in paths.items()}
 
@@ -98,8 +110,10 @@ def some_clauses(folder: Path, every: int, ending: str = "") -> dict[str, str]:
 @pytest.fixture(scope="session")
 def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
     root = tmp_path_factory.mktemp("airflow")
-    os.environ.pop("AIRFLOW__CORE__UNIT_TEST_MODE", None)  # of the tests that import Airflow in this process
-    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)  # killed at the end, the components would leave nothing measured
+    os.environ.pop("AIRFLOW__CORE__UNIT_TEST_MODE", None)  # set by tests that import Airflow in this process
+    os.environ.pop(
+        "COVERAGE_PROCESS_CONFIG", None
+    )  # the components are killed, so they could not save their coverage data
     services = Services(root / "home", root / "artifacts")
     try:
         yield Airflow(services.start(), services)
@@ -109,7 +123,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
 
 @pytest.fixture(scope="session")
 def finetune_run(airflow: Airflow) -> str:
-    """Run id of one whole `finetune_pipeline`, for every module that looks at its result."""
+    """Id of one complete run of `finetune_pipeline`, shared by all modules that look at its result."""
     run_id = airflow.run("finetune_pipeline", SMALL)
     assert airflow.api.run_state("finetune_pipeline", run_id) == "success", airflow.explain("finetune_pipeline", run_id)
     return run_id

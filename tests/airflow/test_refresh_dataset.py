@@ -1,54 +1,59 @@
-"""The weekly refresh and its failures in a real Airflow: pays for news alone, loses nothing, publishes once."""
+"""The weekly refresh and its failures in a real Airflow: it pays for changes only, loses nothing, publishes once."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from tests.airflow.conftest import Airflow, some_clauses
+from pydantic import JsonValue
+from tests.airflow.conftest import Airflow, write_sample_files
 
-from gemini_simulator import running_simulator
+from gemini_simulator import RunningSimulator, running_simulator
 from insurance_rag.core.files import read_jsonl, write_jsonl
+from insurance_rag.orchestration.airflow_api import ApiObject
 
 pytestmark = [pytest.mark.airflow, pytest.mark.timeout(420)]
 
 DAG = "refresh_dataset"
-CLAUSES = 36
-#: Another content key than the other tests' runs have: their answers would be taken over.
+CHUNKS = 36
+#: Another model than in the runs of other tests, so that their answers are not reused.
 MODEL = "gemini-2.5-flash-lite"
 DEAD_KEY = "planted-dead-key"
 
 
 @pytest.fixture(scope="module")
-def simulator() -> Iterator[Any]:
-    options = {"quota": {"rpm": 600}, "speed": 20, "latency_s": 0.2, "defects": 0.1}
-    with running_simulator(**options, key_states={DEAD_KEY: "invalid"}) as running:
+def simulator() -> Iterator[RunningSimulator]:
+    with running_simulator(
+        quota={"rpm": 600}, speed=20, latency_s=0.2, defects=0.1, key_states={DEAD_KEY: "invalid"}
+    ) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def conf(airflow: Airflow, simulator: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """36 clauses of three products with their questions; three keys of a simulator whose calls are counted."""
-    files = some_clauses(tmp_path_factory.mktemp("input"), every=2)
+def conf(
+    airflow: Airflow, simulator: RunningSimulator, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, JsonValue]:
+    """36 chunks of three products with their questions; three keys of a simulator that counts the calls."""
+    files = write_sample_files(tmp_path_factory.mktemp("input"), every=2)
     for n in (1, 2, 3):
         airflow.put_key(f"test_k{n}", simulator.url, f"test-key-{n}")
     airflow.api.call("PATCH", "/dags/finetune_pipeline", json={"is_paused": True})
     return {
         **files,
         "keys": ["test_k1", "test_k2", "test_k3"],
-        "generation": {"repair": False, "model": MODEL},  # one call a clause
+        "generation": {"repair": False, "model": MODEL},  # one call per chunk
     }
 
 
-def events(airflow: Airflow) -> list[dict[str, Any]]:
+def events(airflow: Airflow) -> list[ApiObject]:
+    """Return the events of the published dataset."""
     found = airflow.api.call("GET", "/assets/events", params={"limit": 100})["asset_events"]
     return [e for e in found if e["name"] == "qa_dataset"]
 
 
-def test_a_dead_key_fails_its_shard_and_clearing_only_failed_mends_the_run(
-    airflow: Airflow, simulator: Any, conf: dict[str, Any]
+def test_a_dead_key_fails_its_shard_and_clearing_only_failed_repairs_the_run(
+    airflow: Airflow, simulator: RunningSimulator, conf: dict[str, JsonValue]
 ) -> None:
     airflow.put_key("test_k2", simulator.url, DEAD_KEY)
     run_id = airflow.run(DAG, {**conf, "generation": {"redistribute": False, "repair": False, "model": MODEL}})
@@ -56,6 +61,9 @@ def test_a_dead_key_fails_its_shard_and_clearing_only_failed_mends_the_run(
     dead = "generate [shard 2/3 · test_k2]"
     assert {t for t, s in states.items() if s == "failed"} == {dead, "validate"}, states
     assert "shard 2/3 · test_k2" in airflow.api.log(DAG, run_id, "validate")
+    frames = airflow.traceback_frames(DAG, run_id, "generate", 1)
+    assert len(frames) < 20, frames
+    assert {Path(name).name for name in frames if "insurance_rag" in name} <= {"task_errors.py"}
     calls = simulator.stats()["calls"]
 
     airflow.put_key("test_k2", simulator.url, "test-key-2")
@@ -63,7 +71,7 @@ def test_a_dead_key_fails_its_shard_and_clearing_only_failed_mends_the_run(
     cleared = airflow.api.call("POST", path, json={"dry_run": False, "dag_run_id": run_id, "only_failed": True})
     assert {c["task_id"] for c in cleared["task_instances"]} >= {"generate", "validate"}
     airflow.wait_for(DAG, run_id, "approve", {"awaiting_input"})
-    assert simulator.stats()["calls"] - calls == CLAUSES / 3
+    assert simulator.stats()["calls"] - calls == CHUNKS / 3
     assert simulator.stats()["repeated_answers"] == 0
     assert DEAD_KEY not in airflow.api.log(DAG, run_id, "generate", 1)
 
@@ -72,10 +80,14 @@ def test_a_dead_key_fails_its_shard_and_clearing_only_failed_mends_the_run(
     assert airflow.states(DAG, run_id)["publish"] == "skipped" and events(airflow) == []
 
 
-def test_a_dead_keys_clauses_move_to_the_healthy_ones(airflow: Airflow, simulator: Any, conf: dict[str, Any]) -> None:
+def test_the_chunks_of_a_dead_key_move_to_healthy_keys(
+    airflow: Airflow, simulator: RunningSimulator, conf: dict[str, JsonValue]
+) -> None:
     airflow.put_key("test_k3", simulator.url, DEAD_KEY)
-    # Another content key: all is asked anew.
-    changed_prompt = {"generation": {"temperature": 0.7, "pairs_per_type": 2, "repair": False, "model": MODEL}}
+    # Other cache keys, so that no answer is reused.
+    changed_prompt: dict[str, JsonValue] = {
+        "generation": {"temperature": 0.7, "pairs_per_type": 2, "repair": False, "model": MODEL}
+    }
     run_id = airflow.run(DAG, {**conf, **changed_prompt}, wait=False)
     airflow.wait_for(DAG, run_id, "approve", {"awaiting_input"})
     states = airflow.states(DAG, run_id)
@@ -87,8 +99,8 @@ def test_a_dead_keys_clauses_move_to_the_healthy_ones(airflow: Airflow, simulato
     airflow.wait(DAG, run_id)
 
 
-def test_one_changed_clause_is_one_call_and_none_publishes_nothing(
-    airflow: Airflow, simulator: Any, conf: dict[str, Any]
+def test_one_changed_chunk_costs_one_call_and_an_unchanged_dataset_is_not_published(
+    airflow: Airflow, simulator: RunningSimulator, conf: dict[str, JsonValue]
 ) -> None:
     first = airflow.run(DAG, conf, wait=False)
     airflow.wait_for(DAG, first, "approve", {"awaiting_input"})
@@ -101,9 +113,9 @@ def test_one_changed_clause_is_one_call_and_none_publishes_nothing(
     assert airflow.states(DAG, same)["publish"] == "skipped"
     assert simulator.stats()["calls"] == calls and len(events(airflow)) == 1
 
-    chunks = read_jsonl(Path(conf["chunks"]))
+    chunks = read_jsonl(Path(str(conf["chunks"])))
     chunks[0]["text"] += "\n③ 이 조항은 2026년 12월 1일부터 적용합니다."
-    write_jsonl(Path(conf["chunks"]), chunks)
+    write_jsonl(Path(str(conf["chunks"])), chunks)
     changed = airflow.run(DAG, {**conf, "approve": False})
     assert simulator.stats()["calls"] == calls + 1, airflow.explain(DAG, changed)
     assert airflow.states(DAG, changed)["approve"] == "skipped"

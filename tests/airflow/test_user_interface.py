@@ -1,4 +1,4 @@
-"""A day in Airflow's own pages, in headless Chromium: trigger by the form, see a shard fail, mend it, approve, read.
+"""A day in Airflow's own pages in headless Chromium: fill in the form, fix a failed shard, approve, read the report.
 
 The name of the file puts it after the tests that count the published datasets.
 """
@@ -6,27 +6,27 @@ The name of the file puts it after the tests that count the published datasets.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 from urllib.parse import quote, unquote
 
 import httpx
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
-from tests.airflow.conftest import Airflow, some_clauses
+from tests.airflow.conftest import Airflow, write_sample_files
 from tests.browser import chromium_path
 
-from gemini_simulator import running_simulator
+from gemini_simulator import RunningSimulator, running_simulator
 
 pytestmark = [pytest.mark.airflow, pytest.mark.browser, pytest.mark.timeout(600)]
 
 DAG = "refresh_dataset"
 DEAD_KEY = "dead-browser-key"
-SLOW = 60_000  # milliseconds: a busy machine's Airflow
+SLOW = 60_000
+"""Timeout in milliseconds: Airflow on a busy machine."""
 
 
 @pytest.fixture(scope="module")
 def page(airflow: Airflow) -> Iterator[Page]:
-    """Logged in by the login page."""
+    """A page of a user who logged in."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium_path(), args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-US").new_page()
@@ -41,28 +41,29 @@ def page(airflow: Airflow) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="module")
-def simulator() -> Iterator[Any]:
-    options = {"quota": {"rpm": 600}, "speed": 20, "latency_s": 0.2, "defects": 0.1}
-    with running_simulator(**options, key_states={DEAD_KEY: "invalid"}) as running:
+def simulator() -> Iterator[RunningSimulator]:
+    with running_simulator(
+        quota={"rpm": 600}, speed=20, latency_s=0.2, defects=0.1, key_states={DEAD_KEY: "invalid"}
+    ) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def inputs(
-    airflow: Airflow, simulator: Any, finetune_run: str, tmp_path_factory: pytest.TempPathFactory
+    airflow: Airflow, simulator: RunningSimulator, finetune_run: str, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, str]:
-    """15 clauses that no earlier run has answers for, their questions, and three keys of which one is dead.
+    """15 chunks that no earlier run answered, their questions, and three keys of which one is dead.
 
-    The publishing shall start no second `finetune_pipeline`: its one run is done, then it is paused.
+    `finetune_pipeline` is paused after its one run, so that the published dataset does not start another.
     """
     for name, key in {"ui_k1": "browser-key-1", "ui_k2": DEAD_KEY, "ui_k3": "browser-key-3"}.items():
         airflow.put_key(name, simulator.url, key)
     airflow.api.call("PATCH", "/dags/finetune_pipeline", json={"is_paused": True})
-    return some_clauses(tmp_path_factory.mktemp("input"), every=5, ending="\n⑨ 이 약관은 2026년판입니다.")
+    return write_sample_files(tmp_path_factory.mktemp("input"), every=5, ending="\n⑨ 이 약관은 2026년판입니다.")
 
 
 def trigger_by_form(page: Page, url: str, inputs: dict[str, str]) -> str:
-    """Fill in the form as a person does; the address of the run's page."""
+    """Fill in the form like a person and return the address of the page of the run."""
     page.goto(f"{url}/dags/{DAG}")
     page.get_by_role("button", name="Trigger Dag").click()
     form = page.get_by_role("dialog").filter(has_text="Trigger Dag")
@@ -70,20 +71,21 @@ def trigger_by_form(page: Page, url: str, inputs: dict[str, str]) -> str:
     form.locator("#element_keys").fill("ui_k1\nui_k2\nui_k3")
     form.locator("#element_questions").fill(inputs["questions"])
     form.get_by_role("button", name="More settings").click()
-    editor = form.locator(".monaco-editor:visible").first  # the field `Generation`, JSON
+    editor = form.locator(".monaco-editor:visible").first  # the JSON editor of the field `Generation`
     expect(editor).to_contain_text("gemini-2.5-flash")
+    expect(form).to_contain_text("Move the unanswered chunks of dead keys to healthy keys.")
     editor.click()
     page.keyboard.press("Control+A")
     page.keyboard.insert_text('{"redistribute": false}')
-    page.keyboard.press("Control+Shift+End")  # what the editor closed by itself
+    page.keyboard.press("Control+Shift+End")  # brackets that the editor added
     page.keyboard.press("Delete")
     form.get_by_test_id("trigger-dag-submit").click()
     page.wait_for_url(f"**/dags/{DAG}/runs/**")
     return page.url
 
 
-def test_a_failed_shard_is_mended_and_the_dataset_approved(
-    airflow: Airflow, simulator: Any, page: Page, inputs: dict[str, str]
+def test_a_failed_shard_is_fixed_and_the_dataset_approved(
+    airflow: Airflow, simulator: RunningSimulator, page: Page, inputs: dict[str, str]
 ) -> None:
     run_page = trigger_by_form(page, airflow.services.url, inputs)
     run_id = unquote(run_page.rsplit("/", 1)[1])

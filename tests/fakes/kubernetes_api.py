@@ -1,8 +1,8 @@
 """A Kubernetes API over real HTTP, with a kubelet that runs a pod's base container as a local process.
 
-It answers what KubernetesPodOperator and its trigger ask: pods (create, list by labels, read, patch, delete), logs that
-follow, exec over a websocket, events. Volumes are not mounted: `/airflow/xcom` becomes a folder of the pod, every other
-path is this machine's. What becomes of the pods to come is scripted by `fates`.
+It implements the requests of KubernetesPodOperator and its trigger: pods (create, list by labels, read, patch, delete),
+logs with follow, exec over a websocket, events. Volumes are not mounted: `/airflow/xcom` becomes a folder of the pod,
+every other path is a path of this machine. `fates` scripts how the next pods end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, NotRequired, TypedDict
 
 import yaml
 from aiohttp import web
@@ -34,47 +34,124 @@ SIDECAR = "airflow-xcom-sidecar"
 PODS = "/api/v1/namespaces/{namespace}/pods"
 
 
+class ContainerState(TypedDict):
+    """State of a container in the pod's status."""
+
+    name: str
+    image: str
+    imageID: str
+    ready: bool
+    restartCount: int
+    state: dict[str, dict[str, str | int]]
+
+
+class Condition(TypedDict):
+    """Condition in the pod's status."""
+
+    type: str
+    status: str
+    reason: NotRequired[str]
+    message: NotRequired[str]
+
+
+class PodStatus(TypedDict):
+    """The part of a pod's status that the operator reads."""
+
+    phase: str
+    conditions: list[Condition]
+    containerStatuses: NotRequired[list[ContainerState]]
+    startTime: NotRequired[str]
+    reason: NotRequired[str]
+    message: NotRequired[str]
+
+
+class Metadata(TypedDict):
+    """Metadata of a pod."""
+
+    name: str
+    labels: NotRequired[dict[str, str]]
+    uid: NotRequired[str]
+    creationTimestamp: NotRequired[str]
+    resourceVersion: NotRequired[str]
+
+
+class Container(TypedDict):
+    """The part of a container that the kubelet uses."""
+
+    name: str
+    image: str
+    command: NotRequired[list[str]]
+    args: NotRequired[list[str]]
+    env: NotRequired[list[dict[str, str]]]
+    terminationMessagePolicy: NotRequired[str]
+
+
+class PodSpec(TypedDict):
+    """The part of a pod's specification that the kubelet uses."""
+
+    containers: list[Container]
+
+
+class PodBody(TypedDict):
+    """A pod in a request or an answer of the API."""
+
+    metadata: Metadata
+    spec: PodSpec
+    status: NotRequired[PodStatus]
+
+
 @dataclass
 class Pod:
-    """One pod as the API shows it (`body`), and what runs behind it."""
+    """One pod: its `body` in answers of the API, and the process behind it."""
 
-    body: dict[str, Any]
+    body: PodBody
     folder: Path
     logs: list[tuple[str, str]] = field(default_factory=list)
     process: asyncio.subprocess.Process | None = None
 
     @property
-    def status(self) -> dict[str, Any]:
+    def status(self) -> PodStatus:
         return self.body["status"]
 
-    def container(self, name: str) -> dict[str, Any]:
-        return next((c for c in self.status.get("containerStatuses", []) if c["name"] == name), {"state": {}})
+    def container(self, name: str) -> ContainerState:
+        """Return the state of a container; an empty state before it exists."""
+        found = (c for c in self.status.get("containerStatuses", []) if c["name"] == name)
+        return next(found, _container_state(name, "", {}))
 
-    def set_containers(self, state: dict[str, Any]) -> None:
+    def set_containers(self, state: dict[str, dict[str, str | int]]) -> None:
+        """Give every container this state."""
         self.status["containerStatuses"] = [
-            {"name": c["name"], "image": c["image"], "imageID": "", "ready": "running" in state, "restartCount": 0,
-             "state": dict(state)} for c in self.body["spec"]["containers"]
-        ]  # fmt: skip
+            _container_state(c["name"], c["image"], dict(state)) for c in self.body["spec"]["containers"]
+        ]
 
     def signal(self, sign: signal.Signals) -> None:
+        """Send a signal to the process group of the pod, if it runs."""
         if self.process and self.process.returncode is None:
             os.killpg(self.process.pid, sign)
 
 
+def _container_state(name: str, image: str, state: dict[str, dict[str, str | int]]) -> ContainerState:
+    ready = "running" in state
+    return {"name": name, "image": image, "imageID": "", "ready": ready, "restartCount": 0, "state": state}
+
+
 @dataclass
 class FakeKubernetes:
+    """The cluster: the API and the kubelet."""
+
     folder: Path
     port: int = 0
     fates: deque[Fate] = field(default_factory=deque)
-    """Of the next pods, in order; when it is empty a pod just runs."""
+    """How the next pods end, in order; when the queue is empty, a pod runs normally."""
     pods: dict[str, Pod] = field(default_factory=dict)
-    created: list[dict[str, Any]] = field(default_factory=list)
-    """Every pod that was ever asked for, as the API received it."""
+    created: list[PodBody] = field(default_factory=list)
+    """Every pod that was requested, as the API received it."""
     deleted: list[str] = field(default_factory=list)
     kubelets: list[asyncio.Task[None]] = field(default_factory=list)
 
     @property
     def kubeconfig(self) -> Path:
+        """Write a kubeconfig for this API and return its path."""
         path = self.folder / "kubeconfig.yaml"
         path.write_text(yaml.safe_dump({
             "apiVersion": "v1", "kind": "Config", "current-context": "fake",
@@ -85,6 +162,7 @@ class FakeKubernetes:
         return path
 
     def app(self) -> web.Application:
+        """Return the application with the routes of the API."""
         app = web.Application()
         app.add_routes([
             web.post(PODS, self.create),
@@ -101,9 +179,9 @@ class FakeKubernetes:
     # ---- the API
 
     async def create(self, request: web.Request) -> web.Response:
-        body = await request.json()
+        body: PodBody = await request.json()
         self.created.append(json.loads(json.dumps(body)))
-        body["metadata"] |= {"uid": str(uuid.uuid4()), "creationTimestamp": now(), "resourceVersion": "1"}
+        body["metadata"].update({"uid": str(uuid.uuid4()), "creationTimestamp": now(), "resourceVersion": "1"})
         body["status"] = {"phase": "Pending", "conditions": []}
         name = body["metadata"]["name"]
         pod = self.pods[name] = Pod(body, self.folder / name)
@@ -132,7 +210,7 @@ class FakeKubernetes:
     async def log(self, request: web.Request) -> web.StreamResponse:
         pod = self._pod(request)
         if "waiting" in pod.container(request.query["container"])["state"]:
-            raise refusal(web.HTTPBadRequest, "container is waiting to start")
+            raise api_error(web.HTTPBadRequest, "container is waiting to start")
         response = web.StreamResponse()
         await response.prepare(request)
         follow, stamped = (request.query.get(flag, "").lower() == "true" for flag in ("follow", "timestamps"))
@@ -147,7 +225,7 @@ class FakeKubernetes:
             await asyncio.sleep(0.05)
 
     async def exec(self, request: web.Request) -> web.WebSocketResponse:
-        """A command runs with the pod's own /airflow/xcom; a bare shell is only ever asked to kill the sidecar."""
+        """Run a command with the /airflow/xcom of the pod; a shell without a command only receives a kill."""
         pod = self._pod(request)
         socket = web.WebSocketResponse(protocols=["v4.channel.k8s.io"])
         await socket.prepare(request)
@@ -169,7 +247,7 @@ class FakeKubernetes:
         try:
             return self.pods[request.match_info["name"]]
         except KeyError:
-            raise refusal(web.HTTPNotFound, "pod not found") from None
+            raise api_error(web.HTTPNotFound, "pod not found") from None
 
     def _remove(self, pod: Pod, sign: signal.Signals) -> None:
         del self.pods[pod.body["metadata"]["name"]]
@@ -191,8 +269,8 @@ class FakeKubernetes:
             if fate == "sidecar_pull":
                 pod.container("base")["state"] = {"running": {"startedAt": now()}}
         elif fate == "missing_secret":
-            waiting = {"reason": "CreateContainerConfigError", "message": 'secret "hf-token" not found'}
-            pod.set_containers({"waiting": waiting})
+            message = 'secret "hf-token" not found'
+            pod.set_containers({"waiting": {"reason": "CreateContainerConfigError", "message": message}})
         else:
             await self._run(pod, fate)
 
@@ -204,11 +282,11 @@ class FakeKubernetes:
             *base.get("command", []), *base.get("args", []), env={**os.environ, **given, "PATH": path},
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
-        pod.status.update(phase="Running", startTime=now())
+        pod.status.update({"phase": "Running", "startTime": now()})
         pod.set_containers({"running": {"startedAt": now()}})
         async for line in _lines(pod.process):
             pod.logs.append((now(), line))
-            if fate != "run":  # it starts, says something, and then this happens
+            if fate != "run":  # the fate takes effect after the first line of output
                 pod.signal(signal.SIGKILL)
         code = await pod.process.wait()
         self._end(pod, fate, code)
@@ -218,7 +296,7 @@ class FakeKubernetes:
             self._remove(pod, signal.SIGKILL)
         elif fate == "evicted":
             message = "The node was low on resource: memory."
-            pod.status.update(phase="Failed", reason="Evicted", message=message)
+            pod.status.update({"phase": "Failed", "reason": "Evicted", "message": message})
             pod.set_containers(terminated(137, "Error"))
         else:
             end = terminated(code if code >= 0 else 128 - code, "OOMKilled" if fate == "oom_killed" else "Error")
@@ -233,12 +311,13 @@ async def _lines(process: asyncio.subprocess.Process) -> AsyncIterator[str]:
         yield line.decode()
 
 
-def terminated(code: int, reason: str = "Completed") -> dict[str, Any]:
+def terminated(code: int, reason: str = "Completed") -> dict[str, dict[str, str | int]]:
+    """Return the state of a container that ended."""
     return {"terminated": {"exitCode": code, "reason": reason if code else "Completed", "finishedAt": now()}}
 
 
 def selected(labels: dict[str, str], selector: str) -> bool:
-    """`a=b`, `a!=b`, `a` and `!a`, joined by commas."""
+    """Return whether the labels match a selector of the terms `a=b`, `a!=b`, `a` and `!a`, joined by commas."""
     for term in filter(None, selector.split(",")):
         key, unequal, value = term.partition("!=") if "!=" in term else term.partition("=")
         if unequal:
@@ -250,18 +329,20 @@ def selected(labels: dict[str, str], selector: str) -> bool:
     return True
 
 
-def refusal(error: type[web.HTTPError], message: str) -> web.HTTPError:
+def api_error(error: type[web.HTTPError], message: str) -> web.HTTPError:
+    """Return an error in the format of the Kubernetes API."""
     status = {"kind": "Status", "status": "Failure", "message": message, "code": error.status_code}
     return error(text=json.dumps(status), content_type="application/json")
 
 
 def now() -> str:
+    """Return the current time as Kubernetes writes it."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 @contextlib.contextmanager
 def running_kubernetes(folder: Path) -> Iterator[FakeKubernetes]:
-    """Serve on a free port from a thread; on the way out what still runs is killed, and a fault of a kubelet raised."""
+    """Serve on a free port from a thread. At the end running pods are killed, and errors of the kubelet are raised."""
     cluster = FakeKubernetes(folder)
     loop, started = asyncio.new_event_loop(), threading.Event()
 

@@ -13,7 +13,7 @@ EDITORS = ("adapters", "generation", "validation", "training")
 
 
 def test_every_field_is_in_the_form_with_its_documentation() -> None:
-    form = trigger_params(RunConfig, keys=["gemini_k1"])
+    form = trigger_params(RunConfig, defaults={"keys": ["gemini_k1"]})
     assert list(form) == list(RunConfig.model_fields)
     assert form["keys"].value == ["gemini_k1"]
     assert all(param.schema["description_md"] and param.schema["title"] for param in form.values())
@@ -63,6 +63,6 @@ def test_the_form_rejects_what_the_configuration_rejects(name: str, value: JsonV
 
 
 def test_the_defaults_pass_their_own_form() -> None:
-    form = trigger_params(RunConfig, keys=["gemini_k1"])
+    form = trigger_params(RunConfig, defaults={"keys": ["gemini_k1"]})
     values = {name: param.resolve() for name, param in form.items()}
     assert RunConfig.parse(values).keys == ("gemini_k1",)

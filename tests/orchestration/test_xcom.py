@@ -12,7 +12,7 @@ from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.records.run import RunArtifact
 from insurance_rag.orchestration.xcom import dump, with_records
 
-RUN = {"uri": "/artifacts/run", "sha256": "0", "rows": 3, "questions": 2}
+RUN: dict[str, JsonValue] = {"uri": "/artifacts/run", "sha256": "0", "rows": 3, "questions": 2}
 
 
 class MappedResults(Sequence[dict[str, JsonValue]]):
@@ -48,7 +48,7 @@ def test_a_function_gets_records_and_returns_plain_json() -> None:
 
 
 def test_mapped_results_are_read_with_one_request() -> None:
-    results = MappedResults(dict(RUN), dict(RUN))
+    results = MappedResults(RUN, RUN)
     assert with_records(count_rows)(runs=results) == [{**RUN, "rows": 6}] * 2  # type: ignore[arg-type]
     assert results.requests == 1
     assert with_records(count_rows)(MappedResults()) == []  # type: ignore[arg-type]

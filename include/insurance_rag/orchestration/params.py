@@ -24,8 +24,9 @@ LIMITS = {
 def trigger_params(
     model: type[Config],
     only: Iterable[str] = (),
+    *,
+    defaults: Mapping[str, JsonValue] | None = None,
     settings_of: Mapping[str, type[Config]] | None = None,
-    **defaults: JsonValue,
 ) -> dict[str, Param]:
     """Return one Param per field of `model`, or per field in `only`; `defaults` override those of the model.
 
@@ -33,7 +34,7 @@ def trigger_params(
     model that `settings_of` names for it.
     """
     fields = _fields(_inlined_schema(model.model_json_schema()))
-    values = {**model().model_dump(mode="json"), **defaults}
+    values = {**model().model_dump(mode="json"), **(defaults or {})}
     listed = {name: _inlined_schema(settings.model_json_schema()) for name, settings in (settings_of or {}).items()}
     return {name: _param(values[name], fields[name], listed.get(name)) for name in only or fields}
 

@@ -45,7 +45,7 @@ class PodConfig(Config):
     """PersistentVolumeClaim (ReadWriteMany) to mount at $ARTIFACT_ROOT; None if the template mounts a volume there."""
     secrets: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
     """Kubernetes Secrets, comma separated, whose entries become variables of the job (HF_TOKEN, JUDGE_API_KEY ...)."""
-    node_selector: Annotated[dict[str, str], BeforeValidator(_pairs), Field(default_factory=dict)]
+    node_selector: Annotated[dict[str, str], BeforeValidator(_pairs)] = Field(default_factory=dict)
     """Labels of the nodes, `key=value,key=value`; added to those of the template."""
     connection: str = "kubernetes_default"
     """Airflow connection with the address of the cluster. If it does not exist, the cluster that Airflow runs in."""
