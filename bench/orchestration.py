@@ -1,11 +1,11 @@
-"""Airflow on SQLite with eight tasks at a time: what many shards cost, and what a killed scheduler costs.
+"""Airflow on SQLite with eight concurrent tasks: the overhead of many shards, and the cost of a killed scheduler.
 
-    python bench/orchestration.py                    everything; about twenty minutes on two idle cores
-    python bench/orchestration.py --only 50 kill     some of it: a number of no-op shards, late, kill
+    python bench/orchestration.py                    everything; about 20 minutes on two idle cores
+    python bench/orchestration.py --only 50 kill     a selection: a number of no-op shards, late, kill
 
-`50` and `500` run that many no-op shards: the time is Airflow's own. `late` lets a deadline pass. `kill` kills the
-scheduler and all its tasks (SIGKILL) in the middle of the generation and again in the middle of a training, starts it
-again each time, and looks at what was asked twice and where the training went on. Exits 1 where a limit is missed.
+`50` and `500` run that many no-op shards, so their time is Airflow's own. `late` lets a deadline pass. `kill` kills the
+scheduler and all its tasks (SIGKILL) during the generation and again during a training, restarts it each time, and
+measures what was requested twice and where the training resumed. Exits with 1 if a limit is missed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from demo.airflow_stack import PROJECT_ROOT, AirflowStack
 from gemini_simulator import running_simulator
@@ -30,9 +31,13 @@ from insurance_rag.orchestration.runs import folder_under
 from insurance_rag.orchestration.setup import set_up_pools
 
 OVERHEAD_LIMIT_S = 90
-"""For 50 no-op shards in all."""
+"""Longest time of a run with 50 no-op shards."""
 WAIT_S = 1500
 KEYS = ("bench_k1", "bench_k2", "bench_k3")
+RESUMED = "resuming from "
+"""What the log of a training says before the name of its checkpoint."""
+
+Facts = dict[str, str | int]
 
 
 def main() -> int:
@@ -53,7 +58,8 @@ def main() -> int:
     return 1 if failures else 0
 
 
-def wide(shards: int) -> tuple[dict[str, Any], list[str]]:
+def wide(shards: int) -> tuple[Facts, list[str]]:
+    """Run `shards` no-op shards; returns the facts and the missed limits."""
     with running_stack(PROJECT_ROOT / "bench" / "dags", "wide") as (stack, api):
         run_id = api.trigger("wide", {"shards": shards})
         wait(lambda: api.run_state("wide", run_id) in ("success", "failed"))
@@ -62,47 +68,58 @@ def wide(shards: int) -> tuple[dict[str, Any], list[str]]:
         tasks = [i for i in api.task_instances("wide", run_id) if i["task_id"] == "generate"]
         locked = lock_errors(stack)
     done = sum(i["state"] == "success" for i in tasks)
-    pace = f"{seconds:.0f} s ({seconds / shards:.2f} s a shard)"
-    facts = {
-        f"{shards} no-op shards: run": f"{run['state']}, {done} done, {pace}",
+    duration = f"{seconds:.0f} s ({seconds / shards:.2f} s per shard)"
+    facts: Facts = {
+        f"{shards} no-op shards: run": f"{run['state']}, {done} done, {duration}",
         f"{shards} no-op shards: `database is locked`": locked,
     }
-    problems = [f"{shards} shards: run {run['state']}"] if run["state"] != "success" else []
+    problems = [f"{shards} shards: the run ended as {run['state']}"] if run["state"] != "success" else []
     problems += [f"{shards} shards: {locked} lock errors"] if locked else []
     problems += [f"50 shards took {seconds:.0f} s"] if shards == 50 and seconds > OVERHEAD_LIMIT_S else []
     return facts, problems
 
 
-def late() -> tuple[dict[str, Any], list[str]]:
+def late() -> tuple[Facts, list[str]]:
+    """Let a deadline pass; returns the facts and the missed limits."""
     with running_stack(PROJECT_ROOT / "bench" / "dags", "late") as (stack, api):
         api.trigger("late", {})
         started = time.monotonic()
-        told = lambda: any("late:   late ·" in p.read_text(errors="replace") for p in stack.home.rglob("*.log"))  # noqa: E731
+
+        def is_logged() -> bool:
+            logs = stack.home.rglob("*.log")
+            return any("late:   late ·" in path.read_text(errors="replace") for path in logs)
+
         with contextlib.suppress(TimeoutError):
-            wait(told, timeout_s=120)
+            wait(is_logged, timeout_s=120)
         seconds = time.monotonic() - started
-        fired = told()
-    fact = f"told in the triggerer's log after {seconds:.0f} s" if fired else "not told"
-    return {"a run past its deadline (1 s)": fact}, [] if fired else ["the deadline's callback did not run"]
+        logged = is_logged()
+    fact = f"logged by the triggerer after {seconds:.0f} s" if logged else "not logged"
+    return {"a run past its deadline (1 s)": fact}, [] if logged else ["the callback of the deadline did not run"]
 
 
-def kill() -> tuple[dict[str, Any], list[str]]:
-    """One `finetune_pipeline` on the sample clauses, its scheduler killed twice."""
-    options = {"quota": {"rpm": 20}, "speed": 20, "latency_s": 0.5, "defects": 0.1}
+def kill() -> tuple[Facts, list[str]]:
+    """Run `finetune_pipeline` on the sample chunks and kill its scheduler twice."""
     dag = "finetune_pipeline"
-    with running_simulator(**options) as simulator, running_stack(PROJECT_ROOT / "dags", dag) as (stack, api):
+    with (
+        running_simulator(quota={"rpm": 20}, speed=20, latency_s=0.5, defects=0.1) as simulator,
+        running_stack(PROJECT_ROOT / "dags", dag) as (stack, api),
+    ):
         for name in KEYS:
-            fields = {"conn_type": "gemini", "host": simulator.url, "password": f"secret-of-{name}"}
-            api.put_connection(name, fields)
-        conf = {"keys": list(KEYS), "versions": ["v2"], "question_limit": 4, "training": {"save_steps": 10}}
+            api.put_connection(name, {"conn_type": "gemini", "host": simulator.url, "password": f"secret-of-{name}"})
+        conf: dict[str, JsonValue] = {
+            "keys": list(KEYS),
+            "versions": ["v2"],
+            "question_limit": 4,
+            "training": {"save_steps": 10},
+        }
         run_id = api.trigger(dag, conf)
         folder = folder_under(stack.artifacts, dag, run_id)
 
-        wait(lambda: answers(folder) >= 60)
-        at_kill = answers(folder)
+        wait(lambda: count_answers(folder) >= 60)
+        answers_at_kill = count_answers(folder)
         restart_scheduler(stack)
-        wait(lambda: steps(folder) >= 22)
-        step_at_kill = steps(folder)
+        wait(lambda: count_steps(folder) >= 22)
+        step_at_kill = count_steps(folder)
         restart_scheduler(stack)
         wait(lambda: api.run_state(dag, run_id) in ("success", "failed"))
 
@@ -110,24 +127,24 @@ def kill() -> tuple[dict[str, Any], list[str]]:
         training = next(i for i in api.task_instances(dag, run_id) if i["task_id"] == "train")
         log = api.log(dag, run_id, "train", training["map_index"], training["try_number"])
         locked = lock_errors(stack)
-    resumed = next((line.split("going on from ")[1] for line in log.splitlines() if "going on from " in line), None)
-    facts = {
-        "scheduler killed during generation, at": f"{at_kill} answers",
+    resumed = next((line.split(RESUMED)[1] for line in log.splitlines() if RESUMED in line), None)
+    facts: Facts = {
+        "scheduler killed during generation, at": f"{answers_at_kill} answers",
         "scheduler killed during training, at": f"step {step_at_kill}",
-        "the run": f"{state}, training's try {training['try_number']}",
-        "training went on from": Path(resumed).name if resumed else "the start",
-        "answers asked for twice": stats["repeated_answers"],
+        "the run": f"{state}, training needed {training['try_number']} tries",
+        "training resumed from": Path(resumed).name if resumed else "the start",
+        "answers requested twice": stats["repeated_answers"],
     }
-    problems = [f"kill: the run is {state}"] if state != "success" else []
-    problems += ["kill: the training began anew"] if not resumed else []
-    problems += [f"kill: {stats['repeated_answers']} answers asked twice"] if stats["repeated_answers"] else []
+    problems = [f"kill: the run ended as {state}"] if state != "success" else []
+    problems += ["kill: the training started again from step 0"] if not resumed else []
+    problems += [f"kill: {stats['repeated_answers']} answers requested twice"] if stats["repeated_answers"] else []
     problems += [f"kill: {locked} lock errors"] if locked else []
     return facts, problems
 
 
 @contextlib.contextmanager
 def running_stack(dags: Path, dag_id: str) -> Iterator[tuple[AirflowStack, AirflowApi]]:
-    """An Airflow of its own on those DAGs, gone with its files afterwards."""
+    """Start a temporary Airflow with these DAGs; it is removed with its files at the end."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         stack = AirflowStack(Path(folder) / "home", Path(folder) / "artifacts", dags=dags)
         try:
@@ -141,24 +158,29 @@ def running_stack(dags: Path, dag_id: str) -> Iterator[tuple[AirflowStack, Airfl
 
 
 def restart_scheduler(stack: AirflowStack) -> None:
+    """Kill the scheduler with all its tasks and start it again."""
     stack.kill_component("scheduler")
     time.sleep(2)
     stack.start_component("scheduler")
 
 
-def answers(folder: RunFolder) -> int:
+def count_answers(folder: RunFolder) -> int:
+    """Return the number of journal lines of a run."""
     return sum(len(path.read_bytes().splitlines()) for path in folder.journal.rglob("*.jsonl"))
 
 
-def steps(folder: RunFolder) -> int:
+def count_steps(folder: RunFolder) -> int:
+    """Return the number of training steps that are done."""
     return max((read_json(path)["done"] for path in folder.progress.glob("train*.json")), default=0)
 
 
 def lock_errors(stack: AirflowStack) -> int:
+    """Return how often SQLite reported a locked database."""
     return sum(path.read_text(errors="replace").count("database is locked") for path in stack.home.rglob("*.log"))
 
 
 def wait(condition: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
+    """Wait until the condition is true. Raises TimeoutError."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:

@@ -1,9 +1,9 @@
-"""Airflow on a real Postgres with the settings of docker-compose.yaml, without docker: 50 mapped tasks at once.
+"""Run Airflow on a real Postgres with the settings of docker-compose.yaml, without docker: 50 mapped tasks.
 
     .venv/bin/python tools/check_postgres.py
 
 Not part of the test suite. Needs Debian's `postgresql` (or its programs in $PGBIN) and the packages of
-requirements-cluster.txt, which are fetched into a folder that is removed again.
+requirements-cluster.txt, which are installed into a temporary folder.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ wide()
 
 
 def main() -> int:
+    """Start Postgres and Airflow, run the DAG and return the exit code."""
     with tempfile.TemporaryDirectory() as folder, postgres(Path(folder) / "postgres") as url:
         root = Path(folder)
         root.chmod(0o755)
@@ -63,18 +64,19 @@ def main() -> int:
 
 
 def run(api: AirflowApi) -> int:
+    """Run the DAG and return the exit code."""
     api.wait_for_dag("wide")
     started = time.monotonic()
     run_id = api.trigger("wide", {})
     while (state := api.run_state("wide", run_id)) not in ("success", "failed"):
         time.sleep(1)
-    print(f"{WIDTH} mapped tasks, {PARALLELISM} at a time: {state} in {time.monotonic() - started:.0f} s")
+    print(f"{WIDTH} mapped tasks, {PARALLELISM} at a time: {state} after {time.monotonic() - started:.0f} s")
     return 0 if state == "success" else 1
 
 
 @contextlib.contextmanager
 def postgres(data: Path) -> Iterator[str]:
-    """A cluster of its own on a free port; yields the URL of its database. Postgres refuses to run as root."""
+    """Start a temporary Postgres on a free port and yield the URL of its database. As root, it runs as `postgres`."""
     data.mkdir()
     data.parent.chmod(0o755)
     user = "postgres" if os.geteuid() == 0 else None
@@ -92,9 +94,10 @@ def postgres(data: Path) -> Iterator[str]:
 
 
 def programs() -> Path:
+    """Return the folder of the newest Postgres programs. Exits with a message if there are none."""
     found = [Path(os.environ["PGBIN"])] if "PGBIN" in os.environ else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not found:
-        sys.exit("no Postgres here: apt-get install postgresql, or name the folder of its programs in PGBIN")
+        sys.exit("Postgres is not installed: apt-get install postgresql, or name the folder of its programs in PGBIN")
     return found[-1]
 
 

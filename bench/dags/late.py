@@ -1,4 +1,4 @@
-"""A run that is late at once: its deadline's callback must run in the triggerer."""
+"""A run that is late after one second: the callback of its deadline must run in the triggerer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""As many no-op shards as the run asks for, between a plan and a join: what remains is Airflow's own time."""
+"""A run of no-op shards between a plan and a join: its time is the overhead of Airflow."""
 
 from __future__ import annotations
 
