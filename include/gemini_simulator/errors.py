@@ -28,6 +28,7 @@ class KeyRefusedError(RequestRefusedError):
 
     @property
     def outcome(self) -> str:
+        """Name in GET /stats: `key_` and the state of the key."""
         return f"key_{self.state}"
 
 
@@ -43,6 +44,7 @@ class QuotaExceededError(RequestRefusedError):
 
     @property
     def outcome(self) -> str:
+        """Name in GET /stats: `429_` and the first limit that was exceeded; `limit_0` for a model that is not allowed."""
         first = self.violations[0]
         return "limit_0" if first.limit == 0 else f"429_{first.metric}"
 
@@ -56,6 +58,7 @@ class ServerFaultError(RequestRefusedError):
 
     @property
     def outcome(self) -> str:
+        """Name in GET /stats: the fault."""
         return self.fault
 
 
@@ -64,4 +67,5 @@ class BadRequestError(RequestRefusedError):
 
     @property
     def outcome(self) -> str:
+        """Name in GET /stats."""
         return "bad_request"

@@ -1,19 +1,25 @@
-"""Korean forms the answers need: particles, a statement turned into a question, a formal ending made plain."""
+"""Korean grammar for the simulator's texts: particles, questions made from statements, and everyday verb endings."""
 
 from __future__ import annotations
 
 import re
 
-_HANGUL, _FINALS, _BIEUP = 0xAC00, 28, 17
+# A syllable of Unicode is 0xAC00 + 28 * (initial and vowel) + final; a final of 0 means that there is none.
+_FIRST_SYLLABLE, _N_FINALS = 0xAC00, 28
+# The finals ㄹ, after which 으로 becomes 로, and ㅂ, with which a formal verb ends before 니다.
+_RIEUL, _BIEUP = 8, 17
 
-#: particle after a final consonant -> after a vowel
+#: Form of a particle after a vowel, by its form after a final consonant.
 _PARTICLES = {"은": "는", "이": "가", "을": "를", "과": "와", "으로": "로", "이란": "란", "이라면": "라면"}
 
+# An amount of money; a count with its unit; and either of them where a number can be asked for: not an article (제7조),
+# and not inside a longer expression such as `3회차`.
 _AMOUNT = r"(?:\d[\d,]*(?:\.\d+)?\s*(?:조|억|천만|백만|만|천)?\s*)+원"
 _COUNT = r"(\d[\d,]*(?:\.\d+)?)\s*(%|영업일|개월|시간|일|년|회|세|명|배)"
 _NUMBER = re.compile(rf"(?<![\d,.제])(?:(?P<amount>{_AMOUNT})|{_COUNT})(?!당|차|간의|, ?\d|[가-힣]*조)")
 
-_EASY_ENDINGS = (
+#: Everyday verb endings, by formal ending.
+_PLAIN_ENDINGS = (
     ("아닙니다", "아니에요"),
     ("있습니다", "있어요"),
     ("없습니다", "없어요"),
@@ -27,22 +33,34 @@ _EASY_ENDINGS = (
 
 
 def has_final(word: str) -> bool:
-    """Whether the word is read with a final consonant (받침) at its end."""
+    """Return whether the pronunciation of the word ends with a consonant (받침).
+
+    >>> has_final("계약"), has_final("회사"), has_final("3")
+    (True, False, True)
+    """
     last = word.rstrip("\"'”’)] ")[-1:]
     if "가" <= last <= "힣":
-        return (ord(last) - _HANGUL) % _FINALS != 0
-    return last in "013678LMNR"
+        return _final(last) != 0
+    return last in "013678LMNR"  # digits and letters are read in Korean: 3 is 삼, L is 엘
 
 
 def join(word: str, particle: str) -> str:
-    """The word with its particle, which is given as after a final consonant: join("회사", "은") -> "회사는"."""
-    if particle == "으로" and word and "가" <= word[-1] <= "힣" and (ord(word[-1]) - _HANGUL) % _FINALS == 8:
-        return word + "로"  # after ㄹ
+    """Append a particle to the word; the particle is given in its form after a consonant.
+
+    >>> join("회사", "은"), join("계약", "은"), join("서울", "으로")
+    ('회사는', '계약은', '서울로')
+    """
+    if particle == "으로" and word and "가" <= word[-1] <= "힣" and _final(word[-1]) == _RIEUL:
+        return word + "로"
     return word + (particle if has_final(word) else _PARTICLES[particle])
 
 
 def as_question(sentence: str) -> str | None:
-    """`... 할 수 있습니다.` -> `... 할 수 있나요?`; None where the ending is of no formal statement."""
+    """Turn a formal statement into a question; None if the sentence has another ending.
+
+    >>> as_question("보험금을 지급합니다.")
+    '보험금을 지급하나요?'
+    """
     body = sentence.rstrip(" .")
     if body.endswith("아닙니다"):
         return body[:-4] + "아닌가요?"
@@ -50,13 +68,17 @@ def as_question(sentence: str) -> str | None:
         return body[:-3] + "인가요?"
     if body.endswith("습니다"):
         return body[:-3] + "나요?"
-    if body.endswith("니다") and len(body) > 2 and (ord(body[-3]) - _HANGUL) % _FINALS == _BIEUP:
+    if body.endswith("니다") and len(body) > 2 and _final(body[-3]) == _BIEUP:
         return body[:-3] + chr(ord(body[-3]) - _BIEUP) + "나요?"
     return None
 
 
 def ask_for_number(sentence: str) -> str | None:
-    """The sentence as a question for its first amount, period or rate; None where there is none to ask for."""
+    """Turn a statement into a question about its first amount, period or rate; None if it has no such number.
+
+    >>> ask_for_number("회사는 3,000만원을 지급합니다.")
+    '회사는 얼마를 지급하나요?'
+    """
     question = as_question(sentence)
     found = _NUMBER.search(question) if question else None
     if not question or not found:
@@ -72,7 +94,11 @@ def ask_for_number(sentence: str) -> str | None:
 
 
 def in_plain_words(text: str) -> str:
-    """Formal sentence endings made everyday ones: `지급합니다.` -> `지급해요.`"""
+    """Replace the formal endings of all sentences by everyday ones.
+
+    >>> in_plain_words("지급합니다. 90일입니다.")
+    '지급해요. 90일이에요.'
+    """
     sentences = re.split(r"(?<=다\.)(?=\s|$)", text)
     return "".join(_plain_sentence(sentence) for sentence in sentences)
 
@@ -81,10 +107,15 @@ def _plain_sentence(sentence: str) -> str:
     if not sentence.endswith("."):
         return sentence
     body = sentence[:-1]
-    for formal, easy in _EASY_ENDINGS:
+    for formal, plain in _PLAIN_ENDINGS:
         if body.endswith(formal):
-            return body[: -len(formal)] + easy + "."
+            return body[: -len(formal)] + plain + "."
     if body.endswith("입니다"):
         stem = body[:-3]
         return stem + ("이에요." if has_final(stem) else "예요.")
     return sentence
+
+
+def _final(syllable: str) -> int:
+    """Return the number of the syllable's final consonant, 0 if it has none."""
+    return (ord(syllable) - _FIRST_SYLLABLE) % _N_FINALS

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import re
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
+from types import ModuleType
 
 import pytest
 
+from gemini_simulator import korean_grammar, seeded_random
 from gemini_simulator.answers import write_answer
 from gemini_simulator.defects import DEFECT_SHARES
 from gemini_simulator.json_types import JsonObject
@@ -190,3 +193,9 @@ def test_a_correction_gets_other_pairs_about_the_same_chunk_with_fewer_defects()
     assert same < 0.5 * len(first_pairs)
     defective = [sum(pair.defect is not None for pair in pairs) for pairs in (first_pairs, corrected_pairs)]
     assert defective[1] < 0.4 * defective[0]
+
+
+@pytest.mark.parametrize("module", [korean_grammar, seeded_random])
+def test_the_examples_in_docstrings_are_correct(module: ModuleType) -> None:
+    result = doctest.testmod(module)
+    assert result.failed == 0 and result.attempted > 0
