@@ -85,7 +85,7 @@ def _generate(client: httpx.Client, url: str, prompt_spec: PromptSpec, chunk: Ch
     return [{"chunk_id": chunk.chunk_id, "input": chunk.text, **pair} for pair in given]
 
 
-def _key(row: GeneratedRow) -> tuple[str, ...]:
+def _key(row: GeneratedRow) -> tuple[str, str, str, str]:
     chunk = hashlib.sha256(row["input"].strip().encode()).hexdigest()
     return row["type"], row.get("instruction", ""), row.get("output", ""), chunk
 
