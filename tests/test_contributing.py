@@ -130,10 +130,9 @@ def test_a_metric_is_summarized_tested_gated_and_reported(acme: Path) -> None:
     code = """
 from pathlib import Path
 from insurance_rag.config import PromotionConfig
-from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.promotion import decide
 from tests.report.sample_run import write_run
-write_run(RunFolder(Path("evaluated")))
+write_run(Path("evaluated"))
 decision = decide(Path("evaluated/evaluation"), PromotionConfig(metric="long_answer", limits={"long_answer": 0.0}))
 print(decision.model_dump_json())
 """
@@ -155,7 +154,7 @@ def test_a_retriever_is_offered_and_searches(acme: Path) -> None:
     write_jsonl(acme / "questions.jsonl", [question])
     argv = ["--chunks", acme / "chunks.jsonl", "--questions", acme / "questions.jsonl", "--retriever", "shared_words"]
     result = json.loads(insurance_rag(acme, "retrieve", *argv, "--json").splitlines()[-1])
-    assert result["hit@1"] == 1.0 or result["hit_at"]["1"] == 1.0
+    assert result["scores"]["hit@1"]["value"] == 1.0
 
 
 def test_a_prompt_format_gets_its_file_and_a_recipe_can_name_it(acme: Path) -> None:
