@@ -44,7 +44,7 @@ class QuotaExceededError(RequestRefusedError):
 
     @property
     def outcome(self) -> str:
-        """Name in GET /stats: `429_` and the first limit that was exceeded; `limit_0` for a model that is not allowed."""
+        """Name in GET /stats: `429_` and the first exceeded limit; `limit_0` for a model that is not allowed."""
         first = self.violations[0]
         return "limit_0" if first.limit == 0 else f"429_{first.metric}"
 

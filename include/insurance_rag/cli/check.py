@@ -67,10 +67,10 @@ def _read_rows(path: Path) -> list[dict[str, JsonValue]]:
 
 
 def _cleaned(row: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    from insurance_rag.korean.text import encodable
+    from insurance_rag.korean.text import replace_surrogates
 
     row = row | {"question": row.get("question") or "", "answer": row.get("answer") or ""}
-    return {key: encodable(value) if isinstance(value, str) else value for key, value in row.items()}
+    return {key: replace_surrogates(value) if isinstance(value, str) else value for key, value in row.items()}
 
 
 def _problems(path: Path, line: int, row: JsonValue) -> list[LineProblem]:

@@ -16,7 +16,7 @@ from random import Random
 from insurance_rag.config import DatasetConfig
 from insurance_rag.core.hashing import sha256_text
 from insurance_rag.core.records import Chunk, QARow
-from insurance_rag.korean import quantities, squeeze
+from insurance_rag.korean import quantities, remove_whitespace
 
 _TITLE = re.compile(r"제\s?\d+\s?조(?:의\s?\d+)?\s?\(([^()\n]{1,60})\)")
 NGRAM = 3
@@ -115,10 +115,10 @@ class Contexts:
         ]
 
     def _lacking_answer(self, row: QARow, candidates: Iterable[int]) -> Iterator[Chunk]:
-        quote, answer = squeeze(row["evidence"]), _ngrams(row["output"])
+        quote, answer = remove_whitespace(row["evidence"]), _ngrams(row["output"])
         numbers = {q.key for q in quantities(row["output"])}
         for i in candidates:
-            if quote and quote in squeeze(self._chunks[i].text):
+            if quote and quote in remove_whitespace(self._chunks[i].text):
                 continue
             other_numbers = bool(numbers) and not numbers <= self._numbers(i)
             if other_numbers or len(answer & self._ngrams(i)) < MAX_ANSWER_SHARE * len(answer):
@@ -131,7 +131,7 @@ class Contexts:
 def title(chunk: Chunk) -> str:
     """Return the title of a chunk's clause without its number (보험금의 지급사유), or the beginning of its text."""
     match = _TITLE.search(chunk.text[:120]) or _TITLE.search(chunk.metadata.breadcrumbs)
-    return squeeze(match[1]) if match else squeeze(chunk.text[:20])
+    return remove_whitespace(match[1]) if match else remove_whitespace(chunk.text[:20])
 
 
 def product(chunk: Chunk) -> str:
@@ -142,7 +142,7 @@ def product(chunk: Chunk) -> str:
 def names_product(question: str, own: Chunk, other: Chunk) -> bool:
     """Return whether the question names the product of `own` in a way that excludes the product of `other`."""
     words, whole = _distinctive_parts(product(own), product(other))
-    return any(word in question for word in words) or (whole != "" and whole in squeeze(question))
+    return any(word in question for word in words) or (whole != "" and whole in remove_whitespace(question))
 
 
 @lru_cache(maxsize=100_000)
@@ -152,12 +152,12 @@ def _distinctive_parts(name: str, other: str) -> tuple[tuple[str, ...], str]:
     든든 is part of 여성든든: only a word that is not a part of the other name is distinctive.
     """
     words = set(re.findall(r"\w+", name)) - set(re.findall(r"\w+", other))
-    whole = squeeze(name) if words and squeeze(name) not in squeeze(other) else ""
+    whole = remove_whitespace(name) if words and remove_whitespace(name) not in remove_whitespace(other) else ""
     return tuple(sorted(word for word in words if word not in other)), whole
 
 
 def _ngrams(text: str) -> frozenset[str]:
-    text = squeeze(text)
+    text = remove_whitespace(text)
     return frozenset(text[i : i + NGRAM] for i in range(len(text) - NGRAM + 1))
 
 

@@ -28,7 +28,7 @@ from insurance_rag.core.records.evaluation import JudgedModel, ScoredAnswer
 from insurance_rag.core.stats import rate
 from insurance_rag.evaluation.journal import EvaluationJournal
 from insurance_rag.evaluation.requests import GeneratedAnswer
-from insurance_rag.korean import squeeze
+from insurance_rag.korean import remove_whitespace
 from insurance_rag.llm import openai
 from insurance_rag.llm.client import Client
 
@@ -126,8 +126,8 @@ def _read(output: str, row: ScoredAnswer) -> Judgement:
         claims = _JudgeOutput.model_validate_json(output[start : end + 1]).claims
     except ValidationError:
         return _judgement(row, None, [], "the output is not the requested JSON")
-    context = squeeze(row.context)
-    if any(c.supported and (not c.evidence or squeeze(c.evidence) not in context) for c in claims):
+    context = remove_whitespace(row.context)
+    if any(c.supported and (not c.evidence or remove_whitespace(c.evidence) not in context) for c in claims):
         return _judgement(row, None, claims, "the quoted evidence is not in the context")
     return _judgement(row, any(not claim.supported for claim in claims), claims)
 

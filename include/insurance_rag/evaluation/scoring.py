@@ -8,7 +8,7 @@ from insurance_rag.evaluation.checks import check_answer
 from insurance_rag.evaluation.postprocess import postprocess
 from insurance_rag.evaluation.requests import GeneratedAnswer, GenerationRequest
 from insurance_rag.evaluation.samples import EvalSample
-from insurance_rag.korean import quantities, squeeze
+from insurance_rag.korean import quantities, remove_whitespace
 
 
 def score(
@@ -68,4 +68,4 @@ def _states_required_numbers(answer: str, question: Question) -> bool | None:
 def _states(answer: str, stated: set[tuple[float, str]], number: str) -> bool:
     """Compare as quantities ("3천만원" equals "30,000,000원"), or as text if `number` is no quantity."""
     required = {quantity.key for quantity in quantities(number)}
-    return required <= stated if required else squeeze(number) in squeeze(answer)
+    return required <= stated if required else remove_whitespace(number) in remove_whitespace(answer)

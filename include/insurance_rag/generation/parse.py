@@ -11,7 +11,7 @@ from pydantic import JsonValue
 from insurance_rag.core.errors import InvalidAnswerError
 from insurance_rag.core.records import QuestionType
 from insurance_rag.generation.teachers.base import Pair
-from insurance_rag.korean.text import encodable
+from insurance_rag.korean.text import replace_surrogates
 
 _FENCE = re.compile(r"^\s*```(?:json)?\s*|\s*```\s*$")
 _LABELLED = re.compile(r"질문\s*[:：]\s*(.+?)\s*답변\s*[:：]\s*(.+?)(?=\n\s*(?:질문\s*[:：]|###|\[)|\Z)", re.DOTALL)
@@ -52,7 +52,7 @@ def _pair(item: JsonValue, types: Sequence[QuestionType]) -> Pair | None:
 
 
 def _text(value: JsonValue) -> str:
-    return encodable(value.strip()) if isinstance(value, str) else ""
+    return replace_surrogates(value.strip()) if isinstance(value, str) else ""
 
 
 def parse_labelled(text: str) -> list[tuple[str, str]]:

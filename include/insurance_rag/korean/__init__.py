@@ -5,14 +5,13 @@ from __future__ import annotations
 from insurance_rag.korean.articles import Article, articles, named_levels, unsupported_articles
 from insurance_rag.korean.degeneration import advertising, foreign_tail, hangul_share, prompt_echo, repetition
 from insurance_rag.korean.quantities import Quantity, parse_number, quantities, unsupported, unsupported_quantities
-from insurance_rag.korean.refusals import Refusal, evasion, is_refusal_sentence, refusal, refusal_sentences
+from insurance_rag.korean.refusals import evasion, is_refusal_sentence, refusal, refusal_sentences
 from insurance_rag.korean.sentences import Span, cut_at_sentence, ends_as_sentence, is_open_ended, sentences
-from insurance_rag.korean.text import clean, fold_width, is_encodable, squeeze
+from insurance_rag.korean.text import clean, fold_width, is_encodable, remove_whitespace
 
 __all__ = [
     "Article",
     "Quantity",
-    "Refusal",
     "Span",
     "advertising",
     "articles",
@@ -32,9 +31,9 @@ __all__ = [
     "quantities",
     "refusal",
     "refusal_sentences",
+    "remove_whitespace",
     "repetition",
     "sentences",
-    "squeeze",
     "unsupported",
     "unsupported_articles",
     "unsupported_quantities",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import TYPE_CHECKING
 
 from insurance_rag.korean.sentences import CLOSERS, Span, sentences
 
-#: `full`: the answer only refuses; `partial`: it refuses and also answers something.
-Refusal = Literal["none", "partial", "full"]
+if TYPE_CHECKING:
+    from insurance_rag.core.records import RefusalLevel
 
 # Predicates that mean "it is not stated". They count only at the end of a sentence: `알 수 없는 경우에는 ...` at its
 # start is a condition of the policy.
@@ -66,7 +66,7 @@ def is_refusal_sentence(sentence: str) -> bool:
     return bool(_ABOUT_THE_TEXT.search(sentence)) and not _ABOUT_A_PARTY.search(sentence)
 
 
-def refusal(text: str) -> Refusal:
+def refusal(text: str) -> RefusalLevel:
     """Return "full" if the text only refuses, "partial" if it also answers something, and "none" if it does not refuse.
 
     Apologies and advice to ask elsewhere do not count as an answer.

@@ -44,10 +44,10 @@ def is_encodable(text: str) -> bool:
     return _SURROGATE.search(text) is None
 
 
-def encodable(text: str) -> str:
+def replace_surrogates(text: str) -> str:
     """Replace each lone surrogate by a question mark, so that the text can be written as UTF-8.
 
-    >>> encodable("보험\\ud800")
+    >>> replace_surrogates("보험\\ud800")
     '보험?'
     """
     return text if is_encodable(text) else _SURROGATE.sub("?", text)
@@ -62,10 +62,10 @@ def fold_width(text: str) -> str:
     return text if text.isascii() else text.translate(_DIGITS)
 
 
-def squeeze(text: str) -> str:
+def remove_whitespace(text: str) -> str:
     """Remove all white space, to compare quotes whose line breaks differ.
 
-    >>> squeeze("보험금을\\n 지급")
+    >>> remove_whitespace("보험금을\\n 지급")
     '보험금을지급'
     """
     return "".join(text.split())

@@ -11,7 +11,7 @@ from insurance_rag.config import ValidationConfig
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.hashing import sha256_text
 from insurance_rag.core.records import Chunk, Question
-from insurance_rag.korean import squeeze
+from insurance_rag.korean import remove_whitespace
 from insurance_rag.validation.shingles import hashed_shingles, jaccard, shingles
 
 NGRAM = 5
@@ -64,7 +64,7 @@ def make_split(chunks: Sequence[Chunk], questions: Sequence[Question], config: V
         raise InvalidInputError(problems)
     training = [chunk for chunk in chunks if chunk.metadata.source not in documents]
     leaking = similar_chunks(training, [chunk_by_id[i].text for i in gold_ids], config.leak_similarity)
-    return Split(documents, leaking, frozenset(squeeze(q.question) for q in questions), sha256)
+    return Split(documents, leaking, frozenset(remove_whitespace(q.question) for q in questions), sha256)
 
 
 def _unknown_gold_chunks(ids: Sequence[str]) -> str:

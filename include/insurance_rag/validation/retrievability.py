@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from insurance_rag.config import ValidationConfig
 from insurance_rag.core.files import write_jsonl
 from insurance_rag.core.records import Chunk, RankSummary
-from insurance_rag.korean import squeeze
+from insurance_rag.korean import remove_whitespace
 from insurance_rag.retrieval import tokens
 from insurance_rag.retrieval.base import searchable_text
 from insurance_rag.retrieval.bm25_index import Bm25Index
@@ -103,7 +103,7 @@ def _share(flags: NDArray[np.bool_]) -> float:
 def _ranked(
     queries: Iterator[QueryBatch], count: int, chunks: Sequence[Chunk], config: ValidationConfig
 ) -> Iterator[list[int]]:
-    text_ids = _text_ids([squeeze(chunk.text) for chunk in chunks])
+    text_ids = _text_ids([remove_whitespace(chunk.text) for chunk in chunks])
     workers = config.workers or os.cpu_count() or 1
     if workers == 1 or count <= SINGLE_PROCESS_ROWS:
         ranker = Ranker(Bm25Index.build(tokens.encode([searchable_text(chunk) for chunk in chunks])), text_ids)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from insurance_rag.korean import articles, quantities, sentences, squeeze, unsupported
+from insurance_rag.korean import articles, quantities, remove_whitespace, sentences, unsupported
 from insurance_rag.validation.row import Row
 from insurance_rag.validation.rules.registry import RuleContext, rule
 
@@ -20,7 +20,7 @@ def stale_chunk(row: Row, context: RuleContext) -> str | None:
     """Has an input that differs from the current text of its chunk."""
     if context.chunks is None or not row.input.strip() or row.chunk_id not in context.chunks:
         return None
-    given, now = squeeze(row.input), context.chunks[row.chunk_id].squeezed
+    given, now = remove_whitespace(row.input), context.chunks[row.chunk_id].squeezed
     return None if given in now or now in given else row.input[:80]
 
 
@@ -48,9 +48,9 @@ def unsupported_number(row: Row, context: RuleContext) -> str | None:
 @rule("evidence", title="Evidence not in the chunk", title_ko="청크에 없는 근거", repairable=True)
 def evidence(row: Row, context: RuleContext) -> str | None:
     """Gives evidence that is not a quote of its chunk."""
-    quote = squeeze(row.evidence.strip(_QUOTE_EDGES))
+    quote = remove_whitespace(row.evidence.strip(_QUOTE_EDGES))
     if not quote or not row.answerable:
         return None
     chunk = context.chunk(row).squeezed
-    pieces = [p for s in sentences(row.evidence) if (p := squeeze(s.text.strip(_QUOTE_EDGES)))]
+    pieces = [p for s in sentences(row.evidence) if (p := remove_whitespace(s.text.strip(_QUOTE_EDGES)))]
     return None if quote in chunk or all(p in chunk for p in pieces) else row.evidence[:120]

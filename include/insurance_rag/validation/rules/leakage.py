@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from insurance_rag.korean import squeeze
+from insurance_rag.korean import remove_whitespace
 from insurance_rag.validation.row import Row
 from insurance_rag.validation.rules.registry import RuleContext, rule
 
@@ -12,4 +12,4 @@ def leak(row: Row, context: RuleContext) -> str | None:
     """Asks an evaluation question, or belongs to a chunk that is almost identical to the gold chunk of one."""
     if row.chunk_id in context.leaking:
         return f"{row.chunk_id} repeats a gold chunk of the evaluation"
-    return row.instruction if context.questions and squeeze(row.instruction) in context.questions else None
+    return row.instruction if context.questions and remove_whitespace(row.instruction) in context.questions else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from insurance_rag.korean import squeeze
+from insurance_rag.korean import remove_whitespace
 from insurance_rag.validation.row import Row
 from insurance_rag.validation.rules.registry import RuleContext, rule
 
@@ -21,4 +21,4 @@ def not_standalone(row: Row, context: RuleContext) -> str | None:
     """Refers to a text that the reader of the question does not have, or has a question of fewer than 5 characters."""
     if match := _POINTS_AT_CHUNK.search(row.instruction):
         return match.group().strip()
-    return row.instruction if len(squeeze(row.instruction)) < MIN_QUESTION_CHARACTERS else None
+    return row.instruction if len(remove_whitespace(row.instruction)) < MIN_QUESTION_CHARACTERS else None

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from insurance_rag.config import ValidationConfig
 from insurance_rag.core.records import RuleInfo
 from insurance_rag.core.registry import Registry
-from insurance_rag.korean import named_levels, quantities, squeeze
+from insurance_rag.korean import named_levels, quantities, remove_whitespace
 from insurance_rag.validation.row import Row
 from insurance_rag.validation.table import RowTable
 
@@ -38,7 +38,7 @@ class ChunkText:
     @cached_property
     def squeezed(self) -> str:
         """The text without whitespace."""
-        return squeeze(self.text)
+        return remove_whitespace(self.text)
 
     @cached_property
     def amounts(self) -> set[tuple[float, str]]:
