@@ -1,11 +1,11 @@
-"""How fast generation is against its quota, what it loses, and how it compares: `make bench-generation`.
+"""Benchmark of the generation: speed compared with the quota, losses, and other clients. `make bench-generation`.
 
-    python bench/generation.py [--speed 2] [--lanes 8] [--only NAME ...] [--out docs/results/generation]
+    python bench/generation.py [--speed 2] [--parallel 8] [--only NAME ...] [--out docs/results/generation]
 
 Runs the real client against the simulator, whose clock runs `speed` times as fast; all figures are in its seconds.
-Exits with 1 where a limit is missed. The other clients do the same work: the source's algorithm (SPEC section 4) and
-Google's own google-genai with its retries. Run it on a quiet machine: what delays a call by 20 ms here delays it by
-20 ms times the speed there.
+Exits with 1 if a limit is exceeded. Two other clients do the same work: the algorithm of the reference design
+(docs/origin.md) and Google's google-genai with its retries. Run it on a quiet machine: a delay of 20 ms here is a delay
+of 20 ms times the speed in the simulator's seconds.
 """
 
 from __future__ import annotations
@@ -16,77 +16,91 @@ import platform
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
-from generation_scenarios import ALONE, PACED, Bench, Scenario, ratio
+from generation_harness import RunFigures
+from generation_scenarios import MACHINE_BOUND, RATE_LIMITED, Bench, Scenario, ratio
 
 from insurance_rag.core.files import write_json
 
-SCENARIOS: dict[str, Scenario] = {scenario.__name__: scenario for scenario in (*PACED, *ALONE)}
-#: Begun first.
-LONG = ("killed", "source", "official", "speeds", "windows")
+SCENARIOS: dict[str, Scenario] = {scenario.__name__: scenario for scenario in (*RATE_LIMITED, *MACHINE_BOUND)}
+LONGEST = ("killed", "reference_client", "google_genai_client", "clock_speeds", "other_windows")
+"""These start first."""
 
 
 def report(bench: Bench) -> str:
-    runs = {name: f for name, f in bench.figures.items() if "calls" in f}
+    """Return the report in Markdown."""
     return "\n".join(
         [
             "# Generation against the simulator",
             "",
             f"`python bench/generation.py --speed {bench.speed:g}` on {time.strftime('%Y-%m-%d')}, Python "
-            f"{platform.python_version()}, {os.cpu_count()} cores. Seconds are of the simulator's clock; latency "
-            "1.5 s, a rolling minute, 7 keys that are projects of their own, unless said otherwise.",
+            f"{platform.python_version()}, {os.cpu_count()} cores. Seconds are those of the simulator's clock. Unless "
+            "stated otherwise: a latency of 1.5 s, a rolling minute, 7 keys in 7 projects.",
             "",
-            "| scenario | what | measured | at most | |",
+            "| scenario | figure | measured | limit | |",
             "|---|---|---:|---:|---|",
             *(
-                f"| {c.scenario} | {c.what} | {c.value} | {c.limit} | {'ok' if c.passed else '**missed**'} |"
+                f"| {c.scenario} | {c.figure} | {c.value} | {c.limit} | {'ok' if c.passed else '**exceeded**'} |"
                 for c in bench.checks
             ),
             "",
-            "## Beside other clients, the same work",
+            "## Other clients with the same work",
             "",
             *comparison(bench),
             "",
             "## All runs",
             "",
-            "| run | seconds | 429s | calls | lacking | rows twice | asked again | MB a worker |",
+            "| run | seconds | 429s | calls | lost chunks | duplicate rows | repeated calls | MB per worker |",
             "|---|---:|---:|---:|---:|---:|---:|---:|",
-            *(row(name, [f[k] for k in RUN_COLUMNS]) for name, f in runs.items()),
+            *(table_row(name, run_cells(f)) for name, f in bench.figures.items()),
             "",
-            "What `day over` lacks is named and waits for the next day. Calls that were in flight at a kill -9 are "
-            "asked again; no row comes of it twice. 429s at a window's edge come from delays of this machine, which a "
-            "faster clock magnifies: see `narrow` at three speeds.",
+            "The lost chunks of `daily_quota` are listed in its error and wait for the next day. Calls in flight at a "
+            "kill -9 are repeated, without duplicate rows. Delays of this machine cause 429s at the edge of a window; "
+            "a faster clock magnifies them: see `unknown_quota` at three speeds.",
             "",
         ]
     )
 
 
-RUN_COLUMNS = ("seconds", "refused_429", "calls", "lost", "twice", "repeats", "mb")
+def run_cells(f: RunFigures) -> list[object]:
+    """Return the cells of a run in the last table."""
+    return [
+        f.seconds,
+        f.refused_429,
+        f.calls,
+        f.lost_chunks,
+        f.duplicate_rows,
+        f.repeated_calls,
+        f.mb_per_worker,
+    ]
 
 
-def row(name: str, cells: list[object]) -> str:
+def table_row(name: str, cells: Sequence[object]) -> str:
+    """Return a table row; None becomes an empty cell."""
     return f"| {name} | " + " | ".join("" if cell is None else str(cell) for cell in cells) + " |"
 
 
 def comparison(bench: Bench) -> list[str]:
-    """The other clients against ours of the same run, faults with faults."""
+    """Return the table that compares each other client with this pipeline's run of the same faults."""
     lines = [
-        "| client | seconds | / ours | calls / ours | 429s | ours | lost | ours | MB |",
+        "| client | seconds | / pipeline | calls / pipeline | 429s | pipeline | lost chunks | pipeline | MB |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name, f in bench.figures.items():
-        ours = bench.figures.get("faults" if "faults" in name else "narrow")
-        if ours and name.startswith(("source", "google-genai")):
-            pace = [f["seconds"], ratio(f["seconds"], ours["seconds"]), ratio(f["calls"], ours["calls"])]
-            refused = [f["refused_429"], ours["refused_429"], f["lost"], ours["lost"], f["mb"]]
-            lines.append(row(name, [*pace, *refused]))
-    return [*lines, "", "Seconds of a run with losses do not compare: it ended early."]
+        own = bench.figures.get("faults" if "faults" in name else "unknown_quota")
+        if own and name.startswith(("reference", "google-genai")):
+            speed = [f.seconds, ratio(f.seconds, own.seconds), ratio(f.calls, own.calls)]
+            losses = [f.refused_429, own.refused_429, f.lost_chunks, own.lost_chunks, f.mb_per_worker]
+            lines.append(table_row(name, [*speed, *losses]))
+    return [*lines, "", "The seconds of a run with lost chunks cannot be compared: it ended early."]
 
 
-def run_scenarios(speed: float, work: Path, names: list[str], lanes: int) -> Bench:
-    """The paced ones side by side in `lanes`, begun apart so that their windows are; then the others alone."""
+def run_scenarios(speed: float, work: Path, names: Sequence[str], parallel: int) -> Bench:
+    """Run the rate-limited scenarios side by side, started apart so that their windows differ, then the others."""
 
     def run(scenario: Scenario) -> Bench:
         print(f"{scenario.__name__}: {(scenario.__doc__ or '').strip()}\n", end="", flush=True)
@@ -94,14 +108,14 @@ def run_scenarios(speed: float, work: Path, names: list[str], lanes: int) -> Ben
         scenario(bench)
         return bench
 
-    with ThreadPoolExecutor(lanes) as pool:
-        paced = [scenario.__name__ for scenario in PACED if scenario.__name__ in names]
+    with ThreadPoolExecutor(parallel) as pool:
+        chosen = [scenario.__name__ for scenario in RATE_LIMITED if scenario.__name__ in names]
         started = {}
-        for name in sorted(paced, key=lambda name: name not in LONG):
+        for name in sorted(chosen, key=lambda name: name not in LONGEST):
             started[name] = pool.submit(run, SCENARIOS[name])
-            time.sleep(min(60 / speed / lanes, 5))
+            time.sleep(min(60 / speed / parallel, 5))
         finished = {name: future.result() for name, future in started.items()}
-    finished |= {s.__name__: run(s) for s in ALONE if s.__name__ in names}
+    finished |= {s.__name__: run(s) for s in MACHINE_BOUND if s.__name__ in names}
     whole = Bench(speed, work)
     for name in SCENARIOS:
         if name in finished:
@@ -111,26 +125,28 @@ def run_scenarios(speed: float, work: Path, names: list[str], lanes: int) -> Ben
 
 
 def main() -> int:
+    """Run the benchmark; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--speed", type=float, default=2.0, help="how fast the simulator's clock runs")
-    parser.add_argument("--lanes", type=int, default=8, help="scenarios that run side by side")
+    parser.add_argument("--speed", type=float, default=2.0, help="speed of the simulator's clock")
+    parser.add_argument("--parallel", type=int, default=8, help="number of scenarios that run side by side")
     parser.add_argument("--only", nargs="+", choices=SCENARIOS, default=list(SCENARIOS), metavar="NAME")
-    parser.add_argument("--out", type=Path, help="written as OUT.md and OUT.json")
-    parser.add_argument("--work", type=Path, help="new folder that keeps the run folders, to look into")
+    parser.add_argument("--out", type=Path, help="write OUT.md and OUT.json")
+    parser.add_argument("--work", type=Path, help="new folder that keeps the run folders")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-generation-") as folder:
-        bench = run_scenarios(args.speed, args.work or Path(folder), args.only, args.lanes)
+        bench = run_scenarios(args.speed, args.work or Path(folder), args.only, args.parallel)
     text = report(bench)
     print("\n" + text)
     if args.out:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         args.out.with_suffix(".md").write_text(text, encoding="utf-8")
-        checks = [{**vars(check), "passed": check.passed} for check in bench.checks]
-        write_json(args.out.with_suffix(".json"), {"speed": args.speed, "checks": checks, "figures": bench.figures})
-    missed = [check for check in bench.checks if not check.passed]
-    for check in missed:
-        print(f"missed: {check.scenario}: {check.what}: {check.value} > {check.limit}", file=sys.stderr)
-    return 1 if missed else 0
+        checks = [{**asdict(check), "passed": check.passed} for check in bench.checks]
+        figures = {name: asdict(f) for name, f in bench.figures.items()}
+        write_json(args.out.with_suffix(".json"), {"speed": args.speed, "checks": checks, "figures": figures})
+    exceeded = [check for check in bench.checks if not check.passed]
+    for check in exceeded:
+        print(f"exceeded: {check.scenario}: {check.figure}: {check.value} > {check.limit}", file=sys.stderr)
+    return 1 if exceeded else 0
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Worker processes of the generation benchmark: this project's client, the source's algorithm, and google-genai.
+"""Worker processes of the generation benchmark: this pipeline, the reference design's algorithm, and google-genai.
 
     python bench/generation_clients.py SPEC.json
 
-One process a key, forked when everything is imported, so that all start at once. SPEC: {client, run, url, speed, keys,
-concurrency?, attempts?}; RUN is a planned run folder. Each worker leaves RUN/workers/N.json: {answered, error, rss_mb}.
+Starts one process per key, forked after all imports, so that all start at the same time. SPEC is a RunSpec of
+generation_harness.py; its run folder has a plan. Each worker writes RUN/workers/N.json (WorkerResult).
 """
 
 from __future__ import annotations
@@ -18,51 +18,58 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+from generation_harness import RunSpec, WorkerResult
 
 from insurance_rag.chunks import read_chunks
+from insurance_rag.core.errors import BlockedAnswerError, InvalidAnswerError
 from insurance_rag.core.files import write_json
 from insurance_rag.core.records import ApiKey, Chunk
-from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.llm.gemini import read_completion
 from insurance_rag.planning import read_plan
 from insurance_rag.planning.plan import Plan
 from insurance_rag.planning.prompt_spec import PromptSpec
 
-Spec = dict[str, Any]
-Client = Callable[[Spec, Plan, int, ApiKey], list[str]]
+if TYPE_CHECKING:
+    import httpx
+
+ClientFunction = Callable[[RunSpec, Plan, int, ApiKey], list[str]]
+"""Answers one shard and returns the ids of the answered chunks."""
 
 
-def ours(spec: Spec, plan: Plan, number: int, key: ApiKey) -> list[str]:
-    """The stage as the mapped task calls it."""
+def pipeline(spec: RunSpec, plan: Plan, number: int, key: ApiKey) -> list[str]:
+    """Run the generation stage as the mapped task does."""
     from insurance_rag.generation import generate_shard
 
-    generate_shard(RunFolder(Path(spec["run"])), number, key)
+    generate_shard(spec.folder, number, key)
     return plan.shard(number).chunk_ids
 
 
-def source(spec: Spec, plan: Plan, number: int, key: ApiKey) -> list[str]:
-    """generate_data_parallel.py after SPEC section 4: one call after the other, and only a 429 is tried again."""
+def reference(spec: RunSpec, plan: Plan, number: int, key: ApiKey) -> list[str]:
+    """Run the reference design's algorithm (docs/origin.md): one call after the other, retries only after a 429."""
     import httpx
 
     from insurance_rag.generation.prompt import answer_schema, render
 
-    content, answered = PromptSpec.from_config(plan.config), []
-    part = Path(spec["run"]) / "workers" / f"part_{number}.json"
-    url = f"{spec['url']}/v1beta/models/{plan.config.model}:generateContent"
+    prompt_spec, answered = PromptSpec.from_config(plan.config), []
+    part = spec.folder.root / "workers" / f"part_{number}.json"
+    url = f"{spec.url}/v1beta/models/{plan.config.model}:generateContent"
     with httpx.Client(headers={"x-goog-api-key": key.key.get_secret_value()}, timeout=60) as client:
-        for done, chunk in enumerate(chunks_of(spec, plan, number), 1):
-            config = {"responseMimeType": "application/json", "responseSchema": answer_schema(content)}
-            body = {"contents": [{"parts": [{"text": render(content, chunk)}]}], "generationConfig": config}
+        for done, chunk in enumerate(chunks_of_shard(spec, plan, number), 1):
+            config = {"responseMimeType": "application/json", "responseSchema": answer_schema(prompt_spec)}
+            body = {"contents": [{"parts": [{"text": render(prompt_spec, chunk)}]}], "generationConfig": config}
             for attempt in range(6):
                 try:
-                    answer = client.post(url, json=body)
+                    response = client.post(url, json=body)
                 except httpx.TransportError:
                     break
-                if answer.status_code == 429 and attempt < 5:
+                if response.status_code == 429 and attempt < 5:
                     pause(min(2.0 * 2**attempt * 2 + random.uniform(1, 3), 30), spec)
                     continue
-                if answer.status_code == 200 and is_json(text_of(answer.json())):
+                if response.status_code == 200 and is_json(text_of(response)):
                     answered.append(chunk.chunk_id)
                 break
             if done % 10 == 0:
@@ -71,82 +78,95 @@ def source(spec: Spec, plan: Plan, number: int, key: ApiKey) -> list[str]:
     return answered
 
 
-def official(spec: Spec, plan: Plan, number: int, key: ApiKey) -> list[str]:
-    """google-genai, asynchronous, a few calls at a time, with its own retries (delays shrunk to the simulator's)."""
+def google_genai(spec: RunSpec, plan: Plan, number: int, key: ApiKey) -> list[str]:
+    """Run google-genai with several calls in flight and its own retries, whose waits follow the simulator's clock."""
     from google import genai
-    from google.genai import errors, types
+    from google.genai import types
 
     from insurance_rag.generation.prompt import answer_schema, render
 
-    speed, content, answered = spec["speed"], PromptSpec.from_config(plan.config), []
+    prompt_spec, answered = PromptSpec.from_config(plan.config), []
     retry = types.HttpRetryOptions(
-        attempts=spec["attempts"], initial_delay=1 / speed, max_delay=60 / speed, exp_base=2, jitter=1 / speed
+        attempts=spec.attempts,
+        initial_delay=1 / spec.speed,
+        max_delay=60 / spec.speed,
+        exp_base=2,
+        jitter=1 / spec.speed,
     )
-    options = types.HttpOptions(base_url=spec["url"], retry_options=retry)
+    options = types.HttpOptions(base_url=spec.url, retry_options=retry)
     client = genai.Client(api_key=key.key.get_secret_value(), http_options=options)
     config = types.GenerateContentConfig(
-        response_mime_type="application/json", response_json_schema=answer_schema(content)
+        response_mime_type="application/json", response_json_schema=answer_schema(prompt_spec)
     )
-    chunks = iter(chunks_of(spec, plan, number))
+    chunks = iter(chunks_of_shard(spec, plan, number))
 
     async def worker() -> None:
         for chunk in chunks:
             try:
                 answer = await client.aio.models.generate_content(
-                    model=plan.config.model, contents=render(content, chunk), config=config
+                    model=plan.config.model, contents=render(prompt_spec, chunk), config=config
                 )
-            except (TimeoutError, errors.APIError, OSError, *transport_errors()):
+            except call_errors():
                 continue
             if is_json(answer.text or ""):
                 answered.append(chunk.chunk_id)
 
     async def workers() -> None:
-        await asyncio.gather(*(worker() for _ in range(spec["concurrency"])))
+        await asyncio.gather(*(worker() for _ in range(spec.concurrency)))
 
     asyncio.run(workers())
     return answered
 
 
-def transport_errors() -> tuple[type[Exception], ...]:
+def call_errors() -> tuple[type[Exception], ...]:
+    """Return the errors that a call of google-genai may end with after its retries."""
     import aiohttp
     import httpx
+    from google.genai import errors
 
-    return (aiohttp.ClientError, httpx.TransportError)
-
-
-CLIENTS: dict[str, Client] = {"ours": ours, "source": source, "official": official}
+    return (TimeoutError, OSError, errors.APIError, aiohttp.ClientError, httpx.TransportError)
 
 
-def chunks_of(spec: Spec, plan: Plan, number: int) -> list[Chunk]:
+CLIENTS: dict[str, ClientFunction] = {"pipeline": pipeline, "reference": reference, "google-genai": google_genai}
+
+
+def chunks_of_shard(spec: RunSpec, plan: Plan, number: int) -> list[Chunk]:
+    """Return the chunks of one shard."""
     wanted = set(plan.shard(number).chunk_ids)
-    return [chunk for chunk in read_chunks(RunFolder(Path(spec["run"])).chunks) if chunk.chunk_id in wanted]
+    return [chunk for chunk in read_chunks(spec.folder.chunks) if chunk.chunk_id in wanted]
 
 
-def text_of(answer: dict[str, Any]) -> str:
-    candidate = (answer.get("candidates") or [{}])[0]
-    return "".join(part.get("text", "") for part in candidate.get("content", {}).get("parts", []))
+def text_of(response: httpx.Response) -> str:
+    """Return the text of a generateContent response; an empty string if it has none."""
+    try:
+        return read_completion(response.json()).text
+    except (BlockedAnswerError, InvalidAnswerError):
+        return ""
 
 
 def is_json(text: str) -> bool:
+    """Return whether `text` is JSON that is not empty."""
     try:
         return bool(json.loads(text))
     except ValueError:
         return False
 
 
-def pause(seconds: float, spec: Spec) -> None:
-    time.sleep(seconds / spec["speed"])
+def pause(seconds: float, spec: RunSpec) -> None:
+    """Sleep for `seconds` of the simulator's clock."""
+    time.sleep(seconds / spec.speed)
 
 
 def main() -> None:
-    spec = json.loads(Path(sys.argv[1]).read_text())
-    client = CLIENTS[spec["client"]]
+    """Start one worker per shard and wait for all."""
+    spec = RunSpec(**json.loads(Path(sys.argv[1]).read_text()))
+    client = CLIENTS[spec.client]
     warm_up(spec)
-    plan = read_plan(RunFolder(Path(spec["run"])))
-    keys = {entry["id"]: ApiKey.model_validate(entry) for entry in spec["keys"]}
+    plan = read_plan(spec.folder)
+    keys = {str(entry["id"]): ApiKey.model_validate(entry) for entry in spec.keys}
     context = multiprocessing.get_context("fork")
     start = context.Barrier(len(plan.shards))
-    gc.freeze()  # else the first collection of each child copies every page it shares with its parent
+    gc.freeze()  # without it the first collection of each child would copy every page it shares with its parent
     workers = [
         context.Process(target=work, args=(client, spec, plan, shard.shard, keys[shard.key_id], start))
         for shard in plan.shards
@@ -157,36 +177,36 @@ def main() -> None:
         worker.join()
 
 
-def warm_up(spec: Spec) -> None:
-    """Import all that a first call imports, by one to /stats, before the fork: the race is about calls."""
+def warm_up(spec: RunSpec) -> None:
+    """Import everything that a first call imports before the fork, so that the measured time is that of calls."""
     import httpx
-    import insurance_rag.generation.gemini  # noqa: F401
 
-    import insurance_rag.generation.worker  # noqa: F401
+    from insurance_rag.generation import shard  # noqa: F401
+    from insurance_rag.generation.teachers import gemini  # noqa: F401
 
     async def call() -> None:
         async with httpx.AsyncClient() as client:
-            await client.get(f"{spec['url']}/stats")
-        if spec["client"] == "official":
+            await client.get(f"{spec.url}/stats")
+        if spec.client == "google-genai":
             import aiohttp
             from google import genai  # noqa: F401
 
-            async with aiohttp.ClientSession() as session, session.get(f"{spec['url']}/stats") as answer:
+            async with aiohttp.ClientSession() as session, session.get(f"{spec.url}/stats") as answer:
                 await answer.read()
 
     asyncio.run(call())
 
 
-def work(client: Client, spec: Spec, plan: Plan, number: int, key: ApiKey, start: Any) -> None:
+def work(client: ClientFunction, spec: RunSpec, plan: Plan, number: int, key: ApiKey, start: Barrier) -> None:
+    """Run `client` in a worker process when all workers are ready, and write its result."""
     error, answered = "", []
     start.wait()
     try:
         answered = client(spec, plan, number, key)
-    except Exception as e:  # noqa: BLE001 - whatever it is, the report names it
+    except Exception as e:  # noqa: BLE001 - the report shows every error
         error = f"{type(e).__name__}: {e}"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    result = {"answered": answered, "error": error, "rss_mb": round(peak, 1)}
-    write_json(Path(spec["run"]) / "workers" / f"{number}.json", result)
+    write_json(spec.folder.root / "workers" / f"{number}.json", vars(WorkerResult(answered, error, round(peak, 1))))
     os._exit(0)
 
 

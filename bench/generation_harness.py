@@ -1,4 +1,4 @@
-"""What the generation benchmark measures with: a simulator process, run folders, and the count of what came out.
+"""Harness of the generation benchmark: a simulator process, run folders, and the figures of a finished run.
 
 All times are seconds of the simulator's clock, from the first request to the last answer.
 """
@@ -16,21 +16,21 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httpx
 
+from gemini_simulator.stats import SimulatorStats
 from insurance_rag.chunks import read_chunks
 from insurance_rag.config import GenerationConfig
 from insurance_rag.core.files import read_json, write_json
-from insurance_rag.core.records import ApiKey, Chunk
+from insurance_rag.core.records import ApiKey, Chunk, QAPair
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.planning import make_plan, write_plan
 
 HERE = Path(__file__).parent
-SECRET = "planted-secret-key-{}"
+PLANTED_KEY = "planted-secret-key-{}"
 LATENCY_S = 1.5
 
 
@@ -41,12 +41,15 @@ class Simulator:
     url: str
     speed: float
 
-    def stats(self) -> dict[str, Any]:
-        return dict(httpx.get(f"{self.url}/stats", timeout=60).json())
+    def stats(self) -> SimulatorStats:
+        """Return the figures of GET /stats."""
+        stats: SimulatorStats = httpx.get(f"{self.url}/stats", timeout=60).json()
+        return stats
 
 
 @contextlib.contextmanager
-def simulator(speed: float, **options: Any) -> Iterator[Simulator]:
+def start_simulator(speed: float, **options: object) -> Iterator[Simulator]:
+    """Run a simulator with these settings. Raises RuntimeError with its log if it does not start."""
     with tempfile.TemporaryDirectory() as folder:
         ready = Path(folder) / "ready.json"
         settings = {"latency_s": LATENCY_S, "defects": 0.15, **options}
@@ -66,12 +69,13 @@ def simulator(speed: float, **options: Any) -> Iterator[Simulator]:
                 process.wait()
 
 
-def make_keys(n: int, **told: Any) -> list[ApiKey]:
-    return [ApiKey.model_validate({"id": f"k{i}", "key": SECRET.format(i), **told}) for i in range(1, n + 1)]
+def make_keys(n: int, **facts: object) -> list[ApiKey]:
+    """Return the keys k1, k2 ... Their secrets can be found in files by `files_with_key`."""
+    return [ApiKey.model_validate({"id": f"k{i}", "key": PLANTED_KEY.format(i), **facts}) for i in range(1, n + 1)]
 
 
 def make_chunks(n: int) -> list[Chunk]:
-    """Sample clauses, each made unlike any other by a sentence of its own."""
+    """Return sample chunks, each with an extra sentence that makes it unique."""
     sample = read_chunks("sample")
     made = []
     for number in range(n):
@@ -81,79 +85,171 @@ def make_chunks(n: int) -> list[Chunk]:
     return made
 
 
+@dataclass(frozen=True)
+class RunSpec:
+    """What the worker processes of a run read from spec.json."""
+
+    client: str
+    run: str
+    url: str
+    speed: float
+    keys: list[dict[str, str | int | None]]
+    concurrency: int = 1
+    """Calls in flight per key (google-genai only)."""
+    attempts: int = 1
+    """Requests per call, retries included (google-genai only)."""
+
+    @property
+    def folder(self) -> RunFolder:
+        return RunFolder(Path(self.run))
+
+
+@dataclass(frozen=True)
+class WorkerResult:
+    """What a worker process leaves behind in RUN/workers/N.json."""
+
+    answered: list[str]
+    """Ids of the chunks it got an answer for."""
+    error: str
+    rss_mb: float
+    """Peak memory."""
+
+
 @dataclass
-class Race:
-    """One run of one client; `spec` is what its worker processes read."""
+class Run:
+    """One run of one client."""
 
     folder: Path
-    spec: dict[str, Any]
+    spec: RunSpec
+    rpm: int | None = None
+    """Requests per minute and project that the simulator grants; None if requests are not limited."""
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        write_json(self.folder / "spec.json", self.spec)
+        """Start the worker processes."""
+        write_json(self.folder / "spec.json", vars(self.spec))
         command = [sys.executable, str(HERE / "generation_clients.py"), str(self.folder / "spec.json")]
         with (self.folder / "log.txt").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
     def wait(self) -> None:
+        """Wait until the workers end."""
         assert self.process
         self.process.wait()
 
     def kill(self) -> None:
-        """kill -9 to the workers and their parent: the process group that `start` made."""
+        """Send SIGKILL to the workers and their parent, which form a process group."""
         assert self.process
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def workers(self) -> list[dict[str, Any]]:
-        return [read_json(path) for path in sorted((self.folder / "workers").glob("[0-9]*.json"))]
+    def worker_results(self) -> list[WorkerResult]:
+        """Return the results of all workers."""
+        paths = sorted((self.folder / "workers").glob("[0-9]*.json"))
+        return [WorkerResult(**read_json(path)) for path in paths]
 
 
 def prepare(
-    folder: Path, sim: Simulator, chunks: Sequence[Chunk], keys: Sequence[ApiKey], client: str = "ours", **spec: Any
-) -> Race:
-    """A planned run folder for `client`."""
+    folder: Path,
+    simulator: Simulator,
+    chunks: Sequence[Chunk],
+    keys: Sequence[ApiKey],
+    client: str = "pipeline",
+    rpm: int | None = None,
+    **spec: int,
+) -> Run:
+    """Plan a run for `client` in a new folder. `spec` holds further fields of RunSpec."""
     folder.mkdir(parents=True)
     (folder / "workers").mkdir()
-    config = GenerationConfig(base_url=sim.url, quota_window_s=60 / sim.speed)
+    config = GenerationConfig(base_url=simulator.url, quota_window_s=60 / simulator.speed)
     write_plan(make_plan(chunks, keys, config), RunFolder(folder), chunks)
-    told = [{**key.model_dump(mode="json"), "key": key.key.get_secret_value()} for key in keys]
-    facts = {"client": client, "run": str(folder), "url": sim.url, "speed": sim.speed, "keys": told}
-    return Race(folder, {**facts, **spec})
+    plain_keys = [{**key.model_dump(mode="json"), "key": key.key.get_secret_value()} for key in keys]
+    return Run(folder, RunSpec(client, str(folder), simulator.url, simulator.speed, plain_keys, **spec), rpm)
 
 
-def outcome(race: Race, chunks: Sequence[Chunk], stats: dict[str, Any]) -> dict[str, Any]:
-    """What a finished run shows: seconds, 429s, calls, what is missing, what is there twice, MB a worker."""
-    workers = race.workers()
-    if race.spec["client"] == "ours":
-        have = rows_of(race.folder)
+@dataclass
+class ProjectFigures:
+    """What the simulator counted for one project."""
+
+    calls: int
+    admitted: int
+    answered: int
+    refused_429: int
+    tokens: int
+    calls_after_daily_quota: int
+    outcomes: dict[str, int]
+
+
+@dataclass
+class RunFigures:
+    """The figures of a finished run."""
+
+    seconds: float | None
+    """From the first request to the last answer; None if nothing was answered."""
+    refused_429: int
+    calls: int
+    lost_chunks: int
+    """Chunks without an answer that the API does not block."""
+    duplicate_rows: int
+    repeated_calls: int
+    """Answers to requests that had been answered before."""
+    floor_of_admitted_s: float | None
+    """Earliest end of the calls that were admitted, faults included."""
+    mb_per_worker: float | None
+    errors: list[str]
+    files_with_key: list[str]
+    projects: dict[str, ProjectFigures]
+    outcomes: dict[str, int]
+    extra: dict[str, int] = field(default_factory=dict)
+    """Figures of single scenarios."""
+
+
+def measure(run: Run, chunks: Sequence[Chunk], stats: SimulatorStats) -> RunFigures:
+    """Return the figures of a finished run."""
+    results = run.worker_results()
+    if run.spec.client == "pipeline":
+        answered = count_rows(run.folder)
     else:
-        have = Counter(chunk_id for worker in workers for chunk_id in worker["answered"])
+        answered = Counter(chunk_id for result in results for chunk_id in result.answered)
     blocked = sum("blocked" in outcomes for outcomes in stats["chunks"].values())
-    return {
-        "seconds": round(stats["last_answer_s"] - stats["first_s"], 1) if stats["answered"] else None,
-        "refused_429": stats["refused_429"],
-        "calls": stats["calls"],
-        "lost": len(chunks) - len(have) - blocked,
-        "twice": sum(n - 1 for n in have.values()),
-        "repeats": stats["repeated_answers"],
-        "admitted_floor": floor_of_admitted(stats, race.spec.get("limit")),
-        "mb": max((worker["rss_mb"] for worker in workers), default=None),
-        "errors": [worker["error"][:200] for worker in workers if worker["error"]],
-        "leaks": leaks(race.folder),
-    }
+    first_s, last_s = stats["first_s"], stats["last_answer_s"]
+    return RunFigures(
+        seconds=None if first_s is None or last_s is None else round(last_s - first_s, 1),
+        refused_429=stats["refused_429"],
+        calls=stats["calls"],
+        lost_chunks=len(chunks) - len(answered) - blocked,
+        duplicate_rows=sum(n - 1 for n in answered.values()),
+        repeated_calls=stats["repeated_answers"],
+        floor_of_admitted_s=floor_of_admitted_s(stats, run.rpm),
+        mb_per_worker=max((result.rss_mb for result in results), default=None),
+        errors=[result.error[:200] for result in results if result.error],
+        files_with_key=files_with_key(run.folder),
+        projects={
+            name: ProjectFigures(
+                calls=project["calls"],
+                admitted=project["admitted"],
+                answered=project["answered"],
+                refused_429=project["refused_429"],
+                tokens=project["tokens"],
+                calls_after_daily_quota=project["calls_after_daily_quota"],
+                outcomes=project["outcomes"],
+            )
+            for name, project in stats["projects"].items()
+        },
+        outcomes=stats["outcomes"],
+    )
 
 
-def rows_of(folder: Path) -> Counter[str]:
-    """How often each chunk's rows are in the parts: chunk_id -> times (a chunk has one row a type and question)."""
+def count_rows(folder: Path) -> Counter[str]:
+    """Return how often the rows of each chunk are in the parts; more than once is an error."""
     rows: Counter[tuple[str, str, str]] = Counter()
     for path in RunFolder(folder).parts.glob("dataset_part_*.json"):
         if path.name.endswith(".manifest.json"):
             continue
-        # A first answer that was asked for again may be repeated by the second, which stands beside it.
-        whole = (row for row in read_json(path) if "fault" not in row["meta"])
-        rows.update((row["chunk_id"], row["type"], row["instruction"]) for row in whole)
+        for row in map(QAPair.model_validate, read_json(path)):
+            if "fault" not in row.meta:  # a repair may repeat the text of a faulty row, which stays in the part
+                rows[row.chunk_id, row.type, row.instruction] += 1
     times: Counter[str] = Counter()
     for (chunk_id, _, _), n in rows.items():
         times[chunk_id] = max(times[chunk_id], n)
@@ -161,18 +257,18 @@ def rows_of(folder: Path) -> Counter[str]:
 
 
 def floor_s(n: int, per_minute: int) -> float:
-    """The soonest that n calls can be answered at so many a minute."""
+    """Return the earliest time at which `n` calls can be answered at `per_minute` calls per minute."""
     return (math.ceil(n / per_minute) - 1) * 60 + LATENCY_S
 
 
-def floor_of_admitted(stats: dict[str, Any], limit: int | None) -> float | None:
-    """The floor of the calls that were admitted, faults included, by the project that had most."""
+def floor_of_admitted_s(stats: SimulatorStats, rpm: int | None) -> float | None:
+    """Return the earliest end of the admitted calls, faults included, in the project with the most calls."""
     most = max((project["admitted"] for project in stats["projects"].values()), default=0)
-    return floor_s(most, limit) if limit and most else None
+    return floor_s(most, rpm) if rpm and most else None
 
 
-def leaks(folder: Path) -> list[str]:
-    """Files of the run, logs included, that hold a planted key. The benchmark's own spec.json is not of the run."""
-    needle = SECRET.partition("{")[0].encode()
+def files_with_key(folder: Path) -> list[str]:
+    """Return the files of a run, logs included, that contain an API key. The benchmark's own spec.json is skipped."""
+    needle = PLANTED_KEY.partition("{")[0].encode()
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != "spec.json")
     return [path.name for path in files if needle in path.read_bytes()]
