@@ -3,7 +3,7 @@ from __future__ import annotations
 import logging
 import random
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import pytest
 
@@ -12,7 +12,7 @@ from insurance_rag.core.errors import IncompleteError
 from insurance_rag.core.journal import Journal, decode_record
 
 
-def write(path: Path, n: int) -> list[dict[str, Any]]:
+def write(path: Path, n: int) -> list[dict[str, str]]:
     records = [{"key": f"{i:04}", "text": f"제{i}조(보험금) " * (i % 5 + 1)} for i in range(n)]
     with Journal(path, append=True) as journal:
         for record in records:
@@ -94,20 +94,81 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing_torn(tmp_path: Path, mo
     path = tmp_path / "j.jsonl"
     with Journal(path, append=True) as journal:
         journal.append({"key": "kept"})
-        real = journal._file
-        assert real is not None
+        assert journal._file is not None
+        file: BinaryIO = journal._file
 
         class Full:
-            def __getattr__(self, name: str) -> Any:
-                return getattr(real, name)
+            def __getattr__(self, name: str) -> object:
+                return getattr(file, name)
 
             def write(self, line: bytes) -> int:
-                return real.write(line[:7])
+                return file.write(line[:7])
 
         monkeypatch.setattr(journal, "_file", Full())
         with pytest.raises(IncompleteError, match=r"cannot be written \(No space left on device\); free space"):
             journal.append({"key": "lost"})
     assert list(Journal(path).read_new()) == [{"key": "kept"}]
+
+
+def test_a_file_that_cannot_be_opened_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(IncompleteError, match="cannot be written"):
+        Journal(tmp_path / "file/j.jsonl", append=True)
+    (tmp_path / "folder.jsonl").mkdir()
+    with pytest.raises(IncompleteError, match="cannot be read"):
+        list(Journal(tmp_path / "folder.jsonl").read_new())
+
+
+# ---- several writers
+
+
+def test_several_writers_get_the_offsets_of_their_own_records(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    with Journal(path, append=True, shared=True) as one, Journal(path, append=True, shared=True) as two:
+        offsets = [journal.append({"i": i}) for i, journal in enumerate([one, two, two, one, two])]
+        for journal in (one, two, Journal(path)):
+            found = list(journal.read_new_lines())
+            assert [offset for offset, _ in found] == offsets
+            assert [decode_record(line)["i"] for _, line in found] == [0, 1, 2, 3, 4]
+            assert list(journal.read_new()) == []
+        one.append({"i": 5})
+        assert list(two.read_new()) == list(one.read_new()) == [{"i": 5}]
+
+
+def test_a_shared_journal_keeps_its_tail_until_the_lock_holder_removes_it(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    records = write(path, 3)
+    with path.open("ab") as f:
+        f.write(b'{"key": "half a line')
+    size = path.stat().st_size
+    with Journal(path, append=True, shared=True) as journal:
+        assert list(journal.read_new()) == records
+        assert path.stat().st_size == size
+        journal.drop_torn_tail()
+        assert path.stat().st_size < size
+        journal.append({"key": "next"})
+        assert list(journal.read_new()) == [{"key": "next"}]
+
+
+def test_a_line_that_was_read_and_then_lost_its_newline_does_not_hide_later_ones(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    records = write(path, 3)
+    reader = Journal(path)
+    assert list(reader.read_new()) == records
+    path.write_bytes(path.read_bytes()[:-1] + b"\x0b")
+    with Journal(path, append=True) as writer:  # removes the line, which now looks torn
+        assert list(reader.read_new()) == []
+        writer.append({"key": "next"})
+    assert list(reader.read_new()) == [{"key": "next"}]
+
+
+@pytest.mark.parametrize("length", [0, 1, 4095, 4096, 4097, 20_000])
+def test_a_torn_tail_of_any_length_is_removed(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "j.jsonl"
+    for start in (b"", b"first line\n"):
+        path.write_bytes(start + b"x" * length)
+        Journal(path, append=True).close()
+        assert path.read_bytes() == start
 
 
 def test_no_file_is_an_empty_journal(tmp_path: Path) -> None:

@@ -1,0 +1,162 @@
+"""The limiter with a clock that sleeping moves forward."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from insurance_rag.config import GenerationConfig
+from insurance_rag.core.errors import BudgetExceededError, IncompleteError, KeyRejectedError, PipelineError
+from insurance_rag.core.records import ApiKey, Shard
+from insurance_rag.rate_limit.backoff import quota_window_s, rate_limit_wait_s, retry_wait_s
+from insurance_rag.rate_limit.limiter import Limiter, StopCheck
+from insurance_rag.rate_limit.state import RateLimitState
+
+CONFIG = GenerationConfig(quota_window_s=60)
+KEY = ApiKey.model_validate({"id": "k1", "key": "secret", "rpm": 10})
+SHARD = Shard(shard=1, of=1, key_id="k1", pool="k1", share=1.0, chunk_ids=["a"], rpm=10)
+
+
+class Clock:
+    """A clock for the limiter. `sleep` returns at once and moves the time. `runner` is the event loop of the test."""
+
+    def __init__(self, runner: asyncio.Runner) -> None:
+        self.runner = runner
+        self.now = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    with asyncio.Runner() as runner:
+        yield Clock(runner)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "rate_limit.jsonl"
+
+
+@pytest.fixture
+def limiter(path: Path, clock: Clock) -> Iterator[Limiter]:
+    limiter = make_limiter(path, clock)
+    yield limiter
+    limiter.close()
+
+
+def make_limiter(path: Path, clock: Clock, stop_check: StopCheck = lambda state: None) -> Limiter:
+    return Limiter(path, SHARD, KEY, CONFIG, stop_check, clock=clock, sleep=clock.sleep)
+
+
+def acquire(limiter: Limiter, clock: Clock) -> str:
+    return clock.runner.run(asyncio.wait_for(limiter.acquire(100), timeout=20))
+
+
+def answer_calls(limiter: Limiter, clock: Clock, n: int) -> list[float]:
+    """Answer `n` calls, each after a second, and return when they were sent."""
+    times = []
+    for _ in range(n):
+        call = acquire(limiter, clock)
+        times.append(clock.now)
+        clock.now += 1
+        limiter.answered(call, 50, 10)
+    return times
+
+
+def test_the_calls_keep_to_the_configured_quota(limiter: Limiter, clock: Clock) -> None:
+    times = answer_calls(limiter, clock, 35)
+    assert all(sum(t - 60 < x <= t for x in times) <= 10 for t in times)
+    assert times[-1] - times[0] == pytest.approx(3 * 60 + 4, abs=4)
+    assert limiter.state.usage_counts[1] == {
+        "calls": 35, "answers": 35, "tokens_in": 1750, "tokens_out": 350, "retries": 0, "repair_calls": 0
+    }  # fmt: skip
+
+
+def test_a_restarted_limiter_continues_the_window(path: Path, clock: Clock) -> None:
+    first = make_limiter(path, clock)
+    started = clock.now
+    answer_calls(first, clock, 10)
+    first.close()
+    second = make_limiter(path, clock)
+    acquire(second, clock)
+    assert clock.now - started >= 60
+    second.close()
+
+
+@pytest.mark.parametrize("back_s", [5.0, 3600.0])
+def test_a_clock_that_is_set_back_delays_one_window_at_most(limiter: Limiter, clock: Clock, back_s: float) -> None:
+    answer_calls(limiter, clock, 10)
+    clock.now -= back_s
+    started = clock.now
+    acquire(limiter, clock)
+    assert 0 < clock.now - started <= 62
+
+
+def test_a_rejected_key_stops_the_shard(limiter: Limiter, clock: Clock) -> None:
+    limiter.key_rejected(acquire(limiter, clock), "API key not valid")
+    with pytest.raises(KeyRejectedError, match="key k1: API key not valid; replace the key"):
+        acquire(limiter, clock)
+    assert isinstance(limiter.stopped, KeyRejectedError)
+
+
+def test_the_stop_check_sees_the_usage(path: Path, clock: Clock) -> None:
+    def check(state: RateLimitState) -> PipelineError | None:
+        return BudgetExceededError("spent") if state.usage_counts[1]["tokens_out"] >= 30 else None
+
+    limiter = make_limiter(path, clock, check)
+    assert len(answer_calls(limiter, clock, 3)) == 3
+    with pytest.raises(BudgetExceededError):
+        acquire(limiter, clock)
+    limiter.close()
+
+
+def test_a_key_that_is_always_refused_gives_up(limiter: Limiter, clock: Clock) -> None:
+    started = clock.now
+    with pytest.raises(IncompleteError, match=r"every call on key k1 has been refused for 1\d minutes"):
+        for _ in range(1000):
+            limiter.rate_limited(acquire(limiter, clock), "requests", None, None)
+    assert 600 < clock.now - started < 900
+
+
+def test_failures_and_batches_are_counted(limiter: Limiter, clock: Clock) -> None:
+    limiter.failed(acquire(limiter, clock), "BlockedAnswerError", 5, 0)
+    limiter.batch_answered(7, 3)
+    counts = limiter.state.usage_counts[1]
+    assert (counts["faults"], counts["BlockedAnswerError"], counts["tokens_in"]) == (1, 1, 5)
+    assert (counts["answers"], counts["batch_tokens_in"], counts["batch_tokens_out"]) == (1, 7, 3)
+
+
+def test_one_of_several_waiting_calls_goes_out_at_a_time(path: Path) -> None:
+    limiter = Limiter(path, SHARD, KEY, GenerationConfig(quota_window_s=0.6))
+
+    async def together() -> list[str]:
+        async def one() -> str:
+            call = await limiter.acquire(10)
+            limiter.answered(call, 1, 1)
+            return call
+
+        return list(await asyncio.gather(*(one() for _ in range(15))))
+
+    started = time.monotonic()
+    assert len(set(asyncio.run(together()))) == 15
+    assert time.monotonic() - started > 0.6
+    limiter.close()
+
+
+def test_waits_scale_with_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 5 <= rate_limit_wait_s(0) <= 7 and rate_limit_wait_s(9) == 30
+    assert 0.5 <= rate_limit_wait_s(0, 6.0) <= 0.7
+    assert 0.75 <= retry_wait_s(0) <= 1.25 and 0.3 <= retry_wait_s(2, 6.0) <= 0.5
+    monkeypatch.setenv("GEMINI_QUOTA_WINDOW_S", "6")
+    assert quota_window_s(GenerationConfig()) == 6
+    assert quota_window_s(CONFIG) == 60
