@@ -38,8 +38,6 @@ SETTLE_MS = 1500
 #: The connections of the refresh run and their keys; the simulator rejects the second key.
 KEYS = {"team_k1": "picture-key-1", "team_k2": "picture-key-2", "team_k3": "picture-key-3"}
 REJECTED = "team_k2"
-#: A new edition of the sample policies: no earlier run has answers for its chunks.
-NEW_EDITION = "\n이 약관은 2027년 1월 1일부터 시행합니다."
 
 
 def main() -> None:
@@ -197,9 +195,13 @@ def take_form(page: Page, url: str, chunks: str, out: Path) -> None:
 
 
 def write_new_edition(artifacts: Path) -> str:
-    """Write the sample chunks as a new edition; return the path as the trigger form shows it."""
+    """Write the sample chunks as a new edition and return the path as the trigger form shows it.
+
+    Each text gets a number that no earlier run has seen; otherwise its answers would be reused, and no key be rejected.
+    """
     path = artifacts / "input" / "policies_2027.jsonl"
-    write_jsonl(path, ({**row, "text": row["text"] + NEW_EDITION} for row in read_jsonl(SAMPLE_CHUNKS)))
+    number = f"\n(약관 번호 2027-{time.time():.0f})"
+    write_jsonl(path, ({**row, "text": row["text"] + number} for row in read_jsonl(SAMPLE_CHUNKS)))
     return str(path.relative_to(PROJECT_ROOT) if path.is_relative_to(PROJECT_ROOT) else path)
 
 
