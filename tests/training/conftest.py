@@ -17,7 +17,7 @@ from insurance_rag.config import TrainingConfig
 from insurance_rag.core.adapter_folder import AdapterFolder
 from insurance_rag.core.prompt_templates import RAG, merged_prompt, plain_prompt, rag_prompt
 from insurance_rag.core.records import REFUSAL, Chunk, TrainingManifest
-from insurance_rag.training import load_recipe
+from insurance_rag.training import load_recipe, train_adapter
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -46,11 +46,11 @@ def chunks() -> list[Chunk]:
 @pytest.fixture(scope="session")
 def base_model(chunks: list[Chunk], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a base model that was trained for a few steps: its weights are real, its Korean is not."""
-    from demo.pretrain import pretrain_base
+    from demo.pretrain import pretrain_base_model
 
     out = tmp_path_factory.mktemp("base")
     config = PretrainConfig(vocab_size=600, context=512, steps=8, tokens_per_step=512)
-    pretrain_base(chunks, out, config)
+    pretrain_base_model(chunks, out, config)
     return out
 
 
@@ -121,3 +121,11 @@ def model_config(base_model: Path) -> PretrainedConfig:
     from transformers import AutoConfig
 
     return AutoConfig.from_pretrained(base_model)
+
+
+@pytest.fixture(scope="session")
+def straight(base_model: Path, dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the adapter of an uninterrupted run, with dropout, so that resuming must restore the random state."""
+    out = tmp_path_factory.mktemp("adapters") / "straight"
+    train_adapter(quick(lora={"dropout": 0.1}), dataset, str(base_model), out)
+    return out

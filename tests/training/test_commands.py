@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from demo.config import PretrainConfig
-from demo.pretrain import pretrain_base
+from demo.pretrain import pretrain_base_model
 from insurance_rag.cli import main as cli
 from insurance_rag.cli.train import progress_folder
 from insurance_rag.core.errors import InvalidInputError
@@ -67,4 +67,4 @@ def test_demo_base_model_copies_but_knows_no_prompt_format(base_model: Path, chu
 
 def test_too_few_chunks_are_rejected(chunks: list[Chunk], tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="too few"):
-        pretrain_base(chunks[:3], tmp_path, PretrainConfig())
+        pretrain_base_model(chunks[:3], tmp_path, PretrainConfig())

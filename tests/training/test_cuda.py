@@ -1,27 +1,22 @@
-"""What only a GPU can show: run with `pytest -m cuda tests/training`; the output of the last run is in docs/results."""
+"""Tests that need a GPU: `pytest -m cuda tests/training`."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
-from tests.training.conftest import QUICK
+from tests.training.conftest import largest_difference, manifest_of, quick, weights
 
-from insurance_rag.training import load_recipe, train_adapter
+from insurance_rag.training import train_adapter
+from insurance_rag.training import trainer as trainer_module
+from insurance_rag.training.micro_batches import MicroBatch
 
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
 
-def quick(**settings: Any) -> Any:
-    return load_recipe("smoke", {**QUICK, "max_length": 512, **settings})
-
-
-def test_fp16_clashes_with_bf16_adapters(base_model: Path, dataset: Path, tmp_path: Path) -> None:
-    """The published fp16=True cannot train QLoRA adapters on today's TRL (trap 1); the recipes use bf16."""
+def test_fp16_fails_with_bf16_adapters(base_model: Path, dataset: Path, tmp_path: Path) -> None:
+    """fp16, as in the reference design, cannot train QLoRA adapters with TRL 1.16; the recipes use bf16."""
     from datasets import Dataset
     from peft import LoraConfig
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
@@ -41,52 +36,52 @@ def test_fp16_clashes_with_bf16_adapters(base_model: Path, dataset: Path, tmp_pa
         trainer.train()
     print("\nfp16:", type(error.value).__name__, str(error.value)[:150])
     result = train_adapter(quick(), dataset, str(base_model), tmp_path / "bf16")
-    assert result["steps"] == 4 and result["loss"] > 0
+    assert result.steps == 4 and result.loss > 0
 
 
-def test_a_full_gpu_halves_the_micro_batch(base_model: Path, dataset: Path, tmp_path: Path) -> None:
-    """The allocator itself runs out: what one row needs fits, what eight need does not."""
-    settings = {"max_steps": 2, "batch_size": 8, "eval_every": None, "checkpointing": False}
+def test_full_gpu_splits_the_micro_batch(base_model: Path, dataset: Path, tmp_path: Path) -> None:
+    """The memory is limited so that one row fits and eight rows do not."""
+    settings = {"max_steps": 2, "batch_size": 8, "eval_steps": None, "gradient_checkpointing": False}
     peaks = {}
     for rows in (1, 8):
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-        train_adapter(quick(**settings, micro_batch=rows), dataset, str(base_model), tmp_path / str(rows))
+        recipe = quick(**settings, per_device_train_batch_size=rows)
+        train_adapter(recipe, dataset, str(base_model), tmp_path / str(rows))
         peaks[rows] = torch.cuda.max_memory_reserved()
     torch.cuda.empty_cache()
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction((peaks[1] + peaks[8]) / 2 / total)
     try:
-        train_adapter(quick(**settings, micro_batch=8, seed=43), dataset, str(base_model), tmp_path / "full")
+        recipe = quick(**settings, per_device_train_batch_size=8, seed=43)
+        train_adapter(recipe, dataset, str(base_model), tmp_path / "full")
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    pieces = json.loads((tmp_path / "full" / "training.json").read_text())["micro_batch_pieces"]
+    pieces = manifest_of(tmp_path / "full").micro_batch_pieces
     print(f"\nMiB reserved { ({k: v >> 20 for k, v in peaks.items()}) }, pieces {pieces}")
     assert pieces > 1
 
 
 def test_resuming_is_as_close_as_running_twice(base_model: Path, dataset: Path, tmp_path: Path) -> None:
-    """On a GPU not even an identical rerun is bit-equal; a resumed one must not be further off (trap 2)."""
-    from insurance_rag.training import trainer as trainer_module
+    """On a GPU not even identical runs are bit-equal; a resumed run must not differ more than they do."""
 
-    def run(name: str, **settings: Any) -> dict[str, torch.Tensor]:
-        train_adapter(quick(**settings), dataset, str(base_model), tmp_path / name)
-        return load_file(tmp_path / name / "adapter_model.safetensors")
+    def run(name: str) -> dict[str, torch.Tensor]:
+        train_adapter(quick(), dataset, str(base_model), tmp_path / name)
+        return weights(tmp_path / name)
 
-    def distance(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
-        return max(float((a[k].float() - b[k].float()).abs().max()) for k in a)
+    first, second = run("first"), run("second")
+    training_step = trainer_module.AdapterTrainer.training_step
 
-    straight, again = run("straight"), run("again")
-    train = trainer_module.AdapterTrainer.training_step
-
-    def stop_at_3(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def fail_at_step_3(
+        self: trainer_module.AdapterTrainer, model: torch.nn.Module, inputs: MicroBatch, n_items: torch.Tensor
+    ) -> torch.Tensor:
         if self.state.global_step == 3:
             raise RuntimeError("power cut")
-        return train(self, *args, **kwargs)
+        return training_step(self, model, inputs, n_items)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
-        patch.setattr(trainer_module.AdapterTrainer, "training_step", stop_at_3)
+        patch.setattr(trainer_module.AdapterTrainer, "training_step", fail_at_step_3)
         run("resumed")
-    resumed = run("resumed")
-    print(f"\nlargest difference: rerun {distance(straight, again):.2e}, resumed {distance(straight, resumed):.2e}")
-    assert distance(straight, resumed) <= max(2 * distance(straight, again), 2e-3)
+    rerun, resumed = largest_difference(first, second), largest_difference(first, run("resumed"))
+    print(f"\nlargest difference: rerun {rerun:.2e}, resumed {resumed:.2e}")
+    assert resumed <= max(2 * rerun, 2e-3)

@@ -1,73 +1,86 @@
-"""The layout on the card: presets, the estimate behind `auto`, and what was measured on one H100."""
+"""Memory presets, and the estimate behind `memory_preset: auto`, compared with peaks measured on one H100."""
 
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import LlamaConfig
 
+from insurance_rag.core.records import MemoryPlan
+from insurance_rag.models.devices import Device
 from insurance_rag.training import load_recipe
-from insurance_rag.training.memory import HEADROOM, Device, Plan, make_plan, shape_of
+from insurance_rag.training.memory import USABLE_SHARE, plan_memory
+from insurance_rag.training.memory_estimate import model_shape
 
 LLAMA_8B = LlamaConfig(
     vocab_size=128256, hidden_size=4096, intermediate_size=14336, num_hidden_layers=32, num_attention_heads=32,
     num_key_value_heads=8, tie_word_embeddings=False,
 )  # fmt: skip
-SHAPE = shape_of(LLAMA_8B, ("q_proj", "k_proj", "v_proj", "o_proj"))
+SHAPE = model_shape(LLAMA_8B, ("q_proj", "k_proj", "v_proj", "o_proj"))
 LENGTHS = [int(min(2048, max(96, random.Random(i).lognormvariate(6.7, 0.5)))) for i in range(2000)]
+SMALL_MICRO_BATCH = {"per_device_train_batch_size": 8}
 
 
-def plan(free_gib: float = 79.0, count: int = 1, **settings: Any) -> Plan:
-    config = load_recipe("v3", {"liger": True, **settings})
-    return make_plan(config, SHAPE, LENGTHS, Device("cuda", "H100", free_gib, (9, 0), count))
+def plan_with_liger(free_gib: float = 79.0, count: int = 1, **settings: object) -> MemoryPlan:
+    config = load_recipe("v3", {"use_liger_kernel": True, **settings})
+    return plan_memory(config, SHAPE, LENGTHS, Device("cuda", "H100", free_gib, (9, 0), count))
 
 
-def test_the_shape_of_an_8b_model() -> None:
+def test_shape_of_an_8b_model() -> None:
     assert SHAPE.linear_parameters == pytest.approx(6.98e9, rel=0.001)
     assert SHAPE.embedding_parameters == 2 * 128256 * 4096
-    assert 16 * SHAPE.adapted == 13_631_488  # the LoRA parameters that peft reports at rank 16
+    assert 16 * SHAPE.adapted == 13_631_488  # the number of LoRA parameters that peft reports at rank 16
 
 
 @pytest.mark.parametrize(
     ("measured", "settings"),
     [  # peak GiB allocated with this shape and these lengths on one H100 (docs/results/training.md)
-        (11.36, {"profile": "source", "batch_size": 8, "micro_batch": 2}),
-        (15.04, {"profile": "source"}),
-        (70.36, {"memory": "80GB", "liger": True}),
-        (50.57, {"memory": "80GB", "liger": True, "micro_batch": 8, "quantization": "none"}),
+        (11.36, {"profile": "reference", "batch_size": 8, "per_device_train_batch_size": 2}),
+        (15.04, {"profile": "reference"}),
+        (70.36, {"memory_preset": "80GB", "use_liger_kernel": True}),
+        (50.57, {"memory_preset": "80GB", "use_liger_kernel": True, "quantization": "none", **SMALL_MICRO_BATCH}),
     ],
 )
-def test_the_estimate_is_near_what_was_measured(measured: float, settings: dict[str, Any]) -> None:
+def test_estimate_is_close_to_the_measured_peak(measured: float, settings: dict[str, object]) -> None:
     config = load_recipe("v3", settings)
-    made = make_plan(config, SHAPE, LENGTHS, Device("cuda", "H100", 79.0, (9, 0)))
-    assert made.estimate_gib == pytest.approx(measured, rel=0.15)
+    plan = plan_memory(config, SHAPE, LENGTHS, Device("cuda", "H100", 79.0, (9, 0)))
+    assert plan.estimate_gib == pytest.approx(measured, rel=0.15)
 
 
-def test_auto_takes_the_fastest_layout_that_fits() -> None:
-    assert plan(79.0).preset == "80GB" and not plan(79.0).checkpointing
-    assert plan(23.0).preset == "24GB" and plan(23.0).checkpointing
-    assert plan(8.0).preset == "8GB" and plan(8.0).optimizer == "adamw_8bit"
-    assert plan(3.0).micro_batch == 1  # nothing fits: the least one, and the preflight says no
+def test_auto_selects_the_fastest_layout_that_fits() -> None:
+    large, medium, small = (plan_with_liger(free_gib) for free_gib in (79.0, 23.0, 8.0))
+    assert large.preset == "80GB" and not large.gradient_checkpointing
+    assert medium.preset == "24GB" and medium.gradient_checkpointing
+    assert small.preset == "8GB" and small.optim == "adamw_8bit"
+    assert plan_with_liger(3.0).per_device_train_batch_size == 1  # nothing fits, so the smallest layout is returned
 
 
-@given(free=st.floats(2, 200), batch=st.integers(1, 64), count=st.sampled_from([1, 2, 4]))
-def test_a_plan_keeps_the_batch_and_fits(free: float, batch: int, count: int) -> None:
-    batch *= count
-    made = plan(free, count, batch_size=batch)
-    assert made.micro_batch * made.accumulation * count == batch
-    assert made.estimate_gib <= HEADROOM * free or made.micro_batch == 1 or made.checkpointing
+@given(free_gib=st.floats(2, 200), rows=st.integers(1, 64), count=st.sampled_from([1, 2, 4]))
+def test_plan_keeps_the_batch_size_and_fits(free_gib: float, rows: int, count: int) -> None:
+    plan = plan_with_liger(free_gib, count, batch_size=rows * count)
+    assert plan.per_device_train_batch_size * plan.gradient_accumulation_steps == rows
+    fits = plan.estimate_gib <= USABLE_SHARE * free_gib
+    assert fits or plan.per_device_train_batch_size == 1 or plan.gradient_checkpointing
 
 
-def test_settings_win_over_the_preset() -> None:
-    made = plan(
-        memory="80GB", micro_batch=2, checkpointing=True, optimizer="paged_adamw_32bit", double_quantization=True
+def test_settings_override_the_preset() -> None:
+    plan = plan_with_liger(
+        memory_preset="80GB",
+        per_device_train_batch_size=2,
+        gradient_checkpointing=True,
+        optim="paged_adamw_32bit",
+        double_quantization=True,
     )
-    assert (made.micro_batch, made.accumulation, made.checkpointing) == (2, 8, True)
-    assert (made.optimizer, made.double_quantization) == ("paged_adamw_32bit", True)
-    assert plan(memory="24GB", lora={"dropout": 0.05}).estimate_gib > plan(memory="24GB").estimate_gib
-    assert plan(quantization="none", memory="80GB").estimate_gib > plan(memory="80GB").estimate_gib + 8
-    assert "no checkpointing" in str(plan(memory="80GB"))
+    assert (plan.per_device_train_batch_size, plan.gradient_accumulation_steps) == (2, 8)
+    assert plan.gradient_checkpointing and plan.double_quantization
+    assert plan.optim == "paged_adamw_32bit"
+
+
+def test_estimate_grows_with_dropout_and_16_bit_weights() -> None:
+    medium, large = plan_with_liger(memory_preset="24GB"), plan_with_liger(memory_preset="80GB")
+    assert plan_with_liger(memory_preset="24GB", lora={"dropout": 0.05}).estimate_gib > medium.estimate_gib
+    assert plan_with_liger(memory_preset="80GB", quantization="none").estimate_gib > large.estimate_gib + 8
+    assert "no checkpointing" in str(large)

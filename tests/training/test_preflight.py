@@ -1,25 +1,33 @@
-"""All problems at once, before the model is loaded, and nothing existing harmed."""
+"""All problems are reported together, before the model is loaded, and existing files are not changed."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections import namedtuple
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
+from tests.fakes.training_manifest import PLAN
 
 from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.training import load_recipe, preflight, train_adapter
-from insurance_rag.training.memory import Device
+from insurance_rag.models import devices
+from insurance_rag.models.devices import Device
+from insurance_rag.training import checks, load_recipe, train_adapter
+from insurance_rag.training.preflight import prepare_training
 
-Usage = namedtuple("Usage", "total used free")
+
+class DiskUsage(NamedTuple):
+    total: int
+    used: int
+    free: int
 
 
-def problems(*args: object, **settings: object) -> str:
+def problems(dataset: Path, base_model: str, out: Path, **settings: object) -> str:
+    """Return the message of the error that a training with these settings raises."""
     recipe = load_recipe("smoke", {"max_length": 512, **settings})
     with pytest.raises(InvalidInputError) as error:
-        train_adapter(recipe, *args)  # type: ignore[arg-type]
+        train_adapter(recipe, dataset, base_model, out)
     return str(error.value)
 
 
@@ -27,74 +35,87 @@ def test_every_problem_is_listed(tmp_path: Path) -> None:
     rows = tmp_path / "rows.json"
     rows.write_text(json.dumps([{"prompt": "a"}]))
     found = problems(
-        rows, str(tmp_path), tmp_path / "out", memory="24GB", fsdp=True, liger=True, report_to=["trackio", "mlflow"]
+        rows,
+        str(tmp_path),
+        tmp_path / "out",
+        memory_preset="24GB",
+        fsdp=True,
+        use_liger_kernel=True,
+        report_to=["trackio", "mlflow"],
     )
     assert found.startswith("7 problems:")
     for part in (
-        "row 1 has no completion", "holds no config.json", "memory=24GB but no CUDA device", "fsdp needs CUDA",
+        "row 1 has no completion", "holds no config.json", "memory_preset=24GB, but no CUDA device", "fsdp needs CUDA",
         "pip install trackio", "pip install mlflow", "pip install liger-kernel",
     ):  # fmt: skip
         assert part in found
     assert not (tmp_path / "out" / "training.json").exists()
 
 
-def test_a_base_model_that_cannot_be_had_names_the_way_out(dataset: Path, tmp_path: Path) -> None:
+def test_unavailable_base_model(dataset: Path, tmp_path: Path) -> None:
     assert "check the name and the network" in problems(dataset, "no/such-model", tmp_path / "out")
     assert "cannot be read" in problems(tmp_path / "none.json", "no/such-model", tmp_path / "out")
 
 
-def test_a_gated_base_model_asks_for_its_licence(
-    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gated_base_model_needs_its_licence(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import transformers
 
-    def gated(*_: object, **__: object) -> None:
+    def raise_gated(*_: object, **__: object) -> None:
         raise OSError("You are trying to access a gated repo.\nMake sure to have access to it")
 
-    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", gated)
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", raise_gated)
     found = problems(dataset, "meta-llama/Meta-Llama-3-8B", tmp_path / "out")
     assert "accept its licence at https://huggingface.co/meta-llama/Meta-Llama-3-8B" in found
 
 
-def test_the_folder_must_be_writable(dataset: Path, base_model: Path, tmp_path: Path) -> None:
+def test_folder_must_be_writable(dataset: Path, base_model: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     assert "cannot be written" in problems(dataset, str(base_model), tmp_path / "file" / "out")
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_rows_that_are_all_too_long_and_a_limit_over_the_models(
+def test_length_limit_below_all_rows_or_over_the_model(
     dataset: Path, base_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert "all 16 rows are over 20 tokens" in problems(dataset, str(base_model), tmp_path / "out", max_length=20)
-    assert "left out whole; no answer is cut" in caplog.text
-    assert "over the base model's 512 positions" in problems(
+    assert "are skipped; answers are never cut" in caplog.text
+    assert "over the 512 positions of the base model" in problems(
         dataset, str(base_model), tmp_path / "out", max_length=4096
     )
 
 
-def test_a_full_disk_is_seen_before_the_training(
+def test_full_disk(dataset: Path, base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: DiskUsage(100, 99, 1))
+    assert "free on this disk, but checkpoints and adapter need" in problems(dataset, str(base_model), tmp_path / "out")
+
+
+def test_gpu_that_is_too_small_or_too_old(
     dataset: Path, base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(100, 99, 1))
-    assert "free on this disk, checkpoints and adapter want" in problems(dataset, str(base_model), tmp_path / "out")
+    monkeypatch.setattr(devices, "find_device", lambda: Device("cuda", "T4", 0.001, (7, 5)))
+    assert "T4 has compute capability 7.5, but bf16 needs 8.0" in problems(dataset, str(base_model), tmp_path / "out")
+    found = problems(dataset, str(base_model), tmp_path / "out", compute_dtype="fp32")
+    assert "T4 has 0.0 GiB free, but this layout needs about" in found
 
 
-def test_a_card_that_is_too_small_or_too_old(
+def test_batch_that_processes_cannot_share(
     dataset: Path, base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from insurance_rag.training import model
-
-    monkeypatch.setattr(model, "find_device", lambda: Device("cuda", "T4", 0.001, (7, 5)))
-    assert "T4 has compute capability 7.5; bf16 wants 8.0" in problems(dataset, str(base_model), tmp_path / "out")
-    found = problems(dataset, str(base_model), tmp_path / "out", compute="fp32")
-    assert "T4 has 0.0 GiB free, and this layout wants about" in found
-    monkeypatch.setattr(model, "find_device", lambda: Device("cpu", "CPU", 8.0, count=3))
-    assert "cannot be shared by 3 processes" in problems(dataset, str(base_model), tmp_path / "out")
+    monkeypatch.setattr(devices, "find_device", lambda: Device("cpu", "CPU", 8.0, count=3))
+    assert "cannot be divided among 3 processes" in problems(dataset, str(base_model), tmp_path / "out")
 
 
-def test_a_tight_card_is_only_warned_of(caplog: pytest.LogCaptureFixture) -> None:
-    from types import SimpleNamespace
+def test_estimate_close_to_the_free_memory_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    plan, device = PLAN.model_copy(update={"estimate_gib": 9.5}), Device("cuda", "L4", 10.0, (8, 9))
+    assert checks.memory_problems(plan, device) == []
+    assert "close to the free memory" in caplog.text
 
-    plan, device = SimpleNamespace(estimate_gib=9.5), Device("cuda", "L4", 10.0, (8, 9))
-    assert preflight._memory_problems(plan, device) == []  # type: ignore[arg-type]
-    assert "close to all that is free" in caplog.text
+
+def test_empty_heldout_file_only_forbids_early_stopping(base_model: Path, dataset: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "dataset"
+    shutil.copytree(dataset, copy)
+    (copy / "heldout.json").write_text("[]")
+    recipe = load_recipe("smoke", {"max_length": 512})
+    assert prepare_training(recipe, copy, str(base_model), tmp_path / "out").heldout.rows == []
+    found = problems(copy, str(base_model), tmp_path / "out", early_stopping_patience=2)
+    assert "early_stopping_patience needs held-out rows" in found
