@@ -135,6 +135,20 @@ def test_several_writers_get_the_offsets_of_their_own_records(tmp_path: Path) ->
         assert list(two.read_new()) == list(one.read_new()) == [{"i": 5}]
 
 
+def test_a_record_that_is_appended_as_read_is_not_returned_to_its_writer(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    with Journal(path, append=True, shared=True) as one, Journal(path, append=True, shared=True) as two:
+        offsets = [one.append_as_read({"i": i}) for i in range(3)]
+        assert list(one.read_new()) == []
+        assert [offset for offset, _ in two.read_new_lines()] == offsets
+        two.append_as_read({"i": 3})
+        assert list(one.read_new()) == [{"i": 3}] and list(two.read_new()) == []
+        one.append_as_read({"i": 4})
+        with pytest.raises(AssertionError, match="read the new records"):
+            two.append_as_read({"i": 5})
+    assert [record["i"] for record in Journal(path).read_new()] == [0, 1, 2, 3, 4, 5]
+
+
 def test_a_shared_journal_keeps_its_tail_until_the_lock_holder_removes_it(tmp_path: Path) -> None:
     path = tmp_path / "j.jsonl"
     records = write(path, 3)

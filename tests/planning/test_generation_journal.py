@@ -155,7 +155,7 @@ def whole_journal(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def test_flipped_bits_make_chunks_missing_and_nothing_else(
     tmp_path: Path, seed: int, whole_journal: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever bits are flipped, the journal opens, its other records are unchanged, and a worker can go on."""
+    """Whatever bits are flipped, the journal opens, its other records are unchanged, and a worker can continue."""
     rng = random.Random(seed)
     flips = rng.choice([1, 1, 1, 5, 40])
     data = bytearray(whole_journal)

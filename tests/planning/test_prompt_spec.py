@@ -10,47 +10,47 @@ from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.planning.prompt_spec import PromptSpec, product_name
 
 
-def spec(**settings: object) -> PromptSpec:
+def make_spec(**settings: object) -> PromptSpec:
     return PromptSpec.from_config(GenerationConfig.model_validate(settings))
 
 
 def test_the_cache_key_depends_on_the_content_and_on_the_request(make_chunks: MakeChunks) -> None:
     chunk = make_chunks(1)[0]
-    same = spec().cache_key(chunk.model_copy(update={"chunk_id": "elsewhere"}))
+    same = make_spec().cache_key(chunk.model_copy(update={"chunk_id": "elsewhere"}))
     others = {
-        spec().cache_key(chunk),
-        spec().cache_key(chunk.model_copy(update={"text": chunk.text + " "})),
-        spec().cache_key(make_chunks(1, product="한빛 실손보험")[0]),
-        spec(model="m").cache_key(chunk),
-        spec(types=["fact"]).cache_key(chunk),
-        spec(pairs_per_type=2).cache_key(chunk),
-        spec(prompt="local_v1").cache_key(chunk),
-        spec(teacher="openai").cache_key(chunk),
+        make_spec().cache_key(chunk),
+        make_spec().cache_key(chunk.model_copy(update={"text": chunk.text + " "})),
+        make_spec().cache_key(make_chunks(1, product="한빛 실손보험")[0]),
+        make_spec(model="m").cache_key(chunk),
+        make_spec(types=["fact"]).cache_key(chunk),
+        make_spec(pairs_per_type=2).cache_key(chunk),
+        make_spec(prompt="local_v1").cache_key(chunk),
+        make_spec(teacher="openai").cache_key(chunk),
     }
     assert same in others
     assert len(others) == 8
-    assert spec(max_retries=1, base_url="http://x").cache_key(chunk) == same
+    assert make_spec(max_retries=1, base_url="http://x").cache_key(chunk) == same
 
 
 def test_an_edited_prompt_is_another_version(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("insurance_rag.planning.prompt_spec.PROMPTS", tmp_path)
     (tmp_path / "p.txt").write_text("one")
-    before = spec(prompt="p").prompt_version
+    before = make_spec(prompt="p").prompt_version
     (tmp_path / "p.txt").write_text("two")
-    after = spec(prompt="p").prompt_version
+    after = make_spec(prompt="p").prompt_version
     assert before != after
     assert before.startswith("p@")
 
 
 @pytest.mark.parametrize(("teacher", "prompt"), [("gemini", "qa_v1"), ("openai", "qa_v1"), ("local", "local_v1")])
 def test_each_teacher_has_its_default_prompt(teacher: str, prompt: str) -> None:
-    assert spec(teacher=teacher).prompt == prompt
-    assert spec(teacher=teacher, prompt="other").prompt == "other"
+    assert make_spec(teacher=teacher).prompt == prompt
+    assert make_spec(teacher=teacher, prompt="other").prompt == "other"
 
 
 def test_an_unknown_prompt_lists_the_available_ones() -> None:
     with pytest.raises(InvalidInputError, match=r"unknown prompt 'nope'.*available: local_v1, qa_v1"):
-        _ = spec(prompt="nope").prompt_version
+        _ = make_spec(prompt="nope").prompt_version
 
 
 def test_the_product_name_has_its_company_once(make_chunks: MakeChunks) -> None:

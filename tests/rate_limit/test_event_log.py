@@ -184,7 +184,7 @@ def events() -> list[Event]:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_flipped_bits_never_stop_a_run(events: list[Event], tmp_path: Path, seed: int) -> None:
-    """Whatever bits are flipped, the state can be read, a worker can go on, and all other events count."""
+    """Whatever bits are flipped, the state can be read, a worker can continue, and all other events count."""
     rng = random.Random(seed)
     path = tmp_path / "rate_limit.jsonl"
     data = bytearray(b"".join(encode_record(event.model_dump()) for event in events))

@@ -19,7 +19,7 @@ R = TypeVar("R", bound=BaseModel)
 
 
 def read_chunks(path: Path | str) -> list[Chunk]:
-    """Read a chunk file. The path "sample" stands for the file that ships with the project.
+    """Read a chunk file. The path "sample" means the file that ships with the project.
 
     Raises InvalidInputError with every invalid line: not JSON, not UTF-8, a missing or empty field, a repeated
     chunk_id. The same problem of several lines is listed once.
@@ -29,7 +29,7 @@ def read_chunks(path: Path | str) -> list[Chunk]:
 
 
 def read_questions(path: Path | str) -> list[Question]:
-    """Read evaluation questions. "sample" stands for those that ship with the project. Raises like `read_chunks`."""
+    """Read evaluation questions. "sample" means those that ship with the project. Raises like `read_chunks`."""
     path = SAMPLE_QUESTIONS if str(path) == "sample" else Path(path)
     return _read_records(path, Question, lambda question: question.question_id, "question_id")
 

@@ -32,11 +32,12 @@ MAX_LINE_BYTES = 16 * 1024 * 1024
 _CHECKSUM = b', "crc32": "%08x"}\n'
 _CHECKSUM_BYTES = len(_CHECKSUM % 0)
 _TAIL_BLOCK_BYTES = 4096
+_to_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def encode_record(record: Mapping[str, object]) -> bytes:
     """Return `record` as one line with its checksum. `record` must not be empty."""
-    body = json.dumps(record, ensure_ascii=False).encode("utf-8", "replace")[:-1]
+    body = _to_json(record).encode("utf-8", "replace")[:-1]
     return body + _CHECKSUM % zlib.crc32(body)
 
 
@@ -112,6 +113,17 @@ class Journal:
             raise self._write_error(e) from e
         return offset
 
+    def append_as_read(self, record: Mapping[str, object]) -> int:
+        """Write one record that `read_new` does not return, because the caller has it. Otherwise like `append`.
+
+        All records before it must have been read. In a shared file, read them under the lock that is held now.
+        """
+        offset = self.append(record)
+        assert offset == self._position, f"{self.path}: read the new records before this one is appended"
+        self._position = self._writable().tell()
+        self._lines_read += 1
+        return offset
+
     def sync(self) -> None:
         """Wait until every record is on disk; callable from a thread. Raises IncompleteError if the disk refuses."""
         try:
@@ -122,7 +134,7 @@ class Journal:
     def read_new_lines(self) -> Iterator[tuple[int, bytes]]:
         """Yield (byte offset, line) of every intact line that was appended since the last call; the first reads all.
 
-        Lines that this object appended are included. Damaged lines are logged and skipped. A last line without its
+        Lines from `append` of this object are included. Damaged lines are logged and skipped. A last line without its
         newline is left for a later call. Raises IncompleteError if the file exists and cannot be read.
         """
         if not self._has_new_bytes():
@@ -159,6 +171,8 @@ class Journal:
         file = self._writable()
         try:
             end = size = file.seek(0, os.SEEK_END)
+            if size == 0 or os.pread(file.fileno(), 1, size - 1) == b"\n":
+                return
             while end > 0:
                 start = max(0, end - _TAIL_BLOCK_BYTES)
                 newline = os.pread(file.fileno(), end - start, start).rfind(b"\n")
@@ -174,7 +188,7 @@ class Journal:
     def _has_new_bytes(self) -> bool:
         """Return whether the file is longer than what was read."""
         try:
-            size = self.path.stat().st_size
+            size = (os.fstat(self._file.fileno()) if self._file else self.path.stat()).st_size
         except FileNotFoundError:
             return False
         # A damaged last newline makes the last line look torn, and the next writer removes it.

@@ -59,7 +59,8 @@ def blocking_error(state: RateLimitState, request: SendRequest, now: float) -> P
 def delay_before_send(state: RateLimitState, request: SendRequest, now: float) -> float:
     """Return the seconds until this call may go out; 0 means now.
 
-    If the decision depends on answers that are still under way, the result is a short delay after which to ask again.
+    If the decision depends on answers that are still under way, the result is a short delay after which to call this
+    function again.
     """
     state.follow_clock(now)
     pool, key = state.pool(request.pool), state.keys[request.key]

@@ -9,7 +9,7 @@ from insurance_rag.config import GenerationConfig
 
 
 def quota_window_s(config: GenerationConfig) -> float:
-    """Return how many seconds a minute of the server's quota lasts: `quota_window_s`, $GEMINI_QUOTA_WINDOW_S or 60."""
+    """Return the length of the server's quota window: `quota_window_s`, else $GEMINI_QUOTA_WINDOW_S, else 60."""
     return config.quota_window_s or float(os.environ.get("GEMINI_QUOTA_WINDOW_S") or 60)
 
 

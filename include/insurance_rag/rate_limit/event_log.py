@@ -52,8 +52,8 @@ class RateLimitLog:
 
         Raises IncompleteError if the disk refuses.
         """
-        self._journal.append(event.model_dump())
-        _fold_new_events(self._journal, self.state)
+        self._journal.append_as_read(event.model_dump())
+        self.state.apply(event)
 
 
 def read_rate_limit_state(path: Path) -> RateLimitState:
