@@ -54,7 +54,7 @@ def device_problems(config: TrainingConfig, device: Device) -> list[str]:
 
 def package_problems(config: TrainingConfig) -> list[str]:
     """Return settings whose package is not installed."""
-    required = {name: f"report_to={name}" for name in config.report_to}
+    required: dict[str, str] = {name: f"report_to={name}" for name in config.report_to}
     if config.use_liger_kernel is True:
         required["liger_kernel"] = "use_liger_kernel"
     distributions = {"liger_kernel": "liger-kernel"}

@@ -21,7 +21,7 @@ def check_gpu_count(wanted: int) -> None:
     visible = torch.cuda.device_count()
     if wanted > visible:
         raise InvalidInputError(
-            f"gpus={wanted}, but {visible} GPUs are visible; check `nvidia-smi`, CUDA_VISIBLE_DEVICES and GPU_CARDS"
+            f"gpus={wanted}, but {visible} GPUs are visible; check `nvidia-smi`, CUDA_VISIBLE_DEVICES and GPU_DEVICES"
         )
 
 

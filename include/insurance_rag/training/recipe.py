@@ -75,8 +75,9 @@ def _merge(base: Mapping[str, object], override: Mapping[str, object]) -> dict[s
     merged: dict[str, object] = dict(base)
     for key, value in override.items():
         current = merged.get(key)
-        nested = isinstance(value, Mapping) and isinstance(current, Mapping)
-        merged[key] = _merge(current, value) if nested else value
+        if isinstance(value, Mapping) and isinstance(current, Mapping):
+            value = _merge(current, value)
+        merged[key] = value
     return merged
 
 

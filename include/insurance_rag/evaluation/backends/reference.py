@@ -77,7 +77,7 @@ class ReferenceBackend:
             model = PeftModel.from_pretrained(model, self.adapters[name]).merge_and_unload()
         return model.eval()
 
-    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    @torch.inference_mode()
     def _generate(
         self, model: PreTrainedModel, request: GenerationRequest, decoding: DecodingConfig, rule: StopRule
     ) -> GeneratedAnswer:

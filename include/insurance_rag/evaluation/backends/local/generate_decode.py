@@ -44,7 +44,7 @@ class _StopWhenFinished(StoppingCriteria):
         return torch.tensor(finished, device=input_ids.device)
 
 
-@torch.inference_mode()  # type: ignore[untyped-decorator]
+@torch.inference_mode()
 def generate_batch(
     model: PreTrainedModel,
     prompts: list[list[int]],

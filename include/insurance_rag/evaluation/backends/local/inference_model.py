@@ -42,12 +42,12 @@ class BaseModelSpec:
         _check_base_name(manifests, base_model)
         specs = {name: cls._of_manifest(manifest) for name, manifest in manifests.items()}
         if len({(spec.quantized, spec.revision) for spec in specs.values()}) > 1:
-            found = "; ".join(
+            differing = "; ".join(
                 f"{name}: {'NF4' if spec.quantized else '16 bit'}, {spec.revision or 'a folder'}"
                 for name, spec in specs.items()
             )
             raise InvalidInputError(
-                f"the adapters were trained on different base models ({found}); evaluate them in separate runs"
+                f"the adapters were trained on different base models ({differing}); evaluate them in separate runs"
             )
         first = next(iter(specs.values()))
         return cls(first.quantized, all(spec.double_quantization for spec in specs.values()), first.revision)

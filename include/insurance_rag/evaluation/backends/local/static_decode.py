@@ -67,7 +67,7 @@ class StaticDecoder:
         shape = (n, config.num_key_value_heads, length, width)
         self.cache = Cache(layers=[StaticLayer(self.write, shape, dtype) for _ in range(config.num_hidden_layers)])
 
-    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    @torch.inference_mode()
     def run(self, rule: StopRule, on_finished: Callable[[int, list[int]], None]) -> None:
         """Generate; `on_finished(row, tokens)` is called once per row, at the check that finds it finished."""
         self._choose_tokens(self._prefill())
