@@ -1,9 +1,10 @@
-"""How fast Base, v1 and v2 answer 20 questions each: the product's answering code on random weights of the 8B shape.
+"""Measure how fast Base, v1 and v2 answer 20 questions each, with random weights in the shape of Llama 3 8B.
 
     python bench/evaluation.py                    an H100: 1,200-token prompts, 256 new tokens (about 4 minutes)
-    python bench/evaluation.py --tiny             the same lines on a CPU in seconds: a rehearsal, no figures
+    python bench/evaluation.py --tiny             the same on a CPU in seconds, to test the script
 
-Random weights cost the time of trained ones. They lie in --scratch (16 GB; default /dev/shm). Each line is JSON.
+Random weights take as long as trained ones. They are written to --scratch (16 GB; default /dev/shm). Every printed line
+is a JSON object.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
@@ -27,31 +28,51 @@ import torch
 import transformers
 
 from insurance_rag.config import DecodingConfig, EvaluationConfig
+from insurance_rag.evaluation.backends import ModelBackend
 from insurance_rag.evaluation.backends.local.backend import LocalBackend
 from insurance_rag.evaluation.backends.reference import ReferenceBackend
-from insurance_rag.evaluation.requests import GenerationRequest, Reply
+from insurance_rag.evaluation.requests import GeneratedAnswer, GenerationRequest
 
 CUDA = torch.cuda.is_available()
-EIGHT_B = {
+
+
+class Shape(TypedDict):
+    """The size of a Llama model: arguments of `LlamaConfig`."""
+
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    max_position_embeddings: int
+    rope_theta: float
+    bos_token_id: int | None
+    eos_token_id: int
+    pad_token_id: int
+
+
+EIGHT_B: Shape = {
     "vocab_size": 128256, "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
     "num_attention_heads": 32, "num_key_value_heads": 8, "max_position_embeddings": 8192, "rope_theta": 500000.0,
     "bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0,
 }  # fmt: skip
-TINY = EIGHT_B | {
-    "vocab_size": 2048, "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2,
+TINY: Shape = {
+    **EIGHT_B, "vocab_size": 2048, "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 2,
 }  # fmt: skip
 MODELS = ("Base", "v1", "v2")
 
 
-def say(what: str, **figures: Any) -> None:
+def say(what: str, **figures: object) -> None:
+    """Print one line of figures."""
     if CUDA:
         figures["peak_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 1)
     print(json.dumps({"what": what, **figures}, ensure_ascii=False), flush=True)
 
 
-def make_base(folder: Path, shape: dict[str, Any], spread: float = 0.02) -> None:
-    """Random weights of this shape and a tokenizer of one word a token."""
+def make_base(folder: Path, shape: Shape, spread: float = 0.02) -> None:
+    """Write random weights of this shape, and a tokenizer with one word per token."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     vocabulary = {f"t{i}": i for i in range(2, shape["vocab_size"])} | {"<pad>": 0, "<eos>": 1}
@@ -71,8 +92,8 @@ def make_base(folder: Path, shape: dict[str, Any], spread: float = 0.02) -> None
     model.save_pretrained(folder, max_shard_size="2GB")
 
 
-def make_adapter(folder: Path, shape: dict[str, Any], seed: int, size: float = 0.01) -> Path:
-    """r 16 on q, k, v, o, as the recipes have it, with a B that is not zero."""
+def make_adapter(folder: Path, shape: Shape, seed: int, size: float = 0.01) -> Path:
+    """Write an adapter like those of the recipes (r 16 on q, k, v, o) with a B that is not zero."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -91,68 +112,80 @@ def make_adapter(folder: Path, shape: dict[str, Any], seed: int, size: float = 0
     return folder
 
 
-def make_asks(questions: int, length: int, vocabulary: int) -> list[GenerationRequest]:
-    """Prompts of about `length` tokens (60-150 % of it), the same for each model."""
-    rng, asks = random.Random(1), []
+def make_requests(questions: int, length: int, vocabulary: int) -> list[GenerationRequest]:
+    """Return requests with prompts of about `length` tokens (60-150 % of it), the same for each model."""
+    rng, requests = random.Random(1), list[GenerationRequest]()
     for i in range(questions):
         n = int(min(1.5 * length, max(0.6 * length, rng.gauss(length, 0.2 * length))))
         prompt = " ".join(f"t{rng.randrange(10, vocabulary)}" for _ in range(n))
-        asks += [GenerationRequest(f"{model} {i}", model, f"q{i}", prompt) for model in MODELS]
-    return asks
+        requests += [GenerationRequest(f"{model} {i}", model, f"q{i}", prompt) for model in MODELS]
+    return requests
 
 
 def timed_answers(
-    answerer: Any, asks: list[GenerationRequest], decoding: DecodingConfig
-) -> tuple[float, dict[str, Reply]]:
-    replies: dict[str, Reply] = {}
+    backend: ModelBackend, requests: list[GenerationRequest], decoding: DecodingConfig
+) -> tuple[float, dict[str, GeneratedAnswer]]:
+    """Return the seconds and the answers by request key."""
+    answers: dict[str, GeneratedAnswer] = {}
     if CUDA:
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
     started = time.perf_counter()
-    answerer.answer(asks, decoding, lambda ask, reply: replies.__setitem__(ask.key, reply))
-    return time.perf_counter() - started, replies
+    backend.answer(requests, decoding, lambda request, answer: answers.__setitem__(request.key, answer))
+    return time.perf_counter() - started, answers
 
 
-def bench_engine(what: str, base: Path, adapters: dict[str, Path], asks: list[GenerationRequest], decoding: DecodingConfig,
-                 runs: int = 1, **settings: Any) -> dict[str, Reply]:  # fmt: skip
+def bench_local(
+    what: str,
+    base: Path,
+    adapters: dict[str, Path],
+    requests: list[GenerationRequest],
+    decoding: DecodingConfig,
+    config: EvaluationConfig | None = None,
+    runs: int = 1,
+) -> None:
+    """Time the local backend."""
     started = time.perf_counter()
-    with LocalBackend(str(base), adapters, EvaluationConfig(**settings)) as answerer:
+    with LocalBackend(str(base), adapters, config or EvaluationConfig()) as backend:
         load = time.perf_counter() - started
         for run in range(1, runs + 1):
-            seconds, replies = timed_answers(answerer, asks, decoding)
-            tokens = sum(reply.new_tokens for reply in replies.values())
-            say(what, run=run, precision=answerer.precision, load_s=round(load, 1), answers=len(replies),
-                seconds=round(seconds, 2), s_per_answer=round(seconds / len(replies), 3), new_tokens=tokens,
+            seconds, answers = timed_answers(backend, requests, decoding)
+            tokens = sum(answer.new_tokens for answer in answers.values())
+            say(what, run=run, precision=backend.precision, load_s=round(load, 1), answers=len(answers),
+                seconds=round(seconds, 2), s_per_answer=round(seconds / len(answers), 3), new_tokens=tokens,
                 new_tok_s=round(tokens / seconds))  # fmt: skip
     gc.collect()
-    return replies
 
 
 def check_equality(scratch: Path) -> None:
-    """On this device, in float32, the static loop (here with CUDA graphs) gives generate's tokens exactly."""
+    """Compare the static loop (with CUDA graphs on a GPU) with `generate` in float32: the texts must be equal."""
     torch.backends.cuda.matmul.allow_tf32 = False
     base = scratch / "tiny"
     make_base(base, TINY, spread=0.2)
     adapters = {name: make_adapter(scratch / f"tiny-{name}", TINY, i, 0.2) for i, name in enumerate(("v1", "v2"))}
-    asks = make_asks(8, 150, 2000)
+    requests = make_requests(8, 150, 2000)
     for decoding in (
         DecodingConfig(max_new_tokens=128, stop_loops=False),
         DecodingConfig(max_new_tokens=128, temperature=0.7, repetition_penalty=1.2, penalty_scope="prompt"),
     ):
         texts = []
-        for engine in ("static", "generate"):
-            with LocalBackend(str(base), adapters, EvaluationConfig(precision="fp32", engine=engine)) as answerer:
-                texts.append(timed_answers(answerer, asks, decoding)[1])
-        same = sum(texts[0][ask.key].text == texts[1][ask.key].text for ask in asks)
-        distinct = len({reply.text for reply in texts[0].values()})
-        say("equal to generate, fp32", temperature=decoding.temperature, same=same, of=len(asks), distinct=distinct)
+        for config in (
+            EvaluationConfig(precision="fp32", engine="static"),
+            EvaluationConfig(precision="fp32", engine="generate"),
+        ):
+            with LocalBackend(str(base), adapters, config) as backend:
+                texts.append(timed_answers(backend, requests, decoding)[1])
+        same = sum(texts[0][request.key].text == texts[1][request.key].text for request in requests)
+        distinct = len({answer.text for answer in texts[0].values()})
+        say("equal to generate, fp32", temperature=decoding.temperature, same=same, of=len(requests), distinct=distinct)
 
 
 def main() -> None:
+    """Run all parts, as far as the deadline allows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--scratch", type=Path, default=Path("/dev/shm/insurance-rag-bench"))
-    parser.add_argument("--deadline", type=float, default=290, help="seconds after which no further part is begun")
+    parser.add_argument("--deadline", type=float, default=290, help="seconds after which no further part is started")
     args = parser.parse_args()
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
@@ -164,38 +197,39 @@ def main() -> None:
     make_base(base, shape)
     adapters = {name: make_adapter(args.scratch / name, shape, i) for i, name in enumerate(("v1", "v2"))}
     say("made", seconds=round(time.perf_counter() - started, 1))
-    asks = make_asks(20, length, shape["vocab_size"])
-    # Nothing may end an answer early: every row makes all its tokens.
+    requests = make_requests(20, length, shape["vocab_size"])
+    # Nothing ends an answer early, so every row generates the maximum.
     decoding = DecodingConfig(max_new_tokens=new, stop_loops=False, stop_strings=())
-    source = DecodingConfig.preset("after").model_copy(update={"max_new_tokens": new})
+    reference = DecodingConfig.preset("after").model_copy(update={"max_new_tokens": new})
+    nf4, generate = EvaluationConfig(precision="nf4"), EvaluationConfig(engine="generate")
     parts = [
-        lambda: bench_engine("static loop, Base+v1+v2 in one batch", base, adapters, asks, decoding, runs=2),
-        lambda: bench_engine("static loop, weights kept in NF4", base, adapters, asks, decoding, precision="nf4"),
+        lambda: bench_local("static loop, Base+v1+v2 in one batch", base, adapters, requests, decoding, runs=2),
+        lambda: bench_local("static loop, weights kept in NF4", base, adapters, requests, decoding, nf4),
         lambda: check_equality(args.scratch),
-        lambda: bench_source(base, adapters, asks, source),
-        lambda: bench_engine("transformers generate, mixed batch", base, adapters, asks, decoding, engine="generate"),
+        lambda: bench_reference(base, adapters, requests, reference),
+        lambda: bench_local("transformers generate, mixed batch", base, adapters, requests, decoding, generate),
     ]
     for part in parts:
         if time.perf_counter() - started < args.deadline:
             try:
                 part()
-            except RuntimeError as e:  # the other parts are worth their minutes all the same
+            except RuntimeError as e:  # the other parts may still succeed
                 say("failed", error=f"{type(e).__name__}: {str(e)[:500]}")
     say("all", seconds=round(time.perf_counter() - started, 1))
     shutil.rmtree(args.scratch)
 
 
-def bench_source(
-    base: Path, adapters: dict[str, Path], asks: list[GenerationRequest], decoding: DecodingConfig
+def bench_reference(
+    base: Path, adapters: dict[str, Path], requests: list[GenerationRequest], decoding: DecodingConfig
 ) -> None:
-    """The source's way on three answers: load, merge into 4-bit, generate one at a time."""
-    one_each = [next(ask for ask in asks if ask.model == model) for model in MODELS]
-    answerer = ReferenceBackend(str(base), adapters)
-    seconds, replies = timed_answers(answerer, one_each, decoding)
-    answering = sum(reply.seconds for reply in replies.values())
-    say("the source's way", answers=len(replies), seconds=round(seconds, 1),
-        s_per_answer=round(answering / len(replies), 2), load_and_merge_s=round((seconds - answering) / 3, 2),
-        new_tokens=sum(reply.new_tokens for reply in replies.values()),
+    """Time the reference design on three answers: load, merge into 4 bit, generate one at a time (docs/origin.md)."""
+    one_each = [next(request for request in requests if request.model == model) for model in MODELS]
+    backend = ReferenceBackend(str(base), adapters)
+    seconds, answers = timed_answers(backend, one_each, decoding)
+    answering = sum(answer.seconds for answer in answers.values())
+    say("reference design", answers=len(answers), seconds=round(seconds, 1),
+        s_per_answer=round(answering / len(answers), 2), load_and_merge_s=round((seconds - answering) / 3, 2),
+        new_tokens=sum(answer.new_tokens for answer in answers.values()),
         sixty_answers_s=round(seconds - answering + 20 * answering))  # fmt: skip
 
 
