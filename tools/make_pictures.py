@@ -211,9 +211,12 @@ def put_key(api: AirflowApi, name: str, url: str, key: str) -> None:
 
 
 def reject(api: AirflowApi, run_id: str) -> None:
-    """Answer the approval with Reject."""
+    """Answer the approval with Reject until the run has ended: Airflow can lose an answer that comes early."""
     path = f"/dags/{REFRESH}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
-    api.call("PATCH", path, json={"chosen_options": ["Reject"], "params_input": {}}, ok=(409,))
+    deadline = time.monotonic() + TIMEOUT_S
+    while api.run_state(REFRESH, run_id) == "running" and time.monotonic() < deadline:
+        api.call("PATCH", path, json={"chosen_options": ["Reject"], "params_input": {}}, ok=(409,))
+        time.sleep(5)
 
 
 # ---- pictures of the report file
