@@ -6,8 +6,7 @@ import pytest
 from airflow.sdk import RetryAction
 
 from insurance_rag.core import errors
-from insurance_rag.orchestration.gpu_job import ERROR_BY_EXIT_CODE
-from insurance_rag.orchestration.retries import RETRY_POLICY
+from insurance_rag.orchestration.retries import ERROR_BY_EXIT_CODE, RETRY_POLICY
 
 
 @pytest.mark.parametrize(

@@ -20,16 +20,14 @@ from typing import TypeVar
 from airflow.sdk import BaseOperator, Context, XComArg
 from pydantic import BaseModel, JsonValue
 
-from insurance_rag.core.errors import GateRejectedError, IncompleteError, InvalidInputError, PipelineError
+from insurance_rag.core.errors import IncompleteError, PipelineError
 from insurance_rag.core.files import read_json
 from insurance_rag.core.locks import hold_lock
 from insurance_rag.orchestration.commands import log_command
-from insurance_rag.orchestration.retries import RETRY_POLICY
+from insurance_rag.orchestration.retries import ERROR_BY_EXIT_CODE, RETRY_POLICY
 from insurance_rag.orchestration.task_errors import message_only
 from insurance_rag.orchestration.xcom import with_records
 
-#: Exit code of the command line -> error, so that the retry table treats a process like a function.
-ERROR_BY_EXIT_CODE: dict[int, type[PipelineError]] = {2: InvalidInputError, 3: IncompleteError, 4: GateRejectedError}
 LAST_LINES = 15
 """Lines of output that the error of a failed job quotes."""
 

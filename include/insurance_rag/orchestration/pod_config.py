@@ -14,7 +14,6 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 
 from insurance_rag.core.config_base import Config
-from insurance_rag.orchestration.runs import artifact_root
 
 PREFIX = "GPU_POD_"
 
@@ -66,10 +65,3 @@ class PodConfig(Config):
         """
         given = {k.removeprefix(PREFIX).lower(): v for k, v in environment.items() if k.startswith(PREFIX) and v}
         return cls.parse(given, f"environment variables {PREFIX}*")
-
-
-def check_pods() -> None:
-    """Check the settings and the pod template. Raises InvalidInputError with what is wrong."""
-    from insurance_rag.orchestration.pod_spec import build_pod
-
-    build_pod(PodConfig.from_environment(), artifact_root())

@@ -11,7 +11,7 @@ from insurance_rag.core.errors import (
     PipelineError,
     ServerUnavailableError,
 )
-from insurance_rag.orchestration.gpu_job import ERROR_BY_EXIT_CODE
+from insurance_rag.orchestration.retries import ERROR_BY_EXIT_CODE
 
 if TYPE_CHECKING:
     from kubernetes.client import V1Pod

@@ -13,9 +13,15 @@ from kubernetes.client import ApiClient, V1Pod
 
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.orchestration.pod_config import PREFIX, PodConfig
+from insurance_rag.orchestration.runs import artifact_root
 
 #: Part of a Kubernetes manifest, as YAML has it.
 Fields = dict[str, Any]
+
+
+def check_pods() -> None:
+    """Check the settings and the pod template. Raises InvalidInputError with what is wrong."""
+    build_pod(PodConfig.from_environment(), artifact_root())
 
 
 def build_pod(config: PodConfig, root: Path) -> V1Pod:

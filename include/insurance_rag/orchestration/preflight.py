@@ -10,6 +10,8 @@ from pathlib import Path
 from insurance_rag.chunks import read_chunks, read_questions
 from insurance_rag.config import RunConfig
 from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.records.generation import TeacherInfo
+from insurance_rag.core.registry import registry
 
 
 def validate_run_config(config: RunConfig, *, generates: bool = True) -> list[str]:
@@ -45,8 +47,12 @@ def check_keys(config: RunConfig) -> None:
 
     problems = []
     owner: dict[str, str] = {}
-    if config.generation.teacher == "local" and find_spec("torch") is None:
-        problems.append("generation.teacher: local needs torch where the tasks run; use gemini or openai here")
+    teacher: TeacherInfo = registry("teacher")[config.generation.teacher]
+    if missing := [package for package in teacher.required_packages if find_spec(package) is None]:
+        problems.append(
+            f"generation.teacher: {teacher.name} needs {', '.join(missing)} where the tasks run; install it there or "
+            "choose another teacher"
+        )
     if not config.keys:
         problems.append(
             "keys: no connection named; add connections of type gemini (Admin > Connections), name them here"
@@ -144,6 +150,6 @@ def check_gpu_backend(config: RunConfig) -> None:
     if backend not in ("local", "kubernetes"):
         raise InvalidInputError(f"GPU_BACKEND={backend}: choose local or kubernetes")
     if backend == "kubernetes":
-        from insurance_rag.orchestration.pod_config import check_pods
+        from insurance_rag.orchestration.pod_spec import check_pods
 
         check_pods()

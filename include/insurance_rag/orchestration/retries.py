@@ -13,9 +13,13 @@ from insurance_rag.core.errors import (
     IncompleteError,
     InvalidInputError,
     KeyRejectedError,
+    PipelineError,
     QuotaExhaustedError,
     ServerUnavailableError,
 )
+
+#: Exit code of the command line -> error, so that the retry table treats a process like a function.
+ERROR_BY_EXIT_CODE: dict[int, type[PipelineError]] = {2: InvalidInputError, 3: IncompleteError, 4: GateRejectedError}
 
 FAIL, RETRY = RetryAction.FAIL, RetryAction.RETRY
 
