@@ -78,7 +78,7 @@ def test_judge_must_quote_and_unusable_judgements_are_counted(tmp_path: Path) ->
         "right": json.dumps({"claims": [supported]}, ensure_ascii=False),
         "wrong": "생각해 보면...\n" + json.dumps({"claims": [supported, {"claim": "x", "supported": False}]}) + "\n끝",
         "invented": json.dumps({"claims": [supported | {"evidence": "지어낸 문장"}]}),
-        "rubbish": "네, 좋은 답변입니다!",
+        "not JSON": "네, 좋은 답변입니다!",
         "list": "[1, 2]",
         "nothing": "",
     }

@@ -24,7 +24,7 @@ from insurance_rag.llm.client import Client, Response
 from insurance_rag.llm.gemini import read_error
 from insurance_rag.planning.prompt_spec import PromptSpec
 
-SPEC = PromptSpec.from_config(GenerationConfig())
+PROMPT_SPEC = PromptSpec.from_config(GenerationConfig())
 CLIENT = Client("http://x", SecretStr("SECRET"), {}, 1.0)
 MESSAGE = "You exceeded your current quota, please check your plan and billing details. limit: 0"
 JsonObject = dict[str, JsonValue]
@@ -120,7 +120,7 @@ def answer(text: str = json.dumps([PAIR]), finish: str = "STOP", **more: JsonVal
 
 
 def test_answer_with_its_tokens() -> None:
-    found = read_answer(answer(), SPEC)
+    found = read_answer(answer(), PROMPT_SPEC)
     assert found.pairs[0].question == PAIR["question"]
     assert (found.tokens_in, found.tokens_out) == (7, 7)
 
@@ -140,6 +140,6 @@ def test_answer_with_its_tokens() -> None:
 )
 def test_status_200_without_pairs(body: JsonObject, kind: type[Exception]) -> None:
     with pytest.raises(kind) as caught:
-        read_answer(body, SPEC)
+        read_answer(body, PROMPT_SPEC)
     assert isinstance(caught.value, (InvalidAnswerError, BlockedAnswerError))
     assert caught.value.tokens == (7, 7)

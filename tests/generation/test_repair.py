@@ -1,4 +1,4 @@
-"""Pairs that validation would drop are requested once more, and both answers stay, whatever happens in between."""
+"""Pairs that validation would drop are requested once more, and both answers stay, also after kills and failures."""
 
 from __future__ import annotations
 

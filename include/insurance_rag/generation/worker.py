@@ -61,6 +61,7 @@ class ShardInputs:
 
     @cached_property
     def prompt_spec(self) -> PromptSpec:
+        """The prompt specification of the configuration."""
         return PromptSpec.from_config(self.config)
 
     @property

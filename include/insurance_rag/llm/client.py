@@ -148,7 +148,7 @@ class AsyncClient(_BaseClient):
         await self._client.aclose()
 
     async def request(self, method: str, path: str, body: JsonValue = None) -> Response:
-        """Send one request, whatever the status of its response.
+        """Send one request and return its response, also if the status is an error.
 
         Raises ServerUnavailableError if no response arrives, InvalidInputError if the address is invalid.
         """
@@ -186,7 +186,7 @@ class Client(_BaseClient):
         self._client.close()
 
     def request(self, method: str, path: str, body: JsonValue = None) -> Response:
-        """Send one request, whatever the status of its response.
+        """Send one request and return its response, also if the status is an error.
 
         Raises ServerUnavailableError if no response arrives, InvalidInputError if the address is invalid.
         """
