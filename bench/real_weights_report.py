@@ -1,34 +1,75 @@
-"""The tables and curves of bench/real_weights.py, from the files that a run left."""
+"""The tables and curves of bench/real_weights.py, from the files of a run."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+
+from pydantic import JsonValue
 
 from insurance_rag.core.files import read_json
+from insurance_rag.core.records import (
+    EvaluationSummary,
+    LossRow,
+    PairedDifference,
+    PairedTest,
+    Rate,
+    Record,
+    SweepSummary,
+    TrainingManifest,
+)
 
-RATES = (
+FILES = ("results.json", "summary.json", "summary_gold.json", "sweep.json")
+METRICS = (
     "faulty", "hallucination", "raw_hallucination", "false_refusal", "missed_refusal", "partial_refusal",
     "number_accuracy", "stop_cut", "empty",
 )  # fmt: skip
+PRESETS = ("before", "after", "default")
+VERSIONS = ("v1", "v2", "v3")
+
+
+class TrainingResult(TrainingManifest):
+    """One training with its loss history."""
+
+    fallback: dict[str, JsonValue]
+    """Changes to the settings without which it failed."""
+    loss_history: list[LossRow]
+
+
+class RealWeightsResults(Record):
+    """The content of results.json."""
+
+    device: str
+    torch: str
+    training: dict[str, TrainingResult]
+    dataset: dict[str, int]
+    """Dataset file -> rows."""
+    heldout: dict[str, JsonValue] | None = None
+    """Held-out losses by prompt format and model, and the number of `rows`."""
+    sweep_max_new_tokens: int | None = None
+    parts: dict[str, dict[str, JsonValue]]
+    """Part -> seconds, and the error of a failed one."""
+    settings: dict[str, JsonValue]
+    """Changes to the recipes."""
+    adapters: list[str]
 
 
 def tables(results: Path) -> str:
-    """Markdown of whatever is there yet."""
+    """Return the tables of the files that exist in `results`, as Markdown."""
     lines: list[str] = []
     if (results / "results.json").exists():
-        lines += _training(read_json(results / "results.json"))
-    for name, title in (("summary.json", "with retrieved clauses"), ("summary_gold.json", "with the gold clauses")):
+        lines += _training(RealWeightsResults.model_validate(read_json(results / "results.json")))
+    for name, title in (("summary.json", "with retrieved chunks"), ("summary_gold.json", "with the gold chunks")):
         if (results / name).exists():
-            lines += _evaluation(read_json(results / name), title)
+            lines += _evaluation(EvaluationSummary.model_validate(read_json(results / name)), title)
     if (results / "sweep.json").exists():
-        lines += _sweep(read_json(results / "sweep.json"))
+        sweep = SweepSummary.model_validate(read_json(results / "sweep.json"))
+        lines += [*_tuning_half(sweep), *_report_half(sweep)]
     return "\n".join(lines) + "\n"
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> Iterator[str]:
+def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> Iterator[str]:
     head = list(head)
     yield "| " + " | ".join(head) + " |"
     yield "|" + "---|" * len(head)
@@ -36,133 +77,120 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> Iterator[str]:
     yield ""
 
 
-def _rate(figures: dict[str, Any]) -> str:
-    if not figures["n"]:
-        return "-"
-    return f"{_percent(figures['rate'])} [{_percent(figures['low'])}, {_percent(figures['high'])}] of {figures['n']}"
+def _rate(rate: Rate) -> str:
+    return f"{_interval(rate)} of {rate.n}" if rate.n else "-"
+
+
+def _interval(rate: Rate) -> str:
+    return f"{_percent(rate.rate)} [{_percent(rate.low)}, {_percent(rate.high)}]" if rate.n else "-"
+
+
+def _points(test: PairedDifference) -> str:
+    return f"{_percent(test.difference)} [{_percent(test.low)}, {_percent(test.high)}]"
 
 
 def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f}"
 
 
-def _p(value: float | None) -> str:
-    return "-" if value is None else "<.0001" if value < 0.0001 else f"{value:.4f}"
+def _p(value: float) -> str:
+    return "<.0001" if value < 0.0001 else f"{value:.4f}"
 
 
-def _training(results: dict[str, Any]) -> Iterator[str]:
-    yield f"## Training ({results['device']}, torch {results['torch']}; the three side by side on it)"
+def _training(results: RealWeightsResults) -> Iterator[str]:
+    yield f"## Training ({results.device}, torch {results.torch}; all three at the same time)"
     yield ""
     columns = ("rows", "steps", "loss", "held-out loss at the end", "tokens/s", "peak GiB", "seconds", "layout")
     rows = []
-    for version, t in results["training"].items():
-        plan = t["plan"]
-        layout = (
-            f"{plan['per_device_train_batch_size']} rows x {plan['gradient_accumulation_steps']},"
-            f" Liger {'on' if plan['use_liger_kernel'] else 'off'}"
-        )
-        figures = (
-            t["dataset"]["rows"],
-            t["steps"],
-            t["loss"],
-            t["eval_loss"],
-            t["tokens_per_s"],
-            t["peak_gib"],
-            t["seconds"],
-        )
+    for version, t in results.training.items():
+        plan = t.plan
+        liger = "on" if plan.use_liger_kernel else "off"
+        layout = f"{plan.per_device_train_batch_size} rows x {plan.gradient_accumulation_steps}, Liger {liger}"
+        figures = (t.dataset.rows, t.steps, t.loss, t.eval_loss, t.tokens_per_s, t.peak_gib, t.seconds)
         rows.append((version, *figures, layout))
     yield from _table(("", *columns), rows)
-    if held := results.get("heldout"):
-        yield f"Held-out loss of an answer token, before (Base) and after, on {held['rows']} rows of held-out clauses:"
+    if held := results.heldout:
+        losses = {version: by_model for version in VERSIONS if isinstance(by_model := held[version], dict)}
+        yield f"Held-out loss per answer token before (Base) and after training, on {held['rows']} held-out rows:"
         yield ""
-        models = list(held["v1"])
-        yield from _table(("prompt format", *models), ((f, *held[f].values()) for f in ("v1", "v2", "v3")))
+        yield from _table(("prompt format of", *losses["v1"]), ((v, *losses[v].values()) for v in losses))
 
 
-def _evaluation(summary: dict[str, Any], title: str) -> Iterator[str]:
+def _evaluation(summary: EvaluationSummary, title: str) -> Iterator[str]:
     yield f"## Answers, {title}"
     yield ""
-    yield (
-        f"{summary['questions']} questions, {summary['unanswerable']} of them unanswerable; % [95 % interval] of n. "
-        + " ".join(summary["notes"])
-    )
+    notes = " ".join(summary.notes)
+    yield f"{summary.questions} questions, {summary.unanswerable} of them unanswerable; % [95 % interval] of n. {notes}"
     yield ""
-    models = summary["models"]
-    yield from _table(("", *models), ((m, *(_rate(models[x]["rates"][m]) for x in models)) for m in RATES))
+    models = summary.models
+    rows = ((metric, *(_rate(models[m].rates[metric]) for m in models)) for metric in METRICS)
+    yield from _table(("", *models), rows)
     yield "Paired tests on the same questions (McNemar exact; Holm over the pairs of a metric):"
     yield ""
-    yield from _table(
-        ("metric", "a", "b", "n", "only a", "only b", "b - a, points", "p", "p (Holm)"),
-        (
-            (
-                t["metric"], t["a"], t["b"], t["n"], t["only_a"], t["only_b"],
-                f"{_percent(t['difference'])} [{_percent(t['low'])}, {_percent(t['high'])}]",
-                _p(t["p"]), _p(t["p_holm"]),
-            )
-            for t in summary["tests"]
-        ),
-    )  # fmt: skip
+    columns = ("metric", "a", "b", "n", "only a", "only b", "b - a, points", "p", "p (Holm)")
+    yield from _table(columns, map(_test_row, summary.tests))
     yield "Findings: " + "; ".join(
-        f"{name}: " + ", ".join(f"{k} {v}" for k, v in model["findings"].items()) for name, model in models.items()
+        f"{name}: " + ", ".join(f"{check} {n}" for check, n in model.findings.items()) for name, model in models.items()
     )
     yield ""
 
 
-def _sweep(sweep: dict[str, Any]) -> Iterator[str]:
-    halves = sweep["questions"]
+def _test_row(test: PairedTest) -> tuple[object, ...]:
+    return (
+        test.metric, test.a, test.b, test.n, test.only_a, test.only_b, _points(test), _p(test.p), _p(test.p_holm),
+    )  # fmt: skip
+
+
+def _tuning_half(sweep: SweepSummary) -> Iterator[str]:
     yield "## Decoding sweep"
     yield ""
-    models, best = list(sweep["best"]), sweep["best"]
+    models, best = list(sweep.best), sweep.best
     for metric in ("faulty", "hallucination"):
-        yield f"{metric} on the tuning half, {halves['tuning']} questions, % [95 % interval]; a model's choice in bold."
+        yield (
+            f"{metric} on the tuning half, {sweep.questions.tuning} questions, % [95 % interval]; the chosen arm of a "
+            "model in bold."
+        )
         yield ""
         rows = []
-        for arm, by_model in sweep["tuning"].items():
-            cells = [_rate(by_model[m][metric]).partition(" of")[0] for m in models]
-            rows.append((arm, *(f"**{c}**" if best[m] == arm else c for m, c in zip(models, cells, strict=True))))
+        for arm, by_model in sweep.tuning.items():
+            cells = {m: _interval(by_model[m][metric]) for m in models}
+            rows.append((arm, *(f"**{cells[m]}**" if best[m] == arm else cells[m] for m in models)))
         yield from _table(("arm", *models), rows)
+
+
+def _report_half(sweep: SweepSummary) -> Iterator[str]:
+    models, best = list(sweep.best), sweep.best
     yield (
-        f"Hallucination before / after on the other half, {halves['report']} questions that no setting was chosen on. "
-        + " ".join(sweep["notes"])
+        f"Hallucination before / after on the report half, {sweep.questions.report} questions on which no setting was "
+        f"chosen. {' '.join(sweep.notes)}"
     )
     yield ""
-    yield from _table(
-        ("model", "before", "after", "default", "chosen", "chosen arm", "after - before, points", "p"),
-        (
-            (
-                m,
-                *(_rate(sweep["before_after"][m][arm]) for arm in ("before", "after", "default")),
-                _rate(sweep["report"][best[m]][m]["hallucination"]),
-                best[m],
-                f"{_percent(t['difference'])} [{_percent(t['low'])}, {_percent(t['high'])}]",
-                _p(t["p"]),
-            )
-            for m in models
-            if (t := sweep["before_after"][m]["after_against_before"])
-        ),
-    )
+    rows = []
+    for m in models:
+        row, test = sweep.before_after[m], sweep.before_after[m].after_against_before
+        chosen = sweep.report[best[m]][m]["hallucination"]
+        rates = (_rate(rate) for rate in (row.before, row.after, row.default, chosen))
+        rows.append((m, *rates, best[m], _points(test), _p(test.p)))
+    yield from _table(("model", *PRESETS, "chosen", "chosen arm", "after - before, points", "p"), rows)
     for metric in ("faulty", "false_refusal", "missed_refusal", "number_accuracy"):
         yield f"{metric} on the same half:"
         yield ""
-        names = ("before", "after", "default")
-        yield from _table(
-            ("model", *names, "chosen"),
-            ((m, *(_rate(sweep["report"][arm][m][metric]) for arm in (*names, best[m]))) for m in models),
-        )
+        found = ((m, *(_rate(sweep.report[arm][m][metric]) for arm in (*PRESETS, best[m]))) for m in models)
+        yield from _table(("model", *PRESETS, "chosen"), found)
 
 
 def write_report(results: Path, out: Path) -> None:
-    """The tables, the JSON files and the loss curves (SVG) in OUT/real_weights/."""
+    """Write the tables, the JSON files and the loss curves (SVG) into `out`/real_weights."""
     folder = out / "real_weights"
     folder.mkdir(parents=True, exist_ok=True)
-    for name in ("results.json", "summary.json", "summary_gold.json", "sweep.json"):
-        if (results / name).exists():
+    for name in FILES:
+        if (results / name).exists() and results.resolve() != folder.resolve():
             shutil.copy(results / name, folder / name)
     (folder / "tables.md").write_text(tables(results), encoding="utf-8")
-    _curves(read_json(results / "results.json")["training"], folder / "loss.svg")
+    _curves(RealWeightsResults.model_validate(read_json(results / "results.json")).training, folder / "loss.svg")
 
 
-def _curves(trainings: dict[str, Any], path: Path) -> None:
+def _curves(trainings: Mapping[str, TrainingResult], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -170,11 +198,13 @@ def _curves(trainings: dict[str, Any], path: Path) -> None:
 
     figure, axes = plt.subplots(1, len(trainings), figsize=(4 * len(trainings), 3), sharey=True, layout="constrained")
     for axis, (version, training) in zip(axes, trainings.items(), strict=True):
-        for key, label in (("loss", "training"), ("eval_loss", "held-out")):
-            points = [(row["step"], row[key]) for row in training["loss_history"] if key in row]
-            axis.plot(*zip(*points, strict=True), label=label, marker="o" if key == "eval_loss" else "", markersize=3)
+        history = training.loss_history
+        loss = [(row.step, row.loss) for row in history if row.loss is not None]
+        heldout = [(row.step, row.eval_loss) for row in history if row.eval_loss is not None]
+        axis.plot(*zip(*loss, strict=True), label="training", markersize=3)
+        axis.plot(*zip(*heldout, strict=True), label="held-out", marker="o", markersize=3)
         axis.set(title=version, xlabel="optimizer step", ylim=(0, None))
         axis.grid(alpha=0.3)
-    axes[0].set_ylabel("loss of an answer token")
+    axes[0].set_ylabel("loss per answer token")
     axes[0].legend()
     figure.savefig(path, metadata={"Date": None})

@@ -1,0 +1,168 @@
+"""The training part of bench/real_weights.py: three adapters at once, and their losses on held-out rows."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
+
+from pydantic import JsonValue
+
+from insurance_rag.core.adapter_folder import AdapterFolder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from insurance_rag.evaluation.backends.local.batched_lora import BatchedLora
+
+VERSIONS = ("v1", "v2", "v3")
+SETTINGS: dict[str, JsonValue] = {
+    "quantization": "none", "adapter_dtype": "fp32", "batch_size": 16, "per_device_train_batch_size": 8,
+    "max_steps": None, "num_train_epochs": 4, "learning_rate": 5e-4, "warmup_steps": 0.05, "max_length": 1024,
+    "logging_steps": 5, "eval_steps": 25, "eval_rows": 128, "save_steps": 1000, "report_to": [],
+}  # fmt: skip
+"""Changes to the recipes. The base model is small enough for 16 bit (NF4 would lose more than it saves), the dataset
+small enough for several epochs, and a small model needs a higher learning rate than one with 8 billion parameters."""
+FALLBACKS: tuple[dict[str, JsonValue], ...] = (
+    {},
+    {"use_liger_kernel": False},
+    {"use_liger_kernel": False, "padding_free": False},
+)
+"""Further changes, tried in this order if a training fails because the device lacks a kernel."""
+TRAINING_S = 180
+"""Seconds after the start at which a training is stopped."""
+LOSS_BATCH_ROWS = 32
+
+STARTED = time.monotonic()
+
+
+class EncodedRow(TypedDict):
+    """A tokenized row; -100 labels the tokens without a loss."""
+
+    input_ids: list[int]
+    labels: list[int]
+
+
+def elapsed() -> float:
+    """Return the seconds since the start."""
+    return time.monotonic() - STARTED
+
+
+def say(text: str) -> None:
+    """Print a line with the seconds since the start."""
+    print(f"[{elapsed():6.1f} s] {text}", flush=True)
+
+
+def train_all(base: Path, inputs: Path, work: Path, steps: int | None) -> dict[str, dict[str, JsonValue]]:
+    """Train all adapters at once with the product's recipes and trainer: a model this small leaves most of a GPU idle.
+
+    Each training has a process of its own, because Liger changes transformers for the whole process and the evaluation
+    must not be affected. Returns version -> training manifest with the loss history and the fallback that was used.
+    """
+    waiting, done = list(VERSIONS), dict[str, dict[str, JsonValue]]()
+    for number, fallback in enumerate(FALLBACKS):
+        processes = {version: _start(version, base, inputs, work, number, steps) for version in waiting}
+        for version, process in processes.items():
+            code = _wait(process)
+            manifest = AdapterFolder(work / version).read_manifest() if code == 0 else None
+            if manifest is None:
+                say(f"{version} with {fallback or 'the fast settings'}: exit {code}")
+                print((work / f"{version}.log").read_text(errors="replace")[-1500:], flush=True)
+                continue
+            history = AdapterFolder(work / version).read_loss_history()
+            done[version] = {
+                **manifest.model_dump(mode="json"),
+                "fallback": fallback,
+                "loss_history": [row.model_dump(mode="json", exclude_none=True) for row in history],
+            }
+            figures = {"steps", "loss", "eval_loss", "tokens_per_s", "peak_gib", "seconds"}
+            say(f"{version}: {manifest.model_dump(include=figures)}")
+        waiting = [version for version in waiting if version not in done]
+        if not waiting or elapsed() > TRAINING_S / 2:
+            break
+    return {version: done[version] for version in VERSIONS if version in done}
+
+
+def _start(
+    version: str, base: Path, inputs: Path, work: Path, fallback: int, steps: int | None
+) -> subprocess.Popen[bytes]:
+    script = Path(__file__).with_name("real_weights.py")
+    command: list[object] = [sys.executable, script, "train", "--inputs", inputs, "--version", version]
+    command += ["--base", base, "--out", work / version, "--fallback", fallback, "--steps", steps or 0]
+    with (work / f"{version}.log").open("ab") as log:
+        return subprocess.Popen([*map(str, command)], stdout=log, stderr=subprocess.STDOUT)
+
+
+def _wait(process: subprocess.Popen[bytes]) -> int:
+    """Return the exit code of a training; it is killed when its time is over."""
+    try:
+        return process.wait(max(1.0, TRAINING_S - elapsed()))
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def train(version: str, dataset: Path, base: Path, out: Path, fallback: int, steps: int) -> None:
+    """Train one adapter; `steps` other than 0 makes it a short test."""
+    from insurance_rag.training import load_recipe, train_adapter
+
+    settings = SETTINGS | FALLBACKS[fallback]
+    if steps:
+        settings |= {"max_steps": steps, "eval_steps": steps, "logging_steps": 1, "batch_size": 2, "eval_rows": 4}
+    logging.basicConfig(level=logging.INFO)
+    train_adapter(load_recipe(version, settings), dataset, str(base), out)
+
+
+def heldout_losses(base: Path, adapters: Mapping[str, Path], dataset: Path, rows: int) -> dict[str, object]:
+    """Return the mean loss per answer token on held-out rows: version whose prompt format is used -> model -> loss."""
+    import torch
+
+    from insurance_rag.evaluation.backends.local.batched_lora import BatchedLora
+    from insurance_rag.evaluation.backends.local.inference_model import load_inference_model
+    from insurance_rag.models.tokenizer import load_training_tokenizer
+    from insurance_rag.training import load_recipe
+    from insurance_rag.training.dataset_rows import in_prompt_format, read_rows
+    from insurance_rag.training.encoding import encode_rows
+
+    model, _ = load_inference_model(str(base), "bf16" if torch.cuda.is_available() else "fp32")
+    lora, tokenizer = BatchedLora(model, adapters), load_training_tokenizer(str(base))
+    held = read_rows(dataset / "heldout.json")[:rows]
+    losses: dict[str, object] = {"rows": len(held)}
+    for version in VERSIONS:
+        config = load_recipe(version, SETTINGS)
+        encoded = encode_rows([in_prompt_format(row, config.prompt_format) for row in held], tokenizer, config).rows
+        by_model = {
+            name: round(mean_loss(model, lora, name, encoded, tokenizer.pad_token_id), 4)
+            for name in ("Base", *adapters)
+        }
+        losses[version] = by_model
+        say(f"held-out loss, prompt format of {version}: {by_model}")
+    lora.remove()
+    return losses
+
+
+def mean_loss(model: PreTrainedModel, lora: BatchedLora, name: str, rows: Sequence[EncodedRow], pad: int) -> float:
+    """Return the mean loss of model `name` over all tokens that have a label."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    total, count = 0.0, 0
+    for start in range(0, len(rows), LOSS_BATCH_ROWS):
+        batch = rows[start : start + LOSS_BATCH_ROWS]
+        longest = max(len(row["input_ids"]) for row in batch)
+        ids = torch.tensor(
+            [r["input_ids"] + [pad] * (longest - len(r["input_ids"])) for r in batch], device=model.device
+        )
+        labels = torch.tensor([r["labels"] + [-100] * (longest - len(r["labels"])) for r in batch], device=model.device)
+        lora.select([name] * len(batch))
+        with torch.inference_mode():
+            states = model.get_decoder()(input_ids=ids).last_hidden_state[:, :-1]
+            learned = labels[:, 1:] != -100
+            logits = model.get_output_embeddings()(states[learned]).float()
+            total += float(cross_entropy(logits, labels[:, 1:][learned], reduction="sum"))
+        count += int(learned.sum())
+    return total / count
