@@ -90,6 +90,7 @@ class Journal:
         self.close()
 
     def close(self) -> None:
+        """Close the file if it was opened for writing."""
         if self._file:
             self._file.close()
 

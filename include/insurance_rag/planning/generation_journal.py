@@ -80,9 +80,11 @@ class GenerationJournal:
         return _STATES[self._not_answered.get(cache_key, len(_STATES) - 1)]
 
     def is_quarantined(self, cache_key: str) -> bool:
+        """Return whether no run requests this chunk again."""
         return self.state(cache_key) == "quarantined"
 
     def is_repairable(self, cache_key: str) -> bool:
+        """Return whether the answer has faulty pairs that were not requested again yet."""
         return self.state(cache_key) == "repairable"
 
     def record(self, cache_key: str) -> ChunkRecord:

@@ -31,6 +31,7 @@ class RateLimitLog:
         self._journal = Journal(path, append=True, shared=True)
 
     def close(self) -> None:
+        """Close the file."""
         self._journal.close()
 
     @contextlib.contextmanager

@@ -80,6 +80,7 @@ class Limiter:
             self._log.write(started)
 
     def close(self) -> None:
+        """Close the event log."""
         self._log.close()
 
     @property

@@ -67,6 +67,7 @@ from insurance_rag.core.records.evaluation import (
     SweepHalves,
     SweepSummary,
 )
+from insurance_rag.core.records.planning import PartitionCheck, PlanArtifact, Refresh, ShardSummary
 from insurance_rag.core.records.progress import ProgressState
 from insurance_rag.core.records.promotion import (
     ChallengerDecision,
@@ -141,6 +142,8 @@ __all__ = [
     "Outcome",
     "PairedDifference",
     "PairedTest",
+    "PartitionCheck",
+    "PlanArtifact",
     "ProgressState",
     "Proportion",
     "QAPair",
@@ -151,6 +154,7 @@ __all__ = [
     "Rate",
     "RaterAgreement",
     "Record",
+    "Refresh",
     "RefusalLevel",
     "RejectSample",
     "RejectedRow",
@@ -165,6 +169,7 @@ __all__ = [
     "RuleOutcome",
     "ScoredAnswer",
     "Shard",
+    "ShardSummary",
     "ShareChange",
     "SkippedRow",
     "SplitSummary",
