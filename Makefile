@@ -43,7 +43,7 @@ lock: env ## Resolve the dependencies again and write requirements.lock
 pictures: env ## Make the pictures of docs/images again from real runs (about 15 minutes)
 	CHROMIUM="$$(bash tools/browser.sh $(BIN))" $(BIN)/python tools/make_pictures.py
 
-bench-generation: env ## Generation against the simulator: seconds, 429s, losses, beside other clients
+bench-generation: env ## Generation against the simulator: seconds, 429s, losses, next to other clients
 	$(BIN)/python bench/generation.py --out docs/results/generation
 
 bench-dataset: env ## Validation at a million rows
