@@ -35,7 +35,7 @@ class RunConfig(Config):
     the sample chunks."""
     question_limit: int | None = Field(default=60, ge=1, title="Number of questions")
     """Evaluate on the first n questions; empty uses all. With fewer than 200, a difference of 10 percentage points
-    cannot be told from chance."""
+    can be chance."""
     reuse_answers: bool = Field(default=True, title="Reuse answers")
     """Reuse the answers of earlier runs to unchanged chunks. Only new and changed chunks cost API calls."""
     allow_partial: bool = Field(default=False, title="Allow a partial dataset")

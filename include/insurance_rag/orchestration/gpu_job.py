@@ -75,7 +75,7 @@ class LocalJobOperator(BaseOperator):
 
     @message_only
     def execute(self, context: Context) -> JsonValue:
-        """Run the command and return its result. Raises the error that its exit code stands for."""
+        """Run the command and return its result. Raises the error of its exit code (ERROR_BY_EXIT_CODE)."""
         python = os.environ.get("GPU_PYTHON", sys.executable)
         log_command(*self.arguments, python=python)
         with tempfile.TemporaryDirectory() as folder, acquire_gpu() as gpu:
