@@ -51,7 +51,7 @@ class FakeBackend:
 
 def evaluate_with(backend: FakeBackend, out: Path, cache: Path, questions: int = QUESTIONS) -> EvaluationArtifact:
     """Evaluate the first questions of the sample with `backend`. Restore `runner.open_backend` afterwards."""
-    runner.open_backend = lambda *_: backend
+    setattr(runner, "open_backend", lambda *_: backend)  # noqa: B010  # mypy: the module does not export the name
     asked = read_questions("sample")[:questions]
     return runner.evaluate(asked, read_chunks("sample"), "fake", {}, DecodingConfig(), out, cache=cache)
 

@@ -24,6 +24,7 @@ from insurance_rag.core.prompt_templates import rag_prompt
 from insurance_rag.core.records import EvaluationSummary, SweepSummary
 from insurance_rag.evaluation import runner
 from insurance_rag.evaluation import sweep as sweep_module
+from insurance_rag.evaluation.backends import open_backend
 from insurance_rag.evaluation.backends.local.inference_model import BaseModelSpec
 from insurance_rag.evaluation.contexts import fit_chunks
 from insurance_rag.evaluation.inputs import contaminated_questions
@@ -51,7 +52,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _restore_open_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     """Undo what `evaluate_with` replaces."""
-    monkeypatch.setattr(runner, "open_backend", runner.open_backend)
+    monkeypatch.setattr(runner, "open_backend", open_backend)
 
 
 def read_summary(path: Path) -> EvaluationSummary:
