@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo up down test check lint types lock pictures bench-generation bench-dataset bench-airflow clean
+.PHONY: help env demo up down test check lint types docs lock pictures bench-generation bench-dataset bench-airflow clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -16,10 +16,10 @@ $(VENV)/.installed: requirements.lock pyproject.toml tools/install.sh
 	PYTHON="$(PYTHON)" bash tools/install.sh $(VENV)
 	@touch $@
 
-demo: env ## Run the whole path in an embedded Airflow and print the Base / v1 / v2 table
+demo: env ## Run the whole path in an embedded Airflow and print the Base, v1, v2 table
 	@$(BIN)/python -m demo run
 
-up: env ## Leave the embedded Airflow running for the browser; prints URL and login
+up: env ## Start the embedded Airflow for the browser; print its URL and login
 	@$(BIN)/python -m demo up
 
 down: ## Stop what `make up` started
@@ -37,20 +37,23 @@ lint: env ## Check style, layers, import cycles and vocabulary
 types: env ## Check static types of product, dags, plugins, bench and tests
 	$(BIN)/mypy
 
+docs: env ## Write the documents that are generated from the code
+	$(BIN)/python tools/make_docs.py
+
 lock: env ## Resolve the dependencies again and write requirements.lock
 	bash tools/lock.sh $(BIN)/uv
 
 pictures: env ## Make the pictures of docs/images again from real runs (about 15 minutes)
 	CHROMIUM="$$(bash tools/browser.sh $(BIN))" $(BIN)/python tools/make_pictures.py
 
-bench-generation: env ## Generation against the simulator: seconds, 429s, losses, next to other clients
+bench-generation: env ## Measure generation against the simulator: seconds, 429s, losses; other clients for comparison
 	$(BIN)/python bench/generation.py --out docs/results/generation
 
-bench-dataset: env ## Validation at a million rows
+bench-dataset: env ## Measure validation of up to a million rows
 	$(BIN)/python bench/dataset.py
 
-bench-airflow: env ## Airflow on SQLite: 50 and 500 shards, a passed deadline, a scheduler killed twice
+bench-airflow: env ## Measure Airflow on SQLite: 50 and 500 shards, a missed deadline, two killed schedulers
 	$(BIN)/python bench/orchestration.py
 
-clean: down ## Remove what the embedded Airflow and the runs left (not the environment)
+clean: down ## Delete what the embedded Airflow and its runs wrote (not the environment)
 	rm -rf airflow_home artifacts

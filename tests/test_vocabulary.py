@@ -33,7 +33,7 @@ WORDS: dict[str, str] = {
     r"told": "configured, reported",
     r"tell failure|is told to|tells? (a|the) (person|user|operator)": "report, show, notify",
     r"(take|takes|took|taken|taking) over": "reuse",
-    r"stands? (in|on|for|at|there|already|twice|behind|above|below)|stood": "is",
+    r"stands? (in|on|at|there|already|twice|behind|above|below)|stood": "is",
     r"lies? (in|on|at|there|under|below|beyond)": "is",
     r"ledgers?": "journal",
     r"(the|its|their|run's|own) pace|pace log|pace\.jsonl": "rate limit state, rate limit log",
@@ -48,7 +48,7 @@ WORDS: dict[str, str] = {
         "the reference design"
     ),
     r"source[- ]faithful": "reference",
-    r"\bSPEC\b|the spec('s)?\b|SPEC section": "docs/origin.md",
+    r"SPEC (section|§)|the spec('s)?": "docs/origin.md",
     r"trap \d": "describe it",
     r"for good": "permanently",
     r"all the same": "nevertheless",

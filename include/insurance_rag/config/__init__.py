@@ -1,22 +1,22 @@
-"""What a run can be told, one typed model a stage.
+"""Settings: one typed model per stage.
 
-Every field is documented where it is declared; the command line, the recipes and Airflow's trigger form all come from
-these models. An unknown key is refused with a suggestion, and all problems of a configuration are reported at once.
+Every field is documented where it is declared. The command line, the recipes and Airflow's trigger form are made from
+these models. An unknown key is rejected with a suggestion, and all problems of a configuration are reported at once.
 """
 
 from __future__ import annotations
 
-from insurance_rag.config.evaluation import SOURCE_STOP_PHRASES, DecodingConfig, EvaluationConfig, RetrievalConfig
+from insurance_rag.config.evaluation import REFERENCE_STOP_PHRASES, DecodingConfig, EvaluationConfig, RetrievalConfig
 from insurance_rag.config.generation import GenerationConfig, Price
 from insurance_rag.config.promotion import PromotionConfig
 from insurance_rag.config.run import RunConfig
 from insurance_rag.config.training import LoraSettings, TrainingConfig
-from insurance_rag.config.validation import SPEC_RULES, DatasetConfig, ValidationConfig
+from insurance_rag.config.validation import REFERENCE_RULES, DatasetConfig, ValidationConfig
 from insurance_rag.core.config_base import Config, parse_settings
 
 __all__ = [
-    "SOURCE_STOP_PHRASES",
-    "SPEC_RULES",
+    "REFERENCE_STOP_PHRASES",
+    "REFERENCE_RULES",
     "Config",
     "DatasetConfig",
     "DecodingConfig",

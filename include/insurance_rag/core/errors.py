@@ -64,7 +64,7 @@ class InvalidInputError(PipelineError):
 
 
 def group_problems(problems: Sequence[str | LineProblem]) -> list[str]:
-    """Return one message per problem; a problem that several lines of a file share is told once, with their number.
+    """Return one message per problem; a problem that several lines of a file share is reported once, with their number.
 
     >>> group_problems([LineProblem("a.jsonl", 3, "unknown field 'x'"), LineProblem("a.jsonl", 5, "unknown field 'x'")])
     ["a.jsonl: 2 lines: unknown field 'x', first at line 3"]

@@ -28,8 +28,8 @@ from insurance_rag.core.errors import InvalidInputError
 
 T = TypeVar("T")
 
-#: kind -> "module:attribute" of its registry. Written as text so that the configuration, which lies below the stages,
-#: can name the choices without importing a stage before they are asked for.
+#: kind -> "module:attribute" of its registry. The modules are named, not imported: the configuration is a lower layer
+#: than the stages, and a registry is only loaded when its names are needed.
 REGISTRIES: dict[str, str] = {
     "rule": "insurance_rag.validation.rules.registry:RULES",
     "teacher": "insurance_rag.generation.teachers.registry:TEACHERS",
