@@ -12,6 +12,7 @@ from pathlib import Path
 from airflow.sdk import Asset
 from pydantic import ValidationError
 
+from insurance_rag.core.dataset_folder import DatasetFolder
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.files import read_json, write_json
 from insurance_rag.core.records import DatasetArtifact
@@ -39,7 +40,7 @@ def published_dataset() -> PublishedDataset | None:
 def published_report() -> Path | None:
     """Return the report.json of the published dataset, against which the drift of the next dataset is measured."""
     published = published_dataset()
-    path = Path(published.uri) / "report.json" if published else None
+    path = DatasetFolder(Path(published.uri)).report if published else None
     return path if path and path.is_file() else None
 
 

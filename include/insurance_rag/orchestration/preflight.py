@@ -9,6 +9,7 @@ from pathlib import Path
 
 from insurance_rag.chunks import read_chunks, read_questions
 from insurance_rag.config import RunConfig
+from insurance_rag.core.dataset_folder import DatasetFolder
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.records.generation import TeacherInfo
 from insurance_rag.core.registry import registry
@@ -90,7 +91,7 @@ def check_adapters(config: RunConfig) -> None:
 
 def check_dataset(config: RunConfig) -> None:
     """Check that the dataset, if the run names one, was validated."""
-    if config.dataset and not (Path(config.dataset) / "report.json").is_file():
+    if config.dataset and not DatasetFolder(Path(config.dataset)).report.is_file():
         raise InvalidInputError(f"dataset: {config.dataset} has no report.json; give a folder that `validate` wrote")
 
 

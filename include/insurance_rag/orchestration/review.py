@@ -7,24 +7,26 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from insurance_rag.core.dataset_folder import DatasetFolder
 from insurance_rag.core.files import read_json
-from insurance_rag.core.records import ValidationReport
+from insurance_rag.core.records import QARow
+from insurance_rag.dataset.balance import drop_title
 
 SAMPLES = 5
 
 
 def review_text(dataset: Mapping[str, JsonValue]) -> str:
     """Return the text for the artifact of a dataset, as XCom carries it. The rows are read from the dataset folder."""
-    folder = Path(str(dataset["uri"]))
-    report = ValidationReport.model_validate(read_json(folder / "report.json"))
-    rows = read_json(folder / "train_dataset_final_v2.json")
+    folder = DatasetFolder(Path(str(dataset["uri"])))
+    report = folder.read_report()
+    rows: list[QARow] = read_json(folder.training("merged"))
     lines = [
-        f"**{report.kept:,}** of {report.rows:,} rows kept, in `{folder}`.",
+        f"**{report.kept:,}** of {report.rows:,} rows kept, in `{folder.root}`.",
         "",
         "| dropped | rows |",
         "|---|---:|",
     ]
-    lines += [f"| {reason} | {n:,} |" for reason, n in report.drops.items() if n]
+    lines += [f"| {_escape(drop_title(report, name))} | {n:,} |" for name, n in report.drops.items() if n]
     lines += ["", f"Samples ({SAMPLES} of {len(rows):,} training rows):", ""]
     step = max(1, len(rows) // SAMPLES)
     lines += [

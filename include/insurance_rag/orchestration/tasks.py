@@ -16,6 +16,7 @@ from pydantic import JsonValue
 
 from insurance_rag.config import RunConfig
 from insurance_rag.core.artifacts import describe
+from insurance_rag.core.dataset_folder import DatasetFolder
 from insurance_rag.core.errors import IncompleteError, InvalidInputError
 from insurance_rag.core.files import read_json, write_json
 from insurance_rag.core.records import (
@@ -25,7 +26,6 @@ from insurance_rag.core.records import (
     EvaluationArtifact,
     EvaluationSummary,
     Shard,
-    ValidationReport,
 )
 from insurance_rag.core.records.run import (
     BaseModelArtifact,
@@ -249,7 +249,7 @@ def read_summary(evaluation: EvaluationArtifact) -> EvaluationSummary:
 
 def _given_dataset(folder: Path) -> DatasetArtifact:
     """Return the artifact of a dataset that an earlier run validated."""
-    made = ValidationReport.model_validate(read_json(folder / "report.json"))
+    made = DatasetFolder(folder).read_report()
     facts = {"rows": made.rows, "kept": made.kept, "files": made.files}
     return describe(folder, DatasetArtifact, **facts, data_sha256=made.lineage.data_sha256)
 

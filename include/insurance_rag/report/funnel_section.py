@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from insurance_rag.core.dataset_folder import DatasetFolder
 from insurance_rag.core.records.dataset import RejectSample, RowCounts, RuleInfo, ValidationReport
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.report.formatting import percent, plain, plain_facts
@@ -17,7 +18,7 @@ EXAMPLES = 3
 
 def read_funnel(reader: Reader, run: RunFolder) -> Funnel | None:
     """Read the validation report of the dataset folder."""
-    report = reader.record(run.dataset / "report.json", ValidationReport)
+    report = reader.record(DatasetFolder(run.dataset).report, ValidationReport)
     return None if report is None else _funnel(report)
 
 
