@@ -104,7 +104,7 @@ class ServerBackend:
             raise _with_advice(errors[0])
 
     def _complete(self, request: GenerationRequest, decoding: DecodingConfig) -> GeneratedAnswer:
-        stop: list[JsonValue] = list(decoding.stop_strings)[:MAX_STOP_STRINGS]
+        stop: list[JsonValue] = [*decoding.stop_strings[:MAX_STOP_STRINGS]]
         started = time.perf_counter()
         body = self._client.call(
             "POST",
