@@ -6,6 +6,7 @@ does the same work on the same input.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -163,7 +164,7 @@ def training_jobs(
 ) -> list[TrainingJob]:
     """Return one job per adapter version. `base_models` is the result of `pretrain`, if it was not skipped."""
     folder, config = open_run(run)
-    settings = [f"profile={config.profile}", *(f"{key}={value}" for key, value in config.training.items())]
+    settings = [f"profile={config.profile}", *(f"{key}={json.dumps(value)}" for key, value in config.training.items())]
     return [
         TrainingJob(
             uri=str(folder.adapter(version, config.base_model)),
