@@ -35,7 +35,8 @@ def select_rows(table: RowTable, chunks: Mapping[str, Chunk], split: Split, conf
     heldout = [i for i in passed if (c := chunks.get(table.chunk_id(i))) and c.metadata.source in split.documents]
     candidates = sorted(set(passed) - set(heldout))
     draws = [hash_uniform(int(digest), config.seed, Draw.CAP) for digest in table.digests[candidates]]
-    over_cap = {candidates[n] for n in rows_over_cap(_groups(table, chunks, candidates), config.caps, draws)}
+    caps: dict[str, float] = dict(config.caps.items())
+    over_cap = {candidates[n] for n in rows_over_cap(_groups(table, chunks, candidates), caps, draws)}
     training = [i for i in candidates if i not in over_cap]
     return Selection(training, heldout, sorted(over_cap), _groups(table, chunks, training))
 
