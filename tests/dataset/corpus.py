@@ -14,7 +14,7 @@ TOPICS = ("청약", "해지", "부활", "소멸", "대출", "배당", "분쟁", 
 
 def qa_row(**changed: object) -> QARow:
     """Return a validated row about CHUNK_TEXT with these changes."""
-    return cast(QARow, row(**changed))
+    return cast(QARow, row() | changed)
 
 
 def corpus_chunks() -> list[Chunk]:

@@ -133,13 +133,13 @@ def _return_freed_memory() -> None:
 
 
 def _encode_texts(folder: Path) -> None:
-    """Runs in a process of its own: turn texts.jsonl into search terms."""
+    """Turn texts.jsonl into search terms. Runs in a process of its own."""
     with (folder / "texts.jsonl").open(encoding="utf-8") as lines, (folder / "encoded").open("wb") as out:
         pickle.dump(tokens.encode([json.loads(line) for line in lines]), out)
 
 
 def _build_index(folder: Path) -> None:
-    """Runs in a process of its own: build the index from the search terms."""
+    """Build the index from the search terms. Runs in a process of its own."""
     with (folder / "encoded").open("rb") as encoded:
         Bm25Index.build(pickle.load(encoded)).save(folder / "index")
 
