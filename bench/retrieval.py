@@ -70,6 +70,7 @@ class WhitespaceRetriever(Retriever):
         self.index.index([searchable_text(chunk).split() for chunk in chunks], show_progress=False)
 
     def scores(self, query: str) -> Scores:
+        """Return the BM25 scores; -inf for chunks without a word of the query."""
         ids = self.index.get_tokens_ids(query.split())
         scores = self.index.get_scores_from_ids(ids) if ids else np.zeros(len(self.chunks), dtype=np.float32)
         return np.where(scores > 0, scores, -np.inf)

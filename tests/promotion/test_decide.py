@@ -113,6 +113,11 @@ def test_the_command_exits_4_unless_promoted(tmp_path: Path, capsys: pytest.Capt
     policy = tmp_path / "policy.yaml"
     policy.write_text("margin: 0.5\nmust_improve: false\n")
     assert main(["promote", "--evaluation", str(bad), "--policy", str(policy)]) == 0
+    policy.write_text("limits: {false_refusal: 0.0, empty: 0.5}\n")
+    assert main(["promote", "--evaluation", str(good), "--policy", str(policy), "--set", "limits.empty=0.4"]) == 4
+    assert Decision.model_validate(read_json(good / "decision.json")).policy["limits"] == {
+        "false_refusal": 0.0, "empty": 0.4, "missed_refusal": 0.5
+    }  # fmt: skip
     policy.write_text("marign: 0.5\n")
     assert main(["promote", "--evaluation", str(bad), "--policy", str(policy)]) == 2
     assert "did you mean 'margin'" in capsys.readouterr().err

@@ -18,7 +18,9 @@ EXAMPLE = "insurance-rag check --answers answers.jsonl --out verdicts.jsonl"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("--answers", type=Path, required=True, help="JSON lines of {context, question?, answer}")
+    parser.add_argument(
+        "--answers", type=Path, required=True, help="JSON lines of {context, question?, answer, answerable?}"
+    )
     parser.add_argument("--out", type=Path, required=True, help="the same rows with hallucinated, findings, refusal")
 
 

@@ -37,11 +37,19 @@ def run(args: argparse.Namespace) -> Decision:
     from insurance_rag.promotion import decide
 
     settings = _read_policy(args.policy) if args.policy else {}
-    policy = PromotionConfig.parse(settings | parse_settings(args.set), str(args.policy or "--set"))
+    policy = PromotionConfig.parse(_merged(settings, parse_settings(args.set)), str(args.policy or "--set"))
     decision = decide(args.evaluation, policy, args.registry, dry_run=args.dry_run)
     if decision.decision != "promote":
         raise GateRejectedError(decision.reason)
     return decision
+
+
+def _merged(policy: dict[str, JsonValue], changes: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return the policy with the changes; a limit of one metric does not replace those of the others."""
+    limits, changed = policy.get("limits"), changes.get("limits")
+    if isinstance(limits, dict) and isinstance(changed, dict):
+        changes = {**changes, "limits": {**limits, **changed}}
+    return policy | changes
 
 
 def _read_policy(path: Path) -> dict[str, JsonValue]:

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--retriever",
         choices=RETRIEVERS.names,
         default=RetrievalConfig().kind,
-        help="; ".join(f"{entry.name}: {entry.description}" for entry in RETRIEVERS.entries.values()),
+        help=" ".join(f"{entry.name}: {entry.description}" for entry in RETRIEVERS.entries.values()),
     )
     parser.add_argument("--cache", type=Path, help="folder that keeps the index between runs")
     parser.add_argument("--out", type=Path, help="also write the scores, with one row per question, to this file")

@@ -85,11 +85,7 @@ def sweep(
     config = config or EvaluationConfig()
     config = config.model_copy(update={"contexts": config.contexts[:1]})
     check_inputs(questions, chunks, adapters)
-    if config.server or config.reference:
-        raise InvalidInputError(
-            "sweep: half of its arms penalise generated tokens only, which needs a local model; remove --set server "
-            "and --set reference"
-        )
+    _check_backend(config)
     RunFolder(out).create()
     models, arms = [BASE, *adapters], make_arms(settings or {})
     retriever = build_retriever(config.retrieval.kind, chunks, cache, config.retrieval)
@@ -116,6 +112,15 @@ def sweep(
     )
     write_json(out / "sweep.json", result.model_dump(mode="json"))
     return describe(out / "sweep.json", SweepArtifact, rows=sum(map(len, reported.values())), best=best)
+
+
+def _check_backend(config: EvaluationConfig) -> None:
+    """Raise InvalidInputError if the backend cannot count generated tokens only."""
+    if config.server or config.reference:
+        raise InvalidInputError(
+            "sweep: half of its arms penalise generated tokens only, which needs a local model; remove --set server "
+            "and --set reference"
+        )
 
 
 def _halves(samples: Sequence[EvalSample]) -> tuple[list[EvalSample], list[EvalSample]]:

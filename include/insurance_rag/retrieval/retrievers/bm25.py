@@ -35,6 +35,7 @@ class Bm25Retriever(Retriever):
         self.index = index
 
     def scores(self, query: str) -> Scores:
+        """Return the BM25 scores; -inf for chunks without a term of the query."""
         scores = self.index.scores(tokens.terms([query])[0])
         scores[scores <= 0] = -np.inf
         return scores

@@ -37,6 +37,7 @@ class DenseRetriever(Retriever):
         self._vectors = _vectors(texts, self._embed, file)
 
     def scores(self, query: str) -> Scores:
+        """Return the cosine similarities; every chunk matches."""
         scores: Scores = (self._vectors @ self._embed([query])[0]).astype(np.float32)
         return scores
 

@@ -28,6 +28,7 @@ class HybridRetriever(Retriever):
         self._constant = config.rrf_constant
 
     def scores(self, query: str) -> Scores:
+        """Return the fused scores; -inf for chunks without a match in either ranking."""
         total = np.full(len(self.chunks), -np.inf, dtype=np.float32)
         for part, weight in self._weighted:
             scores = part.scores(query)
