@@ -28,5 +28,5 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   find_browser 2>/dev/null && exit
 fi
 echo "no Chromium found; downloading playwright's ..." >&2
-timeout 300 "$bin/python" -m playwright install chromium-headless-shell >/dev/null 2>&1
+timeout 300 "$bin/python" -m playwright install chromium >/dev/null 2>&1
 find_browser 2>/dev/null || true

@@ -88,8 +88,8 @@ def errors_page() -> str:
         "",
         GENERATED,
         "",
-        "Every message says what is wrong, where, and what to do. `{...}` stands for an inserted value. A *problem* is one",
-        "line of an `InvalidInputError`: all problems of an input are reported at once, repeated ones are grouped.",
+        "Every message says what is wrong, where, and what to do. `{...}` stands for an inserted value. A *problem* is",
+        "one line of an `InvalidInputError`: all problems of an input are reported at once, repeated ones are grouped.",
         "",
         "| error | exit code | meaning |",
         "|---|---:|---|",
@@ -127,8 +127,8 @@ def reference_page() -> str:
         "",
         GENERATED,
         "",
-        "Settings are given by `--set name=value` on the command line, in recipes (YAML) and in Airflow's trigger form.",
-        "Names in the lists of choices come from registries; [CONTRIBUTING.md](../CONTRIBUTING.md) shows how to add one.",
+        "Settings are given by `--set name=value` on the command line, in recipes and in Airflow's trigger form.",
+        "Choices are entries of registries; [CONTRIBUTING.md](../CONTRIBUTING.md) shows how to add one.",
     ]
     for kind in REGISTRIES:
         lines += ["", f"## {kind.capitalize()}s", "", "| name | description |", "|---|---|"]
