@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from training_weights import EPOCHS, MAX_TOKENS, ROWS, make_rows
 
 from insurance_rag.training.encoding import EncodedRow
@@ -202,7 +202,13 @@ def build_product(
     from insurance_rag.training.trainable_model import load_trainable_model
     from insurance_rag.training.trainer import build_trainer
 
-    fixed: dict[str, object] = {"max_steps": n_steps, "logging_steps": 1, "save_steps": 1000, "eval_steps": None, "report_to": []}
+    fixed: dict[str, object] = {
+        "max_steps": n_steps,
+        "logging_steps": 1,
+        "save_steps": 1000,
+        "eval_steps": None,
+        "report_to": [],
+    }
     config = load_recipe("v3", {**run.settings, **fixed})
     if not config.completion_only_loss:
         rows = [{"input_ids": row["input_ids"], "labels": row["input_ids"]} for row in rows]

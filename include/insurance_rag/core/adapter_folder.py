@@ -30,14 +30,17 @@ class AdapterFolder:
 
     @property
     def weights(self) -> Path:
+        """Weights of the adapter."""
         return self.root / "adapter_model.safetensors"
 
     @property
     def peft_config(self) -> Path:
+        """Configuration of the adapter, as peft writes it."""
         return self.root / "adapter_config.json"
 
     @property
     def model_card(self) -> Path:
+        """Description for the Hugging Face Hub."""
         return self.root / "README.md"
 
     @property

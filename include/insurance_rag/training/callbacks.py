@@ -35,12 +35,15 @@ class TrainingMonitor(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
+        """Show the total number of steps, and those that a resumed run has already done."""
         self.progress.total, self.progress.done = state.max_steps, state.global_step
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+        """Start the clock of a step."""
         self._step_started = time.monotonic()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+        """Count the step; save a checkpoint and stop if any process was asked to."""
         self.seconds += time.monotonic() - self._step_started
         self.progress.advance()
         if _on_any_process(self.stop.is_set()):
@@ -55,6 +58,7 @@ class TrainingMonitor(TrainerCallback):
         logs: Mapping[str, float] | None = None,
         **_: object,
     ) -> None:
+        """Write the loss history and show the figures."""
         if not state.is_world_process_zero or not logs:
             return
         self.tokens = int(logs.get("num_tokens", self.tokens))
@@ -69,6 +73,7 @@ class TrainingMonitor(TrainerCallback):
         return round(self.tokens / self.seconds) if self.seconds else 0
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+        """Mark the checkpoint as complete."""
         if state.is_world_process_zero:
             checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             write_json(checkpoint / COMPLETE_MARKER, {"step": state.global_step})

@@ -73,6 +73,7 @@ class _Problems:
             return None
 
     def raise_if_any(self) -> None:
+        """Raise InvalidInputError that lists all problems, if there are any."""
         if self.messages:
             raise InvalidInputError(self.messages)
 
