@@ -7,7 +7,7 @@ import re
 import pytest
 from tests.promotion.evaluations import row
 
-from insurance_rag.core.records import Rate, ScoredAnswer
+from insurance_rag.core.records import CheckInfo, MetricInfo, Rate, ScoredAnswer
 from insurance_rag.core.registry import registry
 from insurance_rag.evaluation.checks import ordered_checks
 from insurance_rag.evaluation.metrics import METRICS, ordered_metrics
@@ -52,10 +52,14 @@ def test_what_a_metric_counts(name: str, counted: list[ScoredAnswer], n: int) ->
 
 
 def test_every_entry_has_titles_and_a_description_that_is_a_sentence() -> None:
-    for entry in (*ordered_metrics(), *ordered_checks()):
-        assert re.search("[가-힣]", entry.title_ko)
-        assert entry.title and entry.title[0].isupper()
-        assert entry.description.endswith(".")
+    infos: list[MetricInfo | CheckInfo] = [
+        *(metric.info for metric in ordered_metrics()),
+        *(check.info for check in ordered_checks()),
+    ]
+    for info in infos:
+        assert re.search("[가-힣]", info.title_ko)
+        assert info.title[:1].isupper()
+        assert info.description.endswith(".")
 
 
 def test_the_summary_has_every_metric_and_check_with_its_definition() -> None:

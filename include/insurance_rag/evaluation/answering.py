@@ -35,7 +35,8 @@ def answer_samples(
     of the progress file, `label` its name.
     """
     asked = [(sample, request) for sample in samples for request in _requests(sample, models, backend, decoding)]
-    requests = {request.key: request for _, request in asked}  # the retrieved and the gold context are often the same
+    # Retrieved and gold context are often equal. Their requests have the same key and are sent once.
+    requests = {request.key: request for _, request in asked}
     with EvaluationJournal(out / "answers.journal.jsonl") as journal:
         _generate_missing(requests, backend, decoding, journal, progress, label)
     return [

@@ -53,7 +53,7 @@ def build_prompt(question: str, context: str) -> str:
 
 
 def check_prompt_penalty(backend: str, decoding: DecodingConfig) -> None:
-    """Raise InvalidInputError if the penalty shall count generated tokens only: `backend` also counts the prompt's."""
+    """Raise InvalidInputError if the penalty is configured for generated tokens only, which `backend` cannot do."""
     if decoding.repetition_penalty != 1 and decoding.penalty_scope == "generated":
         raise InvalidInputError(
             f"{backend}: its repetition_penalty counts the prompt's tokens too; use --decoding after or "

@@ -61,7 +61,7 @@ def make_samples(
                 wanted = [ContextChunk(hit.chunk_id, hit.text) for hit in hits]
             texts = fit_chunks([chunk.text for chunk in wanted], question.question, budget, count_tokens)
             shown = [ContextChunk(chunk.chunk_id, text) for chunk, text in zip(wanted, texts, strict=False)]
-            # A chunk that was cut may have lost the answer, so a refusal would not be wrong: it does not count as gold.
+            # A chunk that was cut may have lost the answer. A refusal is then not wrong, so it does not count as gold.
             whole = {chunk.chunk_id for chunk, kept in zip(wanted, shown, strict=False) if kept == chunk}
             yield EvalSample(question, source, shown, _gold_in_context(question, source, hits, whole), product)
 

@@ -78,7 +78,7 @@ class Bm25Index:
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
         try:
             self._index.save(str(temporary), show_progress=False)
-            shutil.rmtree(folder, ignore_errors=True)  # it exists only if it could not be read
+            shutil.rmtree(folder, ignore_errors=True)  # a folder that exists could not be read
             temporary.rename(folder)
         except OSError:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -116,7 +116,7 @@ class Bm25Index:
             chunks, added = self._postings(ids[i])
             sums[chunks] += added * np.float32(counts[i])
         near = np.flatnonzero(sums > max(own - still[complete], 0))
-        # The score of `chunk` is taken from the same product: equal chunks have equal sums only in the same order.
+        # Compare with the score of `chunk` from the same product: float sums are equal only if added in the same order.
         scores = self._by_chunk[near] @ query
         return near[scores > scores[near == chunk].sum()]
 
@@ -157,5 +157,5 @@ class Bm25Index:
         shape = (self.size, len(self._max_score))
         starts = self._scores["indptr"]
         if starts[-1] <= np.iinfo(np.int32).max:
-            starts = starts.astype(np.int32)  # int64 would widen the other indices too: half as much memory again
+            starts = starts.astype(np.int32)  # with int64, scipy widens the other indices too: +50 % memory
         return csc_array((self._scores["data"], self._scores["indices"], starts), shape).tocsr()

@@ -67,7 +67,7 @@ def _analysed(texts: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     """Yield every distinct line with its terms. Policies repeat their lines, so each is analysed only once."""
     lines = list({line: None for text in texts for line in text.split("\n") if line.strip()})
     for line, tokens in zip(lines, _tokenize(lines), strict=True):
-        content = [t.form for t in tokens if t.tag.split("-")[0] in CONTENT_TAGS]  # VV-I is an irregular VV
+        content = [t.form for t in tokens if t.tag.split("-")[0] in CONTENT_TAGS]  # VV-I marks an irregular verb, VV
         yield line, content + _bigrams(line)
 
 
