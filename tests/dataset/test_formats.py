@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,14 @@ def test_every_registered_format_gets_its_file(tmp_path: Path, monkeypatch: pyte
     assert report.contexts.unanswerable == sum(not r["answerable"] for r in rag_rows)  # counted once
     assert folder.parquet(folder.training("short")).is_file()
     assert "`train_dataset_short.json`: Question and answer" in folder.card.read_text(encoding="utf-8")
+
+
+def test_two_formats_cannot_share_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "short" not in PROMPT_FORMATS
+    monkeypatch.setitem(PROMPT_FORMATS._entries, "short", replace(SHORT, file="heldout.json"))
+    part = write_part(tmp_path / "p.json", [row(1)])
+    with pytest.raises(InvalidInputError, match=r"several prompt formats write heldout\.json"):
+        validate_parts([part], None, tmp_path / "out", with_dataset())
 
 
 def test_an_unknown_format_has_no_file(tmp_path: Path) -> None:

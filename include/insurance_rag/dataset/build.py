@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from insurance_rag.config import DatasetConfig
 from insurance_rag.core.dataset_folder import DatasetFolder
+from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.prompt_templates import PROMPT_FORMATS, RAG, PromptFormat
 from insurance_rag.core.records import REFUSAL, Chunk, QARow
 from insurance_rag.dataset.contexts import Contexts
@@ -145,7 +147,13 @@ def _count(context_rows: Sequence[ContextRow], stats: BuildStats) -> None:
 
 @contextlib.contextmanager
 def _open_files(folder: DatasetFolder, config: DatasetConfig) -> Iterator[DataFiles]:
-    """Open every data file. All of them appear when the block ends without an error."""
+    """Open every data file. All of them appear when the block ends without an error.
+
+    Raises InvalidInputError if two prompt formats have the same file name, or that of another data file.
+    """
+    names = Counter([folder.heldout.name, folder.chat.name, *(entry.file for entry in PROMPT_FORMATS.entries.values())])
+    if shared := [name for name, n in names.items() if n > 1]:
+        raise InvalidInputError([f"several prompt formats write {name}; give each its own file" for name in shared])
     with contextlib.ExitStack() as stack:
 
         def open_file(path: Path) -> RowWriter:
