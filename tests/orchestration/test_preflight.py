@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from insurance_rag.chunks import SAMPLE_CHUNKS
 from insurance_rag.config import RunConfig
 from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.core.files import write_json
+from insurance_rag.core.files import read_jsonl, write_json, write_jsonl
 from insurance_rag.core.records.promotion import Champion
-from insurance_rag.orchestration.preflight import check_registry, validate_run_config
+from insurance_rag.orchestration.preflight import check_gold_chunks, check_registry, validate_run_config
 from insurance_rag.orchestration.settings import form_defaults
 
 
@@ -29,6 +30,16 @@ def test_an_existing_dataset_needs_no_keys_but_must_be_validated(tmp_path: Path)
     assert problem == f"dataset: {tmp_path} has no report.json; give a folder that `validate` wrote"
     (tmp_path / "report.json").touch()
     assert validate_run_config(RunConfig(dataset=str(tmp_path))) == []
+
+
+def test_questions_about_other_chunks_are_one_problem(tmp_path: Path) -> None:
+    chunks = tmp_path / "chunks.jsonl"
+    write_jsonl(chunks, read_jsonl(SAMPLE_CHUNKS)[:1])
+    with pytest.raises(InvalidInputError) as error:
+        check_gold_chunks(RunConfig(chunks=str(chunks)))
+    (problem,) = error.value.problems
+    assert f"a gold chunk is not in {chunks}; give the chunks that the questions were made from" in problem
+    assert "first at line " in problem
 
 
 def write_champion(registry: Path, base_model: str) -> None:

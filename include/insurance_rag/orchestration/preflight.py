@@ -10,7 +10,7 @@ from pathlib import Path
 from insurance_rag.chunks import read_chunks, read_questions
 from insurance_rag.config import RunConfig
 from insurance_rag.core.dataset_folder import DatasetFolder
-from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.errors import InvalidInputError, LineProblem
 from insurance_rag.core.records.generation import TeacherInfo
 from insurance_rag.core.registry import registry
 
@@ -134,12 +134,11 @@ def check_registry(config: RunConfig) -> None:
 def check_gold_chunks(config: RunConfig) -> None:
     """Check that the gold chunks of the questions are among the chunks, because recall is measured with them."""
     known = {chunk.chunk_id for chunk in read_chunks(config.chunks)}
+    message = f"a gold chunk is not in {config.chunks}; give the chunks that the questions were made from"
     unknown = [
-        f"{config.questions}: question {q.question_id}: gold chunk {i!r} is not among the chunks of {config.chunks}; "
-        "give the chunks that the questions were made from"
-        for q in read_questions(config.questions)
-        for i in q.gold_chunk_ids
-        if i not in known
+        LineProblem(config.questions, line, message)
+        for line, question in enumerate(read_questions(config.questions), 1)
+        if not known.issuperset(question.gold_chunk_ids)
     ]
     if unknown:
         raise InvalidInputError(unknown)
