@@ -18,6 +18,7 @@ from rich.text import Text
 from insurance_rag.core.files import read_json
 from insurance_rag.core.records import ProgressState
 from insurance_rag.core.records.evaluation import EvaluationSummary, Rate
+from insurance_rag.core.records.progress import ProgressFigure
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.orchestration.airflow_api import AirflowApi
 from insurance_rag.orchestration.runs import folder_under
@@ -25,10 +26,14 @@ from insurance_rag.orchestration.runs import folder_under
 POLL_INTERVAL_S = 1.5
 FINAL_RUN_STATES = {"success", "failed"}
 FAILED_TASK_STATES = ("failed", "upstream_failed")
+#: States before a task starts; `waiting` means that Airflow has no state for it yet.
+PENDING_TASK_STATES = ("waiting", "scheduled", "queued")
 #: Colours of task states; other states are dim.
 STATE_STYLES = {"success": "green", "failed": "red", "upstream_failed": "red", "running": "cyan"}
 #: Lines of a failed task's log that are printed.
 LOG_LINES = 15
+#: Names of figures that are not clear as they are; others are shown with spaces instead of underscores.
+FIGURE_LABELS = {"cost_usd": "USD", "requests_429": "responses 429", "gib": "GiB", "tokens_per_s": "tokens/s"}
 #: Without a terminal, a line is printed whenever a stage has finished another quarter of its work.
 PROGRESS_PARTS = 4
 
@@ -38,7 +43,9 @@ class TaskInstance(NamedTuple):
 
     task_id: str
     label: str
-    """Name of a mapped instance; empty for other tasks."""
+    """Name of a mapped instance, or its index before Airflow knows the name; empty for other tasks."""
+    is_named: bool
+    """Whether `label` is final."""
     map_index: int
     try_number: int
     state: str
@@ -128,6 +135,7 @@ def _task_instances(api: AirflowApi, dag_id: str, run_id: str) -> list[TaskInsta
         TaskInstance(
             entry["task_id"],
             str(entry["rendered_map_index"] or entry["map_index"]) if entry["map_index"] >= 0 else "",
+            entry["map_index"] < 0 or entry["rendered_map_index"] is not None,
             entry["map_index"],
             entry["try_number"],
             entry["state"] or "waiting",
@@ -168,10 +176,15 @@ def _stage_name(stage: ProgressState) -> str:
 
 
 def _figures(stage: ProgressState) -> str:
-    """Return the remaining time and the stage's own figures, separated by commas."""
-    figures = [f"{name.replace('_', ' ')} {value}" for name, value in stage.figures.items() if value is not None]
-    remaining = [f"ETA {stage.eta_s} s"] if stage.state == "running" and stage.eta_s is not None else []
+    """Return the remaining time and the stage's own figures, separated by commas; zeros are left out."""
+    remaining = [f"ETA {stage.eta_s} s"] if stage.state == "running" and stage.eta_s else []
+    figures = [_format_figure(name, value) for name, value in stage.figures.items() if value]
     return ", ".join([*remaining, *figures])
+
+
+def _format_figure(name: str, value: ProgressFigure) -> str:
+    label = FIGURE_LABELS.get(name, name.replace("_", " "))
+    return f"{label} {value:.3g}" if isinstance(value, float) else f"{label} {value}"
 
 
 @dataclass
@@ -185,11 +198,14 @@ class _LinePrinter:
     def print_changes(self, tasks: Sequence[TaskInstance], stages: Sequence[ProgressState]) -> None:
         """Print what has changed since the last call."""
         for task in tasks:
-            if task.state not in ("waiting", "scheduled", "queued"):
+            # A mapped task gets its name a little after its start; its line would appear twice.
+            if task.state in FAILED_TASK_STATES or (task.is_named and task.state not in PENDING_TASK_STATES):
                 self._print_once(f"task {task.name} {task.state}", f"{task.name}: {task.state}")
         for stage in stages:
             name, figures = _stage_name(stage), _figures(stage)
-            part = PROGRESS_PARTS * stage.done // max(1, stage.total)
+            if not stage.total:
+                continue
+            part = PROGRESS_PARTS * stage.done // stage.total
             text = f"  {name}: {stage.done}/{stage.total} {stage.unit}" + (f" ({figures})" if figures else "")
             self._print_once(f"stage {name} {part}", text)
 

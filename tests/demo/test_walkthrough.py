@@ -18,7 +18,10 @@ DAG, RUN = "finetune_pipeline", "manual__1"
 
 
 class FakeAirflow(AirflowApi):
-    """Reports the given states, one per call, and a log for every task."""
+    """Reports the given states, one dictionary per call, and a log for every task.
+
+    A name with a slash is a mapped instance; its label follows the slash.
+    """
 
     def __init__(self, *polls: dict[str, str | None]) -> None:
         self.polls = list(polls)
@@ -33,10 +36,10 @@ class FakeAirflow(AirflowApi):
         return [self._instance(name, state) for name, state in states.items()]
 
     def _instance(self, name: str, state: str | None) -> ApiObject:
-        task_id, _, label = name.partition("/")
+        task_id, slash, label = name.partition("/")
         return {
             "task_id": task_id,
-            "map_index": 0 if label else -1,
+            "map_index": 0 if slash else -1,
             "rendered_map_index": label or None,
             "try_number": 1,
             "state": state,
@@ -64,12 +67,13 @@ def test_every_change_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
         rate_per_min=60,
         eta_s=20,
         updated=0,
-        figures={"requests_429": 2},
+        figures={"requests_429": 2, "cost_usd": 0.047271, "retries": 0},
     )
     run.progress.mkdir(parents=True)
     write_json(run.progress / "generate.json", progress.model_dump())
     polls: list[dict[str, str | None]] = [
         {"plan": "running", "generate/shard 1/2": None},
+        {"plan": "success", "generate/": "running"},
         {"plan": "success", "generate/shard 1/2": "running"},
         {"plan": "success", "generate/shard 1/2": "success"},
     ]
@@ -77,7 +81,7 @@ def test_every_change_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
     lines = [line.split(" s  ", 1)[1] for line in capsys.readouterr().out.splitlines()]
     assert lines == [
         "plan: running",
-        "  generate shard 1/2: 20/40 chunks (ETA 20 s, requests 429 2)",
+        "  generate shard 1/2: 20/40 chunks (ETA 20 s, responses 429 2, USD 0.0473)",
         "plan: success",
         "generate [shard 1/2]: running",
         "generate [shard 1/2]: success",
