@@ -47,13 +47,13 @@ pictures: env ## Make the pictures of docs/images again from real runs (about 15
 	CHROMIUM="$$(bash tools/browser.sh $(BIN))" $(BIN)/python tools/make_pictures.py
 
 bench-generation: env ## Measure generation against the simulator: seconds, 429s, losses; other clients for comparison
-	$(BIN)/python bench/generation.py --out docs/results/generation
+	$(BIN)/python -m bench.generation --out docs/results/generation
 
 bench-dataset: env ## Measure validation of up to a million rows
-	$(BIN)/python bench/dataset.py
+	$(BIN)/python -m bench.dataset
 
 bench-airflow: env ## Measure Airflow on SQLite: 50 and 500 shards, a missed deadline, two killed schedulers
-	$(BIN)/python bench/orchestration.py
+	$(BIN)/python -m bench.orchestration
 
 clean: down ## Delete what the embedded Airflow and its runs wrote (not the environment)
 	rm -rf airflow_home artifacts

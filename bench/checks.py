@@ -1,6 +1,6 @@
 """Measure what the checks of an answer find: recall per kind of fault, and specificity on correct answers.
 
-    python bench/checks.py [--out docs/results/checks.json]        exits with 1 if a limit is missed
+    python -m bench.checks [--out docs/results/checks.json]        exits with 1 if a limit is missed
 
 Correct answers are the sample's reference answers with their gold chunks, sentences quoted from the other chunks, and
 refusals of unanswerable questions. Each fault is inserted by a rule with a fixed seed, at least 40 per kind. The kinds

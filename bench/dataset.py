@@ -1,8 +1,8 @@
 """Time and memory of validation: the rules of the reference design, all rules, the whole command. Linear in the rows?
 
-    python bench/dataset.py                       10^4, 10^5, 10^6 rows; about twenty minutes on two cores
-    python bench/dataset.py --rows 10000 100000   smaller
-    python bench/dataset.py --what retriever      with the retriever check, twenty minutes more
+    python -m bench.dataset                       10^4, 10^5, 10^6 rows; about twenty minutes on two cores
+    python -m bench.dataset --rows 10000 100000   smaller
+    python -m bench.dataset --what retriever      with the retriever check, twenty minutes more
 
 The rows are composed of words of the sample chunks: ten per chunk, one in six with a defect, one in fifty a near
 duplicate. Composing them is not timed. Memory is the largest sum over all processes; pages that they share count once.
@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def _measure_in_process(what: str, rows: int, folder: str) -> dict[str, float]:
-    command = [sys.executable, __file__, "--measure", what, str(rows), folder]
+    command = [sys.executable, "-m", "bench.dataset", "--measure", what, str(rows), folder]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return result

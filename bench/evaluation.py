@@ -1,7 +1,7 @@
 """Measure how fast Base, v1 and v2 answer 20 questions each, with random weights in the shape of Llama 3 8B.
 
-    python bench/evaluation.py                    an H100: 1,200-token prompts, 256 new tokens (about 4 minutes)
-    python bench/evaluation.py --tiny             the same on a CPU in seconds, to test the script
+    python -m bench.evaluation                    an H100: 1,200-token prompts, 256 new tokens (about 4 minutes)
+    python -m bench.evaluation --tiny             the same on a CPU in seconds, to test the script
 
 Random weights take as long as trained ones. They are written to --scratch (16 GB; default /dev/shm). Every printed line
 is a JSON object.
@@ -15,7 +15,6 @@ import json
 import os
 import random
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +22,6 @@ from typing import TypedDict
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
-sys.path.insert(0, str(Path(__file__).parents[1] / "include"))
 
 import torch
 import transformers

@@ -1,6 +1,6 @@
 """Benchmark of the generation: speed compared with the quota, losses, and other clients. `make bench-generation`.
 
-    python bench/generation.py [--speed 2] [--parallel 8] [--only NAME ...] [--out docs/results/generation]
+    python -m bench.generation [--speed 2] [--parallel 8] [--only NAME ...] [--out docs/results/generation]
 
 Runs the real client against the simulator, whose clock runs `speed` times as fast; all figures are in its seconds.
 Exits with 1 if a limit is exceeded. Two other clients do the same work: the algorithm of the reference design
@@ -21,9 +21,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-from generation_harness import RunFigures
-from generation_scenarios import MACHINE_BOUND, RATE_LIMITED, Bench, Scenario, ratio
-
+from bench.generation_harness import RunFigures
+from bench.generation_scenarios import MACHINE_BOUND, RATE_LIMITED, Bench, Scenario, ratio
 from insurance_rag.core.files import write_json
 
 SCENARIOS: dict[str, Scenario] = {scenario.__name__: scenario for scenario in (*RATE_LIMITED, *MACHINE_BOUND)}
@@ -37,7 +36,7 @@ def report(bench: Bench) -> str:
         [
             "# Generation against the simulator",
             "",
-            f"`python bench/generation.py --speed {bench.speed:g}` on {time.strftime('%Y-%m-%d')}, Python "
+            f"`python -m bench.generation --speed {bench.speed:g}` on {time.strftime('%Y-%m-%d')}, Python "
             f"{platform.python_version()}, {os.cpu_count()} cores. Seconds are those of the simulator's clock. Unless "
             "stated otherwise: a latency of 1.5 s, a rolling minute, 7 keys in 7 projects.",
             "",

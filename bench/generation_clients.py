@@ -1,6 +1,6 @@
 """Worker processes of the generation benchmark: this pipeline, the reference design's algorithm, and google-genai.
 
-    python bench/generation_clients.py SPEC.json
+    python -m bench.generation_clients SPEC.json
 
 Starts one process per key, forked after all imports, so that all start at the same time. SPEC is a RunSpec of
 generation_harness.py; its run folder has a plan. Each worker writes RUN/workers/N.json (WorkerResult).
@@ -22,8 +22,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from generation_harness import RunSpec, WorkerResult
-
+from bench.generation_harness import RunSpec, WorkerResult
 from insurance_rag.chunks import read_chunks
 from insurance_rag.core.errors import BlockedAnswerError, InvalidAnswerError
 from insurance_rag.core.files import write_json

@@ -29,7 +29,6 @@ from insurance_rag.core.records import ApiKey, Chunk, QAPair
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.planning import make_plan, write_plan
 
-HERE = Path(__file__).parent
 PLANTED_KEY = "planted-secret-key-{}"
 LATENCY_S = 1.5
 
@@ -128,7 +127,7 @@ class Run:
     def start(self) -> None:
         """Start the worker processes."""
         write_json(self.folder / "spec.json", vars(self.spec))
-        command = [sys.executable, str(HERE / "generation_clients.py"), str(self.folder / "spec.json")]
+        command = [sys.executable, "-m", "bench.generation_clients", str(self.folder / "spec.json")]
         with (self.folder / "log.txt").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 

@@ -14,7 +14,7 @@ from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
-from generation_harness import (
+from bench.generation_harness import (
     Run,
     RunFigures,
     Simulator,
@@ -25,7 +25,6 @@ from generation_harness import (
     prepare,
     start_simulator,
 )
-
 from gemini_simulator.stats import SimulatorStats
 from insurance_rag.core.files import write_json
 from insurance_rag.core.records import Chunk

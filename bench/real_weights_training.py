@@ -90,8 +90,16 @@ def train_all(base: Path, inputs: Path, work: Path, steps: int | None) -> dict[s
 def _start(
     version: str, base: Path, inputs: Path, work: Path, fallback: int, steps: int | None
 ) -> subprocess.Popen[bytes]:
-    script = Path(__file__).with_name("real_weights.py")
-    command: list[object] = [sys.executable, script, "train", "--inputs", inputs, "--version", version]
+    command: list[object] = [
+        sys.executable,
+        "-m",
+        "bench.real_weights",
+        "train",
+        "--inputs",
+        inputs,
+        "--version",
+        version,
+    ]
     command += ["--base", base, "--out", work / version, "--fallback", fallback, "--steps", steps or 0]
     with (work / f"{version}.log").open("ab") as log:
         return subprocess.Popen([*map(str, command)], stdout=log, stderr=subprocess.STDOUT)

@@ -1,6 +1,6 @@
 """Compare the BM25 retriever with whitespace tokens on the sample questions, and time it on a large corpus.
 
-    python bench/retrieval.py [--chunks 100000] [--out docs/results/retrieval.json]     exits with 1 past a limit
+    python -m bench.retrieval [--chunks 100000] [--out docs/results/retrieval.json]     exits with 1 past a limit
 
 The large corpus repeats the sample's chunks with other numbers.
 """

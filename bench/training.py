@@ -1,9 +1,9 @@
 """Measure training speed and memory on one GPU, with the shape of Llama 3 8B and random weights.
 
-    python bench/training.py --out results                    reference design, plain TRL, and the memory presets
-    python bench/training.py --out results --only "80GB;24GB" some of them
-    python bench/training.py --out results --only "ddp2;fsdp2" two GPUs
-    python bench/training.py --out results --tiny             the same on a CPU with a tiny model, to test the script
+    python -m bench.training --out results                    reference design, plain TRL, and the memory presets
+    python -m bench.training --out results --only "80GB;24GB" some of them
+    python -m bench.training --out results --only "ddp2;fsdp2" two GPUs
+    python -m bench.training --out results --tiny             the same on a CPU with a tiny model, to test the script
 
 Each configuration runs in a process of its own, with a time limit; the next process imports its libraries meanwhile.
 Recipes run in the product's trainer, "plain TRL" runs without product code. Tokens per second are counted without
@@ -24,11 +24,10 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
-sys.path.insert(0, str(Path(__file__).parents[1] / "include"))
 
-from training_runs import RUNS, SINGLE_GPU_RUNS, Result, run_worker
-from training_table import write_table
-from training_weights import prepare_weights
+from bench.training_runs import RUNS, SINGLE_GPU_RUNS, Result, run_worker
+from bench.training_table import write_table
+from bench.training_weights import prepare_weights
 
 MIN_RUN_S = 20.0
 """A configuration is skipped if less time is left."""
@@ -82,7 +81,7 @@ def start_worker(args: argparse.Namespace, name: str) -> subprocess.Popen[str]:
         ]  # fmt: skip
     options = ["--worker", "--out", str(args.out), "--only", name, "--weights", str(args.weights)]
     return subprocess.Popen(
-        [sys.executable, *launcher, __file__, *options, *["--tiny"] * args.tiny],
+        [sys.executable, *launcher, "-m", "bench.training", *options, *["--tiny"] * args.tiny],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log_path(name).open("w"),

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
-from training_weights import EPOCHS, MAX_TOKENS, ROWS, make_rows
 
+from bench.training_weights import EPOCHS, MAX_TOKENS, ROWS, make_rows
 from insurance_rag.training.encoding import EncodedRow
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from training_runs import MEASURED_ROWS, RUNS, Result
-from training_weights import EPOCHS, Machine, make_rows, model_config
+from bench.training_runs import MEASURED_ROWS, RUNS, Result
+from bench.training_weights import EPOCHS, Machine, make_rows, model_config
 
 DATASHEET_TFLOPS = 989.0
 """H100 SXM, bf16 without sparsity."""

@@ -11,8 +11,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "include"))  # this file is also run as a script
-
 from pydantic import BaseModel
 
 from insurance_rag.training.encoding import IGNORE_INDEX, EncodedRow
@@ -35,7 +33,7 @@ class Machine(BaseModel):
 
 def prepare_weights(folder: Path, *, tiny: bool) -> Machine:
     """Write the weights in a process of its own, so that this one holds no GPU memory."""
-    command = [sys.executable, __file__, str(folder), *["--tiny"] * tiny]
+    command = [sys.executable, "-m", "bench.training_weights", str(folder), *["--tiny"] * tiny]
     process = subprocess.run(command, capture_output=True, text=True)
     if process.returncode:
         raise SystemExit(f"the weights could not be written:\n{process.stderr[-3000:]}")

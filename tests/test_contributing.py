@@ -152,14 +152,28 @@ def test_a_retriever_is_offered_and_searches(acme: Path) -> None:
         "question_id": "q1", "question": "입원한 때에는 4만원을", "type": "fact", "answerable": True, "gold_chunk_ids": ["c4"]
     }  # fmt: skip
     write_jsonl(acme / "questions.jsonl", [question])
-    argv = ["--chunks", acme / "chunks.jsonl", "--questions", acme / "questions.jsonl", "--retriever", "shared_words"]
+    argv: list[str | Path] = [
+        "--chunks",
+        acme / "chunks.jsonl",
+        "--questions",
+        acme / "questions.jsonl",
+        "--retriever",
+        "shared_words",
+    ]
     result = json.loads(insurance_rag(acme, "retrieve", *argv, "--json").splitlines()[-1])
     assert result["scores"]["hit@1"]["value"] == 1.0
 
 
 def test_a_prompt_format_gets_its_file_and_a_recipe_can_name_it(acme: Path) -> None:
     write_json(acme / "formats/dataset_part_1.json", [qa_row(2, "제2조에 따르면 2만원을 지급합니다.")])
-    argv = ["--parts", acme / "formats", "--chunks", acme / "chunks.jsonl", "--out", acme / "formats/dataset"]
+    argv: list[str | Path] = [
+        "--parts",
+        acme / "formats",
+        "--chunks",
+        acme / "chunks.jsonl",
+        "--out",
+        acme / "formats/dataset",
+    ]
     insurance_rag(acme, "validate", *argv, "--set", "rules=[required_fields]")
     row = json.loads((acme / "formats/dataset/train_dataset_brief.json").read_text())[0]
     assert row["text"].endswith("### 출력\n제2조에 따르면 2만원을 지급합니다.") and "\n\nQ: 한빛 암보험" in row["text"]

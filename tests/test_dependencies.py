@@ -59,7 +59,7 @@ TOOLS = {
 @cache
 def declared(extra: str = "") -> frozenset[str]:
     """Names of the distributions that the package, and `extra`, declare; extras of the project itself are followed."""
-    names = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
+    names: set[str] = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]}
     for text in PROJECT["optional-dependencies"][extra] if extra else ():
         requirement = Requirement(text)
         if requirement.name == PROJECT["name"]:
@@ -151,7 +151,17 @@ def test_the_extra_train_is_all_that_training_needs(tmp_path: Path) -> None:
         pytest.skip("uv is not installed: this would take minutes with pip")
     python = tmp_path / "env/bin/python"
     subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, tmp_path / "env"], check=True)
-    command = [uv, "pip", "install", "--quiet", "--python", python, "-c", "requirements.lock", ".[train]"]
+    command: list[str | Path] = [
+        uv,
+        "pip",
+        "install",
+        "--quiet",
+        "--python",
+        python,
+        "-c",
+        "requirements.lock",
+        ".[train]",
+    ]
     subprocess.run(command, cwd=ROOT, check=True)
     modules = [
         re.sub(r"\.__init__$", "", ".".join(path.relative_to(ROOT / "include").with_suffix("").parts))
