@@ -46,7 +46,7 @@ def test_wrong_input_survives_a_process_border() -> None:
 
 
 def test_a_batch_has_no_budget() -> None:
-    with pytest.raises(InvalidInputError, match="budget_usd could not stop it"):
+    with pytest.raises(InvalidInputError, match="budget_usd cannot stop a batch"):
         GenerationConfig.parse({"batch": True, "budget_usd": 1})
 
 
