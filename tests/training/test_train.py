@@ -125,3 +125,10 @@ def test_new_training_replaces_the_adapter_only_when_it_is_finished(
     assert all(torch.equal(before[name], tensor) for name, tensor in weights(out).items())
     train_adapter(quick(max_steps=1, seed=7), dataset, str(base_model), out)
     assert manifest_of(out).settings["seed"] == 7
+
+
+def test_unreadable_manifest_is_replaced(base_model: Path, dataset: Path, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "training.json").write_text('{"version": "v2"}')
+    train_adapter(quick(max_steps=1), dataset, str(base_model), tmp_path / "a")
+    assert manifest_of(tmp_path / "a").steps == 1

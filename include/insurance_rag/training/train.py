@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from insurance_rag.config import TrainingConfig
 from insurance_rag.core.adapter_folder import AdapterFolder
 from insurance_rag.core.artifacts import describe
-from insurance_rag.core.errors import InterruptedRunError
+from insurance_rag.core.errors import InterruptedRunError, InvalidInputError
 from insurance_rag.core.files import write_json
 from insurance_rag.core.hashing import sha256_file
 from insurance_rag.core.locks import hold_lock
@@ -58,14 +58,20 @@ def train_adapter(
 
 
 def _train_or_reuse(training: PreparedTraining, folder: AdapterFolder, progress_folder: Path | None) -> AdapterArtifact:
-    manifest = folder.read_manifest()
+    manifest = _read_finished(folder)
     if manifest is not None and manifest.fingerprint == training.fingerprint:
         log.info("%s already holds this adapter", folder.root)
         return _artifact(folder, manifest)
-    manifest = _train(training, folder, progress_folder)
-    if is_main_process():
-        shutil.rmtree(folder.checkpoints, ignore_errors=True)
-    return _artifact(folder, manifest)
+    return _artifact(folder, _train(training, folder, progress_folder))
+
+
+def _read_finished(folder: AdapterFolder) -> TrainingManifest | None:
+    """Return the manifest of a finished adapter. An unreadable one is ignored, because this training replaces it."""
+    try:
+        return folder.read_manifest()
+    except InvalidInputError as e:
+        log.warning("%s", e)
+        return None
 
 
 @dataclass(frozen=True)
@@ -135,7 +141,10 @@ def _run_trainer(training: PreparedTraining, folder: AdapterFolder, monitor: Tra
 
 
 def _save(outcome: _Outcome, training: PreparedTraining, folder: AdapterFolder) -> TrainingManifest:
-    """Write the adapter to a staging folder; its files then replace the earlier ones, the manifest last."""
+    """Write the adapter to a staging folder; its files then replace the earlier ones, the manifest last.
+
+    The checkpoints are removed afterwards.
+    """
     manifest = _manifest(outcome, training)
     trainer = outcome.trainer
     trainer.model.peft_config["default"].revision = training.revision
@@ -150,7 +159,9 @@ def _save(outcome: _Outcome, training: PreparedTraining, folder: AdapterFolder) 
                 os.replace(path, folder.root / path.name)
         shutil.rmtree(folder.staging)
         write_json(folder.manifest, manifest.model_dump(mode="json"))
-    # A process that exited here would leave the first one waiting in FSDP's gather. Each of them hashes the folder.
+        shutil.rmtree(folder.checkpoints, ignore_errors=True)
+    # The other processes wait until the folder is complete, because each of them hashes it. A process that exited
+    # earlier would also leave the first one waiting in FSDP's gather.
     trainer.accelerator.wait_for_everyone()
     return manifest
 
