@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# Three images from the same requirement files, with the exact versions of requirements.lock:
+# Three images with the extras of pyproject.toml, in the exact versions of requirements.lock:
 #   airflow  Airflow and the project, without torch: api-server, scheduler, dag-processor, triggerer
 #   local    airflow plus a separate environment for GPU jobs that run as local processes
 #   gpu      training and evaluation, without Airflow: the pods of GPU_BACKEND=kubernetes
@@ -9,9 +9,12 @@
 # The slim image contains Airflow's core only, so that no preinstalled package contradicts the lock.
 FROM apache/airflow:slim-3.3.2-python3.11 AS airflow
 WORKDIR /opt/airflow
-COPY requirements-airflow.txt requirements-cluster.txt requirements.lock ./
-RUN pip install --no-cache-dir -r requirements-airflow.txt -r requirements-cluster.txt -c requirements.lock
-COPY --chown=airflow:0 pyproject.toml README.md LICENSE ./
+COPY pyproject.toml requirements.lock ./
+COPY tools/requirements.py tools/
+# A layer of dependencies only: it is rebuilt when they change, not when the code changes.
+RUN python tools/requirements.py airflow cluster > /tmp/requirements.txt && \
+    pip install --no-cache-dir -r /tmp/requirements.txt -c requirements.lock
+COPY --chown=airflow:0 README.md LICENSE ./
 COPY --chown=airflow:0 include include
 COPY --chown=airflow:0 plugins plugins
 COPY --chown=airflow:0 dags dags
@@ -21,16 +24,15 @@ ENV PYTHONPATH=/opt/airflow/include \
     ARTIFACT_ROOT=/opt/airflow/artifacts
 
 FROM airflow AS local
-COPY requirements-ml.txt requirements-gpu.txt ./
 # Without a GPU: --build-arg EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu saves 5 GB.
 ARG EXTRA_INDEX_URL=""
 # liger-kernel and triton need a C compiler when a kernel is first used.
 USER root
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 USER airflow
-RUN python -m venv ml && \
+RUN python tools/requirements.py train gpu > /tmp/requirements.txt && python -m venv ml && \
     PIP_USER=false PIP_EXTRA_INDEX_URL=${EXTRA_INDEX_URL} ml/bin/pip install --no-cache-dir \
-        -r requirements-ml.txt -r requirements-gpu.txt -c requirements.lock
+        -r /tmp/requirements.txt -c requirements.lock
 ENV GPU_PYTHON=/opt/airflow/ml/bin/python
 
 # PyPI's torch contains the CUDA libraries and the host has the driver, so no CUDA base image is needed.
@@ -38,9 +40,11 @@ FROM python:3.11-slim-bookworm AS gpu
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/* && \
     useradd --uid 50000 --gid 0 --create-home insurance-rag
 WORKDIR /opt/insurance-rag
-COPY requirements-ml.txt requirements-gpu.txt requirements.lock ./
-RUN pip install --no-cache-dir -r requirements-ml.txt -r requirements-gpu.txt -c requirements.lock
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml requirements.lock ./
+COPY tools/requirements.py tools/
+RUN python tools/requirements.py train gpu > /tmp/requirements.txt && \
+    pip install --no-cache-dir -r /tmp/requirements.txt -c requirements.lock
+COPY README.md LICENSE ./
 COPY include include
 RUN pip install --no-cache-dir --no-deps .
 # The same user as in Airflow's image: both write to the artifacts.

@@ -2,8 +2,8 @@
 
     .venv/bin/python tools/check_postgres.py
 
-Not part of the test suite. Needs Debian's `postgresql` (or its programs in $PGBIN) and the packages of
-requirements-cluster.txt, which are installed into a temporary folder.
+Not part of the test suite. Needs Debian's `postgresql` (or its programs in $PGBIN). The drivers of the extra `cluster`
+are installed into a temporary folder.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from demo.airflow_stack import AirflowStack, free_port
 from insurance_rag.orchestration.airflow_api import AirflowApi
 
 PROJECT = Path(__file__).parents[1]
+DRIVERS = ("apache-airflow-providers-postgres", "asyncpg", "psycopg2-binary")
 WIDTH = 50
 PARALLELISM = 16
 WIDE_DAG = f"""
@@ -46,7 +47,7 @@ def main() -> int:
         (root / "dags").mkdir()
         (root / "dags" / "wide.py").write_text(WIDE_DAG)
         uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps", "--target", str(root / "packages")]
-        subprocess.run([*uv, "-r", str(PROJECT / "requirements-cluster.txt")], check=True)
+        subprocess.run([*uv, "--constraint", str(PROJECT / "requirements.lock"), *DRIVERS], check=True)
         settings = {
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url,
             "AIRFLOW__CORE__PARALLELISM": str(PARALLELISM),

@@ -1,31 +1,29 @@
-"""The Dockerfile and the requirement files: copied files exist, installed versions are the tested ones."""
+"""The Dockerfile: copied files exist, each image installs its extras in the locked versions."""
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from fnmatch import fnmatch
 
-import pytest
 import yaml
 from tests.deploy.files import ROOT, dockerfile, requirements
 
 LOCK = requirements("requirements.lock")
 STAGES = dockerfile()
-INSTALLS = {
-    "airflow": {"requirements-airflow.txt", "requirements-cluster.txt"},
-    "local": {"requirements-ml.txt", "requirements-gpu.txt"},
-    "gpu": {"requirements-ml.txt", "requirements-gpu.txt"},
-}
+EXTRAS = {"airflow": ["airflow", "cluster"], "local": ["train", "gpu"], "gpu": ["train", "gpu"]}
 
 
-def test_each_stage_installs_its_requirements_with_the_lock() -> None:
-    assert set(STAGES) == set(INSTALLS)
+def test_each_stage_installs_its_extras_with_the_lock() -> None:
+    assert set(STAGES) == set(EXTRAS)
     for name, stage in STAGES.items():
-        installs = [run for run in stage.values("RUN") if "-r requirements" in run]
-        assert {file for run in installs for file in re.findall(r"-r (\S+)", run)} == INSTALLS[name]
-        assert all("-c requirements.lock" in run for run in installs)
+        (install,) = [run for run in stage.values("RUN") if "tools/requirements.py" in run]
+        printed = re.search(r"tools/requirements\.py ([a-z ]+?) > (\S+)", install)
+        assert printed and printed[1].split() == EXTRAS[name]
+        assert f"-r {printed[2]} -c requirements.lock" in " ".join(install.replace("\\", "").split())
 
 
 def test_the_airflow_image_has_the_locked_version() -> None:
@@ -33,22 +31,16 @@ def test_the_airflow_image_has_the_locked_version() -> None:
     assert STAGES["local"].base == "airflow"
 
 
-@pytest.mark.parametrize("name", ["requirements-airflow.txt", "requirements-ml.txt", "requirements-dev.txt"])
-def test_pinned_requirements_agree_with_the_lock(name: str) -> None:
-    for package, version in requirements(name).items():
-        assert package in LOCK, f"{name}: {package} is not in requirements.lock"
-        assert version in ("", LOCK[package]), f"{name}: {package}{version}, locked {LOCK[package]}"
+def test_the_airflow_image_has_no_torch_and_the_gpu_image_no_airflow() -> None:
+    assert not {"torch", "transformers", "trl", "peft"} & packages("airflow", "cluster")
+    assert not [package for package in packages("train", "gpu") if "airflow" in package]
 
 
-@pytest.mark.parametrize("name", ["requirements-cluster.txt", "requirements-gpu.txt"])
-def test_packages_that_only_an_image_installs_are_pinned_and_agree_with_the_lock(name: str) -> None:
-    for package, version in requirements(name).items():
-        assert version.startswith("==") and LOCK.get(package, version) == version, f"{name}: {package}"
-
-
-def test_airflow_and_ml_requirements_do_not_overlap() -> None:
-    assert not {"torch", "transformers", "trl", "peft"} & set(requirements("requirements-airflow.txt"))
-    assert not [package for package in requirements("requirements-ml.txt") if "airflow" in package]
+def packages(*extras: str) -> set[str]:
+    """Names of the packages that tools/requirements.py prints for `extras`."""
+    command = [sys.executable, "tools/requirements.py", *extras]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return {re.split(r"[=<>!~\[ ]", line)[0].lower() for line in printed.splitlines()}
 
 
 def test_copied_files_exist_and_are_in_the_build_context() -> None:
