@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -30,6 +31,8 @@ FAILED_TASK_STATES = ("failed", "upstream_failed")
 PENDING_TASK_STATES = ("waiting", "scheduled", "queued")
 #: Colours of task states; other states are dim.
 STATE_STYLES = {"success": "green", "failed": "red", "upstream_failed": "red", "running": "cyan"}
+#: Marks of a metric in the comparison, by its `better`.
+BETTER_ARROWS = {"higher": "↑", "lower": "↓"}
 #: Lines of a failed task's log that are printed.
 LOG_LINES = 15
 #: Names of figures that are not clear as they are; others are shown with spaces instead of underscores.
@@ -101,7 +104,7 @@ def print_result(
         summary = EvaluationSummary.model_validate(read_json(summary_file))
         console.print(comparison_table(summary))
         for note in summary.notes:
-            console.print(f"Note: {note}", markup=False, highlight=False)
+            console.print(f"Note: {note}", markup=False, highlight=False, soft_wrap=True)
     if run.report.is_file():
         console.print(f"Report:    {run.report}", soft_wrap=True, highlight=False)
     console.print(f"Artifacts: {run.root}", soft_wrap=True, highlight=False)
@@ -109,25 +112,29 @@ def print_result(
 
 
 def comparison_table(summary: EvaluationSummary) -> Table:
-    """Return a table with one row per metric and one column per model: rate and 95 % interval."""
-    table = Table(title=f"{summary.questions} questions: rate and 95 % interval", title_justify="left")
+    """Return a table with one row per metric and one column per model: rate and 95 % interval.
+
+    Three models fit a terminal of 80 columns.
+    """
+    title = f"{summary.questions} questions: rate and 95 % interval (↑ higher is better, ↓ lower is better)"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
     table.add_column("metric")
-    table.add_column("n", justify="right")
+    table.add_column("n", justify="right", no_wrap=True)
     for name in summary.models:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for metric, info in summary.metrics.items():
         rates = [model.rates.get(metric) for model in summary.models.values()]
         counts = sorted({rate.n for rate in rates if rate and rate.n})
         if counts:
             n = str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
-            table.add_row(f"{info.title} ({info.better} is better)", n, *(_format_rate(rate) for rate in rates))
+            table.add_row(f"{BETTER_ARROWS[info.better]} {info.title}", n, *(_format_rate(rate) for rate in rates))
     return table
 
 
 def _format_rate(rate: Rate | None) -> str:
     if rate is None or rate.rate is None or rate.low is None or rate.high is None:
         return "-"
-    return f"{rate.rate:.0%} [{rate.low:.0%}, {rate.high:.0%}]"
+    return f"{rate.rate:.0%} ({100 * rate.low:.0f}-{100 * rate.high:.0f})"
 
 
 def _task_instances(api: AirflowApi, dag_id: str, run_id: str) -> list[TaskInstance]:

@@ -135,17 +135,16 @@ SUMMARY = {
 def test_the_comparison_has_a_row_per_metric_and_a_column_per_model(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("COLUMNS", "80")
     run = folder_under(tmp_path, DAG, RUN)
     run.evaluation.mkdir(parents=True)
     write_json(run.evaluation / "summary.json", SUMMARY)
     assert print_result(FakeAirflow({"plan": "success"}), DAG, RUN, tmp_path, []) == 0
     printed = capsys.readouterr().out
-    rows = [line.split("│")[1:-1] for line in printed.splitlines() if line.startswith("│")]
-    assert [[cell.strip() for cell in row] for row in rows] == [
-        ["Correct (higher is better)", "20", "25% [15%, 35%]", "50% [40%, 60%]"],
-        ["Wrongly refused (lower is better)", "5", "25% [15%, 35%]", "50% [40%, 60%]"],
-    ]
+    rows = [" ".join(line.split()) for line in printed.splitlines()]
+    assert "metric n base v1" in rows
+    assert "↑ Correct 20 25% (15-35) 50% (40-60)" in rows
+    assert "↓ Wrongly refused 5 25% (15-35) 50% (40-60)" in rows
     assert "Note: Only 25 questions [few]." in printed
 
 
