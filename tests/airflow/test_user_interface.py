@@ -123,7 +123,7 @@ def test_a_failed_shard_is_fixed_and_the_dataset_approved(
     page.goto(run_page)
     page.get_by_role("link", name="Run report").click()
     report = page.frame_locator("iframe")
-    expect(report.locator("#funnel")).to_contain_text("duplicate")
+    expect(report.locator("#funnel")).to_contain_text("Duplicate question")
 
 
 def test_the_report_tab_shows_base_and_adapters(airflow: Airflow, page: Page, finetune_run: str) -> None:
