@@ -12,13 +12,19 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
 
+SLOW_FOLDERS = {"airflow", "demo", "models", "orchestration", "plugins", "training"}
+"""Their tests start Airflow, torch or whole trainings; `make check` leaves them out, like single tests marked slow."""
+
 NO_BROWSER = "no Chromium found: install it (apt-get install chromium fonts-nanum) or set CHROMIUM to its path"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests that need a browser if there is none; with REQUIRE_BROWSER=1 stop instead."""
+    """Mark slow folders. Skip tests that need a browser if there is none; with REQUIRE_BROWSER=1 stop instead."""
     from tests.browser import chromium_path
 
+    for item in items:
+        if item.path.parent.name in SLOW_FOLDERS:
+            item.add_marker(pytest.mark.slow)
     browser_tests = [item for item in items if item.get_closest_marker("browser")]
     if not browser_tests or chromium_path():
         return

@@ -149,8 +149,12 @@ print(decision.model_dump_json())
 def test_a_retriever_is_offered_and_searches(acme: Path) -> None:
     assert "shared_words" in insurance_rag(acme, "retrieve", "--help")
     question = {
-        "question_id": "q1", "question": "입원한 때에는 4만원을", "type": "fact", "answerable": True, "gold_chunk_ids": ["c4"]
-    }  # fmt: skip
+        "question_id": "q1",
+        "question": "입원한 때에는 4만원을",
+        "type": "fact",
+        "answerable": True,
+        "gold_chunk_ids": ["c4"],
+    }
     write_jsonl(acme / "questions.jsonl", [question])
     argv: list[str | Path] = [
         "--chunks",
@@ -182,9 +186,9 @@ def test_a_prompt_format_gets_its_file_and_a_recipe_can_name_it(acme: Path) -> N
 
 
 def test_the_reference_documentation_lists_them(acme: Path) -> None:
-    page = python(
-        acme,
-        "import sys; sys.path.insert(0, %r); import make_docs; print(make_docs.reference_page())" % str(ROOT / "tools"),
-    )  # noqa: UP031
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'tools')!r}); import make_docs; print(make_docs.reference_page())"
+    )
+    page = python(acme, code)
     for name in ("shouting", "quoting", "long_answer", "pushy", "shared_words", "brief"):
         assert f"| `{name}` |" in page

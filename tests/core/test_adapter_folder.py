@@ -35,6 +35,6 @@ def test_loss_history_is_read_line_by_line(tmp_path: Path) -> None:
     write_jsonl(folder.loss_history, [{"step": 1, "loss": 2.5}, {"step": 2, "loss": 2.0, "eval_loss": 2.1}])
     assert folder.read_loss_history() == [LossRow(step=1, loss=2.5), LossRow(step=2, loss=2.0, eval_loss=2.1)]
     folder.loss_history.write_text(json.dumps({"loss": 1}) + "\n" + json.dumps({"loss": 2}) + "\n{\n")
-    with pytest.raises(InvalidInputError, match="2 lines: not a loss row") as error:
+    with pytest.raises(InvalidInputError, match="2 lines, first at line 1: not a loss row") as error:
         folder.read_loss_history()
     assert "loss_history.jsonl:3: " in str(error.value)

@@ -17,6 +17,8 @@ from insurance_rag.evaluation.backends.local.backend import LocalBackend
 from insurance_rag.evaluation.backends.local.sampling import StopRule, next_tokens, uniform_noise
 from insurance_rag.evaluation.requests import GeneratedAnswer, GenerationRequest
 
+pytestmark = pytest.mark.slow  # every test loads a model
+
 MODELS = ("Base", "v1", "v2")
 PLAIN = DecodingConfig(repetition_penalty=1, max_new_tokens=48, stop_strings=(), stop_loops=False)
 PENALIZED = PLAIN.model_copy(update={"repetition_penalty": 1.2, "penalty_scope": "prompt"})

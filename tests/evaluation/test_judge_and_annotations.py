@@ -40,6 +40,7 @@ def chat(text: str) -> HttpResponse:
     return 200, {"choices": [{"message": {"content": text}}]}
 
 
+@pytest.mark.slow
 def test_server_answers_and_a_failed_request_is_retried(tmp_path: Path) -> None:
     seen: list[dict[str, Any]] = []
 

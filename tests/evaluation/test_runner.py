@@ -93,6 +93,7 @@ def test_files_rates_and_resume(base: Path, adapter: Path, cache: Path, tmp_path
     assert (out / "answers.journal.jsonl").read_bytes() == journal
 
 
+@pytest.mark.slow
 def test_a_killed_evaluation_resumes(cache: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.evaluation.fake_model", str(tmp_path), str(cache), "5"]
     assert subprocess.run(command, capture_output=True, timeout=120).returncode == -signal.SIGKILL

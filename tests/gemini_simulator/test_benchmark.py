@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_dead_keys_cost_two_requests_and_lose_nothing(tmp_path: Path) -> None:
     command = [
         sys.executable,

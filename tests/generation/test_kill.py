@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 from tests.generation.runs import chunks, finished_keys, first_answers, journal_records, keys, planned, rows
 
 from gemini_simulator import running_simulator
@@ -30,6 +31,7 @@ def start(run: Path, url: str, window_s: float) -> subprocess.Popen[bytes]:
     return subprocess.Popen(argv, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
+@pytest.mark.slow
 def test_killed_again_and_again(tmp_path: Path) -> None:
     named = [key.model_copy(update={"id": f"gemini_{key.id}"}) for key in keys(3)]
     rng, kills, in_flight = random.Random(4), 3, 0

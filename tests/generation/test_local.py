@@ -49,7 +49,7 @@ def test_four_bit_model_generates(tiny_model: str, monkeypatch: pytest.MonkeyPat
 
 def test_noise_is_an_invalid_answer_after_four_tries(tiny_model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("insurance_rag.generation.teachers.local.MAX_NEW_TOKENS", 2)
-    with pytest.raises(InvalidAnswerError, match=f"in {1 + PAIR_RETRIES} tries of each of fact"):
+    with pytest.raises(InvalidAnswerError, match=rf"in {1 + PAIR_RETRIES} tries per type \(fact\)"):
         asyncio.run(teacher(tiny_model, types=["fact"]).generate(CHUNK))
 
 

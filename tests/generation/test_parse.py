@@ -25,7 +25,7 @@ def test_pairs_in_every_shape_that_servers_use(shape: str) -> None:
 def test_items_that_are_not_a_pair_are_skipped() -> None:
     bad: list[object] = [{**PAIR, "type": "other"}, {**PAIR, "answer": " "}, {**PAIR, "question": 3}, "text", None]
     assert len(parse_json(json.dumps([*bad, {**PAIR, "type": "Easy"}]), TYPES)) == 1
-    with pytest.raises(InvalidAnswerError, match="no usable pair among 5"):
+    with pytest.raises(InvalidAnswerError, match="the answer has no usable pair among 5"):
         parse_json(json.dumps(bad), TYPES)
 
 

@@ -85,6 +85,7 @@ def test_run_without_a_healthy_key_says_when_the_quota_resets(tmp_path: Path) ->
     assert len(finished_keys(run)) == 5
 
 
+@pytest.mark.slow
 def test_keys_of_one_project_share_its_window(tmp_path: Path) -> None:
     shared = keys(4, project="p")
     projects = {f"secret-{i}": "p" for i in range(1, 5)}

@@ -182,7 +182,7 @@ def test_outage_is_waited_out_but_a_dead_server_is_not(tmp_path: Path) -> None:
 def test_budget_stops_the_run_cleanly(tmp_path: Path) -> None:
     with running_simulator(**FAST) as sim:
         run, config = planned(tmp_path, sim, 40, keys(1), budget_usd=0.01, max_in_flight=2)
-        with pytest.raises(BudgetExceededError, match=r"the budget is used up .*; raise it"):
+        with pytest.raises(BudgetExceededError, match=r"the budget is used up .*; raise budget_usd"):
             generate_shard(run, 1, KEY, config)
         done = len(finished_keys(run))
         assert 0 < done < 40

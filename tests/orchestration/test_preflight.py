@@ -39,7 +39,7 @@ def test_questions_about_other_chunks_are_one_problem(tmp_path: Path) -> None:
         check_gold_chunks(RunConfig(chunks=str(chunks)))
     (problem,) = error.value.problems
     assert f"a gold chunk is not in {chunks}; give the chunks that the questions were made from" in problem
-    assert "first at line " in problem
+    assert ", first at line " in problem
 
 
 def write_champion(registry: Path, base_model: str) -> None:

@@ -198,6 +198,7 @@ def test_a_record_of_another_version_is_a_clear_error(tmp_path: Path) -> None:
         GenerationJournal(tmp_path).record(cache_key(0))
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_answers_are_opened_in_under_a_second(tmp_path: Path) -> None:
     record = answer("c", pairs=3)
     pair = record.pairs[0].model_copy(update={"answer": "답변입니다. " * 20, "evidence": "근거" * 20})

@@ -73,7 +73,7 @@ def test_every_problem_is_listed_and_no_key_is_shown(tmp_path: Path) -> None:
 def test_a_file_that_is_not_a_list(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
     path.write_text('{"id": "a"}')
-    with pytest.raises(InvalidInputError, match="is not a list"):
+    with pytest.raises(InvalidInputError, match="not a list; give --keys"):
         load_keys(path)
 
 

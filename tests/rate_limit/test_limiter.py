@@ -103,8 +103,8 @@ def test_a_clock_that_is_set_back_delays_one_window_at_most(limiter: Limiter, cl
 
 
 def test_a_rejected_key_stops_the_shard(limiter: Limiter, clock: Clock) -> None:
-    limiter.key_rejected(acquire(limiter, clock), "API key not valid")
-    with pytest.raises(KeyRejectedError, match="key k1: API key not valid; replace the key"):
+    limiter.key_rejected(acquire(limiter, clock), "API key not valid; replace the key")
+    with pytest.raises(KeyRejectedError, match="key k1: API key not valid; replace the key, then run"):
         acquire(limiter, clock)
     assert isinstance(limiter.stopped, KeyRejectedError)
 

@@ -110,6 +110,7 @@ def replace_one_value(document: Any, data: st.DataObject) -> None:
         place = place[key]
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_json_in_any_place_of_any_file_still_gives_a_page(

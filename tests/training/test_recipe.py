@@ -73,10 +73,10 @@ def test_invalid_recipe_files_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="invalid YAML"):
         load_recipe(recipe)
     recipe.write_text("just words")
-    with pytest.raises(InvalidInputError, match="a recipe must be a mapping"):
+    with pytest.raises(InvalidInputError, match="not a mapping of settings; write it like"):
         load_recipe(recipe)
     recipe.write_text("version: v2\nprompt_format: rag\nprofiles: {mine: 3}")
-    with pytest.raises(InvalidInputError, match="profile 'mine' must be a mapping"):
+    with pytest.raises(InvalidInputError, match="profile 'mine' is neither settings nor a recipe"):
         load_recipe(recipe, {"profile": "mine"})
     recipe.write_text("version: v2")
     with pytest.raises(InvalidInputError, match="prompt_format: Field required"):

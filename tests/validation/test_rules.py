@@ -136,6 +136,7 @@ def test_rules_of_another_distribution_work_end_to_end(plugin: Path, tmp_path: P
     assert "| one_per_type | Type repeated | 1 | 7 |" in folder.card.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_rank_rule_of_another_distribution_starts_the_retriever(plugin: Path, tmp_path: Path) -> None:
     result = _validate_with_plugin(plugin, tmp_path, "--set", "rules=[malformed, never_first]")
     assert result["kept"] == 0

@@ -95,6 +95,7 @@ def _data_files(folder: Path, parts: list[list[GeneratedRow]], chunks: list[Chun
     return [(folder / "out" / name).read_bytes() for name in DATA_FILES]
 
 
+@pytest.mark.slow
 def test_several_processes_give_the_same_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(row_checks, "SINGLE_PROCESS_ROWS", 500)
     monkeypatch.setattr(parts_module, "BLOCK_ROWS", 200)
@@ -118,6 +119,7 @@ def test_drift_names_what_changed(tmp_path: Path) -> None:
         validate_parts([worse], [chunk("c1")], tmp_path / "b", SETTINGS, previous=good)
 
 
+@pytest.mark.slow
 def test_the_retriever_check_reports_ranks_and_can_drop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chunks = [
         chunk("c1"),
