@@ -1,1 +1,1 @@
-"""Benchmarks. Each module is a command: `python -m bench.NAME`, in the root of the repository."""
+"""Benchmarks. Run them from the repository root with `python -m bench.NAME`, e.g. `python -m bench.checks`."""

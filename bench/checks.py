@@ -1,10 +1,11 @@
-"""Measure what the checks of an answer find: recall per kind of fault, and specificity on correct answers.
+"""Measure the evaluation's answer checks: their recall per kind of fault, and their specificity on correct answers.
 
-    python -m bench.checks [--out docs/results/checks.json]        exits with 1 if a limit is missed
+    python -m bench.checks [--out docs/results/checks.json]
 
-Correct answers are the sample's reference answers with their gold chunks, sentences quoted from the other chunks, and
-refusals of unanswerable questions. Each fault is inserted by a rule with a fixed seed, at least 40 per kind. The kinds
-that no check can find are in the table too: they need a judge or a person.
+The correct answers are the sample's reference answers with their gold chunks, sentences quoted from the sample chunks,
+and refusals of unanswerable questions. Faulty answers are made from these by inserting faults with fixed random seeds,
+at least 40 per kind of fault. The table also lists the kinds that no check can find; finding them takes a judge or a
+person. Exits with 1 if a limit is missed.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from insurance_rag.korean import articles, named_levels, quantities, sentences
 
 MIN_RECALL, MIN_SPECIFICITY = 0.98, 0.98
 MIN_SAMPLES, MAX_SAMPLES = 40, 120
-"""Samples per kind of fault."""
+"""Smallest and largest number of samples per kind of fault."""
 
 FOREIGN = (
     "Este es un seguro muy importante para toda la familia.",
@@ -66,7 +67,7 @@ NEGATIONS = tuple(
 
 @dataclass(frozen=True)
 class Sample:
-    """A correct answer with its context."""
+    """A correct answer with its question and context."""
 
     answer: str
     context: str
@@ -75,23 +76,23 @@ class Sample:
 
 
 Fault = Callable[[Sample, random.Random], str | None]
-"""Returns a faulty version of the sample's answer, None if the answer offers no place for the fault."""
+"""Returns a faulty version of the sample's answer, or None if this kind of fault cannot be inserted into the answer."""
 
 
 @dataclass(frozen=True)
 class FaultKind:
-    """One kind of fault."""
+    """A kind of fault and the function that inserts it."""
 
     insert: Fault
     by_check: bool = True
-    """Whether a check can find it."""
+    """Whether a check can find this kind."""
     seed: str = ""
-    """Seed of the random numbers; the name of the kind by default."""
+    """Seed for the random numbers; if empty, the name of the kind is the seed."""
 
 
 @dataclass(frozen=True)
 class FaultySample:
-    """A sample with a faulty answer."""
+    """A sample, and a faulty version of its answer."""
 
     kind: str
     by_check: bool
@@ -100,7 +101,7 @@ class FaultySample:
 
 
 class Recall(Rate):
-    """Faulty answers that were found, of one kind."""
+    """The fraction of the faulty answers of one kind in which a check found a fault."""
 
     by_check: bool
     """Whether a check can find this kind."""
@@ -110,16 +111,17 @@ class CheckFigures(Record):
     """The content of checks.json."""
 
     specificity: Rate
-    """Correct answers without a finding."""
+    """Fraction of the correct answers that have no finding."""
     recall: dict[str, Recall]
+    """Recall by kind of fault."""
     flagged_wrongly: list[str]
-    """Correct answers with a finding."""
+    """Correct answers that have a finding."""
     missed: dict[str, list[str]]
-    """Kind -> faulty answers that a check should have found."""
+    """Kind of fault -> faulty answers without a finding, for the kinds that a check can find."""
 
 
 def correct_answers() -> list[Sample]:
-    """Return the correct answers of the sample data."""
+    """Return correct answers to sample questions, quotes from sample chunks, and correct refusals."""
     chunks = {chunk.chunk_id: chunk.text for chunk in read_chunks("sample")}
     questions, rng = read_questions("sample"), random.Random(0)
     found = [
@@ -143,19 +145,19 @@ def correct_answers() -> list[Sample]:
 
 
 def append(phrases: tuple[str, ...]) -> Fault:
-    """Append one of `phrases`."""
+    """Return a fault that appends one of `phrases`."""
     return lambda sample, rng: f"{sample.answer} {rng.choice(phrases)}"
 
 
 def loop(sample: Sample, rng: random.Random) -> str | None:
-    """Repeat the last words."""
+    """Append many repetitions of the last words."""
     words = sample.answer.split()
     piece = " ".join(words[-rng.randint(2, min(5, len(words))) :])
     return f"{sample.answer} " + " ".join([piece] * rng.randint(4, 12))
 
 
 def wrong_article(sample: Sample, rng: random.Random) -> str | None:
-    """Cite an article that the context does not have."""
+    """Replace the first cited article by one that neither the context nor the question mentions."""
     known, cited = named_levels(sample.context) | named_levels(sample.question), articles(sample.answer)
     numbers = [n for n in range(2, 60) if ("조", n, None) not in known]
     cited = [reference for reference in cited if reference.article]
@@ -165,7 +167,10 @@ def wrong_article(sample: Sample, rng: random.Random) -> str | None:
 
 
 def wrong_quantity(units: frozenset[str], elsewhere: bool = False) -> Fault:
-    """Replace a number by one that the context does not have, or (`elsewhere`) has for something else."""
+    """Return a fault that replaces a quantity in one of `units` by another one in the same unit.
+
+    The other one does not occur in the context or, with `elsewhere`, is a different quantity from the context.
+    """
 
     def change(sample: Sample, rng: random.Random) -> str | None:
         in_context = quantities(sample.context)
@@ -190,7 +195,7 @@ def wrong_quantity(units: frozenset[str], elsewhere: bool = False) -> Fault:
 
 
 def replaced(pairs: tuple[tuple[str, str], ...]) -> Fault:
-    """Replace one word or phrase by its counterpart."""
+    """Return a fault that replaces the first phrase of one of `pairs` by the second."""
 
     def change(sample: Sample, rng: random.Random) -> str | None:
         usable = [(a, b) for a, b in pairs if a in sample.answer]
@@ -200,7 +205,7 @@ def replaced(pairs: tuple[tuple[str, str], ...]) -> Fault:
 
 
 def faulty_samples(samples: list[Sample]) -> Iterator[FaultySample]:
-    """Yield every correct answer with every kind of fault that it offers a place for."""
+    """Yield a faulty version of each correct answer for every kind of fault that can be inserted into the answer."""
     answerable = [s for s in samples if s.answerable]
 
     def other_answer(sample: Sample, rng: random.Random) -> str | None:
@@ -242,7 +247,7 @@ def _fault_kinds(other_answer: Fault) -> dict[str, FaultKind]:
 
 
 def measure() -> CheckFigures:
-    """Check the correct and the faulty answers."""
+    """Run the checks on the correct and the faulty answers and return the figures."""
     samples = correct_answers()
     flagged = [s for s in samples if has_finding(s, s.answer)]
     found: dict[str, list[bool]] = {}
@@ -268,12 +273,12 @@ def measure() -> CheckFigures:
 
 
 def has_finding(sample: Sample, answer: str) -> bool:
-    """Return whether any check objects to `answer`."""
+    """Return whether the checks find a fault in `answer`, given to the sample's question."""
     return bool(check_answer(answer, sample.context, sample.question, sample.answerable).findings)
 
 
 def missed_limits(figures: CheckFigures) -> list[str]:
-    """Return one line per limit that is missed."""
+    """Return one line per missed limit."""
     specificity = figures.specificity.rate or 0.0
     lines = [f"specificity {specificity}"] if specificity < MIN_SPECIFICITY else []
     for kind, found in figures.recall.items():
@@ -290,7 +295,7 @@ def table_line(name: str, found: Rate) -> str:
 
 
 def main() -> int:
-    """Print the table; return 1 if a limit is missed."""
+    """Print the table. Return 1 if a limit is missed, otherwise 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="also write the figures to this file")
     args = parser.parse_args()

@@ -1,11 +1,12 @@
-"""Time and memory of validation: the rules of the reference design, all rules, the whole command. Linear in the rows?
+"""Measure how long validation takes and how much memory it needs for 10,000 to 1,000,000 rows.
 
-    python -m bench.dataset                       10^4, 10^5, 10^6 rows; about twenty minutes on two cores
-    python -m bench.dataset --rows 10000 100000   smaller
-    python -m bench.dataset --what retriever      with the retriever check, twenty minutes more
+    python -m bench.dataset                       all three sizes; about twenty minutes on two cores
+    python -m bench.dataset --rows 10000 100000   other numbers of rows
+    python -m bench.dataset --what retriever      measure the retriever check instead; about twenty minutes
 
-The rows are composed of words of the sample chunks: ten per chunk, one in six with a defect, one in fifty a near
-duplicate. Composing them is not timed. Memory is the largest sum over all processes; pages that they share count once.
+Each measurement runs in a separate process. The rows are made from words in the sample chunks, ten rows per chunk;
+about one row in six has a defect or is a near duplicate. Making the rows is not timed. Memory is the peak of the
+process and its children together, with shared pages counted once.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 ROWS_PER_CHUNK = 10
 SHARDS = 7
 LIMITS_S = {"reference": 60, "rules": 240, "retriever": 1200}
-"""Seconds for a million rows on two cores."""
+"""Kind of work -> longest time for a million rows on two cores, in seconds."""
 MEMORY_GIB = 2.0
 
 
@@ -64,7 +65,7 @@ def _measure_in_process(what: str, rows: int, folder: str) -> dict[str, float]:
 
 
 def _show(what: str, rows: int, figures: dict[str, float]) -> bool:
-    """Print one line and return whether the figures are within the limits."""
+    """Print one table row and return whether time and memory are within their limits."""
     exceeded = []
     if what in LIMITS_S and figures["seconds"] > LIMITS_S[what] * rows / 1e6 + 5:
         exceeded.append(f"over {LIMITS_S[what]} s")
@@ -79,14 +80,16 @@ def _show(what: str, rows: int, figures: dict[str, float]) -> bool:
     return not exceeded
 
 
-# ---- measured in a process of its own
+# ---- the measured work, which runs in a separate process
 
 
 def measure(what: str, folder: Path) -> dict[str, float]:
-    """Measure one kind of work.
+    """Measure one kind of work on the rows in `folder`.
 
-    reference: the five rules of the reference design. rules: all row rules and near duplicates. retriever: these and
-    the retriever check. whole: the command without the retriever check; it also makes and writes the training files.
+    reference: apply the five rules of the reference design.
+    rules: apply all row rules and the near-duplicate rule.
+    retriever: apply those rules and the retriever check.
+    whole: run the complete validation, including the training files but not the retriever check.
     """
     from insurance_rag.chunks import read_chunks
     from insurance_rag.config import REFERENCE_RULES, ValidationConfig
@@ -103,7 +106,7 @@ def measure(what: str, folder: Path) -> dict[str, float]:
 
 
 def apply_rules(folder: Path, chunks: Sequence[Chunk], out: Path, config: ValidationConfig) -> None:
-    """Apply the rules without writing any file."""
+    """Apply the rules without building or writing the training files."""
     from insurance_rag.validation.parts import find_parts
     from insurance_rag.validation.retrievability import rank_rows, rank_summary
     from insurance_rag.validation.row_checks import CheckSetup
@@ -120,7 +123,7 @@ def apply_rules(folder: Path, chunks: Sequence[Chunk], out: Path, config: Valida
 
 
 def timed(work: Callable[[], object]) -> dict[str, float]:
-    """Run `work` and return its seconds, its CPU seconds and its peak memory."""
+    """Run `work`; return its wall time, the CPU time of the process so far (both in seconds), and the peak memory."""
     peak = 0.0
     stop = threading.Event()
 
@@ -140,13 +143,13 @@ def timed(work: Callable[[], object]) -> dict[str, float]:
 
 
 def cpu_seconds() -> float:
-    """Return the CPU time of this process and its ended children, which does not depend on the load of the machine."""
+    """Return the CPU time of this process and its ended children. Unlike wall time, it hardly depends on other load."""
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
 def memory_gib() -> float:
-    """Return the proportional set size of this process and its children, in which shared pages count once."""
+    """Return the memory of this process and its children (proportional set size, which counts shared pages once)."""
     import psutil
 
     own = psutil.Process()
@@ -159,23 +162,23 @@ def memory_gib() -> float:
     return float(total / 2**30)
 
 
-# ---- composed rows
+# ---- generated rows
 
 
 @dataclass(frozen=True)
 class ComposedChunk:
-    """A chunk of five statements, each about some words."""
+    """A generated chunk with five statements."""
 
     chunk_id: str
     text: str
     article: int
     product: str
     statements: Sequence[tuple[str, str]]
-    """(words that the statement is about, statement)."""
+    """(topic words, statement) pairs; every statement begins with its topic words."""
 
 
 def make_rows(rows: int, folder: Path) -> None:
-    """Write `rows` rows in part files, and their chunks. The same number of rows gives the same files."""
+    """Write `rows` rows to part files in `folder` and their chunks to chunks.jsonl. Equal `rows` give equal files."""
     from insurance_rag.chunks import read_chunks
 
     sample = read_chunks("sample")

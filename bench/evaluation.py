@@ -1,10 +1,10 @@
 """Measure how fast Base, v1 and v2 answer 20 questions each, with random weights in the shape of Llama 3 8B.
 
-    python -m bench.evaluation                    an H100: 1,200-token prompts, 256 new tokens (about 4 minutes)
-    python -m bench.evaluation --tiny             the same on a CPU in seconds, to test the script
+    python -m bench.evaluation                    for an H100: 1,200-token prompts, 256 new tokens; about 4 minutes
+    python -m bench.evaluation --tiny             a tiny model on a CPU, to test the script in seconds
 
-Random weights take as long as trained ones. They are written to --scratch (16 GB; default /dev/shm). Every printed line
-is a JSON object.
+Random weights are as fast as trained weights. They are written to --scratch (16 GB; default: a folder in /dev/shm).
+Every printed line is a JSON object.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ CUDA = torch.cuda.is_available()
 
 
 class Shape(TypedDict):
-    """The size of a Llama model: arguments of `LlamaConfig`."""
+    """Arguments for `LlamaConfig` that set the size of a Llama model."""
 
     vocab_size: int
     hidden_size: int
@@ -64,14 +64,14 @@ MODELS = ("Base", "v1", "v2")
 
 
 def say(what: str, **figures: object) -> None:
-    """Print one line of figures."""
+    """Print one JSON line; on a GPU the line includes the peak memory."""
     if CUDA:
         figures["peak_gib"] = round(torch.cuda.max_memory_allocated() / 2**30, 1)
     print(json.dumps({"what": what, **figures}, ensure_ascii=False), flush=True)
 
 
 def make_base(folder: Path, shape: Shape, spread: float = 0.02) -> None:
-    """Write random weights of this shape, and a tokenizer with one word per token."""
+    """Write a base model with random weights (standard deviation `spread`) and a tokenizer with one token per word."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
     vocabulary = {f"t{i}": i for i in range(2, shape["vocab_size"])} | {"<pad>": 0, "<eos>": 1}
@@ -92,7 +92,10 @@ def make_base(folder: Path, shape: Shape, spread: float = 0.02) -> None:
 
 
 def make_adapter(folder: Path, shape: Shape, seed: int, size: float = 0.01) -> Path:
-    """Write an adapter like those of the recipes (r 16 on q, k, v, o) with a B that is not zero."""
+    """Write an adapter shaped like those that the recipes train: rank 16 on the q, k, v and o projections.
+
+    The B matrices are random with standard deviation `size`, because an adapter with zero matrices has no effect.
+    """
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -112,7 +115,7 @@ def make_adapter(folder: Path, shape: Shape, seed: int, size: float = 0.01) -> P
 
 
 def make_requests(questions: int, length: int, vocabulary: int) -> list[GenerationRequest]:
-    """Return requests with prompts of about `length` tokens (60-150 % of it), the same for each model."""
+    """Return one request per question and model, with prompts of 60 to 150 % of `length` tokens."""
     rng, requests = random.Random(1), list[GenerationRequest]()
     for i in range(questions):
         n = int(min(1.5 * length, max(0.6 * length, rng.gauss(length, 0.2 * length))))
@@ -124,7 +127,7 @@ def make_requests(questions: int, length: int, vocabulary: int) -> list[Generati
 def timed_answers(
     backend: ModelBackend, requests: list[GenerationRequest], decoding: DecodingConfig
 ) -> tuple[float, dict[str, GeneratedAnswer]]:
-    """Return the seconds and the answers by request key."""
+    """Answer the requests; return the seconds taken and the answers by request key."""
     answers: dict[str, GeneratedAnswer] = {}
     if CUDA:
         torch.cuda.synchronize()
@@ -143,7 +146,7 @@ def bench_local(
     config: EvaluationConfig | None = None,
     runs: int = 1,
 ) -> None:
-    """Time the local backend."""
+    """Time the local backend: load the models once and answer all requests `runs` times."""
     started = time.perf_counter()
     with LocalBackend(str(base), adapters, config or EvaluationConfig()) as backend:
         load = time.perf_counter() - started
@@ -157,7 +160,10 @@ def bench_local(
 
 
 def check_equality(scratch: Path) -> None:
-    """Compare the static loop (with CUDA graphs on a GPU) with `generate` in float32: the texts must be equal."""
+    """Compare the answers of the static decoding loop with those of transformers' `generate`, in float32.
+
+    Prints how many answers are equal; all of them should be. On a GPU the static loop uses CUDA graphs.
+    """
     torch.backends.cuda.matmul.allow_tf32 = False
     base = scratch / "tiny"
     make_base(base, TINY, spread=0.2)
@@ -180,11 +186,11 @@ def check_equality(scratch: Path) -> None:
 
 
 def main() -> None:
-    """Run all parts, as far as the deadline allows."""
+    """Run the parts in order until the deadline has passed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--scratch", type=Path, default=Path("/dev/shm/insurance-rag-bench"))
-    parser.add_argument("--deadline", type=float, default=290, help="seconds after which no further part is started")
+    parser.add_argument("--deadline", type=float, default=290, help="seconds after which no more parts are started")
     args = parser.parse_args()
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
@@ -197,7 +203,7 @@ def main() -> None:
     adapters = {name: make_adapter(args.scratch / name, shape, i) for i, name in enumerate(("v1", "v2"))}
     say("made", seconds=round(time.perf_counter() - started, 1))
     requests = make_requests(20, length, shape["vocab_size"])
-    # Nothing ends an answer early, so every row generates the maximum.
+    # Nothing can end an answer early, so every answer has the maximum length.
     decoding = DecodingConfig(max_new_tokens=new, stop_loops=False, stop_strings=())
     reference = DecodingConfig.preset("after").model_copy(update={"max_new_tokens": new})
     nf4, generate = EvaluationConfig(precision="nf4"), EvaluationConfig(engine="generate")
@@ -221,7 +227,11 @@ def main() -> None:
 def bench_reference(
     base: Path, adapters: dict[str, Path], requests: list[GenerationRequest], decoding: DecodingConfig
 ) -> None:
-    """Time the reference design on three answers: load, merge into 4 bit, generate one at a time (docs/origin.md)."""
+    """Time the reference design (docs/origin.md) on one answer per model and extrapolate to 60 answers.
+
+    The reference design loads each model separately, merges the adapter into 4-bit weights, and generates one answer
+    at a time.
+    """
     one_each = [next(request for request in requests if request.model == model) for model in MODELS]
     backend = ReferenceBackend(str(base), adapters)
     seconds, answers = timed_answers(backend, one_each, decoding)

@@ -1,11 +1,11 @@
-"""Benchmark of the generation: speed compared with the quota, losses, and other clients. `make bench-generation`.
+"""Measure how close generation comes to the quota, whether it loses chunks, and how other clients compare.
 
     python -m bench.generation [--speed 2] [--parallel 8] [--only NAME ...] [--out docs/results/generation]
 
-Runs the real client against the simulator, whose clock runs `speed` times as fast; all figures are in its seconds.
-Exits with 1 if a limit is exceeded. Two other clients do the same work: the algorithm of the reference design
-(docs/origin.md) and Google's google-genai with its retries. Run it on a quiet machine: a delay of 20 ms here is a delay
-of 20 ms times the speed in the simulator's seconds.
+`make bench-generation` runs all scenarios. They run the real client against the simulator, whose clock runs `speed`
+times as fast as real time; all times are in seconds of that clock. Two other clients do the same work for comparison:
+the algorithm of the reference design (docs/origin.md) and Google's google-genai with its retries. Exits with 1 if a
+limit is exceeded. Run the benchmark on an idle machine, because the clock multiplies real delays by `speed`.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from insurance_rag.core.files import write_json
 
 SCENARIOS: dict[str, Scenario] = {scenario.__name__: scenario for scenario in (*RATE_LIMITED, *MACHINE_BOUND)}
 LONGEST = ("killed", "reference_client", "google_genai_client", "clock_speeds", "other_windows")
-"""These start first."""
+"""The longest scenarios, which start first."""
 
 
 def report(bench: Bench) -> str:
-    """Return the report in Markdown."""
+    """Return the report on all runs as Markdown."""
     return "\n".join(
         [
             "# Generation against the simulator",
@@ -57,16 +57,16 @@ def report(bench: Bench) -> str:
             "|---|---:|---:|---:|---:|---:|---:|---:|",
             *(table_row(name, run_cells(f)) for name, f in bench.figures.items()),
             "",
-            "The lost chunks of `daily_quota` are listed in its error and wait for the next day. Calls in flight at a "
-            "kill -9 are repeated, without duplicate rows. Delays of this machine cause 429s at the edge of a window; "
-            "a faster clock magnifies them: see `unknown_quota` at three speeds.",
+            "The error that `daily_quota` ends with lists the lost chunks, which wait for the next day. Calls in "
+            "flight at a kill -9 are repeated, without duplicate rows. Delays on this machine cause 429s at the edge "
+            "of a window, and a faster clock magnifies these delays: see `unknown_quota` at three speeds.",
             "",
         ]
     )
 
 
 def run_cells(f: RunFigures) -> list[object]:
-    """Return the cells of a run in the last table."""
+    """Return the cells after the name in a row of the table of all runs."""
     return [
         f.seconds,
         f.refused_429,
@@ -84,7 +84,10 @@ def table_row(name: str, cells: Sequence[object]) -> str:
 
 
 def comparison(bench: Bench) -> list[str]:
-    """Return the table that compares each other client with this pipeline's run of the same faults."""
+    """Return the lines of a table that compares the other clients with this pipeline.
+
+    Runs with faults are compared with the scenario `faults`, the others with `unknown_quota`.
+    """
     lines = [
         "| client | seconds | / pipeline | calls / pipeline | 429s | pipeline | lost chunks | pipeline | MB |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
@@ -95,11 +98,14 @@ def comparison(bench: Bench) -> list[str]:
             speed = [f.seconds, ratio(f.seconds, own.seconds), ratio(f.calls, own.calls)]
             losses = [f.refused_429, own.refused_429, f.lost_chunks, own.lost_chunks, f.mb_per_worker]
             lines.append(table_row(name, [*speed, *losses]))
-    return [*lines, "", "The seconds of a run with lost chunks cannot be compared: it ended early."]
+    return [*lines, "", "The seconds of a run with lost chunks cannot be compared, because that run ended early."]
 
 
 def run_scenarios(speed: float, work: Path, names: Sequence[str], parallel: int) -> Bench:
-    """Run the rate-limited scenarios side by side, started apart so that their windows differ, then the others."""
+    """Run the rate-limited scenarios in parallel, then the machine-bound ones one after another.
+
+    The starts of the parallel scenarios are staggered, so that their quota windows do not end at the same time.
+    """
 
     def run(scenario: Scenario) -> Bench:
         print(f"{scenario.__name__}: {(scenario.__doc__ or '').strip()}\n", end="", flush=True)
@@ -124,13 +130,13 @@ def run_scenarios(speed: float, work: Path, names: Sequence[str], parallel: int)
 
 
 def main() -> int:
-    """Run the benchmark; returns the exit code."""
+    """Run the benchmark and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--speed", type=float, default=2.0, help="speed of the simulator's clock")
-    parser.add_argument("--parallel", type=int, default=8, help="number of scenarios that run side by side")
+    parser.add_argument("--speed", type=float, default=2.0, help="simulated seconds per real second")
+    parser.add_argument("--parallel", type=int, default=8, help="number of scenarios that run in parallel")
     parser.add_argument("--only", nargs="+", choices=SCENARIOS, default=list(SCENARIOS), metavar="NAME")
-    parser.add_argument("--out", type=Path, help="write OUT.md and OUT.json")
-    parser.add_argument("--work", type=Path, help="new folder that keeps the run folders")
+    parser.add_argument("--out", type=Path, help="path without a suffix; results are written to OUT.md and OUT.json")
+    parser.add_argument("--work", type=Path, help="new folder to keep the run folders in; default: a temporary folder")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bench-generation-") as folder:
         bench = run_scenarios(args.speed, args.work or Path(folder), args.only, args.parallel)

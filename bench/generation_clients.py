@@ -1,9 +1,10 @@
-"""Worker processes of the generation benchmark: this pipeline, the reference design's algorithm, and google-genai.
+"""The clients of the generation benchmark: this pipeline, the reference design's algorithm, and google-genai.
 
     python -m bench.generation_clients SPEC.json
 
-Starts one process per key, forked after all imports, so that all start at the same time. SPEC is a RunSpec of
-generation_harness.py; its run folder has a plan. Each worker writes RUN/workers/N.json (WorkerResult).
+Starts one worker process per shard. The workers are forked after all imports and start at the same time. SPEC.json is a
+RunSpec (generation_harness.py) whose run folder contains a plan. Each worker writes its WorkerResult to
+RUN/workers/N.json.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ if TYPE_CHECKING:
     import httpx
 
 ClientFunction = Callable[[RunSpec, Plan, int, ApiKey], list[str]]
-"""Answers one shard and returns the ids of the answered chunks."""
+"""A client: answers the shard with the given number, using the key, and returns the ids of the answered chunks."""
 
 
 def pipeline(spec: RunSpec, plan: Plan, number: int, key: ApiKey) -> list[str]:
-    """Run the generation stage as the mapped task does."""
+    """Generate the shard with this pipeline, as the mapped Airflow task does."""
     from insurance_rag.generation import generate_shard
 
     generate_shard(spec.folder, number, key)
@@ -48,7 +49,7 @@ def pipeline(spec: RunSpec, plan: Plan, number: int, key: ApiKey) -> list[str]:
 
 
 def reference(spec: RunSpec, plan: Plan, number: int, key: ApiKey) -> list[str]:
-    """Run the reference design's algorithm (docs/origin.md): one call after the other, retries only after a 429."""
+    """Run the reference design's algorithm (docs/origin.md): one call at a time, retried only after a 429."""
     import httpx
 
     from insurance_rag.generation.prompt import answer_schema, render
@@ -78,7 +79,7 @@ def reference(spec: RunSpec, plan: Plan, number: int, key: ApiKey) -> list[str]:
 
 
 def google_genai(spec: RunSpec, plan: Plan, number: int, key: ApiKey) -> list[str]:
-    """Run google-genai with several calls in flight and its own retries, whose waits follow the simulator's clock."""
+    """Run google-genai with `spec.concurrency` calls in flight. Its retry delays follow the simulator's clock."""
     from google import genai
     from google.genai import types
 
@@ -118,7 +119,7 @@ def google_genai(spec: RunSpec, plan: Plan, number: int, key: ApiKey) -> list[st
 
 
 def call_errors() -> tuple[type[Exception], ...]:
-    """Return the errors that a call of google-genai may end with after its retries."""
+    """Return the exception classes that google-genai may raise after its last retry."""
     import aiohttp
     import httpx
     from google.genai import errors
@@ -130,13 +131,13 @@ CLIENTS: dict[str, ClientFunction] = {"pipeline": pipeline, "reference": referen
 
 
 def chunks_of_shard(spec: RunSpec, plan: Plan, number: int) -> list[Chunk]:
-    """Return the chunks of one shard."""
+    """Return the chunks of shard `number`."""
     wanted = set(plan.shard(number).chunk_ids)
     return [chunk for chunk in read_chunks(spec.folder.chunks) if chunk.chunk_id in wanted]
 
 
 def text_of(response: httpx.Response) -> str:
-    """Return the text of a generateContent response; an empty string if it has none."""
+    """Return the text in a generateContent response, or an empty string if there is none."""
     try:
         return read_completion(response.json()).text
     except (BlockedAnswerError, InvalidAnswerError):
@@ -144,7 +145,7 @@ def text_of(response: httpx.Response) -> str:
 
 
 def is_json(text: str) -> bool:
-    """Return whether `text` is JSON that is not empty."""
+    """Return whether `text` is valid JSON and its value is not empty."""
     try:
         return bool(json.loads(text))
     except ValueError:
@@ -152,12 +153,12 @@ def is_json(text: str) -> bool:
 
 
 def pause(seconds: float, spec: RunSpec) -> None:
-    """Sleep for `seconds` of the simulator's clock."""
+    """Sleep for `seconds` on the simulator's clock."""
     time.sleep(seconds / spec.speed)
 
 
 def main() -> None:
-    """Start one worker per shard and wait for all."""
+    """Start one worker process per shard and wait until all of them have ended."""
     spec = RunSpec(**json.loads(Path(sys.argv[1]).read_text()))
     client = CLIENTS[spec.client]
     warm_up(spec)
@@ -165,7 +166,7 @@ def main() -> None:
     keys = {str(entry["id"]): ApiKey.model_validate(entry) for entry in spec.keys}
     context = multiprocessing.get_context("fork")
     start = context.Barrier(len(plan.shards))
-    gc.freeze()  # without it the first collection of each child would copy every page it shares with its parent
+    gc.freeze()  # else each child's first garbage collection would copy every page that it shares with the parent
     workers = [
         context.Process(target=work, args=(client, spec, plan, shard.shard, keys[shard.key_id], start))
         for shard in plan.shards
@@ -177,7 +178,7 @@ def main() -> None:
 
 
 def warm_up(spec: RunSpec) -> None:
-    """Import everything that a first call imports before the fork, so that the measured time is that of calls."""
+    """Trigger all lazy imports of a first call before the fork, so that only the calls themselves are measured."""
     import httpx
 
     from insurance_rag.generation import shard  # noqa: F401
@@ -197,7 +198,7 @@ def warm_up(spec: RunSpec) -> None:
 
 
 def work(client: ClientFunction, spec: RunSpec, plan: Plan, number: int, key: ApiKey, start: Barrier) -> None:
-    """Run `client` in a worker process when all workers are ready, and write its result."""
+    """Wait until all workers are ready, run `client`, write the WorkerResult and end the worker process."""
     error, answered = "", []
     start.wait()
     try:

@@ -1,6 +1,6 @@
-"""Harness of the generation benchmark: a simulator process, run folders, and the figures of a finished run.
+"""The harness of the generation benchmark: starts simulators and clients, and measures finished runs.
 
-All times are seconds of the simulator's clock, from the first request to the last answer.
+All times are in seconds of the simulator's clock.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ LATENCY_S = 1.5
 
 @dataclass
 class Simulator:
-    """A simulator in a process of its own."""
+    """A simulator that runs in a separate process."""
 
     url: str
     speed: float
 
     def stats(self) -> SimulatorStats:
-        """Return the figures of GET /stats."""
+        """Return the response to GET /stats."""
         stats: SimulatorStats = httpx.get(f"{self.url}/stats", timeout=60).json()
         return stats
 
 
 @contextlib.contextmanager
 def start_simulator(speed: float, **options: object) -> Iterator[Simulator]:
-    """Run a simulator with these settings. Raises RuntimeError with its log if it does not start."""
+    """Run a simulator inside the `with` block; `options` are its settings. Raises RuntimeError if it does not start."""
     with tempfile.TemporaryDirectory() as folder:
         ready = Path(folder) / "ready.json"
         settings = {"latency_s": LATENCY_S, "defects": 0.15, **options}
@@ -69,12 +69,12 @@ def start_simulator(speed: float, **options: object) -> Iterator[Simulator]:
 
 
 def make_keys(n: int, **facts: object) -> list[ApiKey]:
-    """Return the keys k1, k2 ... Their secrets can be found in files by `files_with_key`."""
+    """Return keys with the ids k1, k2, ... and the fields `facts`. `files_with_key` can find their secrets in files."""
     return [ApiKey.model_validate({"id": f"k{i}", "key": PLANTED_KEY.format(i), **facts}) for i in range(1, n + 1)]
 
 
 def make_chunks(n: int) -> list[Chunk]:
-    """Return sample chunks, each with an extra sentence that makes it unique."""
+    """Return `n` chunks: the sample chunks in a cycle, each with an extra sentence that makes the text unique."""
     sample = read_chunks("sample")
     made = []
     for number in range(n):
@@ -86,7 +86,7 @@ def make_chunks(n: int) -> list[Chunk]:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What the worker processes of a run read from spec.json."""
+    """The settings of a run, which the worker processes read from spec.json."""
 
     client: str
     run: str
@@ -94,9 +94,9 @@ class RunSpec:
     speed: float
     keys: list[dict[str, str | int | None]]
     concurrency: int = 1
-    """Calls in flight per key (google-genai only)."""
+    """Number of calls in flight per key (google-genai only)."""
     attempts: int = 1
-    """Requests per call, retries included (google-genai only)."""
+    """Maximum number of requests per call, including retries (google-genai only)."""
 
     @property
     def folder(self) -> RunFolder:
@@ -105,13 +105,13 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class WorkerResult:
-    """What a worker process leaves behind in RUN/workers/N.json."""
+    """The content of RUN/workers/N.json, which a worker process writes at its end."""
 
     answered: list[str]
-    """Ids of the chunks it got an answer for."""
+    """Ids of the chunks that the worker got an answer for."""
     error: str
     rss_mb: float
-    """Peak memory."""
+    """Peak memory of the worker."""
 
 
 @dataclass
@@ -121,7 +121,7 @@ class Run:
     folder: Path
     spec: RunSpec
     rpm: int | None = None
-    """Requests per minute and project that the simulator grants; None if requests are not limited."""
+    """The simulator's limit on requests per minute and project; None if requests are not limited."""
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -132,7 +132,7 @@ class Run:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
 
     def wait(self) -> None:
-        """Wait until the workers end."""
+        """Wait until all workers have ended."""
         assert self.process
         self.process.wait()
 
@@ -144,7 +144,7 @@ class Run:
         self.process.wait()
 
     def worker_results(self) -> list[WorkerResult]:
-        """Return the results of all workers."""
+        """Return the results that the workers have written."""
         paths = sorted((self.folder / "workers").glob("[0-9]*.json"))
         return [WorkerResult(**read_json(path)) for path in paths]
 
@@ -158,7 +158,7 @@ def prepare(
     rpm: int | None = None,
     **spec: int,
 ) -> Run:
-    """Plan a run for `client` in a new folder. `spec` holds further fields of RunSpec."""
+    """Plan a run for `client` in a new folder. `spec` holds the optional fields of the RunSpec."""
     folder.mkdir(parents=True)
     (folder / "workers").mkdir()
     config = GenerationConfig(base_url=simulator.url, quota_window_s=60 / simulator.speed)
@@ -169,7 +169,7 @@ def prepare(
 
 @dataclass
 class ProjectFigures:
-    """What the simulator counted for one project."""
+    """The simulator's statistics on one project; the fields are those of RequestStats."""
 
     calls: int
     admitted: int
@@ -185,23 +185,23 @@ class RunFigures:
     """The figures of a finished run."""
 
     seconds: float | None
-    """From the first request to the last answer; None if nothing was answered."""
+    """Time from the first request to the last answer; None if there were no answers."""
     refused_429: int
     calls: int
     lost_chunks: int
-    """Chunks without an answer that the API does not block."""
+    """Number of chunks without an answer, except those that the simulator blocks."""
     duplicate_rows: int
     repeated_calls: int
-    """Answers to requests that had been answered before."""
+    """Number of answers to requests that had already been answered."""
     floor_of_admitted_s: float | None
-    """Earliest end of the calls that were admitted, faults included."""
+    """Shortest time in which the quota allows the admitted calls, including those that ended in a fault."""
     mb_per_worker: float | None
     errors: list[str]
     files_with_key: list[str]
     projects: dict[str, ProjectFigures]
     outcomes: dict[str, int]
     extra: dict[str, int] = field(default_factory=dict)
-    """Figures of single scenarios."""
+    """Additional counts that only one scenario reports, by name."""
 
 
 def measure(run: Run, chunks: Sequence[Chunk], stats: SimulatorStats) -> RunFigures:
@@ -241,13 +241,17 @@ def measure(run: Run, chunks: Sequence[Chunk], stats: SimulatorStats) -> RunFigu
 
 
 def count_rows(folder: Path) -> Counter[str]:
-    """Return how often the rows of each chunk are in the parts; more than once is an error."""
+    """Return, for each chunk, how many times its most frequent row occurs in the part files.
+
+    A count above one means that the run wrote a duplicate row.
+    """
     rows: Counter[tuple[str, str, str]] = Counter()
     for path in RunFolder(folder).parts.glob("dataset_part_*.json"):
         if path.name.endswith(".manifest.json"):
             continue
         for row in map(QAPair.model_validate, read_json(path)):
-            if "fault" not in row.meta:  # a repair may repeat the text of a faulty row, which stays in the part
+            # The part keeps a faulty row next to its repaired version, which may have the same question.
+            if "fault" not in row.meta:
                 rows[row.chunk_id, row.type, row.instruction] += 1
     times: Counter[str] = Counter()
     for (chunk_id, _, _), n in rows.items():
@@ -256,18 +260,18 @@ def count_rows(folder: Path) -> Counter[str]:
 
 
 def floor_s(n: int, per_minute: int) -> float:
-    """Return the earliest time at which `n` calls can be answered at `per_minute` calls per minute."""
+    """Return the shortest time in seconds in which `n` calls can be answered at `per_minute` calls per minute."""
     return (math.ceil(n / per_minute) - 1) * 60 + LATENCY_S
 
 
 def floor_of_admitted_s(stats: SimulatorStats, rpm: int | None) -> float | None:
-    """Return the earliest end of the admitted calls, faults included, in the project with the most calls."""
+    """Return the shortest time in which `rpm` allows the calls admitted for the busiest project; None if unlimited."""
     most = max((project["admitted"] for project in stats["projects"].values()), default=0)
     return floor_s(most, rpm) if rpm and most else None
 
 
 def files_with_key(folder: Path) -> list[str]:
-    """Return the files of a run, logs included, that contain an API key. The benchmark's own spec.json is skipped."""
+    """Return the names of the run's files, including logs, that contain an API key. Skips the benchmark's spec.json."""
     needle = PLANTED_KEY.partition("{")[0].encode()
     files = (path for path in folder.rglob("*") if path.is_file() and path.name != "spec.json")
     return [path.name for path in files if needle in path.read_bytes()]

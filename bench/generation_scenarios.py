@@ -1,4 +1,4 @@
-"""Scenarios of the generation benchmark: what each one measures, and the limit of every figure."""
+"""The scenarios of the generation benchmark. Each one runs a workload and checks its figures against limits."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ KEYS = 7
 
 @dataclass(frozen=True)
 class Check:
-    """A figure and the limit it must not exceed."""
+    """A measured value and the limit that it must not exceed."""
 
     scenario: str
     figure: str
@@ -50,7 +50,7 @@ class Check:
 
 @dataclass
 class Bench:
-    """The figures of all runs, and the checks on them."""
+    """Runs clients against simulators and collects the figures and checks."""
 
     speed: float
     work: Path
@@ -69,9 +69,10 @@ class Bench:
         rpm: int | None = None,
         **options: object,
     ) -> RunFigures:
-        """Run one client to its end with seven keys.
+        """Generate answers for `chunks` chunks with seven keys and return the figures of the run.
 
-        `key_facts` are further fields of the keys, `rpm` and `options` settings of the simulator.
+        `key_facts` are additional fields for every key, and `spec` additional fields for the RunSpec. `rpm` and
+        `options` are settings of the simulator.
         """
         work = make_chunks(chunks)
         quota = {} if rpm is None else {"quota": {"rpm": rpm}}
@@ -84,7 +85,7 @@ class Bench:
             return self.keep(name, run, work, simulator.stats())
 
     def keep(self, name: str, run: Run, chunks: Sequence[Chunk], stats: SimulatorStats, **extra: int) -> RunFigures:
-        """Measure a finished run, print its figures and keep them under `name`."""
+        """Measure a finished run, print its figures and store them under `name`, with the counts in `extra`."""
         figures = measure(run, chunks, stats)
         figures.extra = extra
         self.figures[name] = figures
@@ -94,12 +95,11 @@ class Bench:
         return figures
 
     def check(self, scenario: str, figure: str, value: float | None, limit: float) -> None:
-        """Add a check."""
         self.checks.append(Check(scenario, figure, value, limit))
 
 
 def unknown_quota(b: Bench) -> None:
-    """400 chunks, 7 keys with 10 requests per minute each; the quota is not configured."""
+    """Answer 400 chunks with seven keys of 10 requests per minute each; the client does not know the quota."""
     f = b.run("unknown_quota", 400, rpm=10)
     b.check("unknown_quota", f"seconds (floor {floor_s(58, 10)})", f.seconds, 317)
     b.check("unknown_quota", "429s", f.refused_429, 7)
@@ -108,7 +108,7 @@ def unknown_quota(b: Bench) -> None:
 
 
 def known_quota(b: Bench) -> None:
-    """The same with the quota configured for every key."""
+    """Answer 400 chunks with seven keys of 10 requests per minute each; the quota is configured for every key."""
     f = b.run("known_quota", 400, key_facts={"rpm": 10}, rpm=10)
     b.check("known_quota", f"seconds (floor {floor_s(58, 10)})", f.seconds, 317)
     b.check("known_quota", "429s", f.refused_429, 7)
@@ -116,7 +116,7 @@ def known_quota(b: Bench) -> None:
 
 
 def high_quota(b: Bench) -> None:
-    """The size of the reference design: 1,800 chunks at 60 requests per minute and key."""
+    """Answer as many chunks as the reference design did: 1,800, with 60 requests per minute and key."""
     f = b.run("high_quota", 1800, rpm=60)
     b.check("high_quota", f"seconds (floor {floor_s(258, 60)})", f.seconds, 257)
     b.check("high_quota", "429s", f.refused_429, 14)
@@ -124,14 +124,14 @@ def high_quota(b: Bench) -> None:
 
 
 def other_windows(b: Bench) -> None:
-    """The same work with servers that count the minute in other ways."""
+    """Repeat unknown_quota with servers that count fixed minutes, or use a bucket, instead of a rolling minute."""
     for kind in ("fixed", "bucket"):
         f = b.run(f"window_{kind}", 400, rpm=10, window=kind)
         b.check(f"window_{kind}", "lost chunks", f.lost_chunks, 0)
 
 
 def faults(b: Bench) -> None:
-    """Faults of every kind."""
+    """Repeat unknown_quota with injected faults: HTTP errors, dropped connections, invalid answers, blocked chunks."""
     f = b.run("faults", 400, rpm=10, faults=FAULTS)
     b.check("faults", "lost chunks", f.lost_chunks, 0)
     b.check("faults", "seconds / floor of the admitted calls", ratio(f.seconds, f.floor_of_admitted_s), 1.05)
@@ -139,7 +139,7 @@ def faults(b: Bench) -> None:
 
 
 def killed(b: Bench) -> None:
-    """kill -9 at 20 random moments of a run with faults, each time followed by the same command."""
+    """Send SIGKILL to a run with faults at 20 random moments and restart it with the same command each time."""
     moments = sorted(random.Random(20).sample(range(5, 390), KILLS))
     chunks, in_flight, refused = make_chunks(400), 0, []
     with start_simulator(b.speed, quota={"rpm": 10}, faults=FAULTS) as simulator:
@@ -174,7 +174,7 @@ def wait_for_answers(simulator: Simulator, n: int) -> SimulatorStats:
 
 
 def one_project(b: Bench) -> None:
-    """Seven keys of one project with 70 requests per minute."""
+    """Use seven keys that share one project's quota of 70 requests per minute."""
     projects = {key.key.get_secret_value(): "shared" for key in make_keys(KEYS)}
     f = b.run("one_project", 400, key_facts={"project": "shared"}, rpm=70, projects=projects)
     b.check("one_project", "seconds / floor", ratio(f.seconds, floor_s(400, 70)), 1.1)
@@ -183,7 +183,7 @@ def one_project(b: Bench) -> None:
 
 
 def token_quota(b: Bench) -> None:
-    """Input tokens per minute are limited; the limit is not configured."""
+    """Limit input tokens per minute instead of requests; the client does not know the limit."""
     f = b.run("token_quota", 400, quota={"tpm": 6000})
     floor = floor_s(max(project.tokens for project in f.projects.values()), 6000)
     b.check("token_quota", f"seconds (floor {floor}, plus 10 %)", f.seconds, round(1.1 * floor, 1))
@@ -192,7 +192,7 @@ def token_quota(b: Bench) -> None:
 
 
 def daily_quota(b: Bench) -> None:
-    """A daily quota of 20 requests per key runs out."""
+    """Let every key use up its daily quota of 20 requests."""
     f = b.run("daily_quota", 400, rpm=10, quota={"rpm": 10, "rpd": 20})
     after = max(project.calls_after_daily_quota for project in f.projects.values())
     b.check("daily_quota", "calls of a key after its first 429 of the daily quota", after, 2)
@@ -200,7 +200,7 @@ def daily_quota(b: Bench) -> None:
 
 
 def dead_keys(b: Bench) -> None:
-    """Four of seven keys are rejected permanently; the command moves their chunks to the other keys."""
+    """Reject four of seven keys permanently; the client must move their chunks to the other keys."""
     keys, chunks = make_keys(KEYS), make_chunks(120)
     secret = [key.key.get_secret_value() for key in keys]
     with start_simulator(
@@ -226,7 +226,7 @@ def dead_keys(b: Bench) -> None:
 
 
 def batch_mode(b: Bench) -> None:
-    """Batch mode with faults: chunks that fail in the batch are requested with ordinary calls."""
+    """Use batch mode with faults; chunks that fail in a batch are requested again with ordinary calls."""
     from insurance_rag.config import GenerationConfig
     from insurance_rag.core.errors import IncompleteError
     from insurance_rag.generation import generate_run
@@ -251,20 +251,23 @@ def batch_mode(b: Bench) -> None:
 
 
 def reference_client(b: Bench) -> None:
-    """The algorithm of the reference design, without and with faults."""
+    """Run the algorithm of the reference design (docs/origin.md) without and with faults."""
     b.run("reference", 400, client="reference", rpm=10)
     b.run("reference, faults", 400, client="reference", rpm=10, faults=FAULTS)
 
 
 def google_genai_client(b: Bench) -> None:
-    """google-genai with 4 calls in flight per key: with 5 attempts, also with faults, and with 12 attempts."""
+    """Run google-genai with 4 calls in flight per key: twice with up to 5 attempts per call, once with up to 12.
+
+    One of the two runs with 5 attempts has faults.
+    """
     for suffix, attempts, injected in (("", 5, {}), (", faults", 5, FAULTS), (", 12 attempts", 12, {})):
         spec = {"attempts": attempts, "concurrency": 4}
         b.run(f"google-genai{suffix}", 400, client="google-genai", spec=spec, rpm=10, faults=injected)
 
 
 def large_plan(b: Bench) -> None:
-    """Plan 100,000 chunks; open a journal with 100,000 answers."""
+    """Time how long it takes to plan 100,000 chunks and to open a journal with 100,000 answers."""
     from insurance_rag.config import GenerationConfig
     from insurance_rag.core.records.generation import AnswerMeta, AnswerRecord, PairRecord, TokenCount
     from insurance_rag.core.run_folder import RunFolder
@@ -277,7 +280,8 @@ def large_plan(b: Bench) -> None:
     def plan(run: RunFolder) -> None:
         write_plan(make_plan(chunks, keys, GenerationConfig()), run, chunks)
 
-    planned = min(seconds(partial(plan, run)) for run in runs)  # other processes can only slow a run down
+    # The minimum of three is the measurement that other processes have disturbed least.
+    planned = min(seconds(partial(plan, run)) for run in runs)
     journal = runs[0].journal
     journal.mkdir(parents=True)
     pairs = [
@@ -296,14 +300,14 @@ def large_plan(b: Bench) -> None:
 
 
 def seconds(action: Callable[[], object]) -> float:
-    """Return how long `action` takes."""
+    """Run `action` and return how many seconds it takes."""
     started = time.perf_counter()
     action()
     return round(time.perf_counter() - started, 2)
 
 
 def clock_speeds(b: Bench) -> None:
-    """unknown_quota at half and at twice the speed: the figures must not depend on the speed of the clock."""
+    """Run unknown_quota at half and twice the clock speed; the figures must not depend on the speed."""
     names = {k: f"unknown_quota at {b.speed * k:g}x" for k in (0.5, 2)}
     half, double = (b.run(names[k], 400, speed=b.speed * k, rpm=10) for k in (0.5, 2))
     quotient = ratio(half.seconds, double.seconds)
@@ -312,7 +316,7 @@ def clock_speeds(b: Bench) -> None:
 
 
 def ratio(a: float | None, b: float | None) -> float | None:
-    """Return a / b; None if one of them is missing or zero."""
+    """Return a / b, or None if either is missing or zero."""
     return round(a / b, 3) if a and b else None
 
 
@@ -322,6 +326,6 @@ RATE_LIMITED: tuple[Scenario, ...] = (
     *(unknown_quota, known_quota, high_quota, faults, killed, one_project, token_quota, daily_quota, dead_keys),
     *(batch_mode, other_windows, clock_speeds, reference_client, google_genai_client),
 )
-"""These mostly wait for a quota window, so several run side by side."""
+"""Scenarios that mostly wait for a quota window and can therefore run in parallel."""
 MACHINE_BOUND: tuple[Scenario, ...] = (large_plan,)
-"""These measure the machine, so each runs without others next to it."""
+"""Scenarios that measure the speed of the machine and therefore run alone."""

@@ -1,11 +1,12 @@
-"""Airflow on SQLite with eight concurrent tasks: the overhead of many shards, and the cost of a killed scheduler.
+"""Measure the embedded Airflow (SQLite, eight concurrent tasks): its overhead per shard and its recovery from a kill.
 
-    python -m bench.orchestration                    everything; about 20 minutes on two idle cores
-    python -m bench.orchestration --only 50 kill     a selection: a number of no-op shards, late, kill
+    python -m bench.orchestration                    all parts: 50, 500, late, kill; about 20 minutes on two idle cores
+    python -m bench.orchestration --only 50 kill     only some parts
 
-`50` and `500` run that many no-op shards, so their time is Airflow's own. `late` lets a deadline pass. `kill` kills the
-scheduler and all its tasks (SIGKILL) during the generation and again during a training, restarts it each time, and
-measures what was requested twice and where the training resumed. Exits with 1 if a limit is missed.
+A number runs that many shards that do nothing, so the run time is Airflow's overhead. `late` checks that a missed
+deadline is logged. `kill` sends SIGKILL to the scheduler and all its tasks, once during generation and once during
+training, restarts the scheduler each time, and measures how many answers were requested twice and where training
+resumed. Exits with 1 if a limit is missed.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ from insurance_rag.orchestration.runs import folder_under
 from insurance_rag.orchestration.setup import set_up_pools
 
 OVERHEAD_LIMIT_S = 90
-"""Longest time of a run with 50 no-op shards."""
+"""Longest time that a run with 50 no-op shards may take."""
 WAIT_S = 1500
 KEYS = ("bench_k1", "bench_k2", "bench_k3")
 RESUMED = "resuming from "
-"""What the log of a training says before the name of its checkpoint."""
+"""Text that precedes the path of the checkpoint in the log of a training task."""
 
 Facts = dict[str, str | int]
 
@@ -59,7 +60,7 @@ def main() -> int:
 
 
 def wide(shards: int) -> tuple[Facts, list[str]]:
-    """Run `shards` no-op shards; returns the facts and the missed limits."""
+    """Run `shards` no-op shards. Return the measured facts and the missed limits."""
     with running_stack(PROJECT_ROOT / "bench" / "dags", "wide") as (stack, api):
         run_id = api.trigger("wide", {"shards": shards})
         wait(lambda: api.run_state("wide", run_id) in ("success", "failed"))
@@ -80,7 +81,7 @@ def wide(shards: int) -> tuple[Facts, list[str]]:
 
 
 def late() -> tuple[Facts, list[str]]:
-    """Let a deadline pass; returns the facts and the missed limits."""
+    """Let a run miss its deadline. Return the measured facts and the missed limits."""
     with running_stack(PROJECT_ROOT / "bench" / "dags", "late") as (stack, api):
         api.trigger("late", {})
         started = time.monotonic()
@@ -98,7 +99,10 @@ def late() -> tuple[Facts, list[str]]:
 
 
 def kill() -> tuple[Facts, list[str]]:
-    """Run `finetune_pipeline` on the sample chunks and kill its scheduler twice."""
+    """Run `finetune_pipeline` on the sample chunks and kill the scheduler twice.
+
+    Return the measured facts and the missed limits.
+    """
     dag = "finetune_pipeline"
     with (
         running_simulator(quota={"rpm": 20}, speed=20, latency_s=0.5, defects=0.1) as simulator,
@@ -129,14 +133,14 @@ def kill() -> tuple[Facts, list[str]]:
         locked = lock_errors(stack)
     resumed = next((line.split(RESUMED)[1] for line in log.splitlines() if RESUMED in line), None)
     facts: Facts = {
-        "scheduler killed during generation, at": f"{answers_at_kill} answers",
-        "scheduler killed during training, at": f"step {step_at_kill}",
-        "the run": f"{state}, training needed {training['try_number']} tries",
+        "scheduler killed during generation, after": f"{answers_at_kill} answers",
+        "scheduler killed during training, after": f"step {step_at_kill}",
+        "run after both kills": f"{state}, training needed {training['try_number']} tries",
         "training resumed from": Path(resumed).name if resumed else "the start",
         "answers requested twice": stats["repeated_answers"],
     }
     problems = [f"kill: the run ended as {state}"] if state != "success" else []
-    problems += ["kill: the training started again from step 0"] if not resumed else []
+    problems += ["kill: training started again from step 0"] if not resumed else []
     problems += [f"kill: {stats['repeated_answers']} answers requested twice"] if stats["repeated_answers"] else []
     problems += [f"kill: {locked} lock errors"] if locked else []
     return facts, problems
@@ -144,7 +148,10 @@ def kill() -> tuple[Facts, list[str]]:
 
 @contextlib.contextmanager
 def running_stack(dags: Path, dag_id: str) -> Iterator[tuple[AirflowStack, AirflowApi]]:
-    """Start a temporary Airflow with these DAGs; it is removed with its files at the end."""
+    """Run a temporary Airflow with the DAGs in the folder `dags` inside the `with` block.
+
+    The block starts when Airflow has parsed the DAG `dag_id`.
+    """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         stack = AirflowStack(Path(folder) / "home", Path(folder) / "artifacts", dags=dags)
         try:
@@ -158,33 +165,33 @@ def running_stack(dags: Path, dag_id: str) -> Iterator[tuple[AirflowStack, Airfl
 
 
 def restart_scheduler(stack: AirflowStack) -> None:
-    """Kill the scheduler with all its tasks and start it again."""
+    """Kill the scheduler and all its tasks, then start the scheduler again."""
     stack.kill_component("scheduler")
     time.sleep(2)
     stack.start_component("scheduler")
 
 
 def count_answers(folder: RunFolder) -> int:
-    """Return the number of journal lines of a run."""
+    """Return the number of records in a run's journals."""
     return sum(len(path.read_bytes().splitlines()) for path in folder.journal.rglob("*.jsonl"))
 
 
 def count_steps(folder: RunFolder) -> int:
-    """Return the number of training steps that are done."""
+    """Return the number of completed training steps."""
     return max((read_json(path)["done"] for path in folder.progress.glob("train*.json")), default=0)
 
 
 def lock_errors(stack: AirflowStack) -> int:
-    """Return how often SQLite reported a locked database."""
+    """Return how many times SQLite reported a locked database in Airflow's logs."""
     return sum(path.read_text(errors="replace").count("database is locked") for path in stack.home.rglob("*.log"))
 
 
 def wait(condition: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
-    """Wait until the condition is true. Raises TimeoutError."""
+    """Wait until `condition` returns true. Raises TimeoutError after `timeout_s` seconds."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {timeout_s:.0f} s")
+            raise TimeoutError(f"the condition did not become true within {timeout_s:.0f} s")
         time.sleep(0.5)
 
 

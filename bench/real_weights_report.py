@@ -1,4 +1,4 @@
-"""The tables and curves of bench/real_weights.py, from the files of a run."""
+"""Write the tables and loss curves for a run of bench/real_weights.py."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ VERSIONS = ("v1", "v2", "v3")
 
 
 class TrainingResult(TrainingManifest):
-    """One training with its loss history."""
+    """The manifest of a training run with its loss history."""
 
     fallback: dict[str, JsonValue]
-    """Changes to the settings without which it failed."""
+    """Additional settings without which training failed; empty if it succeeded at once."""
     loss_history: list[LossRow]
 
 
@@ -44,19 +44,19 @@ class RealWeightsResults(Record):
     torch: str
     training: dict[str, TrainingResult]
     dataset: dict[str, int]
-    """Dataset file -> rows."""
+    """Dataset file -> number of rows."""
     heldout: dict[str, JsonValue] | None = None
-    """Held-out losses by prompt format and model, and the number of `rows`."""
+    """Version that sets the prompt format -> model -> held-out loss. The key `rows` holds the number of rows."""
     sweep_max_new_tokens: int | None = None
     parts: dict[str, dict[str, JsonValue]]
-    """Part -> seconds, and the error of a failed one."""
+    """Part -> its duration in seconds and, if it failed, its error."""
     settings: dict[str, JsonValue]
-    """Changes to the recipes."""
+    """Settings that override those of the recipes."""
     adapters: list[str]
 
 
 def tables(results: Path) -> str:
-    """Return the tables of the files that exist in `results`, as Markdown."""
+    """Return Markdown tables for those of FILES that exist in `results`."""
     lines: list[str] = []
     if (results / "results.json").exists():
         lines += _training(RealWeightsResults.model_validate(read_json(results / "results.json")))
@@ -180,7 +180,7 @@ def _report_half(sweep: SweepSummary) -> Iterator[str]:
 
 
 def write_report(results: Path, out: Path) -> None:
-    """Write the tables, the JSON files and the loss curves (SVG) into `out`/real_weights."""
+    """Write tables.md and loss.svg to `out`/real_weights and copy the JSON files there."""
     folder = out / "real_weights"
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:

@@ -1,4 +1,4 @@
-"""The training part of bench/real_weights.py: three adapters at once, and their losses on held-out rows."""
+"""Train the three adapters of bench/real_weights.py in parallel and compute their losses on held-out rows."""
 
 from __future__ import annotations
 
@@ -25,43 +25,45 @@ SETTINGS: dict[str, JsonValue] = {
     "max_steps": None, "num_train_epochs": 4, "learning_rate": 5e-4, "warmup_steps": 0.05, "max_length": 1024,
     "logging_steps": 5, "eval_steps": 25, "eval_rows": 128, "save_steps": 1000, "report_to": [],
 }  # fmt: skip
-"""Changes to the recipes. The base model is small enough for 16 bit (NF4 would lose more than it saves), the dataset
-small enough for several epochs, and a small model needs a higher learning rate than one with 8 billion parameters."""
+"""Settings that override those of the recipes. The base model is so small that 4-bit quantization is not worth the
+loss of precision, the dataset is small enough for several epochs, and a small model needs a higher learning rate than
+one with 8 billion parameters."""
 FALLBACKS: tuple[dict[str, JsonValue], ...] = (
     {},
     {"use_liger_kernel": False},
     {"use_liger_kernel": False, "padding_free": False},
 )
-"""Further changes, tried in this order if a training fails because the device lacks a kernel."""
+"""Additional settings to try, in this order, if a training run fails because a kernel does not run on the device."""
 TRAINING_S = 180
-"""Seconds after the start at which a training is stopped."""
+"""Seconds after the start of the script at which unfinished training runs are killed."""
 LOSS_BATCH_ROWS = 32
 
 STARTED = time.monotonic()
 
 
 class EncodedRow(TypedDict):
-    """A tokenized row; -100 labels the tokens without a loss."""
+    """A tokenized row. Tokens labeled -100 do not count toward the loss."""
 
     input_ids: list[int]
     labels: list[int]
 
 
 def elapsed() -> float:
-    """Return the seconds since the start."""
+    """Return the seconds since the start of the script."""
     return time.monotonic() - STARTED
 
 
 def say(text: str) -> None:
-    """Print a line with the seconds since the start."""
+    """Print a line that begins with the seconds since the start of the script."""
     print(f"[{elapsed():6.1f} s] {text}", flush=True)
 
 
 def train_all(base: Path, inputs: Path, work: Path, steps: int | None) -> dict[str, dict[str, JsonValue]]:
-    """Train all adapters at once with the product's recipes and trainer: a model this small leaves most of a GPU idle.
+    """Train all adapters in parallel with the product's recipes and trainer.
 
-    Each training has a process of its own, because Liger changes transformers for the whole process and the evaluation
-    must not be affected. Returns version -> training manifest with the loss history and the fallback that was used.
+    One model this small would leave most of the GPU idle. Each adapter is trained in a separate process, because Liger
+    patches transformers for the whole process and must not affect the evaluation. Returns, for each version that was
+    trained, the training manifest with the loss history and the fallback settings used.
     """
     waiting, done = list(VERSIONS), dict[str, dict[str, JsonValue]]()
     for number, fallback in enumerate(FALLBACKS):
@@ -106,7 +108,7 @@ def _start(
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:
-    """Return the exit code of a training; it is killed when its time is over."""
+    """Wait for a training process, killing it when TRAINING_S have elapsed, and return its exit code."""
     try:
         return process.wait(max(1.0, TRAINING_S - elapsed()))
     except subprocess.TimeoutExpired:
@@ -115,7 +117,10 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
 
 
 def train(version: str, dataset: Path, base: Path, out: Path, fallback: int, steps: int) -> None:
-    """Train one adapter; `steps` other than 0 makes it a short test."""
+    """Train one adapter with the settings FALLBACKS[fallback].
+
+    If `steps` is not 0, train only that many small steps, to test the script.
+    """
     from insurance_rag.training import load_recipe, train_adapter
 
     settings = SETTINGS | FALLBACKS[fallback]
@@ -126,7 +131,11 @@ def train(version: str, dataset: Path, base: Path, out: Path, fallback: int, ste
 
 
 def heldout_losses(base: Path, adapters: Mapping[str, Path], dataset: Path, rows: int) -> dict[str, object]:
-    """Return the mean loss per answer token on held-out rows: version whose prompt format is used -> model -> loss."""
+    """Return the mean loss per answer token on the first `rows` held-out rows.
+
+    The result maps each version to the losses by model in that version's prompt format. The key `rows` holds the number
+    of rows.
+    """
     import torch
 
     from insurance_rag.evaluation.backends.local.batched_lora import BatchedLora
@@ -154,7 +163,7 @@ def heldout_losses(base: Path, adapters: Mapping[str, Path], dataset: Path, rows
 
 
 def mean_loss(model: PreTrainedModel, lora: BatchedLora, name: str, rows: Sequence[EncodedRow], pad: int) -> float:
-    """Return the mean loss of model `name` over all tokens that have a label."""
+    """Return the mean loss of the model or adapter `name` over all tokens that count toward the loss."""
     import torch
     from torch.nn.functional import cross_entropy
 

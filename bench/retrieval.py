@@ -1,8 +1,9 @@
-"""Compare the BM25 retriever with whitespace tokens on the sample questions, and time it on a large corpus.
+"""Compare the project's BM25 retriever with BM25 over whitespace-separated words, and time it on a large corpus.
 
-    python -m bench.retrieval [--chunks 100000] [--out docs/results/retrieval.json]     exits with 1 past a limit
+    python -m bench.retrieval [--chunks 100000] [--out docs/results/retrieval.json]
 
-The large corpus repeats the sample's chunks with other numbers.
+The comparison uses the sample questions. The large corpus repeats the sample chunks with random numbers. Exits with 1
+if a limit is missed.
 """
 
 from __future__ import annotations
@@ -27,24 +28,26 @@ from insurance_rag.retrieval.base import Scores, searchable_text
 
 MIN_HIT_AT_5, MAX_INDEX_S, MAX_QUERY_MS = 0.90, 300.0, 10.0
 DEFAULT = "kiwi + bigrams"
-"""Name of the product's retriever without the product filter."""
+"""Name in the results for the project's retriever, when searches are not filtered by product."""
 
 
 class LargeCorpusFigures(Record):
-    """Times on the large corpus."""
+    """Measurements on the large corpus."""
 
     chunks: int
+    """Number of chunks."""
     characters: int
-    """Mean characters per chunk."""
+    """Mean number of characters per chunk."""
     distinct_lines: float
-    """Share of the lines that are distinct."""
+    """Number of distinct lines divided by the number of lines."""
     index_s: float
+    """Seconds to build and store the index."""
     index_cpu_s: float
     load_s: float
     """Seconds to load the stored index."""
     query_cpu_ms_p50: float
     other_load: float
-    """Load average of the machine, in runnable processes; other processes lengthen the wall times."""
+    """Load average of the machine after the measurements. Other processes that raise it also lengthen wall times."""
     query_ms_p50: float
     query_ms_p95: float
     query_ms_p50_filtered: float
@@ -60,7 +63,7 @@ class RetrievalFigures(Record):
 
 
 class WhitespaceRetriever(Retriever):
-    """BM25 over words, the usual default, for comparison."""
+    """BM25 over whitespace-separated words: the usual default, used for comparison."""
 
     def __init__(self, chunks: list[Chunk]) -> None:
         import bm25s
@@ -70,14 +73,14 @@ class WhitespaceRetriever(Retriever):
         self.index.index([searchable_text(chunk).split() for chunk in chunks], show_progress=False)
 
     def scores(self, query: str) -> Scores:
-        """Return the BM25 scores; -inf for chunks without a word of the query."""
+        """Return the BM25 score of each chunk, or -inf for chunks that share no word with the query."""
         ids = self.index.get_tokens_ids(query.split())
         scores = self.index.get_scores_from_ids(ids) if ids else np.zeros(len(self.chunks), dtype=np.float32)
         return np.where(scores > 0, scores, -np.inf)
 
 
 def many_chunks(n: int) -> list[Chunk]:
-    """Return `n` chunks: those of the sample again and again, with other numbers."""
+    """Return `n` chunks: the sample chunks in a cycle, with the numbers in their texts replaced by random numbers."""
     sample, rng = read_chunks("sample"), random.Random(0)
     found = []
     for i in range(n):
@@ -88,7 +91,7 @@ def many_chunks(n: int) -> list[Chunk]:
 
 
 def sample_figures() -> dict[str, RetrievalSummary]:
-    """Measure the retrievers on the sample questions."""
+    """Return the scores of the retrievers on the sample questions, by retriever."""
     chunks, questions = read_chunks("sample"), read_questions("sample")
     retrievers: dict[str, tuple[Retriever, bool]] = {
         f"{DEFAULT}, product filter": (build_retriever("bm25", chunks), True),
@@ -102,7 +105,7 @@ def sample_figures() -> dict[str, RetrievalSummary]:
 
 
 def large_figures(n: int) -> LargeCorpusFigures:
-    """Time indexing, loading and searching of `n` chunks."""
+    """Time building, loading and searching an index of `n` chunks."""
     chunks = many_chunks(n)
     lines = [line for chunk in chunks for line in searchable_text(chunk).split("\n")]
     with tempfile.TemporaryDirectory() as cache:
@@ -131,7 +134,7 @@ def large_figures(n: int) -> LargeCorpusFigures:
 
 
 def search_times(retriever: Retriever, *, use_filters: bool) -> tuple[list[float], list[float]]:
-    """Return wall and CPU milliseconds of a search for every sample question."""
+    """Search for every sample question and return the wall times and the CPU times in milliseconds."""
     wall, cpu_times = [], []
     for question in read_questions("sample"):
         started, cpu = time.perf_counter(), time.process_time()
@@ -142,12 +145,12 @@ def search_times(retriever: Retriever, *, use_filters: bool) -> tuple[list[float
 
 
 def percentile(values: list[float], p: int) -> float:
-    """Return the percentile, rounded to 1/100."""
+    """Return percentile `p` of the values, rounded to two decimals."""
     return round(float(np.percentile(values, p)), 2)
 
 
 def missed_limits(figures: RetrievalFigures) -> list[str]:
-    """Return one line per limit that is missed."""
+    """Return one line per missed limit."""
     hit_at_5 = figures.sample[DEFAULT].scores["hit@5"].value or 0.0
     lines = [f"hit@5 {hit_at_5}"] if hit_at_5 < MIN_HIT_AT_5 else []
     lines += [f"index_s {figures.large.index_s}"] if figures.large.index_s > MAX_INDEX_S else []
@@ -156,9 +159,9 @@ def missed_limits(figures: RetrievalFigures) -> list[str]:
 
 
 def main() -> int:
-    """Print the figures; return 1 if a limit is missed."""
+    """Print the figures. Return 1 if a limit is missed, otherwise 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--chunks", type=int, default=100_000, help="size of the large corpus")
+    parser.add_argument("--chunks", type=int, default=100_000, help="number of chunks in the large corpus")
     parser.add_argument("--out", type=Path, help="also write the figures to this file")
     args = parser.parse_args()
     figures = RetrievalFigures(sample=sample_figures(), large=large_figures(args.chunks))

@@ -1,13 +1,14 @@
 """Measure training speed and memory on one GPU, with the shape of Llama 3 8B and random weights.
 
-    python -m bench.training --out results                    reference design, plain TRL, and the memory presets
-    python -m bench.training --out results --only "80GB;24GB" some of them
-    python -m bench.training --out results --only "ddp2;fsdp2" two GPUs
-    python -m bench.training --out results --tiny             the same on a CPU with a tiny model, to test the script
+    python -m bench.training --out results                       all configurations for one GPU
+    python -m bench.training --out results --only "80GB;24GB"    some configurations
+    python -m bench.training --out results --only "ddp2;fsdp2"   the configurations for two GPUs
+    python -m bench.training --out results --tiny                a tiny model on a CPU, to test the script
 
-Each configuration runs in a process of its own, with a time limit; the next process imports its libraries meanwhile.
-Recipes run in the product's trainer, "plain TRL" runs without product code. Tokens per second are counted without
-padding, over whole optimizer steps after the warm-up. Writes training.json, training.md and logs.txt.
+The configurations are the settings of the reference design, plain TRL (without product code) and the memory presets.
+Each one runs in a separate process with a time limit; while it runs, the process for the next one imports its
+libraries. Tokens per second do not count padding and cover whole optimizer steps after the warm-up. Writes
+training.json, training.md and logs.txt.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from bench.training_table import write_table
 from bench.training_weights import prepare_weights
 
 MIN_RUN_S = 20.0
-"""A configuration is skipped if less time is left."""
+"""A configuration is skipped if fewer seconds than this are left."""
 FIRST_PORT = 29577
 
 
@@ -47,7 +48,7 @@ def main() -> int:
     prepared: subprocess.Popen[str] | None = None
     for name, following in zip(names, [*names[1:], None], strict=True):
         process = prepared or start_worker(args, name)
-        # A worker of several GPUs does not wait, so it neither starts early nor has another one started early.
+        # A worker on several GPUs does not wait for its turn, so it starts only when no other worker is running.
         may_prepare = following is not None and RUNS[name].processes == RUNS[following].processes == 1
         prepared = start_worker(args, following) if following is not None and may_prepare else None
         results[name] = collect_result(process, name, min(RUNS[name].limit_s, deadline - time.monotonic()))
@@ -62,7 +63,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument(
-        "--only", type=lambda s: s.split(";"), default=SINGLE_GPU_RUNS, help="names, separated by semicolons"
+        "--only", type=lambda s: s.split(";"), default=SINGLE_GPU_RUNS, help="configurations, separated by semicolons"
     )
     parser.add_argument("--weights", type=Path, default=Path("/dev/shm/llama8b"), help="folder for 16 GB of weights")
     parser.add_argument("--budget", type=float, default=520, help="seconds for all configurations together")
@@ -72,7 +73,10 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def start_worker(args: argparse.Namespace, name: str) -> subprocess.Popen[str]:
-    """Start the process of a configuration. Of a single-GPU one it imports its libraries and waits for a line."""
+    """Start the worker process for the configuration `name`.
+
+    A single-GPU worker imports its libraries and then waits for a line on stdin.
+    """
     launcher: list[str] = []
     if RUNS[name].processes > 1:
         port = FIRST_PORT + list(RUNS).index(name)
@@ -90,7 +94,7 @@ def start_worker(args: argparse.Namespace, name: str) -> subprocess.Popen[str]:
 
 
 def collect_result(process: subprocess.Popen[str], name: str, limit_s: float) -> Result:
-    """Let the worker measure and return its result; kill it after `limit_s` seconds."""
+    """Signal the worker to start and return its result. Kills the worker after `limit_s` seconds."""
     if limit_s < MIN_RUN_S:
         process.kill()
         return Result(error="no time left")
@@ -103,16 +107,16 @@ def collect_result(process: subprocess.Popen[str], name: str, limit_s: float) ->
         return Result.model_validate_json(lines[-1].removeprefix("RESULT "))
     if process.returncode == -9:
         return Result(error=f"no result within {limit_s:.0f} s")
-    return Result(error=f"exit {process.returncode}, see logs.txt")
+    return Result(error=f"exit code {process.returncode}; see logs.txt")
 
 
 def log_path(name: str) -> Path:
-    """Return the file of a worker's standard error."""
+    """Return the path of the file that captures a worker's standard error."""
     return Path(tempfile.gettempdir()) / f"bench-{os.getpid()}-{list(RUNS).index(name)}.log"
 
 
 def keep_log(out: Path, name: str, *, failed: bool) -> None:
-    """Append the end of a worker's standard error to logs.txt; more of it if the worker failed."""
+    """Append the last part of a worker's standard error to logs.txt: 6,000 characters if it failed, otherwise 1,000."""
     text = log_path(name).read_text(errors="replace")
     with (out / "logs.txt").open("a") as f:
         f.write(f"==== {name}\n{text[-6000 if failed else -1000 :]}\n")

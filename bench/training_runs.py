@@ -1,4 +1,4 @@
-"""The configurations of the training benchmark, and the measurement of one of them in a process of its own."""
+"""The configurations of the training benchmark, and the worker process that measures one of them."""
 
 from __future__ import annotations
 
@@ -25,23 +25,25 @@ if TYPE_CHECKING:
     from insurance_rag.training.trainer import AdapterTrainer
 
 MEASURED_ROWS = 1600
-"""Rows of the measured steps; the table scales the result to all rows."""
+"""Number of rows that the measured steps draw from; the table scales the result to the whole dataset."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One configuration."""
+    """One configuration of the benchmark."""
 
     steps: int
-    """Optimizer steps that are measured."""
+    """Number of optimizer steps to measure."""
     settings: dict[str, object] = field(default_factory=dict)
-    """Settings over recipe v3."""
+    """Settings that override those of recipe v3."""
     plain_trl: bool = False
-    """Use TRL as its documentation describes, instead of the product's trainer."""
+    """Whether to use TRL as its documentation describes instead of the product's trainer."""
     warmup: int = 3
-    """Steps before the measured ones."""
+    """Number of optimizer steps before the measured ones."""
     processes: int = 1
+    """Number of processes, each with its own GPU."""
     limit_s: float = 90.0
+    """Seconds after which the worker is killed."""
 
 
 RUNS: dict[str, Run] = {
@@ -66,34 +68,35 @@ SINGLE_GPU_RUNS = [name for name, run in RUNS.items() if run.processes == 1]
 
 
 class Result(BaseModel):
-    """Figures of one configuration, or the reason why there are none."""
+    """The measurements of one configuration, or the error that prevented them."""
 
     error: str | None = None
     tokens_per_s: int = 0
-    """Tokens per second without padding, over the measured steps."""
+    """Mean over the measured steps, without padding tokens."""
     tokens_per_s_median_step: int = 0
     step_s: float = 0.0
-    """Median of the measured steps."""
+    """Median duration of the measured steps in seconds."""
     steps: int = 0
     peak_gib: float = 0.0
-    """Peak memory, with the largest micro-batch of the whole training run once."""
+    """Peak GPU memory, including one extra step with the largest micro-batch that a full training run would contain."""
     peak_gib_of_the_steps: float = 0.0
-    """Peak memory of the measured steps only."""
+    """Peak GPU memory of the measured steps only."""
     estimate_gib: float | None = None
+    """Peak memory that the product's memory plan predicted; None for plain TRL."""
     losses: list[float] = []
     layout: str = ""
     wall_s: float = 0.0
     minutes: float | None = None
-    """Time for three epochs over all rows."""
+    """Extrapolated duration of three epochs over all rows."""
     mfu: float | None = None
-    """Model FLOPs utilization against the datasheet."""
+    """Model FLOPs utilization: computed FLOP/s relative to the peak in the GPU's datasheet."""
 
 
 def run_worker(name: str, weights: Path, *, tiny: bool) -> None:
-    """Measure one configuration and print its result; exits without returning.
+    """Measure the configuration `name`, print its result and end the process.
 
-    The libraries are imported first. A process without a distributed launcher then waits for a line on stdin, so that
-    it can import while another configuration is being measured.
+    Imports the libraries first. Then, unless a distributed launcher started the process, waits for a line on stdin:
+    in this way the imports can run while another configuration is being measured.
     """
     from trl import SFTConfig, SFTTrainer  # noqa: F401
 
@@ -105,17 +108,17 @@ def run_worker(name: str, weights: Path, *, tiny: bool) -> None:
     started = time.monotonic()
     try:
         result = measure(RUNS[name], weights, rows)
-    except Exception as e:  # noqa: BLE001  a failed configuration is a result of the table
+    except Exception as e:  # noqa: BLE001  the table also shows failed configurations
         traceback.print_exc()
         result = Result(error=f"{type(e).__name__}: {str(e)[:300]}")
     result.wall_s = round(time.monotonic() - started, 1)
     if os.environ.get("RANK", "0") == "0":
         print("RESULT " + result.model_dump_json(), flush=True)
-    os._exit(0)  # tearing CUDA down takes seconds
+    os._exit(0)  # a normal exit would take seconds to shut CUDA down
 
 
 def measure(run: Run, weights: Path, rows: list[EncodedRow]) -> Result:
-    """Train for the warm-up and the measured steps."""
+    """Train for `run.warmup` and `run.steps` optimizer steps and return the measurements."""
     import torch
     from transformers import AutoTokenizer
 
@@ -128,7 +131,7 @@ def measure(run: Run, weights: Path, rows: list[EncodedRow]) -> Result:
             torch.cuda.reset_peak_memory_stats()
         trainer.train()
         peak_of_the_steps = gpu_peak_gib()
-        if not run.plain_trl:  # the measured steps may not contain the largest micro-batch of the whole training
+        if not run.plain_trl:  # the measured steps may lack the largest micro-batch of a full training run
             largest = largest_micro_batch(rows, trainer.args.per_device_train_batch_size)
             trainer.training_step(trainer.model, trainer.data_collator(largest), torch.tensor(1000))
     log = [row for row in trainer.state.log_history if "loss" in row]
@@ -149,7 +152,7 @@ def measure(run: Run, weights: Path, rows: list[EncodedRow]) -> Result:
 
 
 def differences(values: list[float], warmup: int) -> list[float]:
-    """Return the differences of consecutive values after the warm-up."""
+    """Return the differences between consecutive values, starting with the first step after the warm-up."""
     return [after - before for before, after in zip(values[warmup - 1 :], values[warmup:], strict=False)]
 
 
@@ -160,7 +163,11 @@ def gpu_peak_gib() -> float:
 
 
 def largest_micro_batch(rows: list[EncodedRow], size: int, batch_size: int = 16) -> list[EncodedRow]:
-    """Return the largest micro-batch among as many optimizer batches as three epochs have."""
+    """Return the micro-batch with the most tokens that a full training run is likely to contain.
+
+    Draws as many random optimizer batches as three epochs have and splits them into balanced micro-batches of `size`
+    rows.
+    """
     from insurance_rag.training.sampler import balance_micro_batches
 
     rng, lengths = random.Random(1), [len(row["input_ids"]) for row in rows]
@@ -171,7 +178,7 @@ def largest_micro_batch(rows: list[EncodedRow], size: int, batch_size: int = 16)
 
 
 def step_timer(step_ends: list[float]) -> TrainerCallback:
-    """Return a callback that appends the end of every optimizer step to `step_ends`."""
+    """Return a callback that appends the time (perf_counter) at the end of each optimizer step to `step_ends`."""
     import torch
     from transformers import TrainerCallback
 
@@ -193,7 +200,7 @@ def build_product(
     tokenizer: PreTrainedTokenizerBase,
     work: Path,
 ) -> tuple[AdapterTrainer, Result]:
-    """Build the product's trainer as `train_adapter` does."""
+    """Build the product's trainer as `train_adapter` does; the result holds the layout and the memory estimate."""
     from insurance_rag.models.base_model import load_model_config
     from insurance_rag.models.devices import find_device
     from insurance_rag.training.memory import plan_memory
@@ -228,7 +235,10 @@ def build_plain_trl(
     tokenizer: PreTrainedTokenizerBase,
     work: Path,
 ) -> tuple[SFTTrainer, Result]:
-    """Build a trainer as TRL's documentation describes: NF4, peft's preparation, padding, checkpointing, bf16."""
+    """Build a trainer as TRL's documentation describes.
+
+    It uses an NF4 base model prepared by PEFT, gradient checkpointing, bf16 and padded batches.
+    """
     import torch
     from datasets import Dataset
     from peft import LoraConfig, prepare_model_for_kbit_training

@@ -1,4 +1,4 @@
-"""The table of the training benchmark: minutes for the whole training, and the utilization of the GPU."""
+"""The table of the training benchmark, with the duration of a full training run and the utilization of the GPU."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from bench.training_runs import MEASURED_ROWS, RUNS, Result
 from bench.training_weights import EPOCHS, Machine, make_rows, model_config
 
 DATASHEET_TFLOPS = 989.0
-"""H100 SXM, bf16 without sparsity."""
+"""Peak TFLOP/s of an H100 SXM for bf16 without sparsity."""
 ANSWER_SHARE = 0.12
-"""Share of the tokens that belong to an answer; with completion-only loss only these pass the output head."""
+"""Fraction of the tokens that belong to answers. With completion-only loss, only these pass through the output head."""
 COLUMNS = (
     "configuration", "tokens/s", "median step", "x reference v3", "minutes", "peak GiB", "of the steps", "estimate",
     "MFU", "of the matmul", "layout",
@@ -20,10 +20,10 @@ COLUMNS = (
 
 
 def write_table(out: Path, machine: Machine, results: Mapping[str, Result]) -> None:
-    """Write training.json and training.md to `out`; sets `minutes` and `mfu` of the results."""
+    """Set `minutes` and `mfu` in each result, then write training.json and training.md to `out`."""
     total_tokens = sum(len(row["input_ids"]) for row in make_rows(tiny=False)) * EPOCHS
     lines = [
-        f"{machine.device}, torch {machine.torch}, bf16 matrix product {machine.matmul_tflops or '-'} TFLOP/s;"
+        f"{machine.device}, torch {machine.torch}, bf16 matrix multiplication {machine.matmul_tflops or '-'} TFLOP/s;"
         f" {total_tokens / 1e6:.2f} M tokens in {EPOCHS} epochs.",
         "",
         f"| {' | '.join(COLUMNS)} |",
@@ -65,10 +65,10 @@ def _cells(name: str, result: Result, machine: Machine, total_tokens: int, refer
 
 
 def flops_per_token(*, completion_only: bool) -> float:
-    """Return the operations that one token needs, without recomputation.
+    """Return the floating-point operations that training needs per token, not counting recomputation.
 
-    Frozen weights are used in the forward pass and for the gradients of the activations, but have no gradients of their
-    own: 4 operations per parameter. The attention needs 3.5 times the operations of its forward pass.
+    A frozen parameter needs 4 operations: 2 in the forward pass and 2 for the gradient of the activations; it has no
+    gradient itself. Attention needs 3.5 times the operations of its forward pass.
     """
     c = model_config(tiny=False)
     lengths = [len(row["input_ids"]) for row in make_rows(tiny=False, n=MEASURED_ROWS)]

@@ -1,4 +1,7 @@
-"""A model with the shape of Llama 3 8B and random weights, and rows with the lengths of the reference design's run."""
+"""Write random weights in the shape of Llama 3 8B, and make random rows as long as those of the reference design.
+
+Run as a command, the module writes the weights and prints a Machine as JSON.
+"""
 
 from __future__ import annotations
 
@@ -22,17 +25,17 @@ ROWS, EPOCHS, MAX_TOKENS = 5434, 3, 2048
 
 
 class Machine(BaseModel):
-    """The device, and what its matrix product achieves."""
+    """The device and the throughput of its matrix multiplication."""
 
     device: str
     torch: str
-    """Version of torch."""
+    """Version of PyTorch."""
     matmul_tflops: float | None = None
-    """bf16 product of two 8192 x 8192 matrices, in TFLOP/s; None on a CPU."""
+    """TFLOP/s when multiplying two 8192 x 8192 bf16 matrices; None on a CPU."""
 
 
 def prepare_weights(folder: Path, *, tiny: bool) -> Machine:
-    """Write the weights in a process of its own, so that this one holds no GPU memory."""
+    """Run `write_weights` in a separate process, so that this process does not occupy GPU memory."""
     command = [sys.executable, "-m", "bench.training_weights", str(folder), *["--tiny"] * tiny]
     process = subprocess.run(command, capture_output=True, text=True)
     if process.returncode:
@@ -41,7 +44,7 @@ def prepare_weights(folder: Path, *, tiny: bool) -> Machine:
 
 
 def write_weights(folder: Path, *, tiny: bool) -> Machine:
-    """Write random bf16 weights and a tokenizer, unless they exist, and measure the matrix product of the device."""
+    """Write random bf16 weights and a tokenizer unless they exist, and measure the device's matrix multiplication."""
     import torch
     from transformers import LlamaForCausalLM
 
@@ -66,7 +69,7 @@ def write_weights(folder: Path, *, tiny: bool) -> Machine:
 
 
 def matmul_tflops(n: int = 8192, times: int = 20) -> float:
-    """Return the speed of the bf16 product of two n x n matrices, in TFLOP/s."""
+    """Return the GPU's throughput in TFLOP/s when multiplying two n x n matrices in bf16."""
     import torch
 
     a, b = (torch.randn(n, n, device="cuda", dtype=torch.bfloat16) for _ in range(2))
@@ -81,7 +84,7 @@ def matmul_tflops(n: int = 8192, times: int = 20) -> float:
 
 
 def model_config(*, tiny: bool) -> LlamaConfig:
-    """Return the configuration of Llama 3 8B, or that of a tiny model for a rehearsal."""
+    """Return the configuration of Llama 3 8B, or of a tiny model to test the script with."""
     from transformers import LlamaConfig
 
     names = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
@@ -95,7 +98,7 @@ def model_config(*, tiny: bool) -> LlamaConfig:
 
 
 def make_tokenizer(*, tiny: bool) -> PreTrainedTokenizerFast:
-    """Return a tokenizer with one word per token: the rows are random tokens, so only the special ones matter."""
+    """Return a tokenizer with one token per word. As the rows are random tokens, only the special tokens matter."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -109,7 +112,10 @@ def make_tokenizer(*, tiny: bool) -> PreTrainedTokenizerFast:
 
 
 def make_rows(*, tiny: bool, n: int = ROWS, seed: int = 7) -> list[EncodedRow]:
-    """Return rows of lognormal lengths (mean 898, at most 2,048 tokens), of which 12 % are answers."""
+    """Return rows of random tokens with lognormal lengths: 898 tokens on average, at most 2,048.
+
+    About 12 % of the tokens belong to answers. `tiny` makes the rows 32 times as short.
+    """
     rng = random.Random(seed)
     rows: list[EncodedRow] = []
     vocabulary = model_config(tiny=tiny).vocab_size - 300

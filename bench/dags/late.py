@@ -1,4 +1,7 @@
-"""A run that is late after one second: the callback of its deadline must run in the triggerer."""
+"""A DAG whose runs miss their deadline: the task takes 20 seconds, the deadline is one second.
+
+The triggerer must run the deadline's callback.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run of no-op shards between a plan and a join: its time is the overhead of Airflow."""
+"""A DAG that does no work: plan, one no-op task per shard, join. The duration of a run is Airflow's overhead."""
 
 from __future__ import annotations
 
