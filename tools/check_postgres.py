@@ -1,9 +1,10 @@
-"""Run Airflow on a real Postgres with the settings of docker-compose.yaml, without docker: 50 mapped tasks.
+"""Check that Airflow runs 50 mapped tasks on a real Postgres, without docker.
 
     .venv/bin/python tools/check_postgres.py
 
-Not part of the test suite. Needs Debian's `postgresql` (or its programs in $PGBIN). The drivers of the extra `cluster`
-are installed into a temporary folder.
+Uses the same database drivers and parallelism as docker-compose.yaml. Not part of the test suite. Requires Debian's
+package `postgresql`, or the folder of the Postgres programs in $PGBIN. The drivers from the extra `cluster` are
+installed into a temporary folder.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ wide()
 
 
 def main() -> int:
-    """Start Postgres and Airflow, run the DAG and return the exit code."""
+    """Start Postgres and Airflow, run the DAG with the mapped tasks and return the exit code."""
     with tempfile.TemporaryDirectory() as folder, postgres(Path(folder) / "postgres") as url:
         root = Path(folder)
         root.chmod(0o755)
@@ -65,7 +66,7 @@ def main() -> int:
 
 
 def run(api: AirflowApi) -> int:
-    """Run the DAG and return the exit code."""
+    """Run the DAG. Return 0 if it succeeds, otherwise 1."""
     api.wait_for_dag("wide")
     started = time.monotonic()
     run_id = api.trigger("wide", {})
@@ -77,7 +78,10 @@ def run(api: AirflowApi) -> int:
 
 @contextlib.contextmanager
 def postgres(data: Path) -> Iterator[str]:
-    """Start a temporary Postgres on a free port and yield the URL of its database. As root, it runs as `postgres`."""
+    """Start Postgres on a free port with its files in `data`, and yield the URL of its database.
+
+    If this process runs as root, Postgres runs as the user `postgres`.
+    """
     data.mkdir()
     data.parent.chmod(0o755)
     user = "postgres" if os.geteuid() == 0 else None
@@ -95,10 +99,10 @@ def postgres(data: Path) -> Iterator[str]:
 
 
 def programs() -> Path:
-    """Return the folder of the newest Postgres programs. Exits with a message if there are none."""
+    """Return $PGBIN, or else the program folder of the newest installed Postgres. Exits if there is none."""
     found = [Path(os.environ["PGBIN"])] if "PGBIN" in os.environ else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not found:
-        sys.exit("Postgres is not installed: apt-get install postgresql, or name the folder of its programs in PGBIN")
+        sys.exit("Postgres is not installed; run apt-get install postgresql, or set PGBIN to its program folder")
     return found[-1]
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Create the virtual environment $1 and install the project with everything that demo, tests and benchmarks need, in the
-# exact versions of requirements.lock. Uses uv if it can be installed, else pip.
-# On a machine with an NVIDIA GPU, PyPI's torch is the CUDA build, and the extra `gpu` is installed too.
+# Create the virtual environment $1 and install the project and all packages that the demo, the tests and the benchmarks
+# need, in the versions in requirements.lock. Uses uv if it can be installed, otherwise pip.
+# On a machine with an NVIDIA GPU, the extra `gpu` is installed too; torch from PyPI already is the CUDA build.
 set -euo pipefail
 venv=$1
 python=${PYTHON:-python3}

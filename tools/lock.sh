@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Write requirements.lock: one version of everything that any extra of pyproject.toml needs, resolved together.
-# Versions that are in the file already are kept; delete a line to let that package move.
-# CUDA's own packages are left out: torch pins them exactly, and machines without a GPU do not install them.
+# Write requirements.lock with the versions of all packages that the extras in pyproject.toml need, resolved together.
+# $1 is the path of uv. Versions that are already in the file do not change; delete a line to upgrade that package.
+# CUDA packages are left out, because torch pins their versions and machines without a GPU do not install them.
 set -euo pipefail
 uv=$1
 work=$(mktemp)

@@ -1,8 +1,8 @@
-"""Make all pictures of docs/images again, from real runs in the embedded Airflow: `make pictures`.
+"""Take all screenshots in docs/images again, from real runs in the embedded Airflow. `make pictures` runs this script.
 
-The report pictures show the newest successful run of `finetune_pipeline`, for example the one of `make demo`; without
-one, a demo run is started first. The pictures of a failed shard and of the approval come from a run of
-`refresh_dataset` with three keys, one of which is rejected. Nothing is published: the approval is answered with Reject.
+The report pictures show the newest successful run of `finetune_pipeline`, e.g. from `make demo`; if there is none, a
+demo run is started first. The pictures of a failed shard and of the approval show a run of `refresh_dataset` with three
+keys, one of which is rejected. The script rejects that run's dataset, so nothing is published.
 """
 
 from __future__ import annotations
@@ -33,21 +33,23 @@ FINETUNE, REFRESH = "finetune_pipeline", "refresh_dataset"
 AIRFLOW_SIZE, REPORT_SIZE = (1280, 800), (1200, 1000)
 TIMEOUT_S = 900
 SETTLE_MS = 1500
-"""Time for animations and late requests of a page before its picture is taken."""
+"""Milliseconds to wait before taking a picture, so that the page can finish its animations and requests."""
 
-#: The connections of the refresh run and their keys; the simulator rejects the second key.
+#: Airflow connections of the refresh run -> their keys; the simulator rejects the key of REJECTED.
 KEYS = {"team_k1": "picture-key-1", "team_k2": "picture-key-2", "team_k3": "picture-key-3"}
 REJECTED = "team_k2"
 
 
 def main() -> None:
-    """Start the services if needed, take all pictures, and stop what was started."""
+    """Start the services if they are not running, take all pictures, and stop the services again if started here."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--home", type=Path, default=PROJECT_ROOT / "airflow_home", help="home of the embedded Airflow")
-    parser.add_argument("--artifacts", type=Path, default=PROJECT_ROOT / "artifacts", help="folder of the run folders")
-    parser.add_argument("--run-id", help="run of finetune_pipeline to show; default: the newest successful one")
-    parser.add_argument("--report-only", type=Path, metavar="RUN", help="only the report pictures, of this run folder")
-    parser.add_argument("--out", type=Path, default=PROJECT_ROOT / "docs" / "images", help="folder of the pictures")
+    parser.add_argument("--artifacts", type=Path, default=PROJECT_ROOT / "artifacts", help="parent of the run folders")
+    parser.add_argument("--run-id", help="finetune_pipeline run to show; default: the newest successful one")
+    parser.add_argument(
+        "--report-only", type=Path, metavar="RUN", help="only take report pictures, from this run folder"
+    )
+    parser.add_argument("--out", type=Path, default=PROJECT_ROOT / "docs" / "images", help="folder for the pictures")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     if args.report_only:
@@ -72,7 +74,7 @@ def main() -> None:
 
 @contextmanager
 def browser() -> Iterator[Browser]:
-    """Start a headless Chromium: $CHROMIUM, an installed one, or the one that playwright has downloaded."""
+    """Run a headless Chromium inside the `with` block: $CHROMIUM, an installed one, or playwright's own download."""
     path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
@@ -84,21 +86,21 @@ def browser() -> Iterator[Browser]:
 
 
 def newest_run(api: AirflowApi) -> str | None:
-    """Return the id of the newest successful run of the pipeline, or None."""
+    """Return the id of the newest successful run of `finetune_pipeline`, or None if there is none."""
     query: dict[str, str | int] = {"state": "success", "order_by": "-run_after", "limit": 1}
     runs = api.call("GET", f"/dags/{FINETUNE}/dagRuns", params=query)["dag_runs"]
     return str(runs[0]["dag_run_id"]) if runs else None
 
 
 def demo_run(api: AirflowApi) -> str:
-    """Run the pipeline as `make demo` does and return the id of the run."""
+    """Run `finetune_pipeline` with default settings, as `make demo` does, and return the id of the run."""
     run_id = api.trigger(FINETUNE, {})
     wait_for_run(api, FINETUNE, run_id, "success")
     return run_id
 
 
 def wait_for_run(api: AirflowApi, dag_id: str, run_id: str, wanted: str) -> None:
-    """Wait until a run has ended. Raises IncompleteError if it ends differently or not in time."""
+    """Wait until a run has ended. Raises IncompleteError after TIMEOUT_S, or if the final state is not `wanted`."""
     deadline = time.monotonic() + TIMEOUT_S
     while (state := api.run_state(dag_id, run_id)) not in ("success", "failed"):
         if time.monotonic() > deadline:
@@ -109,7 +111,7 @@ def wait_for_run(api: AirflowApi, dag_id: str, run_id: str, wanted: str) -> None
 
 
 def wait_for_approval(api: AirflowApi, run_id: str) -> None:
-    """Wait until the run asks a person to approve its dataset."""
+    """Wait until the run asks for approval of its dataset. Raises IncompleteError after TIMEOUT_S."""
     deadline = time.monotonic() + TIMEOUT_S
     while ("approve", "awaiting_input") not in {
         (i["task_id"], i["state"]) for i in api.task_instances(REFRESH, run_id)
@@ -123,7 +125,7 @@ def wait_for_approval(api: AirflowApi, run_id: str) -> None:
 
 
 def logged_in(chromium: Browser, services: Services) -> Page:
-    """Return a page that is logged in by Airflow's login form."""
+    """Return a new page that has logged in to Airflow as admin."""
     width, height = AIRFLOW_SIZE
     page = chromium.new_context(viewport={"width": width, "height": height}, locale="en-US").new_page()
     page.set_default_timeout(60_000)
@@ -136,14 +138,14 @@ def logged_in(chromium: Browser, services: Services) -> Page:
 
 
 def take(page: Page, out: Path, name: str) -> None:
-    """Save what the window shows as `name`.png."""
+    """Save a screenshot of the visible part of the page as `name`.png."""
     page.wait_for_timeout(SETTLE_MS)
     page.screenshot(path=out / f"{name}.png")
     print(f"{out / name}.png")
 
 
 def take_report_tab(page: Page, services: Services, run_id: str, out: Path) -> None:
-    """Take the report tab of a run inside Airflow."""
+    """Take a picture of the tab in Airflow that shows the report on a run."""
     page.goto(f"{services.url}/dags/{FINETUNE}/runs/{quote(run_id)}")
     page.get_by_role("link", name="Run report").click()
     page.frame_locator("iframe").locator("#verdict h1").wait_for()
@@ -151,7 +153,7 @@ def take_report_tab(page: Page, services: Services, run_id: str, out: Path) -> N
 
 
 def take_refresh_pictures(page: Page, api: AirflowApi, services: Services, out: Path) -> None:
-    """Take trigger form, shards with a rejected key, the dialog that clears them, and the approval page."""
+    """Take the pictures of the trigger form, a shard with a rejected key, the dialog to retry it, and the approval."""
     chunks = write_new_edition(services.artifacts)
     states = {KEYS[REJECTED]: "invalid"}
     with running_simulator(quota={"rpm": 60}, speed=20, defects=0.1, key_states=states) as simulator:
@@ -184,7 +186,7 @@ def take_refresh_pictures(page: Page, api: AirflowApi, services: Services, out: 
 
 
 def take_form(page: Page, url: str, chunks: str, out: Path) -> None:
-    """Fill in the trigger form without submitting it."""
+    """Fill in the trigger form and take a picture of it; the form is not submitted."""
     page.goto(f"{url}/dags/{REFRESH}")
     page.get_by_role("button", name="Trigger Dag").click()
     form = page.get_by_role("dialog").filter(has_text="Trigger Dag")
@@ -195,9 +197,10 @@ def take_form(page: Page, url: str, chunks: str, out: Path) -> None:
 
 
 def write_new_edition(artifacts: Path) -> str:
-    """Write the sample chunks as a new edition and return the path as the trigger form shows it.
+    """Write the sample chunks as a new edition of the policies and return the path to enter into the trigger form.
 
-    Each text gets a number that no earlier run has seen; otherwise its answers would be reused, and no key be rejected.
+    Each chunk gets a new number in its text. Without new texts, the run would reuse the answers of earlier runs and
+    would not use the rejected key.
     """
     path = artifacts / "input" / "policies_2027.jsonl"
     number = f"\n(약관 번호 2027-{time.time():.0f})"
@@ -211,7 +214,7 @@ def put_key(api: AirflowApi, name: str, url: str, key: str) -> None:
 
 
 def reject(api: AirflowApi, run_id: str) -> None:
-    """Answer the approval with Reject until the run has ended: Airflow can lose an answer that comes early."""
+    """Reject the dataset repeatedly until the run has ended, because Airflow can lose a response sent too early."""
     path = f"/dags/{REFRESH}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
     deadline = time.monotonic() + TIMEOUT_S
     while api.run_state(REFRESH, run_id) == "running" and time.monotonic() < deadline:
@@ -223,7 +226,7 @@ def reject(api: AirflowApi, run_id: str) -> None:
 
 
 def take_report_pictures(chromium: Browser, run: RunFolder, out: Path) -> None:
-    """Take the verdict in Korean, the dataset in English, and an open question in English and dark."""
+    """Take pictures of the verdict in Korean, the dataset in English, and an expanded question in dark mode."""
     if not run.report.is_file():
         raise InvalidInputError(f"{run.root}: has no report.html; write it with `insurance-rag report`")
     page = report_page(chromium, run, "ko-KR", "light")
@@ -240,7 +243,7 @@ def take_report_pictures(chromium: Browser, run: RunFolder, out: Path) -> None:
 
 
 def report_page(chromium: Browser, run: RunFolder, locale: str, scheme: str) -> Page:
-    """Open the report file of a run in a language and a colour scheme."""
+    """Open a run's report file in a browser with this language and color scheme (`light` or `dark`)."""
     width, height = REPORT_SIZE
     context = chromium.new_context(viewport={"width": width, "height": height}, locale=locale)
     page = context.new_page()
@@ -250,7 +253,7 @@ def report_page(chromium: Browser, run: RunFolder, locale: str, scheme: str) -> 
 
 
 def scroll_to(page: Page, selector: str) -> None:
-    """Scroll the first element that matches to the top of the window."""
+    """Scroll the first element that matches `selector` to the top of the window."""
     page.evaluate("(selector) => document.querySelector(selector).scrollIntoView()", selector)
 
 

@@ -1,6 +1,8 @@
-"""Print what pyproject.toml declares, one requirement per line, for an image layer that holds only the dependencies.
+"""Print the dependencies declared in pyproject.toml, one per line. Dockerfile installs them in a separate layer.
 
-python tools/requirements.py train gpu      the dependencies of the package and of two extras
+    python tools/requirements.py train gpu      the dependencies of the package and of the extras train and gpu
+
+Without arguments, prints only the dependencies of the package.
 """
 
 from __future__ import annotations

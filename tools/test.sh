@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Run the whole test suite on two cores, with coverage: tests/airflow, which share one embedded Airflow, in parallel with
-# all others. $1 is the environment's bin folder. With REQUIRE_BROWSER=1 a missing browser is a failure.
+# Run the whole test suite on two cores and measure the coverage. The tests in tests/airflow share one embedded Airflow
+# and run in parallel with all other tests. $1 is the virtual environment's bin folder. With REQUIRE_BROWSER=1, the
+# browser tests fail if there is no browser.
 set -uo pipefail
 bin=$1
 CHROMIUM=$(bash tools/browser.sh "$bin")
@@ -9,8 +10,8 @@ work=$(mktemp -d)
 airflow=
 trap '[ -z "$airflow" ] || kill "$airflow" 2>/dev/null; rm -rf "$work"' EXIT
 
-# Two coverage files: a pytest session combines, at its end, every file next to its own.
-run_tests() { # name, then pytest's arguments
+# The two coverage files are in separate folders, because at its end pytest combines all coverage files in a folder.
+run_tests() { # $1 is the name of the group; the other arguments are for pytest
   COVERAGE_FILE="$work/$1/coverage" "$bin/python" -m pytest "${@:2}" --cov --cov-report= --durations=10
 }
 mkdir "$work/airflow" "$work/others"
