@@ -167,9 +167,10 @@ def wrong_article(sample: Sample, rng: random.Random) -> str | None:
 
 
 def wrong_quantity(units: frozenset[str], elsewhere: bool = False) -> Fault:
-    """Return a fault that replaces a quantity in one of `units` by another one in the same unit.
+    """Return a fault that changes the number in a quantity that has one of `units`.
 
-    The other one does not occur in the context or, with `elsewhere`, is a different quantity from the context.
+    The new quantity occurs neither in the context nor in the question. With `elsewhere`, it does occur in the context,
+    but for something else.
     """
 
     def change(sample: Sample, rng: random.Random) -> str | None:

@@ -1,4 +1,4 @@
-"""Measure how close generation comes to the quota, whether it loses chunks, and how other clients compare.
+"""Measure whether generation is as fast as the quota allows, whether it loses chunks, and how other clients compare.
 
     python -m bench.generation [--speed 2] [--parallel 8] [--only NAME ...] [--out docs/results/generation]
 
