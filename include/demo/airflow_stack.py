@@ -129,7 +129,8 @@ class AirflowStack:
             )
         if migrated.returncode:
             raise AirflowStartError(
-                f"`airflow db migrate` failed; the end of its log:\n{_tail(self.home / 'migrate.log')}"
+                "`airflow db migrate` failed; fix the cause and start again. The end of its log:\n"
+                + _tail(self.home / "migrate.log")
             )
         for name in COMPONENTS:
             self.start_component(name)
@@ -169,7 +170,10 @@ class AirflowStack:
         for name, process in self._processes.items():
             if process.poll() is not None:
                 log = _tail(self.home / f"{name}.log")
-                raise AirflowStartError(f"{name} exited with code {process.returncode}; the end of its log:\n{log}")
+                raise AirflowStartError(
+                    f"{name} exited with code {process.returncode}; fix the cause and start again. "
+                    f"The end of its log:\n{log}"
+                )
 
     def stop(self) -> None:
         """Stop all running components of this home: SIGTERM first, and SIGKILL for those that keep running."""

@@ -58,7 +58,9 @@ def bind(config: SimulatorConfig) -> BoundServer:
     except OSError as e:
         listener.close()
         address = f"{config.host}:{config.port}"
-        raise ServerUnavailableError(f"cannot listen on {address} ({e.strerror}); --port 0 chooses a free port") from e
+        raise ServerUnavailableError(
+            f"cannot listen on {address} ({e.strerror}); use another port, or --port 0 for a free one"
+        ) from e
     app = make_app(config)
     options = uvicorn.Config(
         app,

@@ -1,4 +1,4 @@
-"""Read and check the input files of a run, chunks and evaluation questions: one JSON object per line."""
+"""Read and check the input files of a run: chunks and evaluation questions, with one JSON object per line."""
 
 from __future__ import annotations
 
@@ -19,17 +19,20 @@ R = TypeVar("R", bound=BaseModel)
 
 
 def read_chunks(path: Path | str) -> list[Chunk]:
-    """Read a chunk file. The path "sample" means the file that ships with the project.
+    """Read a chunk file. The path "sample" stands for the file that ships with the project.
 
-    Raises InvalidInputError with every invalid line: not JSON, not UTF-8, a missing or empty field, a repeated
-    chunk_id. The same problem of several lines is listed once.
+    Raises InvalidInputError listing every line that is not JSON or not UTF-8, has a missing or empty field, or repeats
+    a chunk_id. A problem that several lines have in common is listed once.
     """
     path = SAMPLE_CHUNKS if str(path) == "sample" else Path(path)
     return _read_records(path, Chunk, lambda chunk: chunk.chunk_id, "chunk_id")
 
 
 def read_questions(path: Path | str) -> list[Question]:
-    """Read evaluation questions. "sample" means those that ship with the project. Raises like `read_chunks`."""
+    """Read evaluation questions. The path "sample" stands for the file that ships with the project.
+
+    Raises the same errors as `read_chunks`.
+    """
     path = SAMPLE_QUESTIONS if str(path) == "sample" else Path(path)
     return _read_records(path, Question, lambda question: question.question_id, "question_id")
 
@@ -38,7 +41,7 @@ def _read_records(path: Path, model: type[R], id_of: Callable[[R], str], id_fiel
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as e:
-        raise InvalidInputError(f"{path}: cannot be read ({e.strerror}); check the path and the permissions") from e
+        raise InvalidInputError(f"{path}: cannot be read ({e.strerror}); check the path and its permissions") from e
     records: list[R] = []
     problems: list[str | LineProblem] = []
     first_line: dict[str, int] = {}
@@ -70,4 +73,9 @@ def _messages(line: bytes, error: ValidationError) -> list[str]:
     faults = error.errors(include_url=False)
     if faults[0]["type"] == "json_invalid":
         return [f"not JSON ({faults[0]['ctx']['error']}); write one object per line"]
-    return [f"{'.'.join(map(str, fault['loc'])) or 'line'}: {fault['msg']}" for fault in faults]
+    return [
+        f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}; fix the field"
+        if fault["loc"]
+        else "not a JSON object; write one"
+        for fault in faults
+    ]

@@ -1,4 +1,4 @@
-"""Find hallucinations in any answers, given as JSON lines of {context, question?, answer, answerable?}."""
+"""Find hallucinations in answers from any model. Each input line is {context, question?, answer, answerable?}."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ EXAMPLE = "insurance-rag check --answers answers.jsonl --out verdicts.jsonl"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
     parser.add_argument(
-        "--answers", type=Path, required=True, help="JSON lines of {context, question?, answer, answerable?}"
+        "--answers", type=Path, required=True, help="JSONL file; each line is {context, question?, answer, answerable?}"
     )
-    parser.add_argument("--out", type=Path, required=True, help="the same rows with hallucinated, findings, refusal")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="JSONL file to write: the rows plus hallucinated, findings, refusal"
+    )
 
 
 def run(args: argparse.Namespace) -> CheckedAnswers:
-    """Run the command. Raises InvalidInputError that lists all invalid lines; nothing is written then."""
+    """Check the answers and write the verdicts. Raises InvalidInputError that lists all invalid lines."""
     from insurance_rag.core.artifacts import describe
     from insurance_rag.core.files import write_jsonl
     from insurance_rag.core.records import CheckedAnswers
@@ -52,7 +53,7 @@ def _check(row: dict[str, JsonValue]) -> Verdict:
 
 
 def _read_rows(path: Path) -> list[dict[str, JsonValue]]:
-    """Return the rows with question and answer filled in as empty texts where they are missing or null."""
+    """Return the rows. A question or answer that is missing or null becomes an empty string."""
     from insurance_rag.core.errors import InvalidInputError
     from insurance_rag.core.files import parse_jsonl
 
@@ -81,10 +82,10 @@ def _problems(path: Path, line: int, row: JsonValue) -> list[LineProblem]:
     if not isinstance(row, dict):
         return [LineProblem(path, line, "not a JSON object; write {context, question, answer}")]
     problems = [
-        LineProblem(path, line, f"{key} is not a text; write it as a JSON string")
+        LineProblem(path, line, f"{key} is not a string; write it as a JSON string")
         for key in ("context", "question", "answer")
         if not isinstance(row.get(key), str)
     ]
     if not isinstance(row.get("answerable"), bool | None):
-        problems.append(LineProblem(path, line, "answerable is neither true, false nor null"))
+        problems.append(LineProblem(path, line, "answerable is not true, false or null; write one of these"))
     return problems

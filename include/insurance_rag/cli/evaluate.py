@@ -20,16 +20,17 @@ EXAMPLE = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
     from insurance_rag.config.evaluation import DECODING_PRESETS
 
     add_shared_arguments(parser)
     parser.add_argument(
         "--reference",
         action="store_true",
-        help="merge each adapter into 4-bit weights and answer one question at a time",
+        help="merge each adapter into the 4-bit base model and answer one question at a time",
     )
-    parser.add_argument("--labels", type=Path, metavar="CSV", help="the labelling.csv of an earlier run, filled in")
+    parser.add_argument(
+        "--labels", type=Path, metavar="CSV", help="labelling.csv from an earlier evaluation, filled in by a person"
+    )
     parser.add_argument(
         "--decoding", choices=DECODING_PRESETS, default="default", help="decoding preset (default: %(default)s)"
     )
@@ -44,20 +45,20 @@ def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--adapter", action="append", default=[], metavar="NAME=DIR", help="an adapter to compare; may be repeated"
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder of the results")
-    parser.add_argument("--cache", type=Path, help="folder that keeps the retriever's index between runs")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write the results to")
+    parser.add_argument("--cache", type=Path, help="folder in which the retriever's index is kept for later runs")
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="an evaluation setting, e.g. retrieval.top_k=5 or decoding.temperature=0.1; may be repeated",
+        help="set a field of EvaluationConfig or of decoding, e.g. decoding.temperature=0.1; may be repeated",
     )
 
 
 @dataclass(frozen=True)
 class SharedArguments:
-    """The checked options that `evaluate` and `sweep` share."""
+    """Checked values of the options that `evaluate` and `sweep` share."""
 
     questions: list[Question]
     chunks: list[Chunk]
@@ -65,29 +66,33 @@ class SharedArguments:
     adapters: dict[str, Path]
     out: Path
     decoding: dict[str, JsonValue]
-    """Fields of DecodingConfig."""
+    """Fields of DecodingConfig that are given as --set decoding.FIELD=VALUE."""
     config: EvaluationConfig
     cache: Path | None
     progress: Path | None
 
 
 def read_shared_arguments(args: argparse.Namespace) -> SharedArguments:
-    """Read the files that the shared options name. Raises InvalidInputError that lists everything that is wrong."""
+    """Check the shared options and read the files that they name. Raises InvalidInputError for invalid input."""
     from insurance_rag.chunks import read_chunks, read_questions
     from insurance_rag.config import EvaluationConfig
     from insurance_rag.core.config_base import parse_settings
     from insurance_rag.core.errors import InvalidInputError
 
-    problems = [f"--adapter {a}: not of the form NAME=DIR" for a in args.adapter if not all(a.partition("="))]
+    problems = [
+        f"--adapter {a}: not of the form NAME=DIR; e.g. v2=RUN/v2" for a in args.adapter if not all(a.partition("="))
+    ]
     if args.limit is not None and args.limit < 1:
-        problems.append(f"--limit {args.limit}: must be at least 1")
+        problems.append(f"--limit {args.limit}: too small; give at least 1")
     if problems:
         raise InvalidInputError(problems)
     settings = parse_settings(args.set)
     decoding = settings.pop("decoding", {})
     if not isinstance(decoding, dict):
-        raise InvalidInputError("--set decoding: set its fields, e.g. decoding.temperature=0.1")
-    run = args.out.parent  # in a run folder, the folder of the stage is next to the progress folder
+        raise InvalidInputError(
+            "--set decoding: has no value of its own; set its fields, e.g. decoding.temperature=0.1"
+        )
+    run = args.out.parent  # if this is a run folder, it also contains the progress folder
     return SharedArguments(
         questions=list(read_questions(args.questions)[: args.limit]),
         chunks=list(read_chunks(args.chunks)),
@@ -102,10 +107,9 @@ def read_shared_arguments(args: argparse.Namespace) -> SharedArguments:
 
 
 def run(args: argparse.Namespace) -> EvaluationArtifact:
-    """Run the command."""
     import os
 
-    # Spinning threads make a step ten times slower if other processes use the same cores.
+    # Spinning OpenMP threads make inference ten times slower if other processes use the same cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from insurance_rag.config import DecodingConfig
     from insurance_rag.evaluation.annotations import read_annotations

@@ -1,4 +1,4 @@
-"""Decide by the promotion policy whether an adapter replaces the champion. Exits with 4 unless one does."""
+"""Decide by the promotion policy whether an adapter replaces the champion. Exits with code 4 unless one does."""
 
 from __future__ import annotations
 
@@ -15,22 +15,21 @@ EXAMPLE = "insurance-rag promote --evaluation runs/demo/evaluation --registry re
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
     parser.add_argument("--evaluation", type=Path, required=True, help="folder that `evaluate` wrote")
-    parser.add_argument("--policy", type=Path, help="YAML file with settings of the policy")
-    parser.add_argument("--registry", type=Path, help="folder that keeps the champion, the adapters and the decisions")
+    parser.add_argument("--policy", type=Path, help="YAML file with policy settings")
+    parser.add_argument("--registry", type=Path, help="folder with the champion, the adapters and all decisions")
     parser.add_argument("--dry-run", action="store_true", help="decide without changing the registry")
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="a setting of the policy, e.g. margin=0.02 or limits.empty=0.01; may be repeated",
+        help="set a field of PromotionConfig, e.g. margin=0.02 or limits.empty=0.01; may be repeated",
     )
 
 
 def run(args: argparse.Namespace) -> Decision:
-    """Run the command. Raises GateRejectedError unless an adapter is promoted."""
+    """Return the decision if an adapter is promoted. Otherwise raises GateRejectedError."""
     from insurance_rag.config import PromotionConfig
     from insurance_rag.core.config_base import parse_settings
     from insurance_rag.core.errors import GateRejectedError
@@ -40,12 +39,13 @@ def run(args: argparse.Namespace) -> Decision:
     policy = PromotionConfig.parse(_merged(settings, parse_settings(args.set)), str(args.policy or "--set"))
     decision = decide(args.evaluation, policy, args.registry, dry_run=args.dry_run)
     if decision.decision != "promote":
-        raise GateRejectedError(decision.reason)
+        advice = "; keep the champion, or evaluate another adapter" if decision.decision == "refuse" else ""
+        raise GateRejectedError(f"{args.evaluation}: {decision.reason}{advice}")
     return decision
 
 
 def _merged(policy: dict[str, JsonValue], changes: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """Return the policy with the changes; a limit of one metric does not replace those of the others."""
+    """Return the policy with the changes. Limits of metrics that `changes` does not mention are kept."""
     limits, changed = policy.get("limits"), changes.get("limits")
     if isinstance(limits, dict) and isinstance(changed, dict):
         changes = {**changes, "limits": {**limits, **changed}}
@@ -60,7 +60,7 @@ def _read_policy(path: Path) -> dict[str, JsonValue]:
     try:
         settings = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
-        raise InvalidInputError(f"{path}: cannot be read as YAML ({e})") from e
+        raise InvalidInputError(f"{path}: cannot be read as YAML ({e}); check the path and the file") from e
     if not isinstance(settings, dict):
         raise InvalidInputError(f"{path}: not a mapping; write one `key: value` per line")
     return settings

@@ -1,7 +1,7 @@
-"""Serve the Gemini simulator, with quotas, faults and answers about the chunk in each prompt, until interrupted.
+"""Serve the Gemini simulator until interrupted. It enforces quotas, injects faults and answers with QA pairs.
 
-Point clients at it with GEMINI_BASE_URL; it accepts any key. GET /stats reports the requests received, and
-GET /ground_truth lists every pair that it sent, with the defect that was injected into it.
+To use the simulator, set GEMINI_BASE_URL to its address; it accepts any API key. GET /stats reports the requests
+received. GET /ground_truth lists every pair that was sent, with the defect (if any) that was injected into the pair.
 """
 
 from __future__ import annotations
@@ -17,29 +17,38 @@ EXAMPLE = """python -m insurance_rag simulate --port 8787 --rpm 10 --project k1=
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `insurance-rag simulate`."""
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: 0, any free port)")
-    parser.add_argument("--rpm", type=int, help="requests per minute of each project (default: unlimited)")
-    parser.add_argument("--tpm", type=int, help="input tokens per minute of each project (default: unlimited)")
-    parser.add_argument("--rpd", type=int, help="requests per day of each project (default: unlimited)")
+    parser.add_argument("--rpm", type=int, help="requests per minute for each project (default: unlimited)")
+    parser.add_argument("--tpm", type=int, help="input tokens per minute for each project (default: unlimited)")
+    parser.add_argument("--rpd", type=int, help="requests per day for each project (default: unlimited)")
     parser.add_argument(
         "--project", action="append", default=[], metavar="KEY=PROJECT", help="assign a key to a project; repeatable"
     )
     parser.add_argument(
-        "--faults", default="{}", metavar="JSON", help="rate of each fault: 503, 500, 502, drop, malformed, ..."
+        "--faults",
+        default="{}",
+        metavar="JSON",
+        help="JSON object with fault rates, e.g. '{\"503\": 0.02}'; see SimulatorConfig",
     )
     parser.add_argument(
-        "--speed", type=float, default=1.0, help="simulated seconds per second: a minute lasts 60 / SPEED seconds"
+        "--speed",
+        type=float,
+        default=1.0,
+        help="simulated seconds per real second; a simulated minute lasts 60 / SPEED seconds",
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="any setting of SimulatorConfig: window=bucket"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="set a field of SimulatorConfig, e.g. window=bucket",
     )
-    parser.add_argument("--ready-file", type=Path, help="file that receives {url} as soon as the port is open")
+    parser.add_argument("--ready-file", type=Path, help='file to write {"url": ...} to when the port is open')
 
 
 def run(args: argparse.Namespace) -> dict[str, object]:
-    """Serve until interrupted and return the totals of the requests received."""
+    """Serve until interrupted, then return statistics on the requests received."""
     from gemini_simulator.config import SimulatorConfig
     from gemini_simulator.server import bind
     from gemini_simulator.stats import summarize_requests
@@ -57,14 +66,18 @@ def run(args: argparse.Namespace) -> dict[str, object]:
 
 
 def _settings(args: argparse.Namespace) -> dict[str, object]:
-    """Return the settings that have an option of their own; raises InvalidInputError."""
+    """Return the settings that have a separate option. Raises InvalidInputError if an option is malformed."""
     from insurance_rag.core.errors import InvalidInputError
 
-    problems = [f"--project {pair}: expected KEY=PROJECT" for pair in args.project if not all(pair.partition("="))]
+    problems = [
+        f"--project {pair}: not of the form KEY=PROJECT; e.g. k1=p1"
+        for pair in args.project
+        if not all(pair.partition("="))
+    ]
     try:
         faults = json.loads(args.faults)
     except ValueError as e:
-        problems.append(f"--faults: not JSON ({e}); expected for example '{{\"503\": 0.02}}'")
+        problems.append(f"--faults: not JSON ({e}); write it like '{{\"503\": 0.02}}'")
     if problems:
         raise InvalidInputError(problems)
     return {

@@ -1,4 +1,4 @@
-"""Settings of retrieval, decoding and the comparison of models."""
+"""Settings for retrieval, decoding and the comparison of models."""
 
 from __future__ import annotations
 
@@ -12,32 +12,34 @@ from insurance_rag.core.registry import Choice
 
 
 class RetrievalConfig(Config):
-    """How the chunks for a question are found."""
+    """Settings of the retriever, which finds the chunks for a question."""
 
     kind: Annotated[str, Choice("retriever")] = "bm25"
-    """The retriever. bm25 needs nothing else; dense and hybrid need an embedder that understands Korean."""
+    """Retriever that finds the chunks. bm25 needs nothing else; dense and hybrid need an `embedder` that understands
+    Korean."""
     top_k: int = Field(default=3, ge=1, le=20)
-    """Number of chunks in the prompt, best first."""
+    """Number of chunks in the prompt. The best match comes first."""
     use_filters: bool = True
-    """Search only the product that a question names in its `filters`."""
+    """Search only chunks that match the question's `filters` (company and policy type)."""
     embedder: str | None = None
-    """sentence-transformers:NAME or openai:MODEL@BASE_URL (API key in EMBEDDING_API_KEY)."""
+    """Embedding model: sentence-transformers:NAME or openai:MODEL@BASE_URL (API key in EMBEDDING_API_KEY)."""
     dense_weight: float = Field(default=0.5, ge=0, le=1)
-    """Weight of the dense ranking in the hybrid retriever; BM25 has the rest."""
+    """Weight of the dense ranking in the hybrid retriever. BM25 gets the remaining weight."""
     rrf_constant: float = Field(default=60.0, gt=0)
-    """Constant of the reciprocal rank fusion: the larger it is, the less the first ranks dominate the later ones."""
+    """Constant of reciprocal rank fusion in the hybrid retriever. A larger value reduces the advantage of top-ranked
+    chunks."""
 
 
 DECODING_PRESETS = ("before", "after", "default")
 """Names that `DecodingConfig.preset` accepts."""
 
 REFERENCE_STOP_PHRASES = ("이번에 새로 나온", "Este es", "Ich möchte", "이번엔", "이번에")
-"""Phrases at which the reference design cuts an answer (docs/origin.md). `이번에` is an ordinary word, so a phrase only
-counts at the start of a sentence after the first."""
+"""Phrases at which the reference design cuts off an answer (docs/origin.md). Because `이번에` is an ordinary word, a
+phrase only counts at the start of a sentence other than the first."""
 
 
 class _Sampled(TypedDict):
-    """What the two presets of the reference design have in common."""
+    """Settings shared by the two presets of the reference design."""
 
     stop_strings: tuple[str, ...]
     stop_loops: bool
@@ -45,35 +47,36 @@ class _Sampled(TypedDict):
 
 
 class DecodingConfig(Config):
-    """How an answer is generated from a prompt, and what is cut off afterwards."""
+    """Settings for generating an answer and for cutting off unwanted text afterwards."""
 
     temperature: float = Field(default=0.0, ge=0, le=2)
-    """0 is greedy decoding."""
+    """Sampling temperature; 0 means greedy decoding."""
     top_p: float = Field(default=0.9, gt=0, le=1)
-    """Nucleus sampling; unused in greedy decoding."""
+    """Probability mass for nucleus sampling; ignored in greedy decoding."""
     repetition_penalty: float = Field(default=1.05, ge=1, le=2)
-    """Divides the logits of tokens that occurred already; 1 is off."""
+    """Factor that makes tokens that have already occurred less likely; 1 turns the penalty off."""
     penalty_scope: Literal["generated", "prompt"] = "generated"
-    """Tokens that the penalty counts. `prompt` also counts the prompt's tokens, as transformers does; that penalises
-    quoting the context."""
+    """Tokens to which the penalty applies. generated: only tokens of the answer; prompt: the prompt's tokens as well,
+    as in transformers, which penalizes quoting the context."""
     max_new_tokens: int = Field(default=256, ge=1)
-    """Longest answer in tokens."""
+    """Maximum length of an answer in tokens."""
     stop_strings: tuple[str, ...] = ("###", "[보험약관]", "\n질문:")
-    """Generation ends where one of these appears: they start a new prompt."""
+    """Strings that end the generation, because each of them starts a new prompt."""
     stop_loops: bool = True
-    """End the generation when the answer repeats itself."""
+    """End the generation when the answer starts to repeat itself."""
     stop_phrases: tuple[str, ...] = REFERENCE_STOP_PHRASES
-    """Cut the answer where one of these starts a sentence after the first."""
+    """Phrases at which an answer is cut off if they start a sentence other than the first."""
     trim_foreign_tail: bool = True
-    """Cut sentences in another language at the end of the answer."""
+    """Remove sentences in another language from the end of an answer."""
     seed: int = 0
-    """Seed of the sampling. Each question has its own random numbers, independent of its batch."""
+    """Seed for sampling. Random numbers are drawn per question, so an answer does not depend on the rest of its
+    batch."""
 
     @classmethod
     def preset(cls, name: str) -> DecodingConfig:
-        """Return a preset: `before` and `after` are the settings of the reference design, `default` is ours.
+        """Return a preset: `before` and `after` are the reference design's settings, `default` is this project's.
 
-        Raises InvalidInputError for another name.
+        Raises InvalidInputError for any other name.
         """
         sampled: _Sampled = {"stop_strings": (), "stop_loops": False, "trim_foreign_tail": False}
         presets = {
@@ -82,37 +85,42 @@ class DecodingConfig(Config):
             "default": cls(),
         }
         if name not in presets:
-            raise InvalidInputError(f"unknown decoding preset {name!r}; available: {', '.join(presets)}")
+            raise InvalidInputError(f"unknown decoding preset {name!r}; use one of: {', '.join(presets)}")
         return presets[name]
 
 
 class EvaluationConfig(Config):
-    """How the base model and its adapters answer the same questions and are compared."""
+    """Settings for comparing the base model and its adapters on the same questions."""
 
     contexts: tuple[Literal["retrieved", "gold"], ...] = Field(default=("retrieved", "gold"), min_length=1)
-    """Chunks in the prompt: those that the retriever found, or the gold ones. The retriever causes the difference."""
+    """Sources of the chunks in the prompt. retrieved: chunks that the retriever found; gold: the question's gold
+    chunks. The difference between the two results shows the effect of the retriever."""
     retrieval: RetrievalConfig = RetrievalConfig()
+    """Settings of the retriever."""
     engine: Literal["auto", "static", "generate"] = "auto"
-    """static: our decoding loop (CUDA graphs on a GPU) for models with plain full attention; generate: the one of
-    transformers."""
+    """Decoding loop. static: this project's own (CUDA graphs on a GPU), for models with plain full attention; generate:
+    the one in transformers; auto: static if the model supports it."""
     precision: Literal["auto", "nf4", "nf4-dequantized", "bf16", "fp32"] = "auto"
-    """Precision of the base model. nf4-dequantized holds the values that the adapters were trained on in 16 bit: the
-    same answers, faster; auto chooses it if it fits into memory, else nf4."""
+    """Precision of the base model. nf4-dequantized stores in 16 bits the 4-bit values that the adapters were trained
+    on: the answers are the same as with nf4, but faster. auto: nf4-dequantized if it fits into memory, otherwise
+    nf4."""
     batch_tokens: int | None = Field(default=None, ge=64)
-    """Padded tokens (prompt and answer) per batch; None fits the free memory."""
+    """Number of tokens per batch, including prompts, answers and padding. None uses as many as fit into free memory."""
     reference: bool = False
-    """Answer as the reference design does: load each model separately, merge its adapter into 4-bit weights, generate
-    one answer at a time."""
+    """Answer as the reference design does: load every model separately, merge its adapter into the 4-bit weights, and
+    generate one answer at a time."""
     server: str | None = None
-    """Base URL of an OpenAI-compatible server (vLLM with LoRA) that answers instead of a local model. Its served model
-    names must be the names used here."""
+    """Base URL of an OpenAI-compatible server (vLLM with LoRA) that answers instead of a local model. It must serve the
+    base model as `Base` and every adapter under the adapter's name."""
     server_concurrency: int = Field(default=32, ge=1)
-    """Requests to the server at a time."""
+    """Number of requests sent to the server at the same time."""
     min_lexical_support: float = Field(default=0.4, ge=0, le=1)
-    """A sentence is a finding if a smaller share of its character bigrams occurs in the context."""
+    """Minimum fraction of a sentence's character bigrams that must occur in the context. A sentence below it is a
+    finding."""
     judge: str | None = None
-    """MODEL@BASE_URL of an OpenAI-compatible server that judges each answer (API key in JUDGE_API_KEY); None is off."""
+    """Language model that judges each answer, given as MODEL@BASE_URL of an OpenAI-compatible server (API key in
+    JUDGE_API_KEY). None turns the judge off."""
     warn_below: int = Field(default=200, ge=0)
-    """With fewer questions the summary carries a warning."""
+    """Number of questions below which the summary carries a warning."""
     bootstrap_samples: int = Field(default=2000, ge=100)
-    """Samples of the paired bootstrap."""
+    """Number of samples in the paired bootstrap."""

@@ -1,4 +1,4 @@
-"""The layout of an adapter folder: the only place that knows these file names."""
+"""The layout of an adapter folder. No other module knows its file names."""
 
 from __future__ import annotations
 
@@ -14,52 +14,52 @@ from insurance_rag.core.records.training import LossRow, TrainingManifest
 
 @dataclass(frozen=True)
 class AdapterFolder:
-    """One adapter. A folder with a manifest is finished; while it is being trained only its loss history exists."""
+    """The folder of one adapter. It is finished if it has a manifest; until then, read only the loss history."""
 
     root: Path
 
     @property
     def manifest(self) -> Path:
-        """What was trained and how it went (`TrainingManifest`); written last."""
+        """File with the `TrainingManifest`. It is written last."""
         return self.root / "training.json"
 
     @property
     def loss_history(self) -> Path:
-        """One `LossRow` per logged step."""
+        """File with one `LossRow` per logged step."""
         return self.root / "loss_history.jsonl"
 
     @property
     def weights(self) -> Path:
-        """Weights of the adapter."""
+        """File with the adapter's weights."""
         return self.root / "adapter_model.safetensors"
 
     @property
     def peft_config(self) -> Path:
-        """Configuration of the adapter, as peft writes it."""
+        """The adapter's configuration, as written by peft."""
         return self.root / "adapter_config.json"
 
     @property
     def model_card(self) -> Path:
-        """Description for the Hugging Face Hub."""
+        """Model card for the Hugging Face Hub."""
         return self.root / "README.md"
 
     @property
     def checkpoints(self) -> Path:
-        """Removed when the training is finished."""
+        """Folder of checkpoints, which is removed when training is finished."""
         return self.root / "checkpoints"
 
     @property
     def logs(self) -> Path:
-        """TensorBoard events."""
+        """Folder of TensorBoard event files."""
         return self.root / "logs"
 
     @property
     def staging(self) -> Path:
-        """Where the files are written before they replace those of an earlier training."""
+        """Folder for new files until they replace those from an earlier training run."""
         return self.root / ".staging"
 
     def read_manifest(self) -> TrainingManifest | None:
-        """Return the manifest; None if the folder has none. Raises InvalidInputError if it cannot be read."""
+        """Return the manifest, or None if there is none. Raises InvalidInputError if the manifest cannot be read."""
         if not self.manifest.is_file():
             return None
         try:
@@ -72,7 +72,10 @@ class AdapterFolder:
             ) from None
 
     def read_loss_history(self) -> list[LossRow]:
-        """Return the logged steps; none if nothing was logged yet. Raises InvalidInputError for unreadable lines."""
+        """Return the logged steps, or an empty list if nothing has been logged yet.
+
+        Raises InvalidInputError that lists every unreadable line.
+        """
         if not self.loss_history.is_file():
             return []
         lines, unreadable = parse_jsonl(self.loss_history)
@@ -81,7 +84,9 @@ class AdapterFolder:
             try:
                 rows.append(LossRow.model_validate(value))
             except ValidationError as e:
-                problems.append(LineProblem(self.loss_history, number, f"not a loss row ({e.errors()[0]['msg']})"))
+                problems.append(
+                    LineProblem(self.loss_history, number, f"not a loss row ({e.errors()[0]['msg']}); train again")
+                )
         if problems:
             raise InvalidInputError(problems)
         return rows

@@ -1,4 +1,4 @@
-"""The base of all configurations: rejects unknown keys with a suggestion and reports all problems at once."""
+"""Base class of all configurations. It suggests a fix for unknown keys and reports all problems at once."""
 
 from __future__ import annotations
 
@@ -17,20 +17,26 @@ if TYPE_CHECKING:
 
 
 class Config(BaseModel):
-    """Base of every configuration: immutable, without unknown keys. The text after a field is its description."""
+    """Base class of all configurations. Instances are immutable, and unknown keys are an error.
+
+    The docstring below a field becomes its description in help texts and in the reference documentation.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     @classmethod
     def parse(cls, values: Mapping[str, object], where: str = "configuration") -> Self:
-        """Validate `values`. Raises InvalidInputError with every problem as `<where>: <key>: <what is wrong>`."""
+        """Validate `values` and return the configuration.
+
+        Raises InvalidInputError that lists every problem as `<where>: <key>: <what is wrong>`.
+        """
         try:
             return cls.model_validate(dict(values))
         except ValidationError as e:
             raise InvalidInputError([f"{where}: {_explain(cls, error)}" for error in e.errors()]) from None
 
     def as_settings(self) -> list[str]:
-        """Return every value that differs from its default as a `--set=key=value` word of the command line."""
+        """Return a command-line argument `--set=key=value` for every value that differs from its default."""
         return [f"--set={key}={json.dumps(value, ensure_ascii=False)}" for key, value in self._changed()]
 
     def _changed(self) -> Iterator[tuple[str, object]]:
@@ -43,25 +49,30 @@ class Config(BaseModel):
 
 
 def _explain(model: type[BaseModel], error: ErrorDetails) -> str:
-    key = ".".join(str(part) for part in error["loc"]) or "(whole)"
+    key = ".".join(str(part) for part in error["loc"])
+    message = error["msg"].removeprefix("Value error, ")
+    if not key:  # a rule about several keys
+        return message
+    if error["type"] == "missing":
+        return f"{key}: {message}; set it"
     if error["type"] != "extra_forbidden":
-        return f"{key}: {error['msg'].removeprefix('Value error, ')} (got {error['input']!r})"
+        return f"{key}: {message} (got {error['input']!r})"
     near = difflib.get_close_matches(str(error["loc"][-1]), model.model_fields, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else "known keys: " + ", ".join(model.model_fields)
     return f"{key}: unknown key; {hint}"
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
-    """Return the words of `--set` as a nested dict: `["max_steps=20", "lora.r=8"]` -> `{max_steps: 20, lora: {r: 8}}`.
+    """Return the values of `--set` as a nested dict: `["max_steps=20", "lora.r=8"]` -> `{max_steps: 20, lora: {r: 8}}`.
 
-    Values are read as YAML. Raises InvalidInputError with every word that cannot be read.
+    What follows the equals sign is read as YAML. Raises InvalidInputError that lists every value that cannot be read.
     """
     result: dict[str, Any] = {}
     problems = []
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals or not key.strip():
-            problems.append(f"--set {setting}: not of the form key=value")
+            problems.append(f"--set {setting}: not of the form key=value; e.g. seed=1")
             continue
         *parents, leaf = key.strip().split(".")
         target: Any = result

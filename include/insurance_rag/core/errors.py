@@ -1,7 +1,8 @@
-"""Errors, named after what the operator must do.
+"""Errors, grouped by what the operator must do.
 
-Each class carries the exit code of the command line, so that a task, a pod and a person reach the same conclusion:
-2 invalid input, 3 incomplete but resumable, 4 rejected by a gate, 1 anything else. Messages never contain a secret.
+Every error class has an exit code, so that tasks, pods and people on the command line see the same outcome: 2 for
+invalid input, 3 for incomplete work that can be resumed, 4 for a result that a gate rejected, 1 for anything else.
+Error messages never contain a secret.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ from typing import Literal, Self
 
 
 class PipelineError(Exception):
-    """Base of every error that this package raises on purpose."""
+    """Base class of every error that this package raises on purpose."""
 
     exit_code = 1
 
     def fresh(self, message: str | None = None) -> Self:
-        """Return a copy without traceback and cause, with `message` instead of its own if given.
+        """Return a copy without traceback and cause. If `message` is given, it replaces the original message.
 
-        Raise this instead of an error object that was stored: every `raise` of one object appends frames to the same
-        traceback, and several coroutines that raise it make that traceback hundreds of frames long.
+        Raise such a copy instead of a stored error. Every `raise` of the same object appends frames to its traceback,
+        which grows to hundreds of frames when several coroutines raise it.
         """
         copied = copy.copy(self)
         if message is not None:
@@ -36,16 +37,17 @@ class PipelineError(Exception):
 
 @dataclass(frozen=True)
 class LineProblem:
-    """One problem of one line of a file."""
+    """A problem in one line of a file."""
 
     path: Path | str
     line: int
     message: str
-    """What is wrong and what to do; the same text for the same problem, so that repeated ones can be grouped."""
+    """What is wrong and what to do. Lines with the same problem must have the same message, so that they can be
+    grouped."""
 
 
 class InvalidInputError(PipelineError):
-    """The input is invalid. Lists every problem found: what is wrong, where, and what to do."""
+    """The input is invalid. The message lists every problem: what is wrong, where, and what to do."""
 
     exit_code = 2
 
@@ -59,15 +61,15 @@ class InvalidInputError(PipelineError):
         return type(self), (self.problems,)
 
     def fresh(self, message: str | None = None) -> Self:
-        """Return a copy without traceback and cause; a new `message` replaces the list of problems."""
+        """Return a copy without traceback and cause. If `message` is given, it replaces the list of problems."""
         return type(self)(self.problems if message is None else message)
 
 
 def group_problems(problems: Sequence[str | LineProblem]) -> list[str]:
-    """Return one message per problem; a problem that several lines of a file share is reported once, with their number.
+    """Return one message per problem. A problem that several lines of a file share is reported once, with a line count.
 
     >>> group_problems([LineProblem("a.jsonl", 3, "unknown field 'x'"), LineProblem("a.jsonl", 5, "unknown field 'x'")])
-    ["a.jsonl: 2 lines: unknown field 'x', first at line 3"]
+    ["a.jsonl: 2 lines, first at line 3: unknown field 'x'"]
     """
     lines: dict[tuple[str, str], list[int]] = {}
     order: list[str | tuple[str, str]] = []
@@ -85,20 +87,20 @@ def group_problems(problems: Sequence[str | LineProblem]) -> list[str]:
 def _grouped(path: str, message: str, lines: list[int]) -> str:
     if len(lines) == 1:
         return f"{path}:{lines[0]}: {message}"
-    return f"{path}: {len(lines)} lines: {message}, first at line {lines[0]}"
+    return f"{path}: {len(lines)} lines, first at line {lines[0]}: {message}"
 
 
 # ---- run the same command again: finished work is kept
 
 
 class IncompleteError(PipelineError):
-    """The work is partly done and kept; the same command resumes it."""
+    """The work is incomplete. Finished parts are kept, and the same command resumes the work."""
 
     exit_code = 3
 
 
 class QuotaExhaustedError(IncompleteError):
-    """The daily quota of a project is used up; resume after `resets_at`."""
+    """The daily quota of a project is used up. The work can be resumed after `resets_at`."""
 
     def __init__(self, message: str, resets_at: datetime | None = None) -> None:
         super().__init__(message)
@@ -110,27 +112,27 @@ class InterruptedRunError(IncompleteError):
 
 
 class BudgetExceededError(IncompleteError):
-    """The budget of the run is used up; raise it and run again."""
+    """The budget of the run is used up. Raise the budget, then run the same command again."""
 
 
 # ---- replace the key, then run again
 
 
 class KeyRejectedError(IncompleteError):
-    """The API rejects this key permanently (invalid, leaked, suspended, or `limit: 0`)."""
+    """The API permanently rejects this key: it is invalid, leaked or suspended, or its quota is 0 (`limit: 0`)."""
 
 
 class ProjectRejectedError(KeyRejectedError):
-    """The whole project of the key has no quota for this model (`limit: 0`); waiting does not help."""
+    """The key's whole project has no quota for this model (`limit: 0`), so waiting does not help."""
 
 
 # ---- nothing to do: the client or the pipeline handles these
 
 
 class RateLimitError(PipelineError):
-    """A 429 of a per-minute quota: wait `retry_after_s` seconds, then send the request again.
+    """A per-minute quota rejected the request (429). Wait `retry_after_s` seconds, then send the request again.
 
-    `metric` and `limit` are the kind and the size of the quota, as far as the server names them.
+    `metric` is the kind of quota, and `limit` its size or None if the server does not report it.
     """
 
     def __init__(
@@ -147,35 +149,35 @@ class RateLimitError(PipelineError):
 
 
 class ServerUnavailableError(PipelineError):
-    """A temporary failure of the server or the network: send the request again with backoff."""
+    """The server or the network failed temporarily. Send the request again after a backoff delay."""
 
 
 class InvalidAnswerError(PipelineError):
-    """The answer cannot be read (truncated, empty, not JSON): send the request again, then quarantine the chunk."""
+    """The answer cannot be read (truncated, empty or not JSON). Retry, then quarantine the chunk."""
 
     tokens = (0, 0)
-    """Input and output tokens, which are paid for although the answer is unusable."""
+    """Numbers of input and output tokens, which are billed although the answer is unusable."""
 
 
 class BlockedAnswerError(PipelineError):
-    """The API refuses to answer for this chunk permanently: quarantine the chunk and continue."""
+    """The API permanently refuses to answer for this chunk. Quarantine the chunk and continue."""
 
     tokens = (0, 0)
-    """Input and output tokens, which are paid for although the answer is unusable."""
+    """Numbers of input and output tokens, which are billed although the answer is unusable."""
 
 
 class InvalidRequestError(BlockedAnswerError):
-    """The server rejects the content of one request (400, 413, 422): quarantine the chunk and continue."""
+    """The server rejects the content of one request (400, 413, 422). Quarantine the chunk and continue."""
 
 
 # ---- a gate rejected the result
 
 
 class GateRejectedError(PipelineError):
-    """A gate rejects the result; the message names the rule."""
+    """A gate rejected the result. The message names the rule."""
 
     exit_code = 4
 
 
 class GpuMemoryError(PipelineError):
-    """The GPU is too small for these settings even with a micro-batch of 1; the message names what to change."""
+    """The GPU is too small for these settings, even with a micro-batch of one row. The message says what to change."""

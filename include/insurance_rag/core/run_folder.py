@@ -1,4 +1,4 @@
-"""The layout of a run folder: the only place that knows these file names."""
+"""The layout of a run folder. No other module knows its file names."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from pathlib import Path
 
 from insurance_rag.core.errors import InvalidInputError
 
-#: Base models whose adapters have a published name.
+#: Base model -> short name in the published names of its adapters.
 BASE_NAMES = {"beomi/Llama-3-Open-Ko-8B": "llama-3-ko"}
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The paths of the files and folders of one run."""
+    """Paths of the files and folders of one run."""
 
     root: Path
 
     @property
     def plan(self) -> Path:
-        """How the chunks are divided into shards."""
+        """File that divides the chunks into shards."""
         return self.root / "plan.json"
 
     @property
     def chunks(self) -> Path:
-        """The run's own copy of its chunks, so that a resumed run reads what the plan was made from."""
+        """The run's own copy of the chunks, so that a resumed run reads the chunks that the plan was made from."""
         return self.root / "chunked_data.jsonl"
 
     @property
@@ -41,20 +41,20 @@ class RunFolder:
 
     @property
     def rate_limit_log(self) -> Path:
-        """Events of the rate limiter, shared by the shards' workers."""
+        """Event log of the rate limiter, which the workers of all shards share."""
         return self.parts / "rate_limit.jsonl"
 
     @property
     def usage(self) -> Path:
-        """Calls, tokens and cost of the generation."""
+        """File with the calls, tokens and cost of the generation stage."""
         return self.parts / "usage.json"
 
     def part(self, shard: int) -> Path:
-        """Part file of a shard: its rows."""
+        """Return the path of a shard's part file, which holds its rows."""
         return self.parts / f"dataset_part_{shard}.json"
 
     def lock(self, shard: int) -> Path:
-        """Lock file of a shard: one process works on it at a time."""
+        """Return the path of a shard's lock file, which ensures that only one process works on the shard."""
         return self.parts / f"shard_{shard}.lock"
 
     @property
@@ -69,48 +69,49 @@ class RunFolder:
 
     @property
     def adapters(self) -> Path:
-        """Folder of the adapter folders."""
+        """Folder that contains the adapter folders."""
         return self.root / "adapters"
 
     def adapter(self, version: str, base_model: str) -> Path:
-        """Return the folder of the adapter of this version on this base model (`adapter_name`)."""
+        """Return the folder of the adapter with this version and base model, named by `adapter_name`."""
         return self.adapters / adapter_name(version, base_model)
 
     @property
     def config(self) -> Path:
-        """The checked configuration of the run; a cleared task reads the same values again."""
+        """The run's validated configuration, saved so that a cleared task reads the same values again."""
         return self.root / "config.json"
 
     @property
     def evaluation(self) -> Path:
-        """Folder of the evaluation."""
+        """Folder of the evaluation results."""
         return self.root / "evaluation"
 
     @property
     def progress(self) -> Path:
-        """Folder of the progress files of running stages."""
+        """Folder of the progress files that running stages write."""
         return self.root / "progress"
 
     @property
     def report(self) -> Path:
-        """The report of the run as one HTML page."""
+        """The run's report, a single HTML page."""
         return self.root / "report.html"
 
     def create(self) -> RunFolder:
-        """Create the folder and return self. Raises InvalidInputError if it cannot be written."""
+        """Create the folder and return self. Raises InvalidInputError if the folder is not writable."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root):
                 pass
         except OSError as e:
             raise InvalidInputError(
-                f"{self.root}: the run folder cannot be written ({e.strerror}); choose another or fix its permissions"
+                f"{self.root}: the run folder cannot be written ({e.strerror}); choose another folder, or fix "
+                "its permissions"
             ) from e
         return self
 
 
 def adapter_name(version: str, base_model: str) -> str:
-    """Return the name of an adapter: the name of its base model, `insurance-lora`, and its version unless it is v1.
+    """Return an adapter's name: the name of its base model, `insurance-lora`, and the version unless it is v1.
 
     >>> adapter_name("v2", "Qwen/Qwen2.5-7B")
     'qwen2.5-7b-insurance-lora-v2'

@@ -1,4 +1,4 @@
-"""Writes the data files of a dataset folder: one per registered prompt format, the held-out rows, the chat rows."""
+"""Writes the data files in a dataset folder: one per prompt format, the held-out rows and the chat rows."""
 
 from __future__ import annotations
 
@@ -24,46 +24,46 @@ from insurance_rag.dataset.formats import chat_row, format_row
 
 @dataclass(frozen=True)
 class DatasetRows:
-    """The selected rows by number. Rows are read when they are needed: a million do not fit into memory."""
+    """The selected rows, by row number. `read` loads one row at a time, because a million rows do not fit in memory."""
 
     training: Sequence[int]
     heldout: Sequence[int]
     read: Callable[[int], QARow]
     digests: NDArray[np.uint64]
-    """Content hash of every row, selected or not."""
+    """Content hashes of all rows, including rows that were not selected."""
     answerable: NDArray[np.bool_]
-    """Label of every row, selected or not."""
+    """Whether a row is labeled answerable, for all rows, including rows that were not selected."""
 
     def draw(self, i: int, seed: int, draw: Draw) -> float:
-        """Return a uniform number in [0, 1) that depends only on the content of the row."""
+        """Return a uniform random number in [0, 1) that depends only on the row's content, `seed` and `draw`."""
         return hash_uniform(int(self.digests[i]), seed, draw)
 
 
 @dataclass
 class BuildStats:
-    """What was written."""
+    """Counts of the rows that were written."""
 
     rows: dict[str, int] = field(default_factory=dict)
-    """Data file -> rows."""
+    """Maps the name of each data file to its number of rows."""
     retrieved_context_rows: int = 0
-    """Rows for formats with retrieved contexts; counted once, however many such formats there are."""
+    """Number of rows for prompt formats with retrieved contexts; a row in several of these formats counts once."""
     unanswerable: int = 0
-    """Those whose context lacks the answer."""
+    """Number of rows in `retrieved_context_rows` whose context lacks the answer."""
     with_distractors: int = 0
 
 
 @dataclass(frozen=True)
 class ContextRow:
-    """A row of a format with retrieved contexts."""
+    """A row with the context for prompt formats with retrieved contexts."""
 
     row: QARow
     chunks: Sequence[Chunk] = ()
-    """The chunks of its context; empty: only the row's own."""
+    """Chunks in the context. If empty, the context is the row's own chunk."""
 
 
 @dataclass(frozen=True)
 class DataFiles:
-    """The open data files."""
+    """Writers for the open data files."""
 
     training: Sequence[tuple[PromptFormat, RowWriter]]
     heldout: RowWriter
@@ -78,7 +78,10 @@ def build_datasets(
     config: DatasetConfig,
     on_row: Callable[[], None] = lambda: None,
 ) -> BuildStats:
-    """Write every data file. `chunks` are those that may be trained on. `on_row` is called after each selected row."""
+    """Write all data files and return the row counts.
+
+    `chunks` are the chunks that may be used for training. `on_row` is called after each selected row.
+    """
     contexts = Contexts(chunks, config)
     refusals = choose_refusals(rows, contexts, config)
     stats = BuildStats()
@@ -98,10 +101,10 @@ def build_datasets(
 
 
 def choose_refusals(rows: DatasetRows, contexts: Contexts, config: DatasetConfig) -> dict[int, list[Chunk]]:
-    """Choose rows whose question is repeated with a context that lacks the answer, and return these contexts.
+    """Choose the rows that also become refusal rows, and map each one to a context that lacks the answer.
 
-    As many are chosen as the configured share of unanswerable rows needs. Generated rows that are labelled
-    unanswerable count towards the share.
+    Enough rows are chosen to reach the configured fraction of unanswerable rows. Rows that were generated as
+    unanswerable count toward this fraction.
     """
     share = config.unanswerable_share
     existing = sum(not rows.answerable[i] for i in rows.training)
@@ -120,7 +123,7 @@ def choose_refusals(rows: DatasetRows, contexts: Contexts, config: DatasetConfig
 def _context_rows(
     row: QARow, with_distractors: bool, refusal_chunks: Sequence[Chunk], contexts: Contexts
 ) -> list[ContextRow]:
-    """Return the row with its context and, if there are `refusal_chunks`, its question with the refusal."""
+    """Return the row with its context and, if `refusal_chunks` is not empty, a refusal row with the same question."""
     found = [ContextRow(row, contexts.with_distractors(row) if with_distractors and row["answerable"] else ())]
     if refusal_chunks:
         refusal_row: QARow = {**row, "type": "unanswerable", "output": REFUSAL, "evidence": "", "answerable": False}
@@ -147,13 +150,15 @@ def _count(context_rows: Sequence[ContextRow], stats: BuildStats) -> None:
 
 @contextlib.contextmanager
 def _open_files(folder: DatasetFolder, config: DatasetConfig) -> Iterator[DataFiles]:
-    """Open every data file. All of them appear when the block ends without an error.
+    """Open all data files. They appear under their final names only if the block ends without an error.
 
-    Raises InvalidInputError if two prompt formats have the same file name, or that of another data file.
+    Raises InvalidInputError if a prompt format has the same file name as another format or data file.
     """
     names = Counter([folder.heldout.name, folder.chat.name, *(entry.file for entry in PROMPT_FORMATS.entries.values())])
     if shared := [name for name, n in names.items() if n > 1]:
-        raise InvalidInputError([f"several prompt formats write {name}; give each its own file" for name in shared])
+        raise InvalidInputError(
+            [f"several prompt formats write {name}; register each with its own file" for name in shared]
+        )
     with contextlib.ExitStack() as stack:
 
         def open_file(path: Path) -> RowWriter:

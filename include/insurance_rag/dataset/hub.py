@@ -7,9 +7,9 @@ from insurance_rag.core.errors import InvalidInputError
 
 
 def push_to_hub(folder: DatasetFolder, name: str) -> str:
-    """Upload the folder without the rejected rows to the private data set `name`, and return its address.
+    """Upload the folder, except the rejected rows, to the Hugging Face dataset `name` and return the dataset's URL.
 
-    The data set is created if it does not exist. Raises InvalidInputError if the upload fails.
+    Creates a private dataset if it does not exist. Raises InvalidInputError if the upload fails.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
@@ -21,5 +21,5 @@ def push_to_hub(folder: DatasetFolder, name: str) -> str:
             repo_id=name, repo_type="dataset", folder_path=folder.root, ignore_patterns=[folder.rejects.name]
         )
     except (HfHubHTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled) as e:
-        raise InvalidInputError(f"push_to_hub {name}: {e}; set HF_TOKEN to a token that may write there") from e
+        raise InvalidInputError(f"push_to_hub {name}: {e}; set HF_TOKEN to a token with write access") from e
     return str(commit.repo_url)

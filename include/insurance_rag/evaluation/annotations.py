@@ -1,7 +1,8 @@
-"""Human annotations: the sheet to label, and how far checks and judge agree with the labels.
+"""Human annotations: write the sheet to label, and measure how well the checks and the judge agree with the labels.
 
-`evaluate` writes labelling.csv: answers drawn evenly from the flagged and the unflagged ones of every model, in random
-order and without the model's name. Write yes or no into the column `hallucinated` and pass the file with --labels.
+`evaluate` writes labelling.csv. For every model, the sheet has as many answers that the checks flag as answers that
+they do not flag, shuffled and without model names. Write yes or no in the column `hallucinated` and pass the file with
+--labels.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ SHEET_ROWS = 120
 
 
 def write_annotation_sheet(path: Path, rows: Sequence[ScoredAnswer], size: int = SHEET_ROWS) -> int:
-    """Write the sheet and return its number of rows. An existing sheet is kept, as it may be half filled; returns 0.
+    """Write the sheet and return its number of rows. If the file exists, keep it, as it may have labels, and return 0.
 
-    The file is UTF-8 with a byte order mark, which spreadsheets need.
+    The file is UTF-8 with a byte order mark, without which spreadsheet programs garble Korean text.
     """
     if path.exists():
         return 0
@@ -50,18 +51,18 @@ def write_annotation_sheet(path: Path, rows: Sequence[ScoredAnswer], size: int =
 
 
 def read_annotations(path: Path) -> dict[str, bool]:
-    """Return answer key -> whether a person calls the answer hallucinated. Empty cells are left out.
+    """Return, by answer key, whether a person labeled the answer as hallucinated. Unlabeled answers are left out.
 
-    Raises InvalidInputError that lists all cells that cannot be read.
+    Raises InvalidInputError if the file cannot be read, or with a list of all invalid labels.
     """
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as e:
-        raise InvalidInputError(f"{path}: cannot be read as UTF-8 ({e})") from e
+        raise InvalidInputError(f"{path}: cannot be read as UTF-8 ({e}); check the path, or save it as UTF-8") from e
     reader = csv.DictReader(io.StringIO(text, newline=""))
     if missing := {"key", "hallucinated"} - set(reader.fieldnames or ()):
         raise InvalidInputError(
-            f"{path}: column {', '.join(sorted(missing))} is missing; fill in the sheet that evaluate wrote"
+            f"{path}: column {', '.join(sorted(missing))} is missing; fill in the sheet that `evaluate` wrote"
         )
     labels, problems = dict[str, bool](), list[LineProblem]()
     for row in reader:
@@ -78,10 +79,11 @@ def read_annotations(path: Path) -> dict[str, bool]:
 def agreement(
     labels: Mapping[str, bool], flagged: Mapping[str, bool], by_model: Mapping[str, Sequence[bool]]
 ) -> RaterAgreement:
-    """Return how far the flags of a rater (the checks or a judge) agree with the labels, and the corrected rates.
+    """Return how well a rater (the checks or a judge) agrees with human labels, and the rates corrected for its errors.
 
-    `labels` and `flagged` are by answer key; `by_model` holds the flags of all answers of a model. The sheet has as
-    many flagged as unflagged answers, so sensitivity and specificity are weighted by how often the rater flags.
+    `labels` and `flagged` map answer keys to the person's label and the rater's flag. `by_model` maps each model to the
+    flags for all its answers. The labeled sheet has as many flagged as unflagged answers, so sensitivity and
+    specificity are weighted by the fraction of all answers that the rater flags.
     """
     common = [key for key in labels if key in flagged]
     labels_by_flag = {flag: [labels[key] for key in common if flagged[key] is flag] for flag in (True, False)}
@@ -100,9 +102,10 @@ def agreement(
 def _weighted(
     labels_by_flag: Mapping[bool, list[bool]], flagged: int, n: int
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return (right, of) of sensitivity and of specificity, as if the labelled answers were a random sample.
+    """Return (correct, total) for sensitivity and for specificity, as if the labeled answers were a random sample.
 
-    `flagged` of `n` answers are flagged. The counts keep the sum of the labels, so that the intervals do not shrink.
+    `flagged` of the `n` answers are flagged. The counts are scaled to add up to the number of labels, so that the
+    confidence intervals are not too narrow.
     """
     labelled = {flag: len(labels_by_flag[flag]) for flag in labels_by_flag}
     total = sum(labelled.values())
@@ -121,6 +124,6 @@ def _weighted(
 
 
 def _cell(text: str) -> str:
-    """Return `text` without characters that break CSV readers, quoted if a spreadsheet would run it as a formula."""
+    """Remove NUL, which breaks CSV readers, and prefix an apostrophe if a spreadsheet would run `text` as a formula."""
     text = text.replace("\x00", "")
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

@@ -1,4 +1,4 @@
-"""Check the input of an evaluation before a model is loaded."""
+"""Check the inputs of an evaluation before any model is loaded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from insurance_rag.evaluation.requests import BASE
 
 
 def check_inputs(questions: Sequence[Question], chunks: Sequence[Chunk], adapters: Mapping[str, Path]) -> None:
-    """Raise InvalidInputError that lists everything that is wrong. `adapters` maps names to folders."""
+    """Raise InvalidInputError with a list of all problems with the inputs. `adapters` maps names to folders."""
     known = {chunk.chunk_id for chunk in chunks}
     problems = [
         f"question {q.question_id}: gold chunk {i!r} is not among the chunks; pass the chunks that the questions were "
@@ -22,7 +22,7 @@ def check_inputs(questions: Sequence[Question], chunks: Sequence[Chunk], adapter
         if i not in known
     ]
     if not questions:
-        problems.append("there are no questions; pass a file with at least one")
+        problems.append("questions: none; give a file with at least one")
     if BASE in adapters:
         problems.append(f"--adapter {BASE}=...: this is the name of the base model; choose another name")
     for name, folder in adapters.items():
@@ -38,10 +38,10 @@ def check_inputs(questions: Sequence[Question], chunks: Sequence[Chunk], adapter
 def contaminated_questions(
     questions: Sequence[Question], chunks: Sequence[Chunk], adapters: Mapping[str, Path]
 ) -> dict[str, int]:
-    """Return adapter -> number of questions about documents that it was trained on.
+    """Return, for each adapter, the number of questions about documents that the adapter was trained on.
 
-    Adapters that do not record which documents were held out of their training are left out. Raises InvalidInputError
-    if a training manifest cannot be read.
+    An adapter without a record of its held-out documents is left out. Raises InvalidInputError if a training manifest
+    cannot be read.
     """
     sources = {chunk.chunk_id: chunk.metadata.source for chunk in chunks}
     documents = [{sources[i] for i in question.gold_chunk_ids} for question in questions]
@@ -54,6 +54,6 @@ def contaminated_questions(
 
 
 def _heldout_documents(adapter: Path) -> list[str] | None:
-    """Return the documents that were held out of the adapter's training, None if they are not recorded."""
+    """Return the documents that were held out when the adapter was trained, or None if they were not recorded."""
     manifest = AdapterFolder(adapter).read_manifest()
     return manifest.dataset.heldout_documents if manifest else None

@@ -1,4 +1,4 @@
-"""Read the pairs out of a teacher's text. Raises InvalidAnswerError for text without a usable pair."""
+"""Parse question-answer pairs from the text that a teacher generated."""
 
 from __future__ import annotations
 
@@ -18,20 +18,23 @@ _LABELLED = re.compile(r"질문\s*[:：]\s*(.+?)\s*답변\s*[:：]\s*(.+?)(?=\n\
 
 
 def parse_json(text: str, types: Sequence[QuestionType]) -> list[Pair]:
-    """Return the pairs of a JSON array, of `{"pairs": [...]}`, or of either in a code fence.
+    """Return the pairs in a JSON array or in an object like `{"pairs": [...]}`, with or without a code fence.
 
-    Items that are not a pair of one of `types` are skipped. Raises InvalidAnswerError if no pair is left.
+    Items that are not a complete pair with one of the given types are skipped. Raises InvalidAnswerError if no pair
+    remains.
     """
     try:
         value: JsonValue = json.loads(_FENCE.sub("", text))
     except json.JSONDecodeError as e:
-        raise InvalidAnswerError(f"not JSON ({e.msg} at character {e.pos} of {len(text)})") from None
+        raise InvalidAnswerError(f"the answer is not JSON ({e.msg} at character {e.pos} of {len(text)})") from None
     except RecursionError:
-        raise InvalidAnswerError(f"JSON that is nested too deeply ({len(text)} characters)") from None
+        raise InvalidAnswerError(f"the answer is JSON that is nested too deeply ({len(text)} characters)") from None
     items = _items(value)
     pairs = [pair for item in items if (pair := _pair(item, types))]
     if not pairs:
-        raise InvalidAnswerError(f"no usable pair among {len(items)} items: each needs type, question and answer")
+        raise InvalidAnswerError(
+            f"the answer has no usable pair among {len(items)} items: each needs type, question and answer"
+        )
     return pairs
 
 
@@ -56,7 +59,7 @@ def _text(value: JsonValue) -> str:
 
 
 def parse_labelled(text: str) -> list[tuple[str, str]]:
-    """Return every (question, answer) of `질문: ... 답변: ...`. Raises InvalidAnswerError if there is none."""
+    """Return every (question, answer) written as `질문: ... 답변: ...`. Raises InvalidAnswerError if there is none."""
     found = [(question.strip(), answer.strip()) for question, answer in _LABELLED.findall(text)]
     if not found:
         raise InvalidAnswerError("the answer contains no 질문: ... 답변: ...")

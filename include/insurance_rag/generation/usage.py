@@ -1,4 +1,7 @@
-"""Usage and cost of a run, by shard, by API key and in total. The rate-limit log keeps the counts over restarts."""
+"""Compute the usage and cost of a run, in total and for each shard and API key.
+
+The counts come from the rate limit log, so they include calls from before a restart.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from insurance_rag.rate_limit.state import RateLimitState
 
 
 def cost_usd(counts: Counter[str], config: GenerationConfig) -> float:
-    """Return the cost by the configured prices, with the discount for batch mode; 0 for a model without a price."""
+    """Return the cost at the configured prices, including the batch mode discount; 0 if the model has no price."""
     price = config.prices.get(config.model)
     if price is None:
         return 0.0
@@ -27,7 +30,7 @@ def _cost(counts: Counter[str], price: Price, prefix: str = "") -> float:
 
 
 def summarize_usage(counts: Counter[str], config: GenerationConfig) -> Usage:
-    """Return the usage of event counts of the rate limiter. Tokens of batch mode are included."""
+    """Return the usage and cost for counts from the rate limiter. Tokens used in batch mode are included."""
     price = config.prices.get(config.model)
     return Usage(
         calls=counts["calls"],
@@ -45,12 +48,12 @@ def summarize_usage(counts: Counter[str], config: GenerationConfig) -> Usage:
 
 
 def summarize_shard_usage(state: RateLimitState, shard: int, config: GenerationConfig) -> Usage:
-    """Return the usage of one shard; zeros if it has not sent a call yet."""
+    """Return the usage of one shard. All values are 0 if the shard has not sent a call yet."""
     return summarize_usage(state.usage_counts.get(shard, Counter()), config)
 
 
 def write_usage(run: RunFolder, plan: Plan, state: RateLimitState, config: GenerationConfig) -> Usage:
-    """Write RUN/parts/usage.json (RunUsage) and return the total."""
+    """Write the usage of the run to RUN/parts/usage.json and return the total."""
     counts_of_key: dict[str, Counter[str]] = {}
     for shard, counts in state.usage_counts.items():
         counts_of_key.setdefault(state.key_of_shard[shard], Counter()).update(counts)
@@ -65,7 +68,7 @@ def write_usage(run: RunFolder, plan: Plan, state: RateLimitState, config: Gener
 
 
 def budget_guard(config: GenerationConfig) -> Callable[[RateLimitState], PipelineError | None]:
-    """Return the check before each call: an error once all shards of the run together have used up the budget."""
+    """Return a check to run before each call. It returns an error once the whole run has used up the budget."""
 
     def guard(state: RateLimitState) -> PipelineError | None:
         if config.budget_usd is None:
@@ -74,7 +77,8 @@ def budget_guard(config: GenerationConfig) -> Callable[[RateLimitState], Pipelin
         if spent < config.budget_usd:
             return None
         return BudgetExceededError(
-            f"the budget is used up (${spent:.4f} of ${config.budget_usd:.4f}); raise it and run the same command again"
+            f"the budget is used up (${spent:.4f} of ${config.budget_usd:.4f}); raise budget_usd and run the same "
+            "command again"
         )
 
     return guard

@@ -1,8 +1,7 @@
-"""The HTTP client of teachers, judge, evaluation server and embeddings.
+"""HTTP clients for teachers, the judge, the server backend of the evaluation, and embeddings.
 
-It owns the connection pools, TLS, timeouts and the removal of secrets from messages. A failure has one meaning
-everywhere; `Client.error` lists them. httpx is imported when the first client is made, so that importing this module
-is cheap.
+The clients manage connection pools, TLS and timeouts, remove secrets from messages, and convert failures to the errors
+that `Client.error` lists. httpx is imported when the first client is created, so that importing this module is fast.
 """
 
 from __future__ import annotations
@@ -32,28 +31,28 @@ if TYPE_CHECKING:
     import httpx
 
 MAX_MESSAGE_CHARACTERS = 300
-"""Longer messages of a server are cut."""
+"""Length at which messages from a server are truncated."""
 MAX_CONNECT_S = 10.0
 MAX_RETRY_WAIT_S = 20.0
-"""Longest backoff of `Client.call`, unless the server names a longer one."""
+"""Longest backoff in `Client.call`, unless the server requests a longer wait."""
 MAX_RETRY_AFTER_S = 60.0
-"""Longest `Retry-After` that `Client.call` respects: the window of a per-minute quota."""
+"""Longest `Retry-After` that `Client.call` honors. It equals the window of a per-minute quota."""
 
 
 @dataclass(frozen=True)
 class Response:
-    """A server's answer."""
+    """An HTTP response."""
 
     status: int
     body: JsonValue
-    """None if the content is not JSON."""
+    """Decoded JSON content; None if the content is not JSON."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Header names are in lower case."""
+    """Response headers with lowercase names."""
 
 
 @dataclass(frozen=True)
 class Completion:
-    """Text that a language model wrote, with the tokens it cost; 0 where the server does not count them."""
+    """Text from a language model, with token counts, which are 0 if the server does not report them."""
 
     text: str
     tokens_in: int
@@ -61,10 +60,10 @@ class Completion:
 
 
 class _BaseClient:
-    """Address, key and error mapping, without the connection."""
+    """Holds the server's address and key, and converts failures to errors. Subclasses add the connection."""
 
     def __init__(self, base_url: str, key: SecretStr, where: str) -> None:
-        """`where` names the setting that holds the address, for messages, e.g. `--base-url`.
+        """Store the address and the key. Error messages refer to the address setting as `where`, e.g. `--base-url`.
 
         Raises InvalidInputError if the address is not an HTTP URL.
         """
@@ -75,27 +74,30 @@ class _BaseClient:
         self._where = where
 
     def scrub(self, text: object) -> str:
-        """Return `text` on one line, shortened, with the key replaced by `***`."""
+        """Return `text` truncated and on one line, with the key replaced by `***`."""
         line = " ".join(str(text).split())
         return (line.replace(self._secret, "***") if self._secret else line)[:MAX_MESSAGE_CHARACTERS]
 
     def error(self, response: Response, message: str = "") -> PipelineError:
-        """Return the error of a response whose status is not 200.
+        """Return the error that corresponds to a response's status. The status must not be 200.
 
         - 401, 402 (no credit), 403: KeyRejectedError
-        - 404, redirections and other client errors: InvalidInputError (address, model name or settings)
-        - 400, 413, 422: InvalidRequestError (the content of this request)
-        - 429: RateLimitError with the seconds of `Retry-After`
+        - 400, 413, 422: InvalidRequestError (the content of this request is invalid)
+        - 404, redirects and other client errors: InvalidInputError (the address, model name or settings are invalid)
+        - 429: RateLimitError with the seconds from `Retry-After`
         - 408, 5xx and unexpected success codes: ServerUnavailableError
 
-        `message` defaults to the `error.message` of the body.
+        `message` defaults to the error message in the response body.
         """
         status = response.status
         text = self.scrub(message or error_message(response.body) or f"HTTP {status}")
         if status == 429:
-            return RateLimitError(text, retry_after_s(response.headers))
+            return RateLimitError(
+                f"{self.base_url} limits the rate ({status}): {text}", retry_after_s(response.headers)
+            )
         if status in {401, 402, 403}:
-            return KeyRejectedError(f"{self.base_url} rejects the key ({status}): {text}")
+            advice = "add credit, or replace the key" if status == 402 else "replace the key"
+            return KeyRejectedError(f"{self.base_url} rejects the key ({status}): {text}; {advice}")
         if status in {400, 413, 422}:
             return InvalidRequestError(f"{self.base_url} rejects the request ({status}): {text}")
         if status == 408 or status >= 500 or status < 300:
@@ -111,21 +113,23 @@ class _BaseClient:
         return InvalidInputError(f"{self.base_url} answers {status} ({text}); check {self._where} and the settings")
 
     def invalid_body(self) -> ServerUnavailableError:
-        """Return the error of a response with status 200 that is not a JSON object, such as a proxy's error page."""
+        """Return the error for a response with status 200 that is not a JSON object, such as a proxy's error page."""
         return ServerUnavailableError(f"{self.base_url}: the response is not a JSON object")
 
     def _connection_error(self, error: Exception) -> PipelineError:
-        """Return our error for one of httpx. Raise it `from None`: httpx's error holds the request, thus the key."""
+        """Convert an httpx error. Raise the result without chaining, because the httpx error contains the key."""
         import httpx
 
         if isinstance(error, httpx.InvalidURL):
-            return InvalidInputError(f"{self._where} {self.base_url!r}: {error}")
+            return InvalidInputError(
+                f"{self._where} {self.base_url!r}: {error}; use http://HOST[:PORT] or https://HOST"
+            )
         name = f"{type(error).__name__} {self.scrub(error)}".strip()
         return ServerUnavailableError(f"{self.base_url}: {name}; is the server running?")
 
 
 class AsyncClient(_BaseClient):
-    """A keep-alive connection pool without a limit on connections; the caller limits the calls in flight."""
+    """Asynchronous client with an unlimited number of keep-alive connections. The caller limits the calls in flight."""
 
     def __init__(
         self, base_url: str, key: SecretStr, headers: Mapping[str, str], timeout_s: float, where: str = "--base-url"
@@ -140,7 +144,7 @@ class AsyncClient(_BaseClient):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The headers of every request."""
+        """The headers that are sent with every request."""
         return self._client.headers
 
     async def close(self) -> None:
@@ -148,9 +152,9 @@ class AsyncClient(_BaseClient):
         await self._client.aclose()
 
     async def request(self, method: str, path: str, body: JsonValue = None) -> Response:
-        """Send one request and return its response, also if the status is an error.
+        """Send one request and return its response, even if the status is an error.
 
-        Raises ServerUnavailableError if no response arrives, InvalidInputError if the address is invalid.
+        Raises ServerUnavailableError if no response arrives, and InvalidInputError if the address is invalid.
         """
         import httpx
 
@@ -162,7 +166,7 @@ class AsyncClient(_BaseClient):
 
 
 class Client(_BaseClient):
-    """The blocking client; may be used by several threads."""
+    """Blocking client, which several threads can share."""
 
     def __init__(
         self, base_url: str, key: SecretStr, headers: Mapping[str, str], timeout_s: float, where: str = "--base-url"
@@ -186,9 +190,9 @@ class Client(_BaseClient):
         self._client.close()
 
     def request(self, method: str, path: str, body: JsonValue = None) -> Response:
-        """Send one request and return its response, also if the status is an error.
+        """Send one request and return its response, even if the status is an error.
 
-        Raises ServerUnavailableError if no response arrives, InvalidInputError if the address is invalid.
+        Raises ServerUnavailableError if no response arrives, and InvalidInputError if the address is invalid.
         """
         import httpx
 
@@ -199,9 +203,10 @@ class Client(_BaseClient):
         raise error
 
     def call(self, method: str, path: str, body: JsonValue = None, attempts: int = 1) -> dict[str, JsonValue]:
-        """Send a request and return the JSON object of its response.
+        """Send a request and return the JSON object in the response.
 
-        Temporary failures and 429s are retried up to `attempts` requests in all. Raises the error of the last response.
+        After temporary failures and 429s the request is sent again, up to `attempts` times in total. Raises the error
+        from the last attempt.
         """
         import tenacity
 
@@ -230,13 +235,13 @@ class Client(_BaseClient):
 
 
 def error_message(body: JsonValue) -> str:
-    """Return `error.message` of a response body (OpenAI, Gemini), else `message` (vLLM), else an empty string."""
+    """Return `error.message` from a response body (OpenAI, Gemini), else `message` (vLLM), else an empty string."""
     fields = as_dict(body)
     return as_text(as_dict(fields.get("error")).get("message")) or as_text(fields.get("message"))
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds of a `Retry-After` header; None if it is absent or a date."""
+    """Return the seconds in a `Retry-After` header; None if the header is absent or contains a date."""
     wait = headers.get("retry-after", "")
     return float(wait) if wait.replace(".", "", 1).isdecimal() else None
 
@@ -255,7 +260,7 @@ def _timeout(timeout_s: float) -> httpx.Timeout:
 
 @functools.cache
 def _tls() -> ssl.SSLContext:
-    """Return the one TLS context of this process; each costs 40 ms and 5 MB."""
+    """Return the TLS context that all clients in this process share. Creating one takes 40 ms and 5 MB."""
     import certifi
 
     return ssl.create_default_context(cafile=certifi.where())

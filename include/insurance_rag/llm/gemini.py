@@ -1,6 +1,7 @@
-"""Google's Gemini API: request bodies, and what each response means by its structured fields, never by its prose.
+"""Build requests for Google's Gemini API, and interpret responses by their structured fields, never by message texts.
 
-https://ai.google.dev/gemini-api/docs/rate-limits and /troubleshooting; google.rpc.QuotaFailure, google.rpc.RetryInfo.
+References: https://ai.google.dev/gemini-api/docs/rate-limits, https://ai.google.dev/gemini-api/docs/troubleshooting,
+and the protobuf messages google.rpc.QuotaFailure and google.rpc.RetryInfo.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ def api_key_header(key: SecretStr) -> dict[str, str]:
 
 
 def content_path(model: str) -> str:
-    """Return the path of generateContent."""
+    """Return the URL path of the model's generateContent method."""
     return f"/v1beta/models/{model}:generateContent"
 
 
 def content_body(prompt: str, temperature: float, schema: JsonValue) -> dict[str, JsonValue]:
-    """Return the body of a generateContent request whose answer is bound to a JSON schema."""
+    """Return the body of a generateContent request whose answer must fit a JSON schema."""
     return {
         "contents": [{"role": "user", "parts": [{"text": prompt}]}],
         "generationConfig": {
@@ -48,9 +49,9 @@ def content_body(prompt: str, temperature: float, schema: JsonValue) -> dict[str
 
 
 def read_completion(body: dict[str, JsonValue]) -> Completion:
-    """Return the text and the tokens of a generateContent response.
+    """Return the text and the token counts from a generateContent response.
 
-    Raises BlockedAnswerError, or InvalidAnswerError if another request may succeed; both carry the tokens.
+    Raises BlockedAnswerError, or InvalidAnswerError if another request may succeed. Both errors carry token counts.
     """
     tokens = read_usage(body)
     try:
@@ -61,7 +62,7 @@ def read_completion(body: dict[str, JsonValue]) -> Completion:
 
 
 def read_usage(body: dict[str, JsonValue]) -> tuple[int, int]:
-    """Return input and output tokens. Thinking tokens are paid as output."""
+    """Return the numbers of input and output tokens. Thinking tokens are billed as output and counted as output."""
     usage = as_dict(body.get("usageMetadata"))
     written = as_int(usage.get("candidatesTokenCount")) + as_int(usage.get("thoughtsTokenCount"))
     return as_int(usage.get("promptTokenCount")), written
@@ -77,42 +78,49 @@ def _text(body: dict[str, JsonValue]) -> str:
     finish = candidate.get("finishReason", "STOP")
     if finish in BLOCKING_REASONS:
         raise BlockedAnswerError(f"answer blocked: {finish}")
-    if finish != "STOP":  # MAX_TOKENS, OTHER ...: another request may succeed
+    if finish != "STOP":  # e.g. MAX_TOKENS or OTHER; another request may succeed
         raise InvalidAnswerError(f"the answer is incomplete (finishReason {finish})")
     parts = [as_dict(part) for part in as_list(as_dict(candidate.get("content")).get("parts"))]
     return "".join(as_text(part.get("text")) for part in parts if not part.get("thought"))
 
 
 def read_error(client: AsyncClient | Client, response: Response) -> PipelineError:
-    """Return the error of a response whose status is not 200, by its `error.details` if it has any."""
+    """Return the error for a response whose status is not 200, based on its `error.details` if there are any."""
     error = as_dict(as_dict(response.body).get("error"))
     message = client.scrub(as_text(error.get("message")) or f"HTTP {response.status}")
     details = [detail for detail in as_list(error.get("details")) if isinstance(detail, dict)]
     if response.status == 429:
-        return _quota_error(details, message)
+        return _quota_error(details, message, client.base_url)
     status = as_text(error.get("status"))
     reasons = {as_text(detail.get("reason")) for detail in details}
-    # FAILED_PRECONDITION: billing is off, or the country is not supported.
+    # FAILED_PRECONDITION means that billing is disabled or that the country is not supported.
     if "API_KEY_INVALID" in reasons or status == "FAILED_PRECONDITION":
-        return KeyRejectedError(f"{response.status} {status}: {message}")
+        return KeyRejectedError(
+            f"{client.base_url} rejects the key ({response.status} {status}): {message}; replace the key"
+        )
     return client.error(response, message)
 
 
-def _quota_error(details: list[dict[str, JsonValue]], message: str) -> PipelineError:
+def _quota_error(details: list[dict[str, JsonValue]], message: str, base_url: str) -> PipelineError:
     violations = list(_violations(details))
     if any(limit == 0 for _, limit in violations):
-        return ProjectRejectedError(f"limit: 0 for this model ({violations[0][0]})")
+        return ProjectRejectedError(
+            f"{base_url}: limit: 0 for this model ({violations[0][0]}); use another model or project"
+        )
     if any("PerDay" in quota_id for quota_id, _ in violations):
-        return QuotaExhaustedError(f"the daily quota is used up: {message}")
+        return QuotaExhaustedError(
+            f"{base_url}: the daily quota is used up ({message}); run the same command again tomorrow"
+        )
     wait = next((_seconds(detail["retryDelay"]) for detail in details if detail.get("retryDelay")), None)
+    text = f"{base_url} limits the rate (429): {message}"
     if not violations:
-        return RateLimitError(message, wait)
+        return RateLimitError(text, wait)
     quota_id, limit = violations[0]
-    return RateLimitError(message, wait, "tokens" if "Token" in quota_id else "requests", limit)
+    return RateLimitError(text, wait, "tokens" if "Token" in quota_id else "requests", limit)
 
 
 def _violations(details: list[dict[str, JsonValue]]) -> Iterator[tuple[str, int | None]]:
-    """Yield (quotaId, quotaValue) of each violation. proto3 omits a zero: a quota without a value has `limit: 0`."""
+    """Yield (quotaId, quotaValue) for each violation. proto3 omits zeros, so a quota without a value has limit 0."""
     for detail in details:
         for violation in as_list(detail.get("violations")):
             fields = as_dict(violation)
@@ -121,7 +129,7 @@ def _violations(details: list[dict[str, JsonValue]]) -> Iterator[tuple[str, int 
 
 
 def _seconds(duration: JsonValue) -> float | None:
-    """Return the seconds of a google.protobuf.Duration in JSON, such as `"42.5s"`; None if it is malformed."""
+    """Return the seconds in a JSON-encoded google.protobuf.Duration, such as `"42.5s"`; None if it is malformed."""
     try:
         return float(str(duration).removesuffix("s"))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Servers with OpenAI's API: vLLM, Ollama, llama.cpp, OpenAI itself. Chat completions, embeddings and their errors."""
+"""Chat completions and embeddings from servers with OpenAI's API: vLLM, Ollama, llama.cpp and OpenAI itself."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from insurance_rag.core.errors import (
     QuotaExhaustedError,
     ServerUnavailableError,
 )
-from insurance_rag.llm.client import AsyncClient, Client, Completion, Response
+from insurance_rag.llm.client import AsyncClient, Client, Completion, Response, error_message
 from insurance_rag.llm.json_values import as_dict, as_int, as_list, as_text
 
 EMBEDDING_BATCH = 64
-"""Texts per embedding request."""
+"""Maximum number of texts per embedding request."""
 
 
 def bearer(key: SecretStr) -> dict[str, str]:
-    """Return the authorization header; none for an empty key, which a server of one's own often accepts."""
+    """Return the authorization header, or no header for an empty key, because self-hosted servers often need no key."""
     secret = key.get_secret_value()
     return {"authorization": f"Bearer {secret}"} if secret else {}
 
@@ -39,9 +39,10 @@ def chat_body(
 
 
 def read_text(body: dict[str, JsonValue]) -> str:
-    """Return the text of a complete chat completion.
+    """Return the text from a chat completion.
 
-    Raises BlockedAnswerError if a content filter stopped it, InvalidAnswerError if it is missing or truncated.
+    Raises BlockedAnswerError if a content filter stopped the completion, and InvalidAnswerError if the completion is
+    missing or truncated.
     """
     choices = as_list(body.get("choices"))
     if not choices:
@@ -55,19 +56,22 @@ def read_text(body: dict[str, JsonValue]) -> str:
 
 
 def message_text(body: dict[str, JsonValue]) -> str:
-    """Return the text of a chat completion, complete or not; an empty string if there is none."""
+    """Return the text from a chat completion, even if it is truncated; an empty string if there is none."""
     choices = as_list(body.get("choices"))
     return as_text(as_dict(as_dict(choices[0]).get("message")).get("content")) if choices else ""
 
 
 def read_usage(body: dict[str, JsonValue]) -> tuple[int, int]:
-    """Return input and output tokens."""
+    """Return the numbers of input and output tokens."""
     usage = as_dict(body.get("usage"))
     return as_int(usage.get("prompt_tokens")), as_int(usage.get("completion_tokens"))
 
 
 def read_completion(body: dict[str, JsonValue]) -> Completion:
-    """Return the text and the tokens of a chat completion. Errors carry the tokens; see `read_text`."""
+    """Return the text and the token counts from a chat completion.
+
+    Raises the same errors as `read_text`, with token counts.
+    """
     tokens = read_usage(body)
     try:
         return Completion(read_text(body), *tokens)
@@ -77,17 +81,23 @@ def read_completion(body: dict[str, JsonValue]) -> Completion:
 
 
 def read_error(client: AsyncClient | Client, response: Response) -> PipelineError:
-    """Return the error of a response whose status is not 200: that of the client, unless all credit is used up."""
+    """Return the error for a response whose status is not 200.
+
+    The error is QuotaExhaustedError if all credit is used up, else the result of `client.error`.
+    """
     code = as_dict(as_dict(response.body).get("error")).get("code")
     if response.status == 429 and code == "insufficient_quota":
-        return QuotaExhaustedError(f"{client.base_url}: no quota left ({client.error(response)})")
+        text = client.scrub(error_message(response.body) or code)
+        return QuotaExhaustedError(
+            f"{client.base_url}: no credit left ({text}); add credit, then run the same command again"
+        )
     return client.error(response)
 
 
 def embed(client: Client, model: str, texts: Sequence[str]) -> list[list[float]]:
-    """Return one embedding per text, in the order of `texts`. `client` points to the API's `/v1`.
+    """Return one embedding per text, in the order of `texts`. The address of `client` must include the API's `/v1`.
 
-    Raises ServerUnavailableError if the response does not hold one vector per text.
+    Raises ServerUnavailableError if a response does not contain one vector per text.
     """
     vectors: list[list[float]] = []
     for start in range(0, len(texts), EMBEDDING_BATCH):

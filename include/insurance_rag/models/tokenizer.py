@@ -1,4 +1,4 @@
-"""The tokenizer of a base model, and a pad token for those that have none of their own."""
+"""Load the tokenizer of a base model, and choose a pad token if it has none."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from insurance_rag.core.errors import InvalidInputError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-#: Unused tokens that common base models have in their vocabulary, in the order of preference.
+#: Unused tokens in the vocabularies of common base models, in order of preference as the pad token.
 SPARE_PAD_TOKENS = (
     "<|finetune_right_pad_id|>",
     "<pad>",
@@ -21,21 +21,25 @@ SPARE_PAD_TOKENS = (
 
 
 def load_tokenizer(base_model: str, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of a model folder or a Hugging Face model. Raises InvalidInputError if there is none."""
+    """Load a tokenizer from a model folder or the Hugging Face Hub. Raises InvalidInputError if it cannot be loaded."""
     from transformers import AutoTokenizer
 
     try:
         return AutoTokenizer.from_pretrained(base_model, revision=revision)
     except (OSError, ValueError) as e:
-        raise InvalidInputError(f"base model {base_model}: its tokenizer cannot be loaded ({e})") from e
+        reason = next(iter(str(e).splitlines()), type(e).__name__)
+        raise InvalidInputError(
+            f"base model {base_model}: its tokenizer cannot be loaded ({reason}); check the name and the network, or "
+            "give a local folder"
+        ) from e
 
 
 def load_training_tokenizer(base_model: str, revision: str | None = None) -> PreTrainedTokenizerBase:
-    """Load a tokenizer whose pad token is not its end-of-text token, padding on the right.
+    """Load a tokenizer that pads on the right, with a pad token that differs from its end-of-text token.
 
-    A collator that masks the pad token would otherwise mask the end of every answer too, and the model would never
-    learn to stop. An unused token of the vocabulary becomes the pad token, so the embeddings keep their size. Raises
-    InvalidInputError if the tokenizer has no end-of-text token, or no unused token to pad with.
+    If the two were the same, a collator that masks padding would also mask the end of every answer, and the model
+    would never learn to stop. If needed, an unused token in the vocabulary becomes the pad token, so the embeddings
+    keep their size. Raises InvalidInputError if there is no end-of-text token, or no unused token to pad with.
     """
     tokenizer = load_tokenizer(base_model, revision)
     if tokenizer.eos_token is None:
@@ -49,7 +53,7 @@ def load_training_tokenizer(base_model: str, revision: str | None = None) -> Pre
 
 
 def _spare_token(tokenizer: PreTrainedTokenizerBase, base_model: str) -> str:
-    """Return a token of the vocabulary that texts do not contain."""
+    """Return a vocabulary token that does not occur in ordinary text."""
     vocabulary = tokenizer.get_vocab()
     for token in (*SPARE_PAD_TOKENS, tokenizer.unk_token):
         if token in vocabulary and token != tokenizer.eos_token:

@@ -1,4 +1,4 @@
-"""A small client of Airflow's REST API for the demo, the set-up command and the tests."""
+"""A small client for Airflow's REST API, used by the demo, the setup command and the tests."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pydantic import JsonValue
 
 from insurance_rag.core.errors import PipelineError
 
-#: A JSON object in an answer of Airflow. Its fields are Airflow's, so they are not typed here.
+#: A JSON object in a response from Airflow. Airflow defines the fields, so they are not typed here.
 ApiObject = dict[str, Any]
 
 
 class AirflowApiError(PipelineError):
-    """Airflow rejected a request; the message contains its answer."""
+    """Airflow rejected a request. The message contains Airflow's response."""
 
 
 class AirflowApi:
-    """Sends requests to one Airflow with the token of a user, which it renews when it expires."""
+    """Sends requests to an Airflow server on behalf of a user, and renews the access token when it expires."""
 
     def __init__(self, url: str, username: str, password: str) -> None:
         self._login = {"username": username, "password": password}
@@ -35,9 +35,9 @@ class AirflowApi:
         json: Mapping[str, object] | None = None,
         params: Mapping[str, str | int] | None = None,
     ) -> Any:
-        """Send one request under /api/v2 and return the JSON of the answer.
+        """Send one request to a path under /api/v2 and return the parsed JSON of the response.
 
-        Returns None for an answer without content and for a status in `ok`. Raises AirflowApiError for other errors.
+        Returns None if the response is empty or its status is in `ok`. Raises AirflowApiError for other error statuses.
         """
         response = self._send(method, path, json, params)
         if response.status_code == 401:
@@ -73,13 +73,15 @@ class AirflowApi:
             self.call("PATCH", f"/connections/{conn_id}", json=body)
 
     def wait_for_dag(self, dag_id: str, timeout_s: float = 180) -> None:
-        """Wait until the DAG processor has stored the DAG. Raises AirflowApiError for an import error or a timeout."""
+        """Wait until the DAG processor has stored the DAG. Raises AirflowApiError on an import error or a timeout."""
         deadline = time.monotonic() + timeout_s
         while self.call("GET", f"/dags/{dag_id}", ok=(404,)) is None:
             if errors := self.call("GET", "/importErrors")["import_errors"]:
                 raise AirflowApiError(f"{errors[0]['filename']}: {errors[0]['stack_trace']}")
             if time.monotonic() > deadline:
-                raise AirflowApiError(f"DAG {dag_id} did not appear within {timeout_s:.0f} s")
+                raise AirflowApiError(
+                    f"DAG {dag_id} did not appear within {timeout_s:.0f} s; see the log of the DAG processor"
+                )
             time.sleep(1)
 
     def trigger(self, dag_id: str, conf: Mapping[str, JsonValue]) -> str:
@@ -93,7 +95,7 @@ class AirflowApi:
         return str(self.call("GET", f"/dags/{dag_id}/dagRuns/{run_id}")["state"])
 
     def task_instances(self, dag_id: str, run_id: str) -> list[ApiObject]:
-        """Return every task instance of a run, mapped ones included, as Airflow describes them."""
+        """Return all task instances of a run, including mapped ones, as the JSON objects that Airflow sends."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances"
         found: list[ApiObject] = []
         while True:
@@ -103,13 +105,13 @@ class AirflowApi:
                 return found
 
     def log(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1, try_number: int = 1) -> str:
-        """Return the log of one try of a task instance, one event per line."""
+        """Return the log of one try of a task instance, with one log event per line."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}"
         content = self.call("GET", path, params={"map_index": map_index})["content"]
         return "\n".join(_log_line(entry) for entry in content)
 
 
 def _log_line(entry: ApiObject) -> str:
-    """Return the event, followed by the name and message of its exceptions."""
+    """Return the text of a log event, followed by the type and message of each exception that was logged with it."""
     errors = [f"{e['exc_type']}: {e['exc_value']}" for e in entry.get("error_detail") or []]
     return "\n".join([str(entry.get("event", "")), *errors])

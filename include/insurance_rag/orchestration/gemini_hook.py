@@ -1,4 +1,4 @@
-"""The `gemini` connection: its password is the API key, its extra fields are the quota of the key's project."""
+"""The `gemini` connection type: the password is the API key; extra fields hold the quota of the key's project."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEFAULT_MODEL = "gemini-2.5-flash"
 
 
 class GeminiHook(BaseHook):
-    """Reads one API key. `airflow connections test` and the Test button of the UI call `test_connection`."""
+    """Reads an API key from a connection. Airflow tests the connection with `test_connection`."""
 
     conn_name_attr = "gemini_conn_id"
     default_conn_name = "gemini_default"
@@ -31,25 +31,29 @@ class GeminiHook(BaseHook):
         self.gemini_conn_id = gemini_conn_id
 
     def get_conn(self) -> tuple[ApiKey, str | None]:
-        """Return the key, which is masked in logs, and the address of its server; None is the default address.
+        """Return the API key and the server address (None for the default server), and mask the key in logs.
 
-        Raises InvalidInputError with everything that is missing or wrong in the connection.
+        Raises InvalidInputError that lists everything missing or wrong in the connection.
         """
         connection = self.get_connection(self.gemini_conn_id)
         if not connection.password:
-            raise InvalidInputError(f"connection {self.gemini_conn_id}: no API key; put it into the password field")
+            raise InvalidInputError(f"connection {self.gemini_conn_id}: no API key; put it into the field `password`")
         mask_secret(connection.password)
         mask_secret(connection.password.strip())
         quota = {name: connection.extra_dejson.get(name) or None for name in QUOTA_FIELDS}
         try:
             key = ApiKey.model_validate({"id": self.gemini_conn_id, "key": connection.password, **quota})
         except ValidationError as e:
-            problems = [f"connection {self.gemini_conn_id}: {x['loc'][0]}: {x['msg']}" for x in e.errors()]
+            problems = [
+                f"connection {self.gemini_conn_id}: {x['loc'][0]}: {x['msg'].removeprefix('Value error, ')}; edit the "
+                "connection (Admin > Connections)"
+                for x in e.errors()
+            ]
             raise InvalidInputError(problems) from None
         return key, connection.host or None
 
     def test_connection(self) -> tuple[bool, str]:
-        """Request the description of the model, which costs no quota. Returns whether it worked, and a message."""
+        """Test the key by requesting the model's description, which uses no quota. Return success and a message."""
         key, host = self.get_conn()
         url = (host or os.environ.get("GEMINI_BASE_URL") or GOOGLE).rstrip("/")
         model = self.get_connection(self.gemini_conn_id).extra_dejson.get("model") or DEFAULT_MODEL
@@ -64,7 +68,7 @@ class GeminiHook(BaseHook):
 
 
 def connection_keys(connection_ids: Sequence[str]) -> list[ApiKey]:
-    """Return the API keys of these connections."""
+    """Return the API keys stored in these connections."""
     return [GeminiHook(connection_id).get_conn()[0] for connection_id in connection_ids]
 
 

@@ -1,7 +1,7 @@
-"""GPU work as a command line, run by a local process or by a pod: $GPU_BACKEND chooses (local | kubernetes).
+"""Runs GPU work as a command line, in a local process or in a pod; $GPU_BACKEND is `local` or `kubernetes`.
 
-The command writes its result as JSON to $RESULT_JSON. A local job is a process of its own: the GPU memory is free when
-it ends, and a broken CUDA context ends with it.
+The command writes its result as JSON to the file $RESULT_JSON. A local job runs in a separate process, so that its GPU
+memory is freed when the job ends and a broken CUDA context cannot affect the next job.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from insurance_rag.orchestration.task_errors import message_only
 from insurance_rag.orchestration.xcom import with_records
 
 LAST_LINES = 15
-"""Lines of output that the error of a failed job quotes."""
+"""Number of output lines that the error message for a failed job quotes."""
 
 J = TypeVar("J", bound=BaseModel)
 
 
 def gpu_job(task_id: str, jobs: XComArg, argv: Callable[[J], list[str]], *, label: str, **settings: object) -> XComArg:
-    """Add a mapped task that runs the command line `argv(job)` for every job of `jobs`. Returns its results.
+    """Add a mapped task that runs the command line `argv(job)` for every job in `jobs`, and return the task's results.
 
-    `label` is the Jinja template that names an instance in the UI.
+    `label` is the Jinja template for the name of each task instance in the UI.
     """
     arguments: dict[str, object] = {
         "task_id": task_id,
@@ -54,16 +54,16 @@ def gpu_job(task_id: str, jobs: XComArg, argv: Callable[[J], list[str]], *, labe
 def _operator() -> type[BaseOperator]:
     if os.environ.get("GPU_BACKEND", "local") != "kubernetes":
         return LocalJobOperator
-    # KubernetesPodOperator takes two seconds to import, which only those who use it pay per parsed DAG file.
+    # Imported only if needed: KubernetesPodOperator adds two seconds to the parsing of every DAG file.
     from insurance_rag.orchestration.pod_operator import PodJobOperator
 
     return PodJobOperator
 
 
 class LocalJobOperator(BaseOperator):
-    """Runs `python -m insurance_rag <arguments>` as a child process and streams its output into the task's log.
+    """Runs `python -m insurance_rag <arguments>` as a child process and streams the output into the task's log.
 
-    $GPU_PYTHON names another interpreter, e.g. of an environment with CUDA.
+    $GPU_PYTHON selects another Python interpreter, e.g. the one in an environment with CUDA.
     """
 
     template_fields: Sequence[str] = ("arguments",)
@@ -75,7 +75,7 @@ class LocalJobOperator(BaseOperator):
 
     @message_only
     def execute(self, context: Context) -> JsonValue:
-        """Run the command and return its result. Raises the error of its exit code (ERROR_BY_EXIT_CODE)."""
+        """Run the command and return its result. Raises the error that ERROR_BY_EXIT_CODE lists for the exit code."""
         python = os.environ.get("GPU_PYTHON", sys.executable)
         log_command(*self.arguments, python=python)
         with tempfile.TemporaryDirectory() as folder, acquire_gpu() as gpu:
@@ -89,7 +89,7 @@ class LocalJobOperator(BaseOperator):
             return value
 
     def _run(self, command: list[str], env: dict[str, str]) -> tuple[int, list[str]]:
-        """Run `command`; returns its exit code and the last lines of its output."""
+        """Run `command` and return its exit code and the last lines of its output."""
         last_lines: list[str] = []
         with subprocess.Popen(
             command,
@@ -103,38 +103,39 @@ class LocalJobOperator(BaseOperator):
             assert self._process.stdout
             supervisor = os.getppid()
             for line in self._process.stdout:
-                if os.getppid() != supervisor:  # The supervisor was killed: stop, so that the next try is alone.
-                    supervisor = os.getppid()  # Only once: a second signal would interrupt the checkpoint.
+                # If Airflow's supervisor process was killed, stop the job before the next try starts another one.
+                if os.getppid() != supervisor:
+                    supervisor = os.getppid()  # signal only once: a second signal would interrupt the checkpoint
                     self.on_kill()
                 self.log.info("%s", line.rstrip())
                 last_lines = [*last_lines[1 - LAST_LINES :], line.rstrip()]
         return self._process.returncode, last_lines
 
     def on_kill(self) -> None:
-        """Send SIGTERM to the process group of the job. Training then saves a checkpoint."""
+        """Send SIGTERM to the job's process group. A training job then saves a checkpoint and ends."""
         if self._process and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGTERM)
 
 
 @contextlib.contextmanager
 def acquire_gpu() -> Iterator[dict[str, str]]:
-    """Reserve one of the GPUs in $GPU_DEVICES (e.g. "0,1") and yield the environment that selects it.
+    """Reserve one of the GPUs in $GPU_DEVICES (e.g. "0,1") and yield the environment variables that select it.
 
-    If the variable is not set, the environment is empty and a job sees every GPU. Raises IncompleteError if every GPU
-    is in use.
+    If $GPU_DEVICES is not set, yield no variables, so that the job sees every GPU. Raises IncompleteError if every GPU
+    in the list is in use.
     """
     gpus = [name.strip() for name in os.environ.get("GPU_DEVICES", "").split(",") if name.strip()]
     with contextlib.ExitStack() as locks:
         gpu = next((name for name in gpus if _lock(name, locks)), None)
         if gpus and gpu is None:
             raise IncompleteError(
-                f"every GPU of GPU_DEVICES={','.join(gpus)} is in use; give the pool gpu {len(gpus)} slots"
+                f"every GPU of GPU_DEVICES={','.join(gpus)} is in use; set the slots of the pool `gpu` to {len(gpus)}"
             )
         yield {"CUDA_VISIBLE_DEVICES": gpu} if gpu else {}
 
 
 def _lock(gpu: str, locks: contextlib.ExitStack) -> bool:
-    """Lock a GPU until `locks` is closed; False if another job holds it."""
+    """Lock a GPU until `locks` is closed. Return False if another job holds the lock."""
     try:
         locks.enter_context(hold_lock(Path(tempfile.gettempdir()) / f"insurance-rag-gpu-{gpu}.lock", f"GPU {gpu}"))
     except IncompleteError:
@@ -143,9 +144,10 @@ def _lock(gpu: str, locks: contextlib.ExitStack) -> bool:
 
 
 def _stop_with_parent() -> Callable[[], object] | None:
-    """Return a function for the child to call: it then gets SIGTERM when its parent dies, even by SIGKILL.
+    """Return a function that makes the process that calls it receive SIGTERM when its parent dies, even by SIGKILL.
 
-    Otherwise it would continue to train next to the next try of the task. Only Linux offers this; None elsewhere.
+    Without it, an orphaned job would keep running next to the next try of the task. Return None if the system is not
+    Linux, because only Linux offers this signal.
     """
     if sys.platform != "linux":
         return None

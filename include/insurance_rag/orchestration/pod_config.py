@@ -1,7 +1,7 @@
 """Settings of the pods that run GPU jobs if $GPU_BACKEND is `kubernetes`.
 
-The pod template holds what Kubernetes needs to know, `PodConfig` what Airflow needs to know. The pod runs the same
-command line as the local process and mounts the artifacts at the same path.
+The pod template contains what Kubernetes needs to know, and `PodConfig` contains what Airflow needs to know. A pod runs
+the same command line as a local process and mounts the artifacts at the same path as Airflow.
 """
 
 from __future__ import annotations
@@ -27,41 +27,41 @@ def _pairs(value: object) -> object:
         return value
     words = [word.strip() for word in value.split(",") if word.strip()]
     if wrong := [word for word in words if "=" not in word]:
-        raise ValueError(f"expected key=value, not {', '.join(wrong)}")
+        raise ValueError(f"not of the form key=value: {', '.join(wrong)}; e.g. gpu=true")
     return dict(word.split("=", 1) for word in words)
 
 
 class PodConfig(Config):
-    """Settings of the pods, from environment variables: `GPU_POD_IMAGE` sets `image`, and so on."""
+    """Settings of the pods, read from environment variables. For example, `GPU_POD_IMAGE` sets `image`."""
 
     template: Path = Path(__file__).with_name("pod_template.yaml")
-    """Pod template: resources, tolerations, volumes, security. Copy the one in this package and edit the copy."""
+    """Pod template with resources, tolerations, volumes and security. To change it, edit a copy of the default file."""
     image: str | None = None
-    """Image with the Dockerfile's target `gpu`; None uses the image of the template."""
+    """Container image, built from the Dockerfile target `gpu`; None uses the image of the template."""
     namespace: str | None = None
-    """Namespace of the pods; None uses that of the connection, then the one that Airflow runs in."""
+    """Namespace of the pods; None uses the namespace of the connection or, if it has none, that of Airflow itself."""
     artifacts_claim: str | None = None
-    """PersistentVolumeClaim (ReadWriteMany) to mount at $ARTIFACT_ROOT; None if the template mounts a volume there."""
+    """ReadWriteMany PersistentVolumeClaim to mount at $ARTIFACT_ROOT; None if the template mounts a volume there."""
     secrets: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
-    """Kubernetes Secrets, comma separated, whose entries become variables of the job (HF_TOKEN, JUDGE_API_KEY ...)."""
+    """Comma-separated Kubernetes Secrets. Their entries (HF_TOKEN, ...) become environment variables of the job."""
     node_selector: Annotated[dict[str, str], BeforeValidator(_pairs)] = Field(default_factory=dict)
-    """Labels of the nodes, `key=value,key=value`; added to those of the template."""
+    """Labels that a node must have, as `key=value,key=value`; added to the node selector of the template."""
     connection: str = "kubernetes_default"
-    """Airflow connection with the address of the cluster. If it does not exist, the cluster that Airflow runs in."""
+    """Airflow connection to the cluster. If it does not exist, the pods run in the cluster that Airflow runs in."""
     deferrable: bool = False
-    """Wait in the triggerer and free the worker slot, which a job would hold for hours. Logs come every 30 seconds."""
+    """Wait for the pod in the triggerer, which frees the worker slot. The log is then updated every 30 seconds."""
     schedule_timeout_s: int = Field(default=1800, ge=1)
-    """Longest wait for a node with a free GPU, in seconds; an autoscaler needs minutes."""
+    """Maximum wait for a node with a free GPU, in seconds. An autoscaler needs minutes to add a node."""
     startup_timeout_s: int = Field(default=1800, ge=1)
-    """Longest time from the node to the running container, in seconds; the image has several GB to pull."""
+    """Maximum time to start the container on its node, in seconds. The image to pull has several GB."""
     poll_s: int = Field(default=5, ge=1)
-    """Seconds between two requests for the state of a pod."""
+    """Seconds between two requests for the state of the pod."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> PodConfig:
-        """Read the settings. Empty variables count as not set.
+        """Read the settings from environment variables. Empty variables count as not set.
 
-        Raises InvalidInputError with every variable that is unknown or cannot be read.
+        Raises InvalidInputError that lists every unknown variable and every invalid value.
         """
         given = {k.removeprefix(PREFIX).lower(): v for k, v in environment.items() if k.startswith(PREFIX) and v}
         return cls.parse(given, f"environment variables {PREFIX}*")

@@ -1,4 +1,4 @@
-"""The pod of a GPU job: the template with the settings applied."""
+"""Builds the pod for a GPU job from the pod template and the settings."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.orchestration.pod_config import PREFIX, PodConfig
 from insurance_rag.orchestration.runs import artifact_root
 
-#: Part of a Kubernetes manifest, as YAML has it.
+#: Part of a Kubernetes manifest, as parsed from YAML.
 Fields = dict[str, Any]
 
 
 def check_pods() -> None:
-    """Check the settings and the pod template. Raises InvalidInputError with what is wrong."""
+    """Check the pod settings and the pod template. Raises InvalidInputError if one of them is invalid."""
     build_pod(PodConfig.from_environment(), artifact_root())
 
 
 def build_pod(config: PodConfig, root: Path) -> V1Pod:
-    """Return the pod of the template with the settings applied. Raises InvalidInputError if the template is wrong.
+    """Apply the settings to the template and return the pod. Raises InvalidInputError if the template is invalid.
 
-    `root` is the artifact root, which must be mounted at the same path as here.
+    `root` is the artifact root, which the pod must mount at the same path as this machine.
     """
     manifest = _read_template(config.template)
     spec = manifest["spec"]
@@ -40,7 +40,7 @@ def build_pod(config: PodConfig, root: Path) -> V1Pod:
         _extend(base, "volumeMounts", {"name": "artifacts", "mountPath": str(root)})
     spec["nodeSelector"] = {**(spec.get("nodeSelector") or {}), **config.node_selector}
     _extend(base, "envFrom", *({"secretRef": {"name": name}} for name in config.secrets))
-    # The next pod finds the weights that this one downloads.
+    # Keep downloaded model weights on the shared volume, where later pods find them.
     _extend(base, "env", {"name": "HF_HOME", "value": str(root / ".huggingface")})
     pod = PodGenerator.deserialize_model_dict(manifest)
     if not any(root.is_relative_to(mount.mount_path) for mount in pod.spec.containers[0].volume_mounts or []):
@@ -62,19 +62,21 @@ def _read_template(path: Path) -> Fields:
         pod = PodGenerator.deserialize_model_dict(manifest)
         first = manifest["spec"]["containers"][0]["name"]
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as e:
-        raise InvalidInputError(f"{where}: not a readable YAML file ({e})") from e
-    except (ValueError, AttributeError, TypeError, LookupError) as e:  # missing fields and wrong types
-        raise InvalidInputError(f"{where}: not a pod with a container ({e})") from e
+        raise InvalidInputError(f"{where}: not a readable YAML file ({e}); check the path and the file") from e
+    except (ValueError, AttributeError, TypeError, LookupError) as e:  # raised for missing fields and wrong types
+        raise InvalidInputError(
+            f"{where}: not a pod with a container ({e}); start from a copy of pod_template.yaml"
+        ) from e
     if first != KubernetesPodOperator.BASE_CONTAINER_NAME:
         raise InvalidInputError(f"{where}: the first container is called `{first}`; rename it to `base`")
-    # The client drops fields that it does not know, so a misspelled field would be ignored without a message.
+    # The Kubernetes client drops unknown fields without a message, so a misspelled field would have no effect.
     if unknown := list(_dropped(manifest, ApiClient().sanitize_for_serialization(pod), "")):
-        raise InvalidInputError([f"{where}: unknown field {name}" for name in unknown])
+        raise InvalidInputError([f"{where}: unknown field {name}; correct or remove it" for name in unknown])
     return dict(manifest)
 
 
 def _dropped(given: object, kept: object, where: str) -> Iterator[str]:
-    """Yield the paths of the fields that have a value in `given` and do not exist in `kept`."""
+    """Yield the paths of the fields that have a value in `given` but do not exist in `kept`."""
     if isinstance(given, dict) and isinstance(kept, dict):
         for key in (key for key, value in given.items() if value not in (None, {}, [])):
             name = f"{where}.{key}".lstrip(".")

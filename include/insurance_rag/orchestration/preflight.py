@@ -1,4 +1,4 @@
-"""Checks of a run's configuration before the run costs anything."""
+"""Checks a run's configuration before the run costs anything."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from insurance_rag.core.registry import registry
 def validate_run_config(config: RunConfig, *, generates: bool = True) -> list[str]:
     """Return every problem that would make the run fail.
 
-    `generates` says whether the DAG generates pairs (unless the run names a dataset) or only compares adapters.
+    With `generates=False`, for DAGs that only compare adapters, the adapters are checked instead of the API keys.
     """
     checks: tuple[Callable[[RunConfig], object], ...] = (
         lambda c: read_chunks(c.chunks),
@@ -41,7 +41,7 @@ def validate_run_config(config: RunConfig, *, generates: bool = True) -> list[st
 
 
 def check_keys(config: RunConfig) -> None:
-    """Check that every named connection exists and has a key, and that no two have the same key."""
+    """Check that the teacher is installed, every connection has an API key, and no two API keys are the same."""
     from airflow.sdk.exceptions import AirflowNotFoundException
 
     from insurance_rag.orchestration.gemini_hook import GeminiHook
@@ -56,7 +56,7 @@ def check_keys(config: RunConfig) -> None:
         )
     if not config.keys:
         problems.append(
-            "keys: no connection named; add connections of type gemini (Admin > Connections), name them here"
+            "keys: no connection named; add connections of type gemini (Admin > Connections) and name them here"
         )
     for name in config.keys:
         try:
@@ -73,7 +73,7 @@ def check_keys(config: RunConfig) -> None:
 
 
 def check_adapters(config: RunConfig) -> None:
-    """Check the adapters and the base model of a run that only compares adapters."""
+    """Check the adapters and the base model, unless the run names a dataset to train on."""
     if config.dataset:
         return
     problems = [
@@ -90,13 +90,13 @@ def check_adapters(config: RunConfig) -> None:
 
 
 def check_dataset(config: RunConfig) -> None:
-    """Check that the dataset, if the run names one, was validated."""
+    """Check that the dataset that the run names, if any, has been validated."""
     if config.dataset and not DatasetFolder(Path(config.dataset)).report.is_file():
         raise InvalidInputError(f"dataset: {config.dataset} has no report.json; give a folder that `validate` wrote")
 
 
 def check_recipes(config: RunConfig) -> None:
-    """Check that the recipes exist and accept the settings."""
+    """Check that the recipes exist and accept the training settings."""
     from insurance_rag.training import load_recipe
 
     for version in config.versions:
@@ -104,7 +104,7 @@ def check_recipes(config: RunConfig) -> None:
 
 
 def check_base_model(config: RunConfig) -> None:
-    """Check that a path contains a model. A Hugging Face name is checked by the GPU job, whose cache may differ."""
+    """Check a base model that is given as a path. The GPU job checks Hugging Face names, as its cache may differ."""
     path = Path(config.base_model)
     looks_like_path = path.is_absolute() or config.base_model.startswith((".", "~"))
     if looks_like_path and not (path.expanduser() / "config.json").is_file():
@@ -114,7 +114,7 @@ def check_base_model(config: RunConfig) -> None:
 
 
 def check_registry(config: RunConfig) -> None:
-    """Check that the champion of the registry was trained on the base model of the run."""
+    """Check that the champion in the registry was trained on the run's base model."""
     from insurance_rag.promotion.model_registry import ModelRegistry
 
     if not config.registry:
@@ -126,13 +126,13 @@ def check_registry(config: RunConfig) -> None:
     champion = ModelRegistry(Path(config.registry)).champion
     if champion and champion.base_model != config.base_model:
         raise InvalidInputError(
-            f"registry: the champion of {config.registry} belongs to the base model {champion.base_model}, "
-            f"this run to {config.base_model}; choose the same base model, or another registry"
+            f"registry: the champion in {config.registry} was trained on the base model {champion.base_model}, but "
+            f"this run uses {config.base_model}; choose the same base model, or another registry"
         )
 
 
 def check_gold_chunks(config: RunConfig) -> None:
-    """Check that the gold chunks of the questions are among the chunks, because recall is measured with them."""
+    """Check that the chunk file contains every gold chunk, because recall is measured against the gold chunks."""
     known = {chunk.chunk_id for chunk in read_chunks(config.chunks)}
     message = f"a gold chunk is not in {config.chunks}; give the chunks that the questions were made from"
     unknown = [
@@ -145,7 +145,7 @@ def check_gold_chunks(config: RunConfig) -> None:
 
 
 def check_gpu_backend(config: RunConfig) -> None:
-    """Check the settings and the template of pods, which are otherwise read only after the dataset is paid for."""
+    """Check $GPU_BACKEND and the pod settings, which are otherwise not read until the paid generation is done."""
     backend = os.environ.get("GPU_BACKEND", "local")
     if backend not in ("local", "kubernetes"):
         raise InvalidInputError(f"GPU_BACKEND={backend}: choose local or kubernetes")

@@ -1,4 +1,4 @@
-"""Load API keys from a keys.json file or from the environment. Keys are SecretStr values and never printed."""
+"""Load API keys from a keys.json file or from the environment. Keys are SecretStr values and are never printed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ KEYS_FILE_HELP = 'a list of {"id", "key", "project"?, "rpm"?, "tpm"?, "rpd"?}'
 
 
 def load_keys(path: Path | str | None = None, teacher: str = "gemini") -> list[ApiKey]:
-    """Return the keys of the file `path`, or without it those of the teacher's environment variable.
+    """Return the keys from the file `path`. Without a path, return the keys from the teacher's environment variable.
 
-    Keys from the environment get the ids gemini_k1, gemini_k2 ... (with the name of the teacher). A teacher that
-    requires no key gets one placeholder with an empty secret, so that the plan has one shard.
+    Keys from the environment get ids that consist of the teacher's name and a number: gemini_k1, gemini_k2 ... If none
+    is set and the teacher requires no key, return one placeholder with an empty secret, so that the plan has one shard.
 
-    Raises InvalidInputError that lists every problem. No message contains a key.
+    Raises InvalidInputError listing every problem. No message contains a key.
     """
     info: TeacherInfo = registry("teacher")[teacher]
     variable = info.key_variable or ""
@@ -39,7 +39,7 @@ def load_keys(path: Path | str | None = None, teacher: str = "gemini") -> list[A
 def _read(path: Path, advice: str) -> list[object]:
     entries = read_json(path)
     if not isinstance(entries, list):
-        raise InvalidInputError(f"{path}: is not a list; {advice}")
+        raise InvalidInputError(f"{path}: not a list; {advice}")
     return entries
 
 
@@ -50,9 +50,11 @@ def _check(entries: Sequence[object], where: str, advice: str) -> list[ApiKey]:
         try:
             key = ApiKey.model_validate(entry)
         except ValidationError as e:
-            # The `input` of an error may be the key itself, so it is left out.
+            # A pydantic error's `input` may be the key itself, so the message leaves it out.
             problems += [
-                f"{where}: key {number}: {'.'.join(map(str, x['loc'])) or 'entry'}: {x['msg']}" for x in e.errors()
+                f"{where}: key {number}: {'.'.join(map(str, x['loc'])) or 'entry'}: "
+                f"{x['msg'].removeprefix('Value error, ')}; fix this entry"
+                for x in e.errors()
             ]
             continue
         problems += [f"{where}: key {number}{problem}" for problem in _key_problems(key, keys)]
@@ -77,7 +79,7 @@ def _key_problems(key: ApiKey, earlier: Sequence[ApiKey]) -> list[str]:
 
 
 def _contradicting_quotas(keys: Sequence[ApiKey]) -> list[str]:
-    """Return one problem per quota that two keys of one project state differently."""
+    """Return one problem for each key whose quota differs from that of an earlier key in the same project."""
     problems = []
     for name in ("rpm", "tpm", "rpd"):
         by_pool: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""The plan of a run: which shard, and with it which API key, generates the pairs of which chunks."""
+"""The plan of a run, which assigns each chunk to a shard and thus to an API key."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ log = logging.getLogger(__name__)
 
 
 class Plan(Record):
-    """Content of RUN/plan.json. The shards are a partition of the chunks, also after a redistribution."""
+    """Content of RUN/plan.json. Each chunk is in exactly one shard, even after a redistribution."""
 
     plan_id: str
     chunks: int
-    chunks_sha256: str = Field(description="hash of RUN/chunked_data.jsonl")
+    chunks_sha256: str = Field(description="SHA-256 hash of RUN/chunked_data.jsonl")
     prompt_version: str
     config: GenerationConfig
     keys_file: str | None = None
-    pools: dict[str, list[str]] = Field(description="quota pool -> ids of its keys")
+    pools: dict[str, list[str]] = Field(description="ids of the keys in each quota pool")
     shards: list[Shard]
     reassigned_to: dict[int, list[int]] = Field(
-        default={}, description="shard of a dead key -> shards that received its open chunks"
+        default={}, description="for each shard of a dead key, the shards that received its unanswered chunks"
     )
     refresh: Refresh | None = None
     partition: PartitionCheck
@@ -44,19 +44,19 @@ class Plan(Record):
         """Return the shard with this number. Raises InvalidInputError if the plan has no such shard."""
         found = next((s for s in self.shards if s.shard == number), None)
         if found is None:
-            raise InvalidInputError(f"unknown shard {number}; the plan has shards 1 to {len(self.shards)}")
+            raise InvalidInputError(f"unknown shard {number}; use one of the plan: 1 to {len(self.shards)}")
         return found
 
 
 def make_plan(
     chunks: Sequence[Chunk], keys: Sequence[ApiKey], config: GenerationConfig, keys_file: Path | None = None
 ) -> Plan:
-    """Divide the chunks among the keys (see `make_shards`). The same input gives the same plan.
+    """Divide the chunks among the keys (see `make_shards`). The same input always gives the same plan.
 
     Raises InvalidInputError if there are no keys or two chunks have the same id.
     """
     if not keys:
-        raise InvalidInputError("no API keys; a plan needs at least one")
+        raise InvalidInputError("no API keys; give at least one")
     chunk_ids = [chunk.chunk_id for chunk in chunks]
     shards = make_shards(chunk_ids, keys)
     prompt_version = PromptSpec.from_config(config).prompt_version
@@ -81,10 +81,10 @@ def make_plan(
 
 
 def write_plan(plan: Plan, run: RunFolder, chunks: Iterable[Chunk]) -> Plan:
-    """Write the chunks and the plan into the run folder, and return the plan that is stored there.
+    """Write the chunks and the plan to the run folder, and return the plan that is stored there.
 
-    If the folder holds the same plan already, it is kept with its redistributed shards. Part files of another plan are
-    deleted: the journal has their answers, so the new plan writes its parts without calls.
+    If the folder already holds the same plan, that plan is kept, including its redistributed shards. Part files from
+    another plan are deleted. Their answers remain in the journal, so they need not be requested again.
     """
     run.create()
     if (stored := _read_plan_if_valid(run)) and stored.plan_id == plan.plan_id:
@@ -100,7 +100,8 @@ def write_plan(plan: Plan, run: RunFolder, chunks: Iterable[Chunk]) -> Plan:
 def read_plan(run: RunFolder) -> Plan:
     """Read RUN/plan.json.
 
-    Raises InvalidInputError if there is no plan, or lists everything that is wrong with it and says what to do.
+    Raises InvalidInputError if there is no plan, or if the plan is invalid. The message lists every problem and says
+    what to do.
     """
     if not run.plan.exists():
         raise InvalidInputError(f"{run.plan}: no plan; run `plan --chunks C.jsonl --out {run.root}` first")
@@ -113,14 +114,15 @@ def read_plan(run: RunFolder) -> Plan:
         problems = _inconsistencies(plan)
     if problems:
         advice = f"make the plan again with `plan --chunks {run.chunks} --out {run.root}`; answers are kept"
-        raise InvalidInputError([f"{run.plan}: {problem}" for problem in problems] + [advice])
+        problems[-1] += f"; {advice}"
+        raise InvalidInputError([f"{run.plan}: {problem}" for problem in problems])
     return plan
 
 
 def with_config(plan: Plan, config: GenerationConfig, run: RunFolder) -> Plan:
-    """Return the plan with changed settings and store it; the shards stay.
+    """Store the plan with new settings and return it. The shards do not change.
 
-    Settings that change the prompt change the cache keys too, so that earlier answers do not count.
+    If the new settings change the requests to the teacher, the cache keys change too, so earlier answers do not count.
     """
     if config == plan.config:
         return plan

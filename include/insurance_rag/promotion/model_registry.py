@@ -1,7 +1,7 @@
 """The model registry: a folder with the champion, a copy of each judged adapter, and a log of every decision.
 
-champion.json          the champion; its `adapter` is the folder to serve
-adapters/SHA256/       each adapter as it was judged, under the first 16 digits of its hash
+champion.json          the champion; its field `adapter` is the folder to serve
+adapters/SHA256/       a copy of a judged adapter; the name is the first 16 digits of its hash
 decisions.jsonl        one line per decision, with a checksum
 """
 
@@ -22,7 +22,7 @@ from insurance_rag.core.journal import Journal
 from insurance_rag.core.records import Champion, Decision, DecisionLogEntry, EvaluationSummary
 
 CHAMPION = "champion"
-"""Name under which the champion is evaluated next to new adapters."""
+"""Name under which the champion is evaluated together with new adapters."""
 
 
 class ModelRegistry:
@@ -33,7 +33,7 @@ class ModelRegistry:
 
     @property
     def champion(self) -> Champion | None:
-        """The champion, None if nothing was promoted yet. Raises InvalidInputError if champion.json is damaged."""
+        """The champion, or None if nothing was promoted yet. Raises InvalidInputError if champion.json is damaged."""
         path = self.root / "champion.json"
         if not path.exists():
             return None
@@ -45,20 +45,21 @@ class ModelRegistry:
             ) from e
 
     def adapter(self, sha256: str) -> Path:
-        """Return the folder of an adapter by its hash."""
+        """Return the folder of the adapter with this hash."""
         return self.root / "adapters" / sha256[:16]
 
     def with_champion(self, adapters: Mapping[str, str]) -> dict[str, str]:
-        """Return the adapters (name -> folder), and first the champion that they must beat unless it is one of them."""
+        """Return `adapters` (name -> folder) preceded by the champion, unless they already include the champion."""
         champion = self.champion
         if champion is None or champion.sha256 in (sha256_tree(Path(folder)) for folder in adapters.values()):
             return dict(adapters)
         return {CHAMPION: str(self.adapter(champion.sha256)), **adapters}
 
     def champion_in(self, summary: EvaluationSummary) -> str | None:
-        """Return the name under which the champion was evaluated, None if there is no champion yet.
+        """Return the name under which the champion was evaluated, or None if there is no champion yet.
 
-        Raises InvalidInputError if it was not: a challenger is only compared with the champion within one evaluation.
+        Raises InvalidInputError if the champion was not evaluated, because it can be compared with challengers only
+        within one evaluation.
         """
         champion = self.champion
         if champion is None:
@@ -68,13 +69,13 @@ class ModelRegistry:
                 return name
         folder = self.adapter(champion.sha256)
         raise InvalidInputError(
-            f"the champion {champion.model} was not evaluated; add --adapter {CHAMPION}={folder} to evaluate"
+            f"the champion {champion.model} was not evaluated; add --adapter {CHAMPION}={folder} to `evaluate`"
         )
 
     def record(self, decision: Decision, summary: EvaluationSummary) -> None:
-        """Store the judged adapters and the decision. A promoted adapter becomes the champion, last and atomically.
+        """Store the judged adapters and the decision. In a final atomic step, make a promoted adapter the champion.
 
-        Raises InvalidInputError if an adapter changed since it was evaluated.
+        Raises InvalidInputError if an adapter has changed since it was evaluated.
         """
         for adapter in summary.adapters.values():
             self._store(Path(adapter.uri), adapter.sha256)
@@ -107,7 +108,7 @@ class ModelRegistry:
         return [DecisionLogEntry.model_validate(record) for record in Journal(self.root / "decisions.jsonl").read_new()]
 
     def _store(self, folder: Path, sha256: str) -> None:
-        """Copy an adapter into the registry, unless it is there already."""
+        """Copy an adapter into the registry unless a copy already exists."""
         target = self.adapter(sha256)
         if target.is_dir():
             return

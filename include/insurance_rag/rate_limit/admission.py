@@ -1,6 +1,6 @@
-"""Decide whether a call may go out now. The functions only read the state, so tests need no clock.
+"""Decide whether a call may be sent now. The time is a parameter, so tests need no clock.
 
-Both functions first adapt the state to a wall clock that was set back (`RateLimitState.follow_clock`).
+`blocking_error` and `delay_before_send` first call `RateLimitState.follow_clock`, in case the wall clock was set back.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from insurance_rag.core.errors import KeyRejectedError, PipelineError, QuotaExha
 from insurance_rag.rate_limit.quota import KeyState, Metric, QuotaPool, SentCall, day_of, next_midnight
 from insurance_rag.rate_limit.state import MAX_MARGIN_SHARE, RateLimitState
 
-UNTESTED_IN_FLIGHT = 2  # calls in flight of a key that has not answered yet, so a rejected key costs two requests
-BURST = 8  # calls in flight beyond what the limit needs, or beyond what is known to be granted
-ALWAYS_GRANTED = 4  # calls per minute: no known quota is smaller
+UNTESTED_IN_FLIGHT = 2  # maximum calls in flight on a key without an answer so far; a rejected key costs two requests
+BURST = 8  # extra calls in flight, above the number that the limit requires or that is certain to be granted
+ALWAYS_GRANTED = 4  # calls per window that every quota is assumed to allow
 
 
 @dataclass(frozen=True)
@@ -27,22 +27,19 @@ class SendRequest:
     """Id of the API key."""
     pool: str
     share: float
-    """The shard's share of the quota of its pool."""
+    """Fraction of the pool's quota that is meant for this shard."""
     chars: int
-    """Characters of the request, from which its tokens are estimated."""
+    """Number of characters in the request, from which its token count is estimated."""
 
 
 def blocking_error(state: RateLimitState, request: SendRequest, now: float) -> PipelineError | None:
-    """Return the error that forbids every further call of this key in this run; None if calls are allowed."""
+    """Return an error if the key is rejected, or if its project has no quota or no daily quota left; else None."""
     state.follow_clock(now)
     pool, rejection = state.pool(request.pool), state.keys[request.key].rejection_reason
     if rejection:
-        return KeyRejectedError(f"key {request.key}: {rejection}; replace the key, then run the same command again")
+        return KeyRejectedError(f"key {request.key}: {rejection}, then run the same command again")
     if pool.no_quota_reason:
-        return KeyRejectedError(
-            f"project {request.pool}: {pool.no_quota_reason}; use another model or project, then run the same command "
-            "again"
-        )
+        return KeyRejectedError(f"project {request.pool}: {pool.no_quota_reason}, then run the same command again")
     until = pool.day_exhausted_until
     if until is None and pool.rpd and pool.day == day_of(now) and pool.calls_today >= pool.rpd:
         until = next_midnight(now)
@@ -57,10 +54,9 @@ def blocking_error(state: RateLimitState, request: SendRequest, now: float) -> P
 
 
 def delay_before_send(state: RateLimitState, request: SendRequest, now: float) -> float:
-    """Return the seconds until this call may go out; 0 means now.
+    """Return the seconds until this call may be sent; 0 means now.
 
-    If the decision depends on answers that are still under way, the result is a short delay after which to call this
-    function again.
+    If the decision depends on calls in flight, return a short delay, after which the caller should try again.
     """
     state.follow_clock(now)
     pool, key = state.pool(request.pool), state.keys[request.key]
@@ -78,7 +74,7 @@ def delay_before_send(state: RateLimitState, request: SendRequest, now: float) -
             at = max(at, pool.last_sent_at + state.window_s / limit)
         calls_of_shard = sum(call.shard == request.shard for call in pool.calls)
         if request.share < 1 and calls_of_shard >= math.ceil(request.share * limit):
-            at = max(at, pool.last_sent_at + short_delay)  # the other shards of the pool go first
+            at = max(at, pool.last_sent_at + short_delay)  # this fraction is used up: other shards go first
     elif not _may_probe(state, pool, in_flight, now):
         return short_delay
     if token_limit := current_limit(state, pool, "tokens"):
@@ -88,7 +84,7 @@ def delay_before_send(state: RateLimitState, request: SendRequest, now: float) -
 
 
 def current_limit(state: RateLimitState, pool: QuotaPool, metric: Metric) -> float | None:
-    """Return the limit per window that the pool uses now; None while it is unknown."""
+    """Return the pool's effective limit per window; None while the limit is unknown."""
     limit = state.known_limit(pool, metric)
     if limit is None:
         return None
@@ -100,7 +96,7 @@ def current_limit(state: RateLimitState, pool: QuotaPool, metric: Metric) -> flo
 
 
 def _may_test_prior(state: RateLimitState, pool: QuotaPool, limit: float) -> bool:
-    """Return whether the pool may send one call more than the prior limit: once per two windows, one pool."""
+    """Return whether the pool may exceed the prior limit by one call. Within two windows, only one pool may do so."""
     if not pool.calls:
         return False
     newest = pool.calls[-1].sent_at
@@ -109,7 +105,10 @@ def _may_test_prior(state: RateLimitState, pool: QuotaPool, limit: float) -> boo
 
 
 def _may_probe(state: RateLimitState, pool: QuotaPool, in_flight: list[SentCall], now: float) -> bool:
-    """Return whether a pool with an unknown limit may send: up to what some pool was granted, or as the only prober."""
+    """Return whether a pool with an unknown limit may send a call.
+
+    It may send as many calls as some pool was granted before. It may exceed that number only if no other pool does.
+    """
     granted = max(ALWAYS_GRANTED, state.max_granted)
     if pool.used("requests", now - state.window_s) < granted:
         return True
@@ -118,7 +117,7 @@ def _may_probe(state: RateLimitState, pool: QuotaPool, in_flight: list[SentCall]
 
 
 def _calls_in_flight(state: RateLimitState, now: float) -> list[SentCall]:
-    """Return the calls in flight. A call older than its timeout belongs to a process that was killed."""
+    """Return the calls in flight. Calls older than the timeout are left out, because their process was killed."""
     return [call for call in state.in_flight.values() if call.sent_at > now - state.timeout_s]
 
 
@@ -127,7 +126,7 @@ def _max_in_flight(state: RateLimitState, key: KeyState, limit: float | None) ->
         return UNTESTED_IN_FLIGHT
     if limit is None:
         return state.max_in_flight
-    # Little's law: calls in flight = rate * latency. Twice that many leave room for slower answers.
+    # Little's law: calls in flight = rate * latency. The factor of 2 leaves room for slower answers.
     return min(state.max_in_flight, math.ceil(2 * limit / state.window_s * state.latency_s) + BURST)
 
 

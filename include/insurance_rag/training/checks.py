@@ -1,4 +1,4 @@
-"""Checks of device, packages, rows, memory and disk; each returns its problems as messages."""
+"""Check the device, packages, rows, memory and disk before training. Each check returns a list of error messages."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: First compute capability with bf16 (Ampere).
+#: Lowest CUDA compute capability that supports bf16 (Ampere).
 BF16_CAPABILITY = (8, 0)
 
 
 def device_problems(config: TrainingConfig, device: Device) -> list[str]:
-    """Return settings that this device, or this number of processes, cannot run."""
+    """Return a message for each setting that does not work on this device or with this number of processes."""
     problems = []
     if device.kind == "cuda" and device.capability < BF16_CAPABILITY and config.compute_dtype != "fp32":
         capability = ".".join(map(str, device.capability))
@@ -47,13 +47,14 @@ def device_problems(config: TrainingConfig, device: Device) -> list[str]:
         )
     if device.count > 1 and config.batch_size % device.count:
         problems.append(
-            f"batch_size={config.batch_size} cannot be divided among {device.count} processes; make it a multiple"
+            f"batch_size={config.batch_size} cannot be divided among {device.count} processes; set a multiple of "
+            f"{device.count}"
         )
     return problems
 
 
 def package_problems(config: TrainingConfig) -> list[str]:
-    """Return settings whose package is not installed."""
+    """Return a message for each setting that needs a package that is not installed."""
     required: dict[str, str] = {name: f"report_to={name}" for name in config.report_to}
     if config.use_liger_kernel is True:
         required["liger_kernel"] = "use_liger_kernel"
@@ -68,7 +69,7 @@ def package_problems(config: TrainingConfig) -> list[str]:
 def row_problems(
     rows: EncodedRows, total: int, config: TrainingConfig, model_config: PretrainedConfig, path: Path
 ) -> list[str]:
-    """Return problems of the length limit; log how many of the `total` rows were skipped or shortened."""
+    """Return messages about `max_length`, and log how many of the `total` rows were skipped or shortened."""
     limit = getattr(model_config.get_text_config(), "max_position_embeddings", None)
     problems = []
     if limit and config.max_length > limit:
@@ -78,14 +79,14 @@ def row_problems(
         )
     if rows.skipped:
         log.warning(
-            "%d of %d rows are over %d tokens and are skipped; answers are never cut",
+            "skipped %d of %d rows because they are longer than %d tokens; answers are never cut",
             len(rows.skipped),
             total,
             config.max_length,
         )
     if rows.contexts_truncated:
         log.info(
-            "the context of %d of %d rows was cut at a sentence to fit %d tokens",
+            "shortened the context of %d of %d rows at the end of a sentence to fit %d tokens",
             rows.contexts_truncated,
             total,
             config.max_length,
@@ -96,7 +97,7 @@ def row_problems(
 
 
 def memory_problems(plan: MemoryPlan, device: Device) -> list[str]:
-    """Return a problem if the estimate exceeds the free memory; warn if it is close to it."""
+    """Return a message if the estimate exceeds the free memory; log a warning if it comes close."""
     log.info("%s: %.1f GiB free; %s", device.name, device.free_gib, plan)
     if plan.estimate_gib > device.free_gib:
         return [
@@ -104,12 +105,12 @@ def memory_problems(plan: MemoryPlan, device: Device) -> list[str]:
             "GiB; free memory, set memory_preset=8GB or a shorter max_length, or use a larger GPU"
         ]
     if plan.estimate_gib > USABLE_SHARE * device.free_gib:
-        log.warning("the estimate is close to the free memory; micro-batches are split if the memory runs out")
+        log.warning("the estimated peak is close to the free memory; micro-batches are split if memory runs out")
     return []
 
 
 def disk_problems(config: TrainingConfig, shape: ModelShape, out: Path) -> list[str]:
-    """Return a problem if the disk of `out` has no room for checkpoints and adapter."""
+    """Return a message if the disk that holds `out` has too little space for the checkpoints and the adapter."""
     needed, free = required_disk_bytes(config, shape), shutil.disk_usage(out).free
     if free >= needed:
         return []
@@ -120,9 +121,9 @@ def disk_problems(config: TrainingConfig, shape: ModelShape, out: Path) -> list[
 
 
 def required_disk_bytes(config: TrainingConfig, shape: ModelShape) -> int:
-    """Return the size of three checkpoints (two kept, one being written), the adapter, and tokenizers.
+    """Return the bytes needed for three checkpoints (two kept, one being written), the adapter and the tokenizers.
 
-    A checkpoint holds the adapter and the two moments of the optimizer.
+    A checkpoint holds the adapter and the optimizer's two moments, each as large as the adapter.
     """
-    adapter = 4 * config.lora.r * shape.adapted  # fp32 at most
+    adapter = 4 * config.lora.r * shape.adapted  # 4 bytes per parameter, because fp32 is the largest dtype
     return 3 * 3 * adapter + adapter + 40 * 2**20

@@ -1,4 +1,4 @@
-"""Recipes: YAML presets in `recipes/`, one per published adapter, read into a typed `TrainingConfig`."""
+"""Load recipes, YAML files with the settings for one adapter each, into a typed `TrainingConfig`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from insurance_rag.core.errors import InvalidInputError
 
 RECIPE_FOLDER = Path(__file__).parents[1] / "recipes"
 
-#: Settings that make a recipe the recipe of its adapter; a profile that names another recipe does not change them.
+#: Settings that identify the adapter. A profile that refers to another recipe file does not override them.
 _RECIPE_IDENTITY = frozenset({"version", "prompt_format"})
 
 
 def load_recipe(name_or_file: str | Path, settings: Mapping[str, object] | None = None) -> TrainingConfig:
-    """Return the recipe called `name_or_file`, overridden by its `profile` and then by the other `settings`.
+    """Return the recipe with this name or path, overridden first by `settings["profile"]`, then by the other settings.
 
-    Raises InvalidInputError for an unknown recipe, profile or key (with a suggestion) and for every invalid value.
+    Raises InvalidInputError for an unknown recipe, profile or setting (with a suggestion), and for invalid values.
     """
     settings = dict(settings or {})
     profile = settings.pop("profile", None)
@@ -54,24 +54,24 @@ def _read(path: Path) -> dict[str, object]:
     except yaml.YAMLError as e:
         raise InvalidInputError(f"{path}: invalid YAML ({e}); fix the recipe") from e
     if not isinstance(values, dict):
-        raise InvalidInputError(f"{path}: a recipe must be a mapping of settings; see the files in {RECIPE_FOLDER}")
+        raise InvalidInputError(f"{path}: not a mapping of settings; write it like those in {RECIPE_FOLDER}")
     return values
 
 
 def _read_profile(profile: str, profiles: Mapping[str, object], path: Path) -> Mapping[str, object]:
-    """Return the settings of a profile: a mapping in the recipe, or the file name of another recipe."""
+    """Return a profile's settings, which the recipe defines as a mapping or as the name of another recipe file."""
     if profile not in profiles:
         raise InvalidInputError(_unknown("profile", profile, ["default", *profiles], str(path)))
     overlay = profiles[profile]
     if isinstance(overlay, str):
         return {key: value for key, value in _read(path.parent / overlay).items() if key not in _RECIPE_IDENTITY}
     if not isinstance(overlay, dict):
-        raise InvalidInputError(f"{path}: profile {profile!r} must be a mapping of settings or the name of a recipe")
+        raise InvalidInputError(f"{path}: profile {profile!r} is neither settings nor a recipe; write one of the two")
     return overlay
 
 
 def _merge(base: Mapping[str, object], override: Mapping[str, object]) -> dict[str, object]:
-    """Return `base` with the values of `override`; mappings are merged, so `lora.r=8` keeps the rest of `lora`."""
+    """Return `base` overridden by `override`. Nested mappings are merged, so `lora.r=8` keeps the rest of `lora`."""
     merged: dict[str, object] = dict(base)
     for key, value in override.items():
         current = merged.get(key)

@@ -1,6 +1,6 @@
 """Finds part files and reads their rows in blocks.
 
-A part is a JSON array (one row per line, as generation writes it, or any other layout) or JSON lines.
+A part is a JSON array in any layout (generation writes one row per line) or a JSON Lines file.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ BLOCK_ROWS = 2000
 
 @dataclass(frozen=True)
 class Block:
-    """Consecutive rows of one part."""
+    """Consecutive rows from one part."""
 
     part: int
     """Index of the part file."""
     rows: Sequence[object]
-    """Bytes of one row each if the part has one row per line, otherwise decoded JSON values."""
+    """Encoded rows (bytes) if the part has one row per line, otherwise decoded JSON values."""
 
 
 def find_parts(places: Sequence[Path]) -> list[Path]:
-    """Return the part files among files and folders.
+    """Return the part files in `places`, which may be files and folders.
 
-    Of a folder these are its `dataset_part_*.json`, or all its JSON files if there are none of that name. Raises
+    In a folder, the part files are those named `dataset_part_*.json` or, if there are none, all JSON files. Raises an
     InvalidInputError that lists every place without a part file.
     """
     parts: list[Path] = []
@@ -56,7 +56,7 @@ def _is_manifest(path: Path) -> bool:
 
 
 def part_labels(parts: Sequence[Path]) -> list[str]:
-    """Return a unique label per part: from its manifest ("shard 3/7 · gemini_k4"), otherwise the name of the file."""
+    """Return a unique label for each part, from its manifest ("shard 3/7 · gemini_k4") or else from the file name."""
     labels: list[str] = []
     for path in parts:
         manifest = manifest_path(path)
@@ -67,7 +67,7 @@ def part_labels(parts: Sequence[Path]) -> list[str]:
 
 
 def read_blocks(parts: Sequence[Path]) -> Iterator[Block]:
-    """Yield every row of every part, in blocks. Raises InvalidInputError for a file that is not an array of rows."""
+    """Yield the rows from all parts in blocks. Raises InvalidInputError for a file that is not an array of rows."""
     for number, path in enumerate(parts):
         for rows in _blocks_of(path):
             yield Block(number, rows)
@@ -86,7 +86,7 @@ def _blocks_of(path: Path) -> Iterator[Sequence[object]]:
     else:
         value = read_json(path)
         if not isinstance(value, list):
-            raise InvalidInputError(f"{path}: contains {json_type_name(value)}; a part must be a JSON array of rows")
+            raise InvalidInputError(f"{path}: contains {json_type_name(value)}; write a JSON array of rows")
         for i in range(0, len(value), BLOCK_ROWS):
             yield value[i : i + BLOCK_ROWS]
 
@@ -103,7 +103,8 @@ def _row_lines(path: Path, *, in_array: bool) -> Iterator[list[bytes]]:
             if in_array and text == b"]":
                 continue
             if in_array:
-                text = text[:-1] if text.endswith(b"}]") else text.rstrip(b",")  # the array may end on a row's line
+                # The closing ] may be on the same line as the last row.
+                text = text[:-1] if text.endswith(b"}]") else text.rstrip(b",")
             block.append(text)
             if len(block) == BLOCK_ROWS:
                 yield block

@@ -1,6 +1,7 @@
-"""Validates part files and writes the dataset folder: training files, rejects, report and card.
+"""Validates part files and writes the dataset folder: training files, rejected rows, report and card.
 
-The result depends only on the rows, the chunks and the configuration, not on the order or number of the parts.
+The result depends only on the rows, the chunks, the questions and the configuration, not on the number or the order of
+the part files.
 """
 
 from __future__ import annotations
@@ -59,19 +60,20 @@ def validate_parts(
     progress: Path | None = None,
     complete: bool = True,
 ) -> DatasetArtifact:
-    """Validate the rows of `parts` (files or folders of them) and write the dataset folder `out`.
+    """Validate the rows in `parts` (part files or folders that contain them) and write the dataset folder `out`.
 
-    Without `chunks` each row is compared with its own input. `questions` hold their documents out of training.
-    `previous` is the report.json that drift is measured against. `progress` is the folder of the progress files.
-    `complete` is only recorded in the artifact. Raises InvalidInputError, before anything is written, for parts that
-    cannot be read and for chunks, questions or an earlier report that do not fit.
+    Without `chunks`, each row is compared with its own `input`. The documents that `questions` ask about are held out
+    of training. `previous` is an earlier report.json, for measuring drift. `progress` is the folder for progress files.
+    `complete` is only recorded in the artifact. Raises InvalidInputError, before any data file is written, if the parts
+    or the earlier report cannot be read, or if the questions do not match the chunks.
     """
     config = _with_required_rules(config or ValidationConfig(), bool(questions))
     files = find_parts(parts)
     before = read_validation_report(previous) if previous else None
     if questions and not chunks:
-        raise InvalidInputError("--questions hold out the documents of their chunks; give --chunks as well")
-    # Rows are cleaned when they are read, so the chunks must be too: a soft hyphen would make them differ.
+        raise InvalidInputError("--questions: the documents of their chunks are unknown; give --chunks as well")
+    # Rows are cleaned when they are read, so the chunks must be cleaned too: otherwise, a soft hyphen in a chunk would
+    # make a quote from the chunk differ.
     known = {chunk.chunk_id: chunk.model_copy(update={"text": clean(chunk.text)}) for chunk in chunks or []}
     split = make_split(list(known.values()), questions, config) if questions else Split()
     texts = None if chunks is None else {i: chunk.text for i, chunk in known.items()}
@@ -90,7 +92,7 @@ def validate_parts(
 
 
 def _with_required_rules(config: ValidationConfig, has_questions: bool) -> ValidationConfig:
-    """Add the rule for unreadable rows if none is configured, and `leak` if there are evaluation questions."""
+    """Add a rule for unreadable rows if none is configured, and `leak` if there are evaluation questions."""
     rules = config.rules
     if not any(name in rules for name in UNREADABLE_ROW_RULES):
         rules = (UNREADABLE_ROW_RULES[0], *rules)
@@ -106,7 +108,7 @@ def fill_table(
     chunks: dict[str, Chunk],
     progress: Path | None = None,
 ) -> None:
-    """Fill the table with every row of `files` and apply the row rules and the cross-row rules."""
+    """Add all rows in `files` to the table, and apply the row rules and the cross-row rules."""
     products = {i: product(chunk) for i, chunk in chunks.items()}
     with Progress("validate", "rows", total=0, unit="rows", folder=progress) as bar:
         for checked in check_blocks(read_blocks(files), setup):
@@ -123,7 +125,7 @@ def fill_table(
 def _apply_rank_rules(
     table: RowTable, chunks: Sequence[Chunk], config: ValidationConfig, progress: Path | None
 ) -> NDArray[np.int32]:
-    """Rank the rows that passed so far, drop those that a rank rule rejects, and return the ranks."""
+    """Rank the rows that have passed so far, drop those that a rank rule rejects, and return the ranks of all rows."""
     rules = [(n, rule) for n, name in enumerate(config.rules) if isinstance(rule := RULES[name], RankRule)]
     if not config.retriever_check or not rules:
         return rank_rows(table, [], chunks, config)
@@ -162,7 +164,7 @@ def _build(
 def _rejected_rows(
     table: RowTable, selection: Selection, config: ValidationConfig, labels: Sequence[str]
 ) -> Iterator[RejectedRow]:
-    """Yield every row that is not kept, with its reason, the span at fault, its shard and whether it is repairable."""
+    """Yield every row that is not kept, with the reason, the text at fault, the shard, and whether it is repairable."""
     over_cap = set(selection.over_cap)
     for i in range(len(table)):
         position = int(table.dropped_by[i])
@@ -181,7 +183,7 @@ def _rejected_rows(
 def _finish(
     folder: DatasetFolder, report: ValidationReport, files: Sequence[Path], hub: str | None, complete: bool
 ) -> DatasetArtifact:
-    """Write the report, the funnel, the card and, last, the manifest: the folder is complete once that exists."""
+    """Write the report, the funnel, the card and finally the manifest, which marks the dataset folder as complete."""
     data_sha256 = sha256_text(*(sha256_file(folder.root / name) for name in sorted(report.files)))
     lineage = report.lineage.model_copy(update={"data_sha256": data_sha256})
     report = report.model_copy(update={"lineage": lineage})

@@ -1,4 +1,4 @@
-"""Validate the parts of a run folder: what the command line, the DAG and a pod call."""
+"""Validates the parts in a run folder. The command line, the DAG and pods call this module."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from insurance_rag.planning.plan import read_plan
 from insurance_rag.validation.validate import validate_parts
 
 EXAMPLES = 3
-"""Chunk ids named per shard in the message about missing answers."""
+"""Number of chunk ids per shard in the message about missing answers."""
 
 
 def validate_run(
@@ -28,12 +28,12 @@ def validate_run(
     chunks: Sequence[Chunk] | None = None,
     out: Path | None = None,
 ) -> DatasetArtifact:
-    """Write the part files of unfinished shards, validate all parts and write the dataset folder.
+    """Write part files for unfinished shards, validate all parts and write the dataset folder.
 
-    `questions` hold their documents out of training. `previous` is the report.json that drift is measured against.
-    `chunks` defaults to the run's own chunks and `out` to its dataset folder. The artifact's `complete` says whether
-    every chunk of the plan was answered or quarantined. Raises IncompleteError if some were not, unless
-    `allow_partial` is set, and InvalidInputError for input that cannot be validated.
+    The documents that `questions` ask about are held out of training. `previous` is an earlier report.json, for
+    measuring drift. `chunks` defaults to the run's chunks, and `out` to the run's dataset folder. The artifact's
+    `complete` says whether every chunk in the plan was answered or quarantined. Raises IncompleteError if that is not
+    the case and `allow_partial` is not set, and InvalidInputError for input that cannot be validated.
     """
     missing = missing_chunks(run)
     if missing and not allow_partial:
@@ -52,8 +52,8 @@ def validate_run(
 
 
 def _missing_message(missing: Mapping[str, Sequence[str]]) -> str:
-    """`missing` maps the label of a shard to the ids of its chunks without an answer."""
+    """Return the error message. `missing` maps the label of a shard to the ids of its unanswered chunks."""
     total = sum(map(len, missing.values()))
     shards = [f"{label}: {len(ids)} chunks, e.g. {', '.join(ids[:EXAMPLES])}" for label, ids in missing.items()]
-    advice = "generate these shards again, or allow a partial dataset"
+    advice = "run `generate` again, or allow a partial dataset (--allow-partial)"
     return "\n  - ".join([f"{total} chunks have no answer yet; {advice}:", *shards])

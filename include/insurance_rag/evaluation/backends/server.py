@@ -1,4 +1,6 @@
-"""Answers from an OpenAI-compatible server, such as vLLM with LoRA modules. Models are addressed by their served names.
+"""Generate answers on an OpenAI-compatible server, such as vLLM with LoRA modules.
+
+The server must serve every model under its name in the evaluation:
 
 vllm serve BASE --served-model-name Base --enable-lora --lora-modules v1=DIR v2=DIR
 insurance-rag evaluate ... --set server=http://127.0.0.1:8000/v1
@@ -27,18 +29,18 @@ from insurance_rag.llm.json_values import as_dict, as_int, as_list, as_text
 TIMEOUT_S = 600.0
 ATTEMPTS = 5
 MAX_STOP_STRINGS = 4
-"""OpenAI's API accepts at most this many stop strings."""
+"""Maximum number of stop strings per request that OpenAI's API accepts."""
 DEFAULT_CONTEXT_TOKENS = 4096
-"""Assumed for a server that does not report the context length of a model."""
+"""Context length that is assumed if the server does not report one for a model."""
 CHARACTERS_PER_TOKEN = 1.0
-"""Lower bound for Korean text; used to fit prompts, because no tokenizer is available here."""
+"""Lower bound for Korean text, used to estimate prompt lengths because the server's tokenizer is not available."""
 
 
 class ServerBackend:
-    """Sends `server_concurrency` requests at a time, so that the server can batch them."""
+    """Sends `server_concurrency` requests in parallel, so that the server can batch them."""
 
     def __init__(self, base_model: str, adapters: Mapping[str, Path], config: EvaluationConfig) -> None:
-        """Connect to the server and check that it serves Base and all adapters.
+        """Connect to the server and check that it serves the base model (as `Base`) and all adapters.
 
         Raises InvalidInputError if a model is not served, ServerUnavailableError if the server does not answer, and
         KeyRejectedError if it rejects the key in EVALUATION_API_KEY.
@@ -52,11 +54,11 @@ class ServerBackend:
         if missing := [model for model in models if model not in context_tokens]:
             served = ", ".join(context_tokens) or "nothing"
             raise InvalidInputError(
-                f"{config.server}: does not serve {', '.join(missing)}; it serves {served}. Start the server with "
-                "these names"
+                f"{config.server}: does not serve {', '.join(missing)}; it serves {served}; start it with the "
+                "missing names"
             )
         self._context_limit = min(context_tokens[model] for model in models)
-        # The server does not report which weights it loaded: after a new training the adapter must be reloaded there.
+        # The server does not report which weights it loaded. After an adapter is retrained, the server must reload it.
         base = f"{config.server} {model_identity(base_model)}"
         self._identities = {BASE: base} | {name: f"{base} {model_identity(str(d))}" for name, d in adapters.items()}
 
@@ -68,23 +70,23 @@ class ServerBackend:
 
     @property
     def identities(self) -> Mapping[str, str]:
-        """Model name -> text that identifies server and weights."""
+        """For each model name, a string that identifies the server and the weights."""
         return self._identities
 
     @property
     def context_limit(self) -> int:
-        """Tokens of prompt and answer together, of the model with the shortest context."""
+        """Maximum number of tokens in the prompt and the answer together, for the model with the shortest context."""
         return self._context_limit
 
     def count_tokens(self, text: str) -> int:
-        """Return an upper bound for the number of tokens of a Korean text."""
+        """Return an upper bound for the number of tokens in a Korean text."""
         return int(len(text) / CHARACTERS_PER_TOKEN)
 
     def answer(self, requests: Sequence[GenerationRequest], decoding: DecodingConfig, on_answer: OnAnswer, /) -> None:
-        """Answer all requests; call `on_answer` for each as soon as it is finished, in any order.
+        """Answer all requests, in any order, and call `on_answer` as soon as an answer is finished.
 
-        After the first error no further request is sent; the answers in flight are still delivered. Raises
-        InvalidInputError if the server rejects the settings, IncompleteError for every other failure.
+        After the first error, no more requests are sent, but answers to requests in flight are still delivered. Raises
+        InvalidInputError if the server rejects the settings, and IncompleteError for every other failure.
         """
         check_prompt_penalty("a server", decoding)
         errors: list[BaseException] = []
@@ -130,7 +132,7 @@ class ServerBackend:
         return GeneratedAnswer(text, openai.read_usage(body)[1], seconds)
 
     def _served_models(self) -> dict[str, int]:
-        """Return the tokens of context per served model."""
+        """Return the context length in tokens for each served model."""
         rows = [as_dict(row) for row in as_list(self._client.call("GET", "/models").get("data"))]
         return {as_text(row.get("id")): as_int(row.get("max_model_len")) or DEFAULT_CONTEXT_TOKENS for row in rows}
 
@@ -138,5 +140,5 @@ class ServerBackend:
 def _with_advice(error: BaseException) -> BaseException:
     if not isinstance(error, PipelineError):
         return error
-    message = f"{error}; the answers received so far are kept, run the same command again"
+    message = f"{error}; the answers received so far are kept; run the same command again"
     return error.fresh(message) if isinstance(error, (InvalidInputError, IncompleteError)) else IncompleteError(message)

@@ -1,4 +1,7 @@
-"""The local teacher: a Hugging Face model in 4 bit that writes `질문:` / `답변:` and checks its own pairs."""
+"""The local teacher: a 4-bit Hugging Face model that writes pairs as `질문: ... 답변: ...`.
+
+The teacher discards pairs that are not grounded (see `is_grounded`).
+"""
 
 from __future__ import annotations
 
@@ -19,15 +22,15 @@ if TYPE_CHECKING:
     from insurance_rag.planning.prompt_spec import PromptSpec
 
 PAIR_RETRIES = 3
-"""Retries per pair, as in the reference design."""
+"""Maximum number of retries per pair, as in the reference design."""
 MAX_NEW_TOKENS = 256
 
 
 class LocalTeacher:
-    """A Hugging Face model in NF4 on this machine. It writes one pair at a time and is loaded for the first chunk."""
+    """Runs a 4-bit (NF4) Hugging Face model on this machine. The model is loaded on first use."""
 
     max_retries = 0
-    """It retries single pairs itself, so that good pairs are not generated again."""
+    """Always 0: the teacher itself retries individual pairs, so that good pairs are not generated again."""
 
     def __init__(self, config: GenerationConfig, prompt_spec: PromptSpec) -> None:
         self._config, self._prompt_spec = config, prompt_spec
@@ -35,19 +38,19 @@ class LocalTeacher:
         self._loaded: tuple[PreTrainedModel, PreTrainedTokenizerBase] | None = None
 
     async def close(self) -> None:
-        """Drop the model."""
+        """Release the model."""
         self._loaded = None
 
     def request_characters(self, chunk: Chunk, repair: RepairRequest | None = None) -> int:
-        """Return the characters of the prompt."""
+        """Return the number of characters in the prompt."""
         from insurance_rag.generation.prompt import render
 
         return len(render(self._prompt_spec, chunk))
 
     async def generate(self, chunk: Chunk, repair: RepairRequest | None = None) -> TeacherAnswer:
-        """Return the grounded pairs of `chunk`.
+        """Return grounded pairs for `chunk`.
 
-        Raises InvalidAnswerError if no pair is grounded, InvalidInputError if the model cannot be loaded.
+        Raises InvalidAnswerError if no pair is grounded, and InvalidInputError if the model cannot be loaded.
         """
         assert repair is None, "the local teacher is registered without support for repairs"
         return await asyncio.to_thread(self._generate_pairs, chunk)
@@ -58,11 +61,11 @@ class LocalTeacher:
             answers = [self._generate_pair(chunk, kind) for kind in spec.types for _ in range(spec.pairs_per_type)]
         pairs = [pair for answer in answers for pair in answer.pairs]
         if not pairs:
-            raise InvalidAnswerError(f"no grounded pair in {1 + PAIR_RETRIES} tries of each of {', '.join(spec.types)}")
+            raise InvalidAnswerError(f"no grounded pair in {1 + PAIR_RETRIES} tries per type ({', '.join(spec.types)})")
         return TeacherAnswer(pairs, sum(a.tokens_in for a in answers), sum(a.tokens_out for a in answers))
 
     def _generate_pair(self, chunk: Chunk, kind: QuestionType) -> TeacherAnswer:
-        """Return one grounded pair, or no pair if every retry failed; the tokens of all tries are counted."""
+        """Return an answer with one grounded pair, or with none if every try failed. Token counts cover all tries."""
         from insurance_rag.generation.parse import parse_labelled
         from insurance_rag.generation.prompt import render
 
@@ -80,7 +83,7 @@ class LocalTeacher:
         return TeacherAnswer([], tokens_in, tokens_out)
 
     def _complete(self, prompt: str) -> tuple[str, int, int]:
-        """Return the continuation of `prompt`, the input tokens and the output tokens."""
+        """Return the model's continuation of `prompt` and the numbers of input and output tokens."""
         import torch
 
         model, tokenizer = self._loaded or self._load()
@@ -114,18 +117,18 @@ class LocalTeacher:
 @teacher(
     "local",
     title="Local model",
-    description="A Hugging Face model in 4 bit on this machine's GPU or CPU.",
+    description="A 4-bit Hugging Face model on this machine's GPU or CPU.",
     default_prompt="local_v1",
     supports_repair=False,
     required_packages=("torch", "transformers"),
 )
 def create_local_teacher(config: GenerationConfig, key: ApiKey, prompt_spec: PromptSpec) -> LocalTeacher:
-    """Return a local teacher; it needs no key."""
+    """Return a local teacher. The key is ignored."""
     return LocalTeacher(config, prompt_spec)
 
 
 def is_grounded(answer: str, chunk_text: str) -> bool:
-    """Return whether the chunk states every number, period and article of the answer."""
+    """Return whether every number, period and article in the answer also appears in the chunk."""
     from insurance_rag.korean.articles import unsupported_articles
     from insurance_rag.korean.quantities import unsupported_quantities
 

@@ -1,4 +1,4 @@
-"""Base model and adapters in one process: loaded once, and answering in batches that mix all models."""
+"""The local backend: loads the base model and all adapters once, and answers in batches that mix all models."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from insurance_rag.models.tokenizer import load_tokenizer
 log = logging.getLogger(__name__)
 
 CPU_BATCH_TOKENS = 131_072
-"""Tokens per batch on a CPU, including padding; larger batches are not faster."""
+"""Maximum number of tokens per batch on a CPU, including padding. Larger batches are not faster."""
 GPU_CACHE_SHARE = 0.7
-"""Share of the free GPU memory that keys and values may fill; the rest is for activations and logits."""
+"""Fraction of the free GPU memory that the key/value cache may fill. The rest is for activations and logits."""
 
 
 class LocalBackend:
-    """The base model with all adapters attached. Used as a context manager, which frees the memory."""
+    """The base model with all adapters attached. Use it as a context manager, which frees the memory."""
 
     def __init__(self, base_model: str, adapters: Mapping[str, Path], config: EvaluationConfig) -> None:
         """Load the models. `adapters` maps names to folders.
 
-        Raises InvalidInputError for adapters that cannot be batched or do not fit the base model, and for an engine
-        that does not support the architecture.
+        Raises InvalidInputError if an adapter cannot be batched or does not fit the base model, or if the engine does
+        not support the model's architecture.
         """
         _check_adapters(adapters)
         self.config = config
@@ -65,17 +65,18 @@ class LocalBackend:
 
     @property
     def context_limit(self) -> int:
-        """Tokens of prompt and answer together."""
+        """Maximum number of tokens in the prompt and the answer together."""
         return int(self.model.config.max_position_embeddings)
 
     def count_tokens(self, text: str) -> int:
-        """Return the number of tokens of a prompt."""
+        """Return the number of tokens in a prompt."""
         return len(self._encode(text))
 
     def answer(self, requests: Sequence[GenerationRequest], decoding: DecodingConfig, on_answer: OnAnswer) -> None:
-        """Answer all requests; `on_answer` is called as soon as an answer is finished, in any order.
+        """Answer all requests, in any order, and call `on_answer` as soon as an answer is finished.
 
-        A batch that does not fit the GPU memory is halved. Raises GpuMemoryError if a single answer does not fit.
+        A batch that does not fit into GPU memory is split in half. Raises GpuMemoryError if a single answer does not
+        fit.
         """
         prompts = {request.key: self._encode(request.prompt) for request in requests}
         longest_first = sorted(requests, key=lambda request: len(prompts[request.key]), reverse=True)
@@ -88,9 +89,9 @@ class LocalBackend:
                 torch.cuda.empty_cache()
                 if len(batch) == 1:
                     raise GpuMemoryError(
-                        "one answer does not fit the GPU memory; set precision=nf4, or show fewer chunks"
+                        "one answer does not fit the GPU memory; set precision=nf4 or a smaller retrieval.top_k"
                     ) from None
-                log.warning("a batch of %d answers does not fit the GPU memory and is halved", len(batch))
+                log.warning("a batch of %d answers does not fit into GPU memory and is split in half", len(batch))
                 half = len(batch) // 2
                 batches[:0] = [batch[:half], batch[half:]]
 
@@ -121,12 +122,12 @@ class LocalBackend:
             generate_batch(self.model, tokens, noise, decoding, rule, on_finished)
 
     def _encode(self, text: str) -> list[int]:
-        """Return the tokens of a prompt, without the end-of-text token that some tokenizers append."""
+        """Return the token ids of a prompt, without the end-of-text token that some tokenizers append."""
         ids: list[int] = self.tokenizer(text)["input_ids"]
         return ids[:-1] if ids and ids[-1] == self.tokenizer.eos_token_id else ids
 
     def _eos_tokens(self) -> frozenset[int]:
-        """Return the end-of-text tokens of the tokenizer and of the model's generation settings."""
+        """Return the end-of-text tokens from the tokenizer and from the model's generation settings."""
         configured = self.model.generation_config.eos_token_id
         ids = {self.tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])} - {None}
         return frozenset(ids)
@@ -134,7 +135,10 @@ class LocalBackend:
     def _batches(
         self, requests: list[GenerationRequest], prompts: Mapping[str, list[int]], decoding: DecodingConfig
     ) -> Iterator[list[GenerationRequest]]:
-        """Divide the requests, longest prompt first, so that rows times longest row stays within the token budget."""
+        """Split the requests into batches so that rows x longest row does not exceed the token budget.
+
+        `requests` must be sorted by prompt length, longest first.
+        """
         budget = self.config.batch_tokens or self._token_budget()
         batch: list[GenerationRequest] = []
         longest = 0
@@ -148,20 +152,20 @@ class LocalBackend:
             yield batch
 
     def _token_budget(self) -> int:
-        """Return the number of tokens whose keys and values fit the free memory."""
+        """Return the maximum number of tokens per batch. On a GPU, their keys and values fit into the free memory."""
         if not torch.cuda.is_available():
             return CPU_BATCH_TOKENS
         config = self.model.config
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         bytes_per_token = 2 * config.num_hidden_layers * config.num_key_value_heads * width * self.model.dtype.itemsize
-        torch.cuda.empty_cache()  # otherwise memory that torch has cached counts as used
+        torch.cuda.empty_cache()  # otherwise memory cached by torch would count as used
         free_bytes, _ = torch.cuda.mem_get_info()
         return int(GPU_CACHE_SHARE * free_bytes / bytes_per_token)
 
 
 def _check_adapters(adapters: Mapping[str, Path]) -> None:
     problems = [
-        f"{folder}: only plain LoRA adapters can be mixed in one batch; try --reference"
+        f"{folder}: not a plain LoRA adapter, so it cannot share a batch; use --reference"
         for folder in adapters.values()
         if not read_peft_config(folder).is_plain_lora
     ]

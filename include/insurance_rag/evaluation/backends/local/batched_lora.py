@@ -1,9 +1,9 @@
-"""Several LoRA adapters on one model in one batch: each row uses its own adapter, or none.
+"""Apply several LoRA adapters in one batch: each row uses its own adapter, or none.
 
-The adapters of a layer are concatenated along the rank into one LoRA, and a mask selects the columns of each row's
-adapter. A layer costs two small matrix products for any mixture of adapters, without gathering rows, and can be
-recorded in a CUDA graph. PEFT's mixed batches give the same numbers, but split the batch on the host in every layer of
-every step.
+In each layer, all adapters are concatenated along the rank dimension into one LoRA, and a mask selects the columns that
+belong to a row's adapter. Whatever the mixture of adapters, this adds two small matrix multiplications per layer. Rows
+need not be gathered, and the computation can be recorded in a CUDA graph. PEFT's mixed batches give the same results,
+but split the batch on the host in every layer and step.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
 
 LayerWeights = dict[str, tuple[torch.Tensor, torch.Tensor]]
-"""Module name -> (A [rank, inputs], B [outputs, rank] scaled by alpha / rank), in float32."""
+"""Maps module names to (A [rank, inputs], B [outputs, rank]) in float32. B is scaled by alpha / rank."""
 
 _PEFT_PREFIX = "base_model.model."
 
 
 class PeftConfig(BaseModel):
-    """The fields of adapter_config.json that decide how an adapter is applied."""
+    """The fields of adapter_config.json that determine how an adapter is applied."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -48,7 +48,7 @@ class PeftConfig(BaseModel):
 
     @property
     def is_plain_lora(self) -> bool:
-        """Whether the adapter is LoRA without any extension; only such adapters can be batched."""
+        """Whether the adapter is a LoRA adapter without extensions, as batching requires."""
         extensions = (
             self.use_dora,
             self.use_rslora,
@@ -79,10 +79,13 @@ def read_peft_config(adapter: Path) -> PeftConfig:
 
 
 class BatchedLora:
-    """Adapters on `model`, applied to the rows that `select` names, until `remove` is called."""
+    """Adapters attached to a model until `remove` is called. `select` chooses the adapter for each row."""
 
     def __init__(self, model: nn.Module, adapters: Mapping[str, Path]) -> None:
-        """`adapters` maps names to folders. Raises InvalidInputError if an adapter does not fit the model."""
+        """Attach the adapters to `model`. `adapters` maps names to folders.
+
+        Raises InvalidInputError if an adapter does not fit the model.
+        """
         modules = dict(model.named_modules())
         first = next(model.parameters())
         self._device, self._dtype = first.device, first.dtype
@@ -95,12 +98,12 @@ class BatchedLora:
             start += rank
         self._width = start
         self.mask = torch.zeros(0, self._width, device=self._device, dtype=self._dtype)
-        """Shape [rows, columns], 1 in the columns of the row's adapter. Callers may set it to run part of the rows."""
+        """Shape [rows, columns], 1 in the columns of a row's adapter. Assign a slice of it to run only those rows."""
         targets = sorted({target for layers in weights.values() for target in layers})
         self._hooks = [self._hook(modules[target], target, weights) for target in targets]
 
     def select(self, names: list[str]) -> torch.Tensor:
-        """Set the adapter of each row and return the mask; a name without an adapter (Base) selects none."""
+        """Set the adapter for each row and return the mask. A name without an adapter (Base) selects no adapter."""
         mask = torch.zeros(len(names), self._width)
         for row, name in enumerate(names):
             if name in self._columns:
@@ -109,12 +112,12 @@ class BatchedLora:
         return self.mask
 
     def remove(self) -> None:
-        """Remove the adapters from the model."""
+        """Detach the adapters from the model."""
         for hook in self._hooks:
             hook.remove()
 
     def _hook(self, module: nn.Module, target: str, weights: Mapping[str, LayerWeights]) -> RemovableHandle:
-        """Add the adapters of one linear layer to its output."""
+        """Register a hook on a linear layer that adds the adapters' contribution to the layer's output."""
         first_a, first_b = next(layers[target] for layers in weights.values() if target in layers)
         all_a = torch.zeros(self._width, first_a.shape[1])
         all_b = torch.zeros(first_b.shape[0], self._width)
@@ -148,7 +151,7 @@ def _read_weights(adapter: Path, modules: Mapping[str, nn.Module]) -> LayerWeigh
         module = modules.get(target)
         if module is None or (module.out_features, module.in_features) != (b.shape[0], a.shape[1]):
             raise InvalidInputError(
-                f"{adapter}: {target} does not fit the base model; the adapter was trained on another one, give that"
+                f"{adapter}: {target} does not fit the base model; give the one that the adapter was trained on"
             )
         layers[target] = (a.float(), b.float() * scale)
     if not layers:
