@@ -1,4 +1,4 @@
-"""Chunks of the policies and evaluation questions: read, check and compare the input files of a run."""
+"""Read, check and compare the input files of a run: policy chunks and evaluation questions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compare two versions of the chunks, so that a refresh requests answers only for new and changed ones."""
+"""Compare two versions of the chunks, so that a refresh requests answers only for new and changed chunks."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from insurance_rag.core.records import Chunk
 
 @dataclass(frozen=True)
 class ChunkDiff:
-    """Chunk ids by what happened to them."""
+    """Result of comparing two versions of the chunks, as lists of chunk ids."""
 
     added: list[str]
     changed: list[str]
-    """Chunks with the same id and another text."""
+    """Ids of chunks that are in both versions with different text."""
     removed: list[str]
     unchanged: list[str]
 
 
 def diff_chunks(old: Iterable[Chunk], new: Iterable[Chunk]) -> ChunkDiff:
-    """Return which chunks of `new` were added, changed or kept since `old`, and which are gone."""
+    """Return which chunks were added, changed, removed or left unchanged between `old` and `new`."""
     before = {chunk.chunk_id: chunk.text for chunk in old}
     after = {chunk.chunk_id: chunk.text for chunk in new}
     kept = [i for i in after if i in before]

@@ -1,7 +1,7 @@
-"""Generation: question-answer pairs of every chunk, as fast as the quotas allow, without losing an answer.
+"""Generate question-answer pairs for every chunk, as fast as the API quotas allow and without losing an answer.
 
-The functions are loaded when they are first used: the command line reads the registry of teachers for `--help`, which
-must not import the HTTP client and the worker.
+The functions are imported on first use. `--help` imports the teacher registry from this package and would otherwise
+import the HTTP client and the worker too.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""Gemini's batch mode: half the price, an answer within a day.
+"""Gemini's batch mode, which costs half as much and returns answers within a day.
 
-Submitting, polling and fetching are plain functions over a handle that fits into XCom, so that a deferrable task waits
-without a worker. Answers go into the same journal as those of ordinary calls.
+Submitting, polling and fetching are separate functions that share a handle. The handle is small enough for XCom, so a
+deferrable Airflow task can wait without occupying a worker. Answers are stored in the same journal as answers from
+ordinary calls.
 
     handle = submit_batch(run, 3, key)                 # None if no chunk is missing
-    while not poll_batch(handle, key, config): ...     # minutes to hours
-    part = fetch_batch(run, handle, key)               # `generate_shard` requests the chunks that failed
+    while not poll_batch(handle, key, config): ...     # takes minutes to hours
+    part = fetch_batch(run, handle, key)               # if chunks failed, `generate_shard` requests them
 """
 
 from __future__ import annotations
@@ -53,14 +54,14 @@ log = logging.getLogger(__name__)
 JsonObject = dict[str, JsonValue]
 
 MAX_BATCH_BYTES = 18_000_000
-"""Size of the requests in one batch; the API accepts 20 MB."""
+"""Maximum total size of the requests in one batch. The API accepts at most 20 MB."""
 
 
 def submit_batch(run: RunFolder, shard: int, key: ApiKey, config: GenerationConfig | None = None) -> BatchHandle | None:
-    """Submit the missing chunks of a shard; None if no chunk is missing.
+    """Submit requests for the shard's missing chunks. Return None if no chunk is missing.
 
-    A batch that was submitted before a crash is found by its name and not paid for twice. Raises InvalidInputError if
-    the teacher has no batch mode, and the errors of the API.
+    Batches that were submitted before a crash are found by name, so they are not paid for twice. Raises
+    InvalidInputError if the teacher has no batch mode, and errors that the API reports.
     """
     plan = read_plan(run)
     check_run_chunks(run, plan)
@@ -77,7 +78,7 @@ def submit_batch(run: RunFolder, shard: int, key: ApiKey, config: GenerationConf
 
 
 def poll_batch(handle: BatchHandle, key: ApiKey, config: GenerationConfig) -> bool:
-    """Return whether every batch of the handle has ended, successfully or not. Sends one short request per batch."""
+    """Return whether every batch in the handle has ended, successfully or not. Sends one status request per batch."""
     return all(operation.get("done") for operation in asyncio.run(_get_operations(handle.batches, key, config)))
 
 
@@ -88,10 +89,10 @@ def fetch_batch(
     config: GenerationConfig | None = None,
     pair_check: PairCheck | None = None,
 ) -> PartArtifact:
-    """Write the answers of ended batches to the journal and return the part, like `generate_shard`.
+    """Write the answers from the handle's batches to the journal and return the shard's part.
 
-    Raises IncompleteError if a batch is not finished, failed, or left chunks without an answer, and if `pair_check`
-    finds faulty pairs. `generate_shard` requests the missing chunks and the repairs, at the full price.
+    Raises IncompleteError if chunks are still unanswered, because a batch is unfinished or failed, or if `pair_check`
+    finds faulty pairs. `generate_shard` can then request the missing chunks and the repairs at the full price.
     """
     plan = read_plan(run)
     config = config or plan.config
@@ -127,7 +128,10 @@ def _shard_items(run: RunFolder, shard: Shard, config: GenerationConfig) -> list
 
 
 async def _submit(run: RunFolder, items: list[WorkItem], key: ApiKey, config: GenerationConfig) -> list[str]:
-    """Submit `items` and return the names of their batches. The display name of a batch is a hash of its content."""
+    """Submit `items` in batches and return the server's names for them.
+
+    Each batch's display name is a hash of its cache keys, by which batches that were submitted earlier are found.
+    """
     async with _open_teacher(config, key) as teacher:
         listed = await _call(teacher, config, "GET", "/v1beta/batches?pageSize=1000")
         operations = [as_dict(operation) for operation in as_list(listed.get("operations"))]
@@ -151,12 +155,12 @@ async def _submit(run: RunFolder, items: list[WorkItem], key: ApiKey, config: Ge
 
 
 def _is_usable(operation: JsonObject) -> bool:
-    """Return whether a batch is running or ended successfully."""
+    """Return whether a batch is still running or ended successfully."""
     return not operation.get("done") or "response" in operation
 
 
 def _batches(run: RunFolder, items: list[WorkItem], teacher: GeminiTeacher) -> Iterator[list[JsonObject]]:
-    """Yield the requests of `items` in batches of the size that the API accepts."""
+    """Yield the requests for `items`, grouped into batches of at most MAX_BATCH_BYTES."""
     batch: list[JsonObject] = []
     size = 0
     for item in items:
@@ -188,7 +192,10 @@ async def _open_teacher(config: GenerationConfig, key: ApiKey) -> AsyncIterator[
 async def _call(
     teacher: GeminiTeacher, config: GenerationConfig, method: str, path: str, body: JsonValue = None
 ) -> JsonObject:
-    """Send one management request. Server failures and 429s are retried; batch mode has limits of its own."""
+    """Send one request to the batch API and retry it after server failures and 429s.
+
+    The rate limiter is not involved, because batch mode has separate quotas.
+    """
     window = quota_window_s(config)
     client = teacher.client
     async for attempt in tenacity.AsyncRetrying(
@@ -208,14 +215,17 @@ async def _call(
 
 
 def _entries(operation: JsonObject) -> Iterator[tuple[str, JsonObject]]:
-    """Yield (cache key, {"response": ...} or {"error": ...}) per answer; nothing for a batch that failed as a whole."""
+    """Yield (cache key, entry) for each request in a batch; an entry contains either a "response" or an "error".
+
+    A batch that failed as a whole has no entries.
+    """
     inlined = as_dict(as_dict(operation.get("response")).get("inlinedResponses"))
     for entry in map(as_dict, as_list(inlined.get("inlinedResponses"))):
         yield as_text(as_dict(entry.get("metadata")).get("key")), entry
 
 
 def _entry_tokens(entry: JsonObject) -> tuple[int, int]:
-    """Return input and output tokens of one answer of a batch; 0 for one that failed."""
+    """Return the input and output token counts of one batch entry; (0, 0) if its request failed."""
     return gemini.read_usage(as_dict(entry.get("response")))
 
 
@@ -228,7 +238,7 @@ def _record_entry(
     journal: GenerationJournal,
     pair_check: PairCheck | None,
 ) -> None:
-    """Write one answer of a batch to the journal. A chunk whose request failed stays missing."""
+    """Write the answer in one batch entry to the journal. If the request failed, the chunk remains missing."""
     response = entry.get("response")
     if not isinstance(response, dict):
         return
@@ -238,5 +248,5 @@ def _record_entry(
         record_answer(journal, item, answer, spec, key_id, faults)
     except BlockedAnswerError as e:
         record_quarantine(journal, item, e)
-    except InvalidAnswerError as e:  # a second request may be answered better
+    except InvalidAnswerError as e:  # the chunk remains missing; a second request may get a readable answer
         log.info("%s: %s", item.chunk_id, e)

@@ -1,4 +1,4 @@
-"""Calls to a teacher: the rate limiter admits each one, and temporary failures are retried."""
+"""Call a teacher through the rate limiter, and retry temporary failures."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ from insurance_rag.rate_limit.limiter import Limiter
 
 
 class TeacherCalls:
-    """Calls one teacher within the quotas of its key."""
+    """Calls one teacher within the quotas of the API key."""
 
     def __init__(self, teacher: Teacher, limiter: Limiter) -> None:
         self._teacher, self._limiter = teacher, limiter
 
     async def generate(self, chunk: Chunk, repair: RepairRequest | None = None) -> TeacherAnswer:
-        """Return the teacher's answer. A 429 waits in the limiter and does not count as a retry.
+        """Return the teacher's answer for a chunk, or its answer to the repair request if one is given.
 
-        Raises ServerUnavailableError or InvalidAnswerError after the last retry, BlockedAnswerError at once, and the
-        error that stops the shard, such as KeyRejectedError.
+        After a 429 the request waits in the rate limiter, without using up one of the teacher's `max_retries`. Raises
+        ServerUnavailableError or InvalidAnswerError after the last retry, BlockedAnswerError at once, and errors that
+        stop the shard, such as KeyRejectedError.
         """
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type((ServerUnavailableError, InvalidAnswerError)),
@@ -46,7 +47,7 @@ class TeacherCalls:
         raise AssertionError("tenacity returns or raises")
 
     def _retry_wait_s(self, state: tenacity.RetryCallState) -> float:
-        """Return the seconds before a retry: none for an unreadable answer, a backoff for a failing server."""
+        """Return the seconds to wait before a retry: 0 after an unreadable answer, a backoff after a server failure."""
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, InvalidAnswerError):
             return 0.0

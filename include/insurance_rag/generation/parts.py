@@ -1,6 +1,7 @@
-"""Part files (dataset_part_N.json): the rows of one shard, written from the journal.
+"""Write part files (dataset_part_N.json). Each holds the rows of one shard, built from the journal.
 
-A part file may be incomplete; its manifest is written last, when every chunk of the shard is answered or quarantined.
+A part file without a manifest may be incomplete. The manifest is written last, once every chunk in the shard is
+answered or quarantined.
 """
 
 from __future__ import annotations
@@ -34,16 +35,17 @@ RowMeta = dict[str, JsonValue]
 
 @dataclass
 class RowCounts:
-    """Rows of a part file, and those among them that replace a faulty row."""
+    """Numbers of rows in a part file."""
 
     rows: int = 0
     repaired: int = 0
+    """Number of rows that replace a faulty row."""
 
 
 def write_part(run: RunFolder, shard: Shard, items: list[WorkItem], journal: GenerationJournal) -> RowCounts:
-    """Write the rows of all answered chunks as a JSON array, one row per line. Removes an existing manifest first.
+    """Write the rows for all answered chunks as a JSON array with one row per line, and return the row counts.
 
-    Raises IncompleteError if the disk is full.
+    An existing manifest is deleted first. Raises IncompleteError if the disk is full.
     """
     manifest_path(run.part(shard.shard)).unlink(missing_ok=True)
     answered = [item for item in items if item.cache_key in journal and not journal.is_quarantined(item.cache_key)]
@@ -63,7 +65,7 @@ def write_part(run: RunFolder, shard: Shard, items: list[WorkItem], journal: Gen
 
 
 def write_open_parts(run: RunFolder, plan: Plan) -> None:
-    """Write the part of every shard without a manifest, so that parts of shards that ended early are up to date."""
+    """Write the part of every shard without a manifest, because a shard that stopped early may have unsaved rows."""
     open_shards = [s for s in plan.shards if not manifest_path(run.part(s.shard)).exists()]
     items = work_items_by_shard(run, PromptSpec.from_config(plan.config), open_shards)
     with GenerationJournal(run.journal) as journal:
@@ -75,7 +77,7 @@ def write_open_parts(run: RunFolder, plan: Plan) -> None:
 def finish_part(
     run: RunFolder, plan: Plan, shard: Shard, items: list[WorkItem], journal: GenerationJournal, usage: Usage
 ) -> PartArtifact:
-    """Write the part and then its manifest, whose existence means that the shard is complete."""
+    """Write a complete shard's part and then the manifest, which marks the shard as complete."""
     counts = write_part(run, shard, items, journal)
     path = run.part(shard.shard)
     records = [journal.record(item.cache_key) for item in items if journal.is_quarantined(item.cache_key)]
@@ -101,7 +103,10 @@ def finish_part(
 
 
 def _pairs_with_meta(answer: AnswerRecord) -> Iterator[tuple[PairRecord, RowMeta]]:
-    """Yield every pair of both answers. A faulty pair stays, with its fault, and validation drops it."""
+    """Yield the pairs from the first answer and from its repair, each with the metadata for its row.
+
+    Faulty pairs are included and labeled with their fault. Validation drops them later.
+    """
     faults = {fault.pair: fault.reason for fault in answer.faults}
     first: RowMeta = answer.meta.model_dump()
     for n, pair in enumerate(answer.pairs):

@@ -1,4 +1,4 @@
-"""The prompt of a chunk, and the JSON schema of its answer."""
+"""Build the prompt for a chunk and the JSON schema for the answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TYPE_DESCRIPTIONS = {
 
 
 def render(prompt_spec: PromptSpec, chunk: Chunk, note: str = "") -> str:
-    """Fill the template of `prompt_spec`. The chunk comes last; only the note of a repair request follows it."""
+    """Return the prompt for a chunk, followed by `note`, the text that a repair request adds."""
     values = {
         "types": "\n".join(f"   - {name}: {TYPE_DESCRIPTIONS[name]}" for name in prompt_spec.types),
         "pairs_per_type": str(prompt_spec.pairs_per_type),
@@ -30,12 +30,12 @@ def render(prompt_spec: PromptSpec, chunk: Chunk, note: str = "") -> str:
 
 
 def fill(template: str, values: dict[str, str]) -> str:
-    """Replace each `{name}` by `values["name"]` in one pass, so that braces inside the values stay as they are."""
+    """Replace each `{name}` with its value. Unknown names and braces inside the values are left unchanged."""
     return re.sub(r"\{(\w+)\}", lambda m: values.get(m[1], m[0]), template)
 
 
 def answer_schema(prompt_spec: PromptSpec) -> dict[str, JsonValue]:
-    """Return the JSON schema of the answer: an array of pairs."""
+    """Return the JSON schema for an answer, which is an array of pairs."""
     text: dict[str, JsonValue] = {"type": "string"}
     pair: dict[str, JsonValue] = {
         "type": "object",

@@ -1,4 +1,4 @@
-"""Write what happened to a chunk into the journal: its answer, its repair, or why it is quarantined."""
+"""Record the outcome for a chunk in the journal: an answer, a repair, or the reason for a quarantine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def record_answer(
     key_id: str,
     faults: Sequence[FaultRecord] = (),
 ) -> None:
-    """Record the first answer of a chunk. With `faults` its faulty pairs will be requested again."""
+    """Record the first answer for a chunk. If it has `faults`, its faulty pairs will be requested once more."""
     meta = AnswerMeta(
         teacher=spec.teacher, model=spec.model, prompt_version=spec.prompt_version, key_id=key_id, at=_utc_now()
     )
@@ -45,7 +45,10 @@ def record_answer(
 def record_repair(
     journal: GenerationJournal, item: WorkItem, outcome: TeacherAnswer | PipelineError, key_id: str
 ) -> None:
-    """Record the second answer of a chunk, or the error instead of one. Both answers stay; no third follows."""
+    """Add the outcome of a repair call, an answer or an error, to a chunk's first answer.
+
+    A chunk is repaired at most once.
+    """
     answer = TeacherAnswer([]) if isinstance(outcome, PipelineError) else outcome
     repair = RepairRecord(
         pairs=_pairs(answer),
@@ -57,7 +60,7 @@ def record_repair(
 
 
 def record_quarantine(journal: GenerationJournal, item: WorkItem, error: PipelineError) -> None:
-    """Quarantine a chunk: no run of this content asks for it again."""
+    """Record that a chunk is quarantined, so that the run does not request it again."""
     journal.append(
         item.cache_key, QuarantinedChunk(chunk_id=item.chunk_id, reason=_quarantine_reason(error), detail=str(error))
     )

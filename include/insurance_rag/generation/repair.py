@@ -1,6 +1,6 @@
-"""Repair of pairs that validation would drop: the faults of an answer, and the second request that names them.
+"""Find the pairs in an answer that validation would drop, and build the request that asks the teacher to repair them.
 
-The caller of the generation passes the pair check; without one nothing is requested again.
+Callers of `generate_run` and `generate_shard` provide the check as `pair_check`; without it, nothing is repaired.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from insurance_rag.generation.teachers.base import Pair, RepairRequest
 from insurance_rag.planning.prompt_spec import PROMPTS, REPAIR_PROMPT, PromptSpec
 
 PairCheck = Callable[[Chunk, Sequence[Pair]], list[tuple[str, str] | None]]
-"""Returns (rule, span at fault) per pair of a chunk; None for a pair without a fault that a repair could fix."""
+"""Checks the pairs generated for a chunk. Returns (rule name, faulty text) for each pair that a repair could fix, and
+None for every other pair."""
 
 MAX_SPAN_CHARACTERS = 300
-"""Questions, answers and spans in the note are cut to this length."""
+"""Maximum length of each question, answer or faulty text that a repair request quotes."""
 
 FAULT_TEXTS = {
     "required_fields": "질문이나 답변이 빠졌습니다",
@@ -38,11 +39,11 @@ FAULT_TEXTS = {
     "unsupported_number": "답변에 적힌 숫자가 조항에 없습니다",
     "evidence": "evidence가 조항을 그대로 옮긴 구절이 아닙니다",
 }
-"""What the note tells the teacher, by the name of the rule."""
+"""Description of the fault in the repair request, by the name of the validation rule."""
 
 
 def find_faults(pair_check: PairCheck, chunk: Chunk, pairs: Sequence[Pair], spec: PromptSpec) -> list[FaultRecord]:
-    """Return the faults of one answer in the order of its pairs, then one fault per missing question type."""
+    """Return the faults in one answer, in the order of its pairs, followed by one fault per missing question type."""
     checked = zip(pairs, pair_check(chunk, pairs), strict=True)
     found = [
         FaultRecord(type=pair.type, reason=problem[0], span=problem[1], pair=n)
@@ -55,7 +56,7 @@ def find_faults(pair_check: PairCheck, chunk: Chunk, pairs: Sequence[Pair], spec
 
 
 def repair_request(answer: AnswerRecord, spec: PromptSpec) -> RepairRequest:
-    """Return the second request for a chunk whose answer has faults."""
+    """Return the request to repair the faults in `answer`. It covers only the question types that have faults."""
     counts = Counter(fault.type for fault in answer.faults)
     types = tuple(kind for kind in spec.types if kind in counts)
     wanted = replace(spec, types=types, pairs_per_type=max(counts.values()))
@@ -64,12 +65,15 @@ def repair_request(answer: AnswerRecord, spec: PromptSpec) -> RepairRequest:
 
 
 def repair_version() -> str:
-    """Return the name and hash of the repair prompt, like the version of a prompt."""
+    """Return the repair prompt's name and hash, in the same format as `PromptSpec.prompt_version`."""
     return f"{REPAIR_PROMPT}@{sha256_text(_template())[:10]}"
 
 
 def replacements(answer: AnswerRecord) -> list[tuple[PairRecord, str]]:
-    """Return (new pair, reason of the fault it replaces): per question type at most as many as there were faults."""
+    """Return (new pair, name of the broken rule) for each new pair in the repair that replaces a faulty one.
+
+    A new pair replaces the first remaining fault of its question type. Surplus new pairs are ignored.
+    """
     assert answer.repair is not None
     open_faults = list(answer.faults)
     found = []
@@ -94,5 +98,5 @@ def _describe(fault: FaultRecord, pairs: Sequence[PairRecord]) -> str:
 
 
 def _shorten(text: str) -> str:
-    """Return `text` on one line, so that no part of a faulty answer looks like a heading of the prompt."""
+    """Return `text` truncated and on one line, so that no part of a faulty answer looks like a prompt heading."""
     return " ".join(text.split())[:MAX_SPAN_CHARACTERS]

@@ -1,4 +1,4 @@
-"""Generate all shards of a run in one process, each with its own key, and redistribute the chunks of dead keys."""
+"""Generate all shards of a run in one process, and redistribute the unanswered chunks of dead API keys."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ from insurance_rag.rate_limit.event_log import read_rate_limit_state
 def generate_run(
     run: RunFolder, keys: Sequence[ApiKey], config: GenerationConfig | None = None, pair_check: PairCheck | None = None
 ) -> GenerationResult:
-    """Generate the pairs of every shard. The same call again resumes. `pair_check` as in `generate_shard`.
+    """Generate the pairs for every shard. To resume an interrupted run, call this function again.
 
-    Raises IncompleteError (or QuotaExhaustedError, BudgetExceededError) that lists the missing chunks per shard, and
-    InvalidInputError if the input, the keys or the settings are invalid.
+    For `pair_check`, see `generate_shard`. Raises IncompleteError, or its subclass QuotaExhaustedError or
+    BudgetExceededError, listing the missing chunks in each shard, and InvalidInputError if the input, the keys or the
+    settings are invalid.
     """
     plan = read_plan(run)
     check_run_chunks(run, plan)
@@ -63,15 +64,16 @@ def generate_run(
 def _generate_with_redistribution(
     run: RunFolder, plan: Plan, keys: Sequence[ApiKey], config: GenerationConfig, pair_check: PairCheck | None
 ) -> tuple[dict[int, PartArtifact], dict[int, IncompleteError]]:
-    """Generate all shards, then new shards with the unanswered chunks of dead keys, until no healthy key is left.
+    """Generate all shards. While there are dead keys and healthy ones, redistribute the dead keys' unanswered chunks.
 
-    Returns the finished parts, and the errors of the other shards, by shard number.
+    Return the finished parts and the errors from the unfinished shards, both by shard number.
     """
     keys_by_id = {key.id: key for key in keys}
     parts, failed = _generate_shards(run, plan, plan.shards, keys_by_id, config, pair_check)
     last_failed, dead_keys = failed, set[str]()
     while config.redistribute and last_failed:
-        # The rate-limit state forgets a dead key when its shard starts again, because the key may have been replaced.
+        # Remember dead keys here: the rate limit state forgets that a key is dead when its shard starts again, because
+        # the key may have been replaced.
         dead_keys |= {
             plan.shard(number).key_id
             for number, error in last_failed.items()
@@ -81,7 +83,8 @@ def _generate_with_redistribution(
         if not extra:
             break
         plan = read_plan(run)
-        emptied = [shard for shard in plan.shards if shard.shard in plan.reassigned_to]  # their open chunks moved away
+        # Shards whose unanswered chunks were moved can now be finished.
+        emptied = [shard for shard in plan.shards if shard.shard in plan.reassigned_to]
         more, last_failed = _generate_shards(run, plan, [*emptied, *extra], keys_by_id, config, pair_check)
         parts |= more
         failed = {number: error for number, error in failed.items() if number not in more} | last_failed
@@ -96,9 +99,9 @@ def _generate_shards(
     config: GenerationConfig,
     pair_check: PairCheck | None,
 ) -> tuple[dict[int, PartArtifact], dict[int, IncompleteError]]:
-    """Generate `shards` side by side. Return the finished parts, and the errors of the others, by shard number.
+    """Generate `shards` concurrently. Return the finished parts and the other shards' errors, both by shard number.
 
-    Raises InvalidInputError if a key is missing, and any error of a shard that is not an IncompleteError.
+    Raises InvalidInputError if a key is missing. Errors from a shard that are not an IncompleteError are raised again.
     """
     if unknown := sorted({shard.key_id for shard in shards} - keys.keys()):
         raise InvalidInputError(
@@ -130,7 +133,11 @@ def _generate_shards(
 
 
 def _incomplete(missing: Mapping[str, list[str]], errors: Sequence[PipelineError]) -> IncompleteError:
-    """Return one error for the run. Its class says how to resume: after a quota reset, or with a larger budget."""
+    """Combine the shards' errors into one for the run.
+
+    The class of the error shows how to resume: QuotaExhaustedError after the quota reset, BudgetExceededError with a
+    larger budget.
+    """
     n = sum(map(len, missing.values()))
     what = f"{n} chunks are missing" if n else f"every chunk is answered, but {len(errors)} shards failed"
     lines = [f"incomplete: {what}; run the same command again to resume"]

@@ -1,4 +1,4 @@
-"""Generate one shard: set up its journal, rate limiter and teacher, let the worker run, and write its part."""
+"""Generate one shard: set up the journal, rate limiter and teacher, run the worker, and write the part file."""
 
 from __future__ import annotations
 
@@ -32,13 +32,14 @@ def generate_shard(
     on_update: OnUpdate | None = None,
     pair_check: PairCheck | None = None,
 ) -> PartArtifact:
-    """Generate the pairs of one shard and return its part. The same call again resumes.
+    """Generate the pairs for one shard and return its part. To resume an interrupted shard, call this function again.
 
-    After all first answers, pairs in which `pair_check` finds a fault are requested once more (`config.repair`).
-    Repairs that the quota or the budget did not allow are counted as `pending_repairs`; the shard is complete anyway.
+    If `config.repair` is set, pairs in which `pair_check` finds a fault are requested once more after all first
+    answers. Chunks that the quota or the budget left unrepaired are counted in `pending_repairs`, but do not make the
+    shard incomplete.
 
-    Raises KeyRejectedError, QuotaExhaustedError, BudgetExceededError or IncompleteError if the shard ends before it is
-    complete (answers are kept), and InvalidInputError if the input or the settings are invalid.
+    Raises KeyRejectedError, QuotaExhaustedError, BudgetExceededError or IncompleteError if the shard stops before it is
+    complete (its answers are kept), and InvalidInputError if the input or the settings are invalid.
     """
     plan = read_plan(run)
     check_run_chunks(run, plan)
@@ -59,7 +60,10 @@ async def run_shard(
     on_update: OnUpdate | None = None,
     pair_check: PairCheck | None = None,
 ) -> PartArtifact:
-    """Do the work of `generate_shard` for a checked plan and the shard's items. Several may run in one event loop."""
+    """Generate one shard like `generate_shard`, for callers that have already read and checked the plan and the chunks.
+
+    Several shards can run concurrently in one event loop.
+    """
     items = list(items)
     with (
         hold_lock(run.lock(shard.shard), shard.label),

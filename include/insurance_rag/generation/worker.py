@@ -1,6 +1,6 @@
-"""The worker of one shard: asks the teacher for every chunk that the journal lacks, then for repairs.
+"""The worker for one shard. It requests pairs for every chunk without a journal record, then requests repairs.
 
-Every answer is on disk before the next step, so a kill costs at most the calls in flight.
+Each answer is synced to disk before the next chunk starts, so killing the process loses at most the calls in flight.
 """
 
 from __future__ import annotations
@@ -40,18 +40,19 @@ from insurance_rag.rate_limit.limiter import Limiter
 OnUpdate = Callable[[ProgressState], None]
 
 MAX_REQUEUES = 2
-"""How often a chunk goes back to the queue while the server fails for it but answers for others."""
+"""Maximum number of times that a chunk is requeued after server failures while other chunks are answered."""
 MAX_CONSECUTIVE_FAILURES = 5
-"""Consecutive unusable answers, before the first success, that abort the shard."""
+"""Number of consecutive rejected requests or unreadable answers that stop a shard before its first success."""
 MAX_CONSECUTIVE_FAILURES_AFTER_SUCCESS = 10
-"""The same after a success: credit may have run out, or the server was restarted with other settings."""
+"""Number of consecutive rejected requests or unreadable answers that stop a shard after its first success. Possible
+causes are used-up credit or a server that was restarted with other settings."""
 OUTAGE_WINDOWS = 3
-"""Quota windows (minutes) without any answer after which the server counts as down."""
+"""Number of quota windows (normally minutes) without any answer after which the server counts as down."""
 
 
 @dataclass(frozen=True)
 class ShardInputs:
-    """What a worker works on."""
+    """The chunks and settings for one worker."""
 
     run: RunFolder
     shard: Shard
@@ -61,43 +62,46 @@ class ShardInputs:
 
     @cached_property
     def prompt_spec(self) -> PromptSpec:
-        """The prompt specification of the configuration."""
+        """The prompt specification that follows from the configuration."""
         return PromptSpec.from_config(self.config)
 
     @property
     def active_pair_check(self) -> PairCheck | None:
-        """The pair check if repairs are switched on and the teacher supports them."""
+        """The pair check if repairs are enabled and the teacher supports them, else None."""
         supported = TEACHERS[self.config.teacher].supports_repair
         return self.pair_check if self.config.repair and supported else None
 
 
 class Worker:
-    """Several coroutines over one queue. The rate limiter decides how many of them have a call in flight."""
+    """Processes one queue of chunks with several coroutines. The rate limiter decides how many calls are in flight."""
 
     def __init__(
         self, inputs: ShardInputs, journal: GenerationJournal, limiter: Limiter, teacher: Teacher, progress: Progress
     ) -> None:
         self._inputs, self._journal, self._limiter, self._progress = inputs, journal, limiter, progress
         self._calls = TeacherCalls(teacher, limiter)
-        # Chunks of the same content share one cache key and one call.
+        # Chunks with identical content share a cache key and need only one call.
         self._unique_items = list({item.cache_key: item for item in inputs.items}.values())
         self._queue = deque(item for item in self._unique_items if item.cache_key not in journal)
         self._pair_check = inputs.active_pair_check
         self._requeues: Counter[str] = Counter()
         self._unsaved = 0
         self._saving = asyncio.Lock()
-        self._last_success = time.monotonic()  # the start counts as a success
+        self._last_success = time.monotonic()  # measured from the start until the first success
         self._quarantined = 0
         self._suspects: list[tuple[WorkItem, InvalidRequestError | InvalidAnswerError]] = []
         keys = (item.cache_key for item in inputs.items)
         self._has_succeeded = any(key in journal and not journal.is_quarantined(key) for key in keys)
 
     async def run(self) -> None:
-        """Empty the queue. An error that stops the shard is kept in the limiter, so that no further call is sent."""
-        await asyncio.sleep(0)  # all shards of this process are set up before the first call is sent
+        """Request the missing first answers, then repairs, and save the part file.
+
+        An error that stops the shard is not raised, but stored in `Limiter.stopped`, so that no more calls are sent.
+        """
+        await asyncio.sleep(0)  # let all shards in this process start before the first call is sent
         await self._empty_queue(self._answer)
         await self._quarantine_suspects()
-        if self._pair_check:  # repairs start when every chunk has its first answer
+        if self._pair_check:  # first answers have priority over repairs
             self._queue.extend(i for i in self._unique_items if self._journal.is_repairable(i.cache_key))
             await self._empty_queue(self._repair)
         self._progress.note(**self._figures())
@@ -105,7 +109,10 @@ class Worker:
             await self._save_part()
 
     def check_complete(self) -> None:
-        """Raise the reason if chunks are missing. The error is fresh: its traceback does not grow with every call."""
+        """If chunks are missing, raise the error that stopped the shard.
+
+        The raised error is a copy, because a stored error's traceback grows each time it is raised.
+        """
         items, shard = self._inputs.items, self._inputs.shard
         missing = [item.chunk_id for item in items if item.cache_key not in self._journal]
         if not missing:
@@ -116,7 +123,7 @@ class Worker:
         raise reason.fresh(message) from None
 
     async def _empty_queue(self, step: Callable[[WorkItem], Awaitable[None]]) -> None:
-        """Apply `step` to every item of the queue, in as many coroutines as calls may be in flight."""
+        """Apply `step` to every queued item, in up to `max_in_flight` coroutines."""
 
         async def work() -> None:
             while self._queue and not self._limiter.stopped:
@@ -131,11 +138,11 @@ class Worker:
                 group.create_task(work())
 
     def _stop(self, reason: PipelineError) -> None:
-        """Stop the shard. The first reason counts."""
+        """Stop the shard. If it was stopped before, the first reason is kept."""
         self._limiter.stopped = self._limiter.stopped or reason
 
     async def _answer(self, item: WorkItem) -> None:
-        """Request and record the first answer of a chunk."""
+        """Request and record the first answer for a chunk."""
         started = time.monotonic()
         chunk = read_chunk(self._inputs.run, item)
         try:
@@ -159,7 +166,7 @@ class Worker:
         await self._on_answer_saved()
 
     async def _repair(self, item: WorkItem) -> None:
-        """Request the faulty pairs of a chunk once more; both answers stay in the journal."""
+        """Request replacements for a chunk's faulty pairs. The journal keeps both answers."""
         started = time.monotonic()
         request = repair_request(self._journal.answer(item.cache_key), self._inputs.prompt_spec)
         outcome: TeacherAnswer | PipelineError
@@ -176,12 +183,12 @@ class Worker:
         await self._on_answer_saved(new_chunks=0)
 
     async def _on_answer_saved(self, new_chunks: int = 1) -> None:
-        """Wait until the answer is on disk, then count it; rewrite the part file now and then."""
+        """Wait until the answer is on disk, then update the progress. Rewrite the part file from time to time."""
         await asyncio.to_thread(self._journal.sync)
         self._progress.note(**self._figures())
         self._progress.advance(new_chunks)
         self._unsaved += 1
-        # The interval grows with the part, because rewriting it every few chunks would cost quadratic time.
+        # The interval grows with the part file: at a fixed interval, all rewrites together would take quadratic time.
         if self._unsaved >= max(self._inputs.config.save_every, self._progress.done // 10):
             await self._save_part()
 
@@ -192,10 +199,10 @@ class Worker:
             await asyncio.to_thread(write_part, inputs.run, inputs.shard, inputs.items, self._journal)
 
     def _record_failure(self, item: WorkItem, error: InvalidRequestError | InvalidAnswerError) -> None:
-        """Note a rejected request or an unreadable answer; several in a row stop the shard.
+        """Record a rejected request or an unreadable answer, and stop the shard after too many in a row.
 
-        If other chunks succeed, the fault is in the chunk, which is then quarantined. If none does, it is in the
-        settings, and no chunk may be quarantined for it.
+        If another chunk succeeds first, the failures are blamed on the chunks, which are then quarantined. If the shard
+        stops, the failures are blamed on the settings, and no chunk is quarantined.
         """
         self._suspects.append((item, error))
         allowed = MAX_CONSECUTIVE_FAILURES_AFTER_SUCCESS if self._has_succeeded else MAX_CONSECUTIVE_FAILURES
@@ -208,16 +215,17 @@ class Worker:
             )
 
     async def _quarantine_suspects(self) -> None:
-        """Quarantine the chunks whose failures are their own, because another chunk has succeeded since."""
+        """Quarantine the chunks that failed since the last success, unless their failures stopped the shard."""
         while self._suspects and not self._limiter.stopped:
             record_quarantine(self._journal, *self._suspects.pop())
             self._quarantined += 1
             await self._on_answer_saved()
 
     def _requeue(self, item: WorkItem, error: ServerUnavailableError, started: float) -> None:
-        """Put a chunk back to the end of the queue after a server failure, a few times if only this chunk fails.
+        """Put a chunk back at the end of the queue after a server failure.
 
-        If nothing was answered for OUTAGE_WINDOWS, the server is down and the shard stops.
+        While other chunks are answered, a chunk is requeued at most MAX_REQUEUES times. If no chunk was answered for
+        OUTAGE_WINDOWS quota windows, the server counts as down and the shard stops.
         """
         max_outage_s = OUTAGE_WINDOWS * self._limiter.window_s
         if self._last_success > started:

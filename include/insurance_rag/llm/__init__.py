@@ -1,1 +1,1 @@
-"""Clients of language model servers: one HTTP client, and adapters for the Gemini and OpenAI-compatible APIs."""
+"""Clients for language model servers: shared HTTP clients, and adapters for the Gemini and OpenAI-compatible APIs."""

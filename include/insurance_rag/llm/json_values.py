@@ -1,4 +1,4 @@
-"""Read JSON of unknown shape: servers leave fields out, send null, or send another type."""
+"""Read JSON values whose type is not certain, because servers omit fields, send null, or send another type."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pydantic import JsonValue
 
 
 def as_dict(value: JsonValue) -> dict[str, JsonValue]:
-    """Return `value` if it is a JSON object, else an empty one: servers leave fields out or send null."""
+    """Return `value` if it is a JSON object, else an empty dict."""
     return value if isinstance(value, dict) else {}
 
 
 def as_list(value: JsonValue) -> list[JsonValue]:
-    """Return `value` if it is a JSON array, else an empty one."""
+    """Return `value` if it is a JSON array, else an empty list."""
     return value if isinstance(value, list) else []
 
 
@@ -21,5 +21,5 @@ def as_int(value: JsonValue) -> int:
 
 
 def as_text(value: JsonValue) -> str:
-    """Return `value` if it is a string, else an empty one."""
+    """Return `value` if it is a string, else an empty string."""
     return value if isinstance(value, str) else ""

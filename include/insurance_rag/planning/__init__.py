@@ -1,4 +1,4 @@
-"""Planning of a run: which API key generates the pairs of which chunks, what is answered already, what is missing."""
+"""Plan a run: assign chunks to API keys, and determine which chunks are already answered and which are missing."""
 
 from __future__ import annotations
 

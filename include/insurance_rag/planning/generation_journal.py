@@ -1,16 +1,17 @@
-"""The journal of a run: what the teacher answered for each chunk, in RUN/parts/journal/.
+"""The generation journal of a run. It stores the teacher's answers for each chunk in RUN/parts/journal/.
 
 Each shard has one append-only file, written by the process that holds the shard's lock. Answers are looked up by cache
-key in all files of the folder, so that a new plan finds the answers of an old one.
+key in all files in the folder, so that a new plan finds answers that were generated under an old one.
 
     {"cache_key": "<64 hex>", "state": "answered", "chunk_id": ..., "pairs": [...], ..., "crc32": "..."}
     {"cache_key": "<64 hex>", "state": "repairable", ..., "faults": [...], "crc32": "..."}
     {"cache_key": "<64 hex>", "state": "quarantined", "chunk_id": ..., "reason": "blocked", ..., "crc32": "..."}
 
-A repairable answer has faulty pairs that the teacher is asked for once more. If a key has several records, the best
-state counts (answered, then repairable, then quarantined); of records with the same state, the last one.
+A repairable answer has faulty pairs that will be requested once more. If a cache key has several records, the one with
+the best state counts: answered is better than repairable, and repairable is better than quarantined. Among records with
+the same state, the last one counts.
 
-Damaged records are skipped (see `core.journal`): their chunks are missing and get requested again.
+Damaged records are skipped (see `core.journal`), so their chunks count as missing and are requested again.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ from insurance_rag.core.records.generation import AnswerRecord, QuarantinedChunk
 ChunkState = Literal["answered", "repairable", "quarantined"]
 ChunkRecord = AnswerRecord | QuarantinedChunk
 
-_STATES: tuple[ChunkState, ...] = ("quarantined", "repairable", "answered")  # the better one later
-_RANKS = {state[:1].encode(): rank for rank, state in enumerate(_STATES)}  # the first letter identifies the state
+_STATES: tuple[ChunkState, ...] = ("quarantined", "repairable", "answered")  # from worst to best
+_RANKS = {state[:1].encode(): rank for rank, state in enumerate(_STATES)}  # by the first letter of the state
 
-# The cache key and the state have fixed positions, so that opening a journal does not parse JSON.
+# The cache key and the state have fixed positions in a line, so that opening a journal requires no JSON parsing.
 _BEFORE_KEY = b'{"cache_key": "'
 _BEFORE_STATE = b'", "state": "'
 _KEY = slice(len(_BEFORE_KEY), len(_BEFORE_KEY) + 64)
@@ -41,17 +42,17 @@ _STATE_LETTER = slice(_SEPARATOR.stop, _SEPARATOR.stop + 1)
 
 
 class GenerationJournal:
-    """Index of all journal files of a folder. It maps a cache key to the place of its record; records stay on disk."""
+    """Index of all journal files in a folder. It maps each cache key to the position of its record on disk."""
 
     def __init__(self, folder: Path, shard: int | None = None) -> None:
-        """Open the journals of `folder` to read. With `shard`, open that shard's file for `append` as well.
+        """Index the journal files in `folder` for reading. With `shard`, also open that shard's file for `append`.
 
-        The caller must hold the lock of `shard`. A torn last line of its file is removed.
+        In that case the caller must hold the shard's lock, and an incomplete last line in the shard's file is removed.
         Raises IncompleteError if a file cannot be read or written.
         """
         self.folder = folder
-        self._places: dict[str, tuple[int, int]] = {}  # cache key -> (number of the file, byte offset)
-        self._not_answered: dict[str, int] = {}  # rank of the state of each key that is not simply answered
+        self._places: dict[str, tuple[int, int]] = {}  # cache key -> (index of the file, byte offset)
+        self._not_answered: dict[str, int] = {}  # cache key -> rank of its state, for states other than "answered"
         own_path = folder / f"shard_{shard}.jsonl" if shard else None
         self._own = Journal(own_path, append=True) if own_path else None
         self._paths = sorted(folder.glob("*.jsonl"))
@@ -67,39 +68,39 @@ class GenerationJournal:
             self._own.close()
 
     def __contains__(self, cache_key: str) -> bool:
-        """Return whether the key needs no first request: it is answered, repairable or quarantined."""
+        """Return whether the key has a record: answered, repairable or quarantined."""
         return cache_key in self._places
 
     def __len__(self) -> int:
         return len(self._places)
 
     def state(self, cache_key: str) -> ChunkState | None:
-        """Return the best state that was recorded for the key; None if there is no record."""
+        """Return the best state recorded for the key; None if there is no record."""
         if cache_key not in self._places:
             return None
         return _STATES[self._not_answered.get(cache_key, len(_STATES) - 1)]
 
     def is_quarantined(self, cache_key: str) -> bool:
-        """Return whether no run requests this chunk again."""
+        """Return whether the chunk is quarantined, so that this run does not request it again."""
         return self.state(cache_key) == "quarantined"
 
     def is_repairable(self, cache_key: str) -> bool:
-        """Return whether the answer has faulty pairs that were not requested again yet."""
+        """Return whether the answer has faulty pairs that have not been requested again yet."""
         return self.state(cache_key) == "repairable"
 
     def record(self, cache_key: str) -> ChunkRecord:
-        """Return the record of a key. Raises KeyError if there is none, otherwise errors like `answers`."""
+        """Return the record for a key. Raises KeyError if there is none, and the same other errors as `answers`."""
         return next(self._records([cache_key]))
 
     def answer(self, cache_key: str) -> AnswerRecord:
-        """Return the answer of a key. Raises KeyError if it is missing or quarantined, otherwise like `answers`."""
+        """Return the answer for a key. Raises the same errors as `answers`."""
         return next(self.answers([cache_key]))
 
     def answers(self, cache_keys: Iterable[str]) -> Iterator[AnswerRecord]:
-        """Yield the answers of `cache_keys` in their order. Opens each file at most once.
+        """Yield the answers for `cache_keys` in the given order. Opens each file at most once.
 
         Raises KeyError for a key without an answer, IncompleteError if a record was damaged after the journal was
-        opened, and InvalidInputError if another version of the program wrote it.
+        opened, and InvalidInputError if another version of the program wrote the record.
         """
         cache_keys = list(cache_keys)
         for cache_key, record in zip(cache_keys, self._records(cache_keys), strict=True):
@@ -108,10 +109,10 @@ class GenerationJournal:
             yield record
 
     def append(self, cache_key: str, record: ChunkRecord) -> None:
-        """Write one record; its state follows from its content (see `state_of`).
+        """Append one record. Its state follows from its content (see `state_of`).
 
-        A kill does not lose the record; a power cut may until `sync`. Raises IncompleteError if the disk refuses;
-        nothing torn is left behind.
+        The record survives if the process is killed, but may be lost in a power cut before the next `sync`. Raises
+        IncompleteError if the record cannot be written; no incomplete line remains in the file.
         """
         assert self._own is not None, "the journal was opened to read"
         state = state_of(record)
@@ -119,7 +120,7 @@ class GenerationJournal:
         self._enter(cache_key, _STATES.index(state), self._own_number, offset)
 
     def sync(self) -> None:
-        """Wait until every record is on disk; callable from a thread. Raises IncompleteError if the disk refuses."""
+        """Wait until every record is on disk. Any thread may call this. Raises IncompleteError if syncing fails."""
         assert self._own is not None, "the journal was opened to read"
         self._own.sync()
 
@@ -151,14 +152,14 @@ class GenerationJournal:
 
 
 def state_of(record: ChunkRecord) -> ChunkState:
-    """Return the state of a chunk with this record: an answer with faults is repairable until it has a repair."""
+    """Return the state that a record gives its chunk. An answer with faults is repairable until it has a repair."""
     if isinstance(record, QuarantinedChunk):
         return "quarantined"
     return "repairable" if record.faults and record.repair is None else "answered"
 
 
 def encode_chunk_record(cache_key: str, record: ChunkRecord) -> bytes:
-    """Return the journal line of one record."""
+    """Return the journal line for one record."""
     return encode_record(_as_fields(cache_key, record))
 
 

@@ -1,7 +1,7 @@
-"""The prompt specification of a run and the cache key of an answer.
+"""The prompt specification for a run, and the cache keys that identify its answers.
 
-An answer is identified by what was asked and how, never by the position of its chunk. So resuming, retrying,
-backfilling and refreshing are one operation: request the cache keys that are missing.
+A cache key depends on the content of a request, never on the position of a chunk. Resuming, retrying, backfilling and
+refreshing are therefore one operation: request the answers whose cache keys are missing.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from insurance_rag.core.registry import registry
 
 PROMPTS = Path(__file__).parents[1] / "generation" / "prompts"
 REPAIR_PROMPT = "repair_v1"
-"""File that is appended to the prompt when faulty pairs are requested again. It is not a prompt of its own."""
+"""Name of the file whose text follows the prompt in a repair request. It cannot be configured as a prompt."""
 
 
 @dataclass(frozen=True)
 class PromptSpec:
-    """Everything about a request, apart from the chunk, that determines which pairs come back."""
+    """Everything in a request, apart from the chunk, that determines which pairs the teacher generates."""
 
     teacher: str
     model: str
     prompt: str
-    """Name of a file in generation/prompts."""
+    """Name of a file in generation/prompts, without the .txt suffix."""
     types: tuple[QuestionType, ...]
     pairs_per_type: int
 
     @classmethod
     def from_config(cls, config: GenerationConfig) -> PromptSpec:
-        """Return the specification of a configuration. A prompt that is not configured is the teacher's default."""
+        """Return the specification for a configuration. If it names no prompt, use the teacher's default prompt."""
         teacher: TeacherInfo = registry("teacher")[config.teacher]
         prompt = config.prompt or teacher.default_prompt
         return cls(config.teacher, config.model, prompt, tuple(config.types), config.pairs_per_type)
 
     @cached_property
     def template(self) -> str:
-        """Text of the prompt file. Raises InvalidInputError that lists the available prompts."""
+        """Text of the prompt file. Raises InvalidInputError listing the available prompts if there is no such file."""
         path = PROMPTS / f"{self.prompt}.txt"
         if not path.is_file():
             available = ", ".join(sorted(p.stem for p in PROMPTS.glob("*.txt") if p.stem != REPAIR_PROMPT))
@@ -53,20 +53,20 @@ class PromptSpec:
 
     @cached_property
     def prompt_version(self) -> str:
-        """Name of the prompt and hash of its text, so that an edited prompt is another version."""
+        """Name of the prompt and hash of its text, so that editing the prompt creates a new version."""
         return f"{self.prompt}@{sha256_text(self.template)[:10]}"
 
     def cache_key(self, chunk: Chunk) -> str:
-        """Return the key of the chunk's answer, 64 hexadecimal digits.
+        """Return the cache key for the chunk's answer: 64 hexadecimal digits.
 
-        The product name is part of the prompt, so it counts. The chunk id does not.
+        The key depends on the product name, because that is part of the prompt, but not on the chunk id.
         """
         requested = f"{','.join(self.types)} x{self.pairs_per_type}"
         return sha256_text(chunk.text, product_name(chunk), self.prompt_version, self.teacher, self.model, requested)
 
 
 def product_name(chunk: Chunk) -> str:
-    """Return company and product, which make a question understandable on its own: `한빛생명 한빛 든든 암보험`."""
+    """Return the company and product for use in questions, e.g. `한빛생명 한빛 든든 암보험`."""
     name = chunk.metadata.breadcrumbs.split(">")[0].strip()
     company = chunk.metadata.company.strip()
     return name if name.startswith(company) else f"{company} {name}".strip()

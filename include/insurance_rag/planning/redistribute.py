@@ -1,4 +1,4 @@
-"""Redistribute the open chunks of dead keys among the healthy keys."""
+"""Redistribute the unanswered chunks of dead API keys among the healthy keys."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from insurance_rag.rate_limit.state import RateLimitState
 
 
 def plan_redistributed(run: RunFolder, keys: Sequence[ApiKey]) -> list[Shard]:
-    """Move the open chunks of dead keys into new shards of healthy keys, and return the new shards that have work.
+    """Move the unanswered chunks of dead keys into new shards for healthy keys, and return the new shards.
 
     A key is dead if the API rejected it, if its project has no quota for the model, or if its daily quota is used up.
-    A shard that failed for another reason keeps its chunks, because the same command resumes it. Without a healthy key
-    nothing moves. New shards of an earlier call that have open chunks are returned again.
+    A shard that failed for another reason keeps its chunks, because running the same command again resumes it. If no
+    key is healthy, nothing is moved. Unfinished shards from earlier redistributions are returned too.
     """
     plan = read_plan(run)
     with GenerationJournal(run.journal) as journal:
@@ -43,7 +43,7 @@ def plan_redistributed(run: RunFolder, keys: Sequence[ApiKey]) -> list[Shard]:
 
 
 def is_healthy(key: ApiKey, state: RateLimitState) -> bool:
-    """Return whether the key may send calls. A key that was not used in this run counts as healthy."""
+    """Return whether the key may send calls. A key that has not been used in this run counts as healthy."""
     if key.id not in state.keys:
         return True
     request = SendRequest(shard=0, key=key.id, pool=key.pool, share=1.0, chars=0)
@@ -53,7 +53,10 @@ def is_healthy(key: ApiKey, state: RateLimitState) -> bool:
 def _move_open_chunks(
     plan: Plan, dead: Sequence[Shard], open_chunks: Mapping[int, set[str]], healthy: Sequence[ApiKey]
 ) -> Plan:
-    """Return the plan with the open chunks of the dead shards in new shards, numbered after the last one."""
+    """Return a copy of the plan in which new shards hold the dead shards' unanswered chunks.
+
+    The new shards are numbered after the existing ones.
+    """
     moved_ids = [i for shard in dead for i in shard.chunk_ids if i in open_chunks[shard.shard]]
     new = make_shards(moved_ids, healthy, first_number=len(plan.shards) + 1)
     removed = {shard.shard: open_chunks[shard.shard] for shard in dead}

@@ -1,4 +1,4 @@
-"""Reuse answers from earlier runs by cache key, so that only new or changed chunks cost a call."""
+"""Reuse answers from earlier runs by cache key, so that only new or changed chunks need a call."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from insurance_rag.planning.work_items import read_work_items
 
 
 def reuse_answers(run: RunFolder, previous: Sequence[RunFolder]) -> Plan:
-    """Copy the answers of earlier runs that fit the chunks of `run` into its journal.
+    """Copy answers for the chunks of `run` from earlier runs into its journal.
 
-    `previous` lists the earlier runs, newest first. They are not changed; unfinished runs count too, and a folder
-    without a journal contributes nothing. Pairs of removed chunks are retired because they are not copied.
+    `previous` lists the earlier runs, newest first; unfinished runs are allowed. The earlier runs are not changed.
+    Answers for chunks that no longer exist are not copied.
 
-    Returns the plan with what was added, changed and removed since the newest run, and the calls saved.
+    Return the plan, updated with the numbers of chunks added, changed and removed since the newest earlier run and the
+    number of calls saved.
     """
     plan = read_plan(run)
     earlier = [folder for folder in previous if folder.root.resolve() != run.root.resolve()]
@@ -48,7 +49,7 @@ def reuse_answers(run: RunFolder, previous: Sequence[RunFolder]) -> Plan:
 
 
 def _reusable_records(cache_keys: list[str], earlier: Sequence[RunFolder]) -> Iterator[tuple[str, ChunkRecord]]:
-    """Yield (cache key, record), the newest answer or else a quarantine, for each key that need not be requested."""
+    """Yield (cache key, record) for each key with a reusable record, preferring answers to quarantine records."""
     with ExitStack() as stack:
         journals = [stack.enter_context(GenerationJournal(folder.journal)) for folder in earlier]
         for cache_key in cache_keys:
@@ -59,7 +60,10 @@ def _reusable_records(cache_keys: list[str], earlier: Sequence[RunFolder]) -> It
 
 
 def _is_reusable(record: ChunkRecord) -> bool:
-    """Return whether a new run keeps this record. The API blocks a chunk permanently; other faults may have passed."""
+    """Return whether a new run can reuse this record.
+
+    A chunk that the API blocked remains quarantined. Other quarantined chunks may succeed in a new run.
+    """
     return not isinstance(record, QuarantinedChunk) or record.reason == "blocked"
 
 

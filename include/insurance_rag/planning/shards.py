@@ -1,4 +1,4 @@
-"""Divide chunks into shards in proportion to the quotas of the keys, and check that the shards are a partition."""
+"""Divide chunks into shards in proportion to the keys' quotas, and check that each chunk is in exactly one shard."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ MAX_LISTED_CHUNKS = 20
 def make_shards(chunk_ids: Sequence[str], keys: Sequence[ApiKey], first_number: int = 1) -> list[Shard]:
     """Divide `chunk_ids` into contiguous slices, one per key, and return them as shards.
 
-    A slice has ceil(n / keys) chunks if all keys have the same quota; otherwise slices are proportional to the quotas.
-    A key whose slice would be empty gets no shard. Numbers start at `first_number`.
+    Slices are proportional to the keys' quotas (see `quota_shares` and `slice_sizes`). A key whose slice would be empty
+    gets no shard. Shard numbers start at `first_number`.
     """
     sizes = slice_sizes(len(chunk_ids), quota_shares(keys))
     used = [(key, size) for key, size in zip(keys, sizes, strict=True) if size]
@@ -44,9 +44,10 @@ def make_shards(chunk_ids: Sequence[str], keys: Sequence[ApiKey], first_number: 
 
 
 def quota_shares(keys: Sequence[ApiKey]) -> list[float]:
-    """Return the relative rate of each key: the quota of its project, divided by the number of the project's keys.
+    """Return the relative rate of each key: its project's quota divided by the number of keys in the project.
 
-    The quota is the first of rpm, tpm and rpd that every key configures. Without one, all projects count as equal.
+    The quota is the first of rpm, tpm and rpd that is configured for every key. If there is none, all projects count as
+    equal.
     """
     keys_in_pool = Counter(key.pool for key in keys)
     configured = next((name for name in ("rpm", "tpm", "rpd") if all(getattr(key, name) for key in keys)), None)
@@ -56,8 +57,8 @@ def quota_shares(keys: Sequence[ApiKey]) -> list[float]:
 def slice_sizes(n: int, rates: Sequence[float]) -> list[int]:
     """Return the sizes of contiguous slices of `n` items, one per rate.
 
-    Equal rates give slices of ceil(n / len(rates)), the last ones shorter. Other rates give sizes in their proportion,
-    rounded by the largest remainder, so that they sum to `n`.
+    If all rates are equal, each slice has ceil(n / len(rates)) items, except that the last slices may be shorter or
+    empty. Otherwise the sizes are proportional to the rates and rounded with the largest remainder method.
     """
     if len(set(rates)) == 1:
         size = math.ceil(n / len(rates))
@@ -71,9 +72,9 @@ def slice_sizes(n: int, rates: Sequence[float]) -> list[int]:
 
 
 def check_partition(chunk_ids: Iterable[str], shards: Iterable[Shard]) -> PartitionCheck:
-    """Check that each of `chunk_ids` is in exactly one shard, and return what was counted.
+    """Check that each of `chunk_ids` is in exactly one shard, and return the counts.
 
-    Raises InvalidInputError that lists chunks without a shard, unknown chunks, and chunks in several shards.
+    Raises InvalidInputError listing chunks without a shard, unknown chunks, and chunks in several shards.
     """
     expected = set(chunk_ids)
     times = Counter(chunk_id for shard in shards for chunk_id in shard.chunk_ids)
@@ -92,5 +93,5 @@ def check_partition(chunk_ids: Iterable[str], shards: Iterable[Shard]) -> Partit
 
 
 def hash_chunk_ids(chunk_ids: Iterable[str]) -> str:
-    """Return the hash of a set of chunk ids, independent of their order."""
+    """Return a hash of a set of chunk ids that does not depend on their order."""
     return sha256_text(*sorted(chunk_ids))

@@ -1,4 +1,4 @@
-"""Work items of a run: each chunk with its cache key, read from the run's own chunk file without keeping the texts."""
+"""Work items: the chunks of a run with their cache keys. They hold file offsets, so chunk texts stay on disk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from insurance_rag.planning.prompt_spec import PromptSpec
 
 @dataclass(frozen=True, slots=True)
 class WorkItem:
-    """One chunk to generate pairs for."""
+    """A chunk for which pairs are to be generated."""
 
     chunk_id: str
     cache_key: str
@@ -25,7 +25,7 @@ class WorkItem:
 
 
 def check_run_chunks(run: RunFolder, plan: Plan) -> None:
-    """Raise InvalidInputError if the run's chunk file is not the one that was planned."""
+    """Raise InvalidInputError if the run's chunk file is missing or has changed since the plan was made."""
     if not run.chunks.exists() or sha256_file(run.chunks) != plan.chunks_sha256:
         raise InvalidInputError(
             f"{run.chunks}: missing or changed since {run.plan} was made; make the plan again (answers are kept)"
@@ -33,7 +33,7 @@ def check_run_chunks(run: RunFolder, plan: Plan) -> None:
 
 
 def read_work_items(run: RunFolder, prompt_spec: PromptSpec, chunk_ids: Container[str]) -> Iterator[WorkItem]:
-    """Yield the work items of `chunk_ids` in the order of the chunk file."""
+    """Yield a work item for each of `chunk_ids`, in the order of the chunk file."""
     offset = 0
     with run.chunks.open("rb") as f:
         for line in f:
@@ -44,7 +44,7 @@ def read_work_items(run: RunFolder, prompt_spec: PromptSpec, chunk_ids: Containe
 
 
 def work_items_by_shard(run: RunFolder, prompt_spec: PromptSpec, shards: Sequence[Shard]) -> dict[int, list[WorkItem]]:
-    """Return the work items of each shard by its number, in the order of the chunk file."""
+    """Return each shard's work items by shard number, in the order of the chunk file."""
     shard_of = {chunk_id: shard.shard for shard in shards for chunk_id in shard.chunk_ids}
     items: dict[int, list[WorkItem]] = {shard.shard: [] for shard in shards}
     for item in read_work_items(run, prompt_spec, shard_of):
@@ -53,14 +53,14 @@ def work_items_by_shard(run: RunFolder, prompt_spec: PromptSpec, shards: Sequenc
 
 
 def read_chunk(run: RunFolder, item: WorkItem) -> Chunk:
-    """Return the chunk of a work item."""
+    """Read the chunk that a work item refers to."""
     with run.chunks.open("rb") as f:
         f.seek(item.offset)
         return Chunk.model_validate_json(f.readline())
 
 
 def missing_chunks(run: RunFolder) -> dict[str, list[str]]:
-    """Return the ids of the chunks that are neither answered nor quarantined, by the label of their shard."""
+    """Return the ids of the chunks that are neither answered nor quarantined, by shard label."""
     plan = read_plan(run)
     with GenerationJournal(run.journal) as journal:
         missing = missing_work_items(run, plan, journal)
@@ -68,7 +68,7 @@ def missing_chunks(run: RunFolder) -> dict[str, list[str]]:
 
 
 def missing_work_items(run: RunFolder, plan: Plan, journal: GenerationJournal) -> dict[int, list[WorkItem]]:
-    """Return the work items without a record in the journal, by shard number. Complete shards have no entry."""
+    """Return the work items without a journal record, by shard number. Shards without such items have no entry."""
     by_shard = work_items_by_shard(run, PromptSpec.from_config(plan.config), plan.shards)
     missing = {
         number: [item for item in items if item.cache_key not in journal] for number, items in sorted(by_shard.items())

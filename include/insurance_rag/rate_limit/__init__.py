@@ -1,5 +1,5 @@
-"""Rate limiting of teacher calls: all workers of a run share one log of events and never exceed a project's quota.
+"""Rate limiting for teacher calls. All workers in a run share one event log, so together they respect each quota.
 
-`limiter.Limiter` is what a worker uses. It decides with `admission`, which reads the `state` that is folded from the
-events (`events`) of all workers (`event_log`).
+A worker uses `limiter.Limiter`, which asks `admission` whether a call may be sent. The answer depends on the `state`,
+which is computed from the `events` that all workers write to the `event_log`.
 """

@@ -1,8 +1,8 @@
-"""The rate limiter's events on disk, in RUN/parts/rate_limit.jsonl, shared by all workers of a run.
+"""The rate limiter's event log, RUN/parts/rate_limit.jsonl, which all workers in a run share.
 
-A worker locks the file, folds the events of the other workers into its state, decides, and appends its own events.
-So two processes never use the same place in a quota window. The file is not fsynced: it must survive a killed process,
-but after a power cut every window has passed anyway. Damaged events are skipped (see `core.journal`).
+A worker locks the file, applies the other workers' events to its state, decides, and appends its own event. Two
+processes therefore never use the same slot in a quota window. The file is not fsynced: it must survive a killed
+process, but after a power cut every quota window has passed anyway. Damaged events are skipped (see `core.journal`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class RateLimitLog:
-    """The shared events and the state that is folded from them. `with log.locked() as state:` is one transaction."""
+    """The shared log and the state computed from its events. Each `with log.locked() as state:` is one transaction."""
 
     def __init__(self, path: Path, state: RateLimitState) -> None:
         """Open or create the log. Raises IncompleteError if it cannot be written."""
@@ -36,31 +36,31 @@ class RateLimitLog:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[RateLimitState]:
-        """Lock the log and yield the state with the events of all workers.
+        """Lock the log and yield the state, which then includes the events from all workers.
 
         Raises IncompleteError if the log cannot be read or repaired.
         """
         fcntl.flock(self._journal.fileno(), fcntl.LOCK_EX)
         try:
-            self._journal.drop_torn_tail()  # its writer was killed; no other process writes while this one has the lock
+            self._journal.drop_torn_tail()  # left by a killed process; only the holder of the lock writes to the file
             _fold_new_events(self._journal, self.state)
             yield self.state
         finally:
             fcntl.flock(self._journal.fileno(), fcntl.LOCK_UN)
 
     def write(self, event: Event) -> None:
-        """Append one event and fold it into the state. Call it only inside `locked`.
+        """Append one event and apply it to the state. Call this method only while the log is locked.
 
-        Raises IncompleteError if the disk refuses.
+        Raises IncompleteError if the event cannot be written.
         """
         self._journal.append_as_read(event.model_dump())
         self.state.apply(event)
 
 
 def read_rate_limit_state(path: Path) -> RateLimitState:
-    """Return the state after all events of the log, for reports. The log is not locked and not changed.
+    """Return the state after all events in the log, without locking or changing the file.
 
-    Raises IncompleteError if the log exists and cannot be read.
+    Raises IncompleteError if the log exists but cannot be read.
     """
     state = RateLimitState()
     _fold_new_events(Journal(path), state)

@@ -1,6 +1,6 @@
-"""Events of the rate limiter: what the workers of a run tell each other about their calls.
+"""Rate limiter events, through which the workers in a run share information about their calls.
 
-Times (`at`, `until`) are seconds of `time.time()`. Every call has an id (`call`) that is unique within the run.
+Times (`at`, `until`) are Unix timestamps in seconds. `call` is the id of a call and unique within the run.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from insurance_rag.rate_limit.quota import Metric
 
 
 class ShardStarted(Record):
-    """A worker started on a shard, or started again."""
+    """A worker started or resumed a shard."""
 
     event: Literal["shard_started"] = "shard_started"
     at: float
     shard: int
     key: str = Field(description="id of the API key")
     pool: str = Field(description="quota pool of the key")
-    share: float = Field(description="the shard's share of the quota of its pool")
-    quota_unshared: bool = Field(description="the key has no configured project; its quota counts as its own")
+    share: float = Field(description="fraction of the pool's quota that is meant for this shard")
+    quota_unshared: bool = Field(description="true if the key has no project; its quota is assumed to be separate")
     rpm: int | None = None
     tpm: int | None = None
     rpd: int | None = None
 
 
 class CallSent(Record):
-    """A request was admitted and goes out now."""
+    """A request was admitted and is being sent."""
 
     event: Literal["sent"] = "sent"
     at: float
@@ -37,7 +37,7 @@ class CallSent(Record):
     shard: int
     key: str
     pool: str
-    chars: int = Field(description="characters of the request")
+    chars: int = Field(description="number of characters in the request")
     is_retry: bool = False
     is_repair: bool = False
 
@@ -53,18 +53,18 @@ class CallAnswered(Record):
 
 
 class CallRateLimited(Record):
-    """The call was refused with status 429 for a quota per minute."""
+    """The call was refused with status 429 because of a per-minute quota."""
 
     event: Literal["rate_limited"] = "rate_limited"
     at: float
     call: str
     metric: Metric
-    limit: int | None = Field(description="the quota; None if the server did not report it")
+    limit: int | None = Field(description="quota that the server reported; None if it reported none")
     wait_s: float
 
 
 class DailyQuotaExhausted(Record):
-    """The call was refused with status 429 for a quota per day."""
+    """The call was refused with status 429 because of a daily quota."""
 
     event: Literal["daily_quota_exhausted"] = "daily_quota_exhausted"
     at: float
@@ -73,7 +73,7 @@ class DailyQuotaExhausted(Record):
 
 
 class KeyRejected(Record):
-    """The call showed that the key, or its whole project, is rejected permanently."""
+    """The server rejected the key, or its whole project, permanently."""
 
     event: Literal["key_rejected"] = "key_rejected"
     at: float
@@ -83,7 +83,7 @@ class KeyRejected(Record):
 
 
 class CallFailed(Record):
-    """The call ended with any other error."""
+    """The call ended with an error that none of the other events covers."""
 
     event: Literal["failed"] = "failed"
     at: float
@@ -94,7 +94,7 @@ class CallFailed(Record):
 
 
 class BatchAnswered(Record):
-    """Batch mode returned an answer. It uses no quota per minute, but its tokens are paid for."""
+    """Batch mode returned an answer, which uses no per-minute quota, but whose tokens are billed."""
 
     event: Literal["batch_answered"] = "batch_answered"
     at: float
@@ -111,5 +111,5 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="e
 
 
 def parse_event(data: bytes) -> Event:
-    """Parse the JSON object of one event. Raises pydantic's ValidationError if it is not a known event."""
+    """Parse one event from JSON. Raises pydantic's ValidationError if the event is unknown or invalid."""
     return _EVENT.validate_json(data)

@@ -1,4 +1,4 @@
-"""The rate limiter of one shard: waits until a call may go out, and records how each call ended."""
+"""The rate limiter for one shard. It waits until a call may be sent, and records how each call ended."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ from insurance_rag.rate_limit.events import (
 from insurance_rag.rate_limit.quota import Metric, next_midnight
 from insurance_rag.rate_limit.state import RateLimitState
 
-MAX_REFUSED_WINDOWS = 10  # give up after this many quota windows in which every call was refused
+MAX_REFUSED_WINDOWS = 10  # stop the shard after this many quota windows in which every call was refused
 
-#: Called before every call with the current state; an error that it returns stops the shard.
+#: A function that is called with the current state before each teacher call. If it returns an error, the shard stops.
 StopCheck = Callable[[RateLimitState], PipelineError | None]
 
 
 class Limiter:
-    """Rate limiter of one shard.
+    """Rate limiter for one shard.
 
-    `call = await limiter.acquire(chars)` before a request. After it, report its end with one of `answered`,
-    `rate_limited`, `daily_quota_exhausted`, `key_rejected` and `failed`. All methods raise IncompleteError if the
-    shared log cannot be written.
+    Before a request, get a call id with `call = await limiter.acquire(chars)`. After the request, report its outcome
+    with `answered`, `rate_limited`, `daily_quota_exhausted`, `key_rejected` or `failed`. All methods raise
+    IncompleteError if the shared log cannot be written.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Limiter:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        """Open the event log at `path`, which all shards of the run share, and record that the shard starts."""
+        """Open the event log at `path`, which all shards in the run share, and record that this shard has started."""
         self.window_s = quota_window_s(config)
         state = RateLimitState(self.window_s, config.request_gap_s, config.timeout_s, config.max_in_flight)
         self._log = RateLimitLog(path, state)
@@ -64,7 +64,7 @@ class Limiter:
         self._refusals = 0
         self._refused_since: float | None = None
         self.stopped: PipelineError | None = None
-        """Why no further call may go out; None while calls are allowed."""
+        """The error that stopped the shard; None while calls are allowed."""
         with self._log.locked():
             started = ShardStarted(
                 at=clock(),
@@ -85,16 +85,16 @@ class Limiter:
 
     @property
     def state(self) -> RateLimitState:
-        """The state with the newest events of all workers."""
+        """The current state, including the newest events from all workers."""
         with self._log.locked() as state:
             return state
 
     async def acquire(self, chars: int, *, is_retry: bool = False, is_repair: bool = False) -> str:
-        """Wait until a request of `chars` characters may go out, and return the id of the call.
+        """Wait until a request with `chars` characters may be sent, and return the id of the call.
 
-        `is_retry` and `is_repair` are counted in the usage of the run. Raises the error that stops the shard.
+        `is_retry` and `is_repair` affect only the usage counts. Raises the error that stops the shard.
         """
-        async with self._queue:  # the caller that waited longest goes first
+        async with self._queue:  # the caller that has waited longest goes first
             while True:
                 self._call_ended.clear()
                 call, delay_s = self._try_acquire(chars, is_retry, is_repair)
@@ -108,7 +108,7 @@ class Limiter:
         self._end(CallAnswered(at=self._clock(), call=call, tokens_in=tokens_in, tokens_out=tokens_out))
 
     def rate_limited(self, call: str, metric: Metric, limit: int | None, retry_after_s: float | None) -> None:
-        """Record a refusal for a quota per minute. If the server reports no wait, `rate_limit_wait_s` is used."""
+        """Record a refusal because of a per-minute quota. Without `retry_after_s`, compute the wait from a backoff."""
         wait_s = rate_limit_wait_s(self._refusals, self.window_s) if retry_after_s is None else retry_after_s
         now = self._clock()
         self._refusals += 1
@@ -116,7 +116,7 @@ class Limiter:
         self._end(CallRateLimited(at=now, call=call, metric=metric, limit=limit, wait_s=wait_s))
 
     def daily_quota_exhausted(self, call: str) -> None:
-        """Record a refusal for a quota per day."""
+        """Record a refusal because of a daily quota."""
         now = self._clock()
         self._end(DailyQuotaExhausted(at=now, call=call, until=next_midnight(now)))
 
@@ -125,12 +125,12 @@ class Limiter:
         self._end(KeyRejected(at=self._clock(), call=call, reason=reason, whole_project=whole_project))
 
     def failed(self, call: str, error: str, tokens_in: int = 0, tokens_out: int = 0) -> None:
-        """Record that the call ended with another error, by the name of its class."""
+        """Record that the call ended with another error. `error` is the name of the error class."""
         now = self._clock()
         self._end(CallFailed(at=now, call=call, error=error, tokens_in=tokens_in, tokens_out=tokens_out))
 
     def batch_answered(self, tokens_in: int, tokens_out: int) -> None:
-        """Record an answer of batch mode, which uses no quota per minute."""
+        """Record an answer from batch mode, which uses no per-minute quota."""
         with self._log.locked():
             self._log.write(
                 BatchAnswered(
@@ -143,7 +143,7 @@ class Limiter:
             )
 
     def _try_acquire(self, chars: int, is_retry: bool, is_repair: bool) -> tuple[str | None, float]:
-        """Return (call id, 0) if the call may go out, else (None, seconds to wait)."""
+        """Return (call id, 0) if the call may be sent now, else (None, seconds to wait)."""
         shard = self._shard
         with self._log.locked() as state:
             now = self._clock()
@@ -155,7 +155,7 @@ class Limiter:
                 or self._error_if_always_refused(now)
             )
             if self.stopped:
-                raise self.stopped.fresh()  # several coroutines raise it; see PipelineError.fresh
+                raise self.stopped.fresh()  # several coroutines raise this error; see PipelineError.fresh
             if (delay_s := delay_before_send(state, request, now)) > 0:
                 return None, delay_s
             call = next(self._call_ids)
@@ -183,7 +183,10 @@ class Limiter:
         )
 
     async def _pause(self, delay_s: float) -> None:
-        """Wait for the delay or the end of a call of this shard, at most until the other workers' events are due."""
+        """Wait for `delay_s` seconds, or until one of this shard's calls ends.
+
+        The wait is limited to 1/60 of a window, so that events from other workers are read in time.
+        """
         sleeping = asyncio.ensure_future(self._sleep(min(delay_s, self.window_s / 60)))
         waking = asyncio.ensure_future(self._call_ended.wait())
         await asyncio.wait({sleeping, waking}, return_when=asyncio.FIRST_COMPLETED)

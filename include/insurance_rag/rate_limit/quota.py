@@ -1,4 +1,4 @@
-"""What is known about API keys and the quotas of their projects, with the calls of the current quota window."""
+"""State of API keys and quota pools, including the calls in the current quota window."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 Metric = Literal["requests", "tokens"]
 
-PACIFIC = ZoneInfo("America/Los_Angeles")  # Gemini's quotas per day are reset at midnight there
+PACIFIC = ZoneInfo("America/Los_Angeles")  # Gemini's daily quotas are reset at midnight in this time zone
 
 
 @dataclass(slots=True)
@@ -21,19 +21,19 @@ class SentCall:
     sent_at: float
     chars: int
     tokens: float
-    """Input tokens: estimated from `chars` until the answer reports them."""
+    """Number of input tokens. It is estimated from `chars` until the answer reports the actual number."""
     shard: int
     key: str
     pool: str
     ordinal: int
-    """1-based position among the calls of its window when it was sent."""
+    """1-based position among the calls in the window at the time of sending."""
     is_repair: bool = False
-    """Whether it requests faulty pairs again."""
+    """Whether the call requests replacements for faulty pairs."""
 
 
 @dataclass
 class KeyState:
-    """What is known about one API key since its shard was started."""
+    """What the run has learned about one API key since its shard was last started."""
 
     has_answered: bool = False
     rejection_reason: str | None = None
@@ -42,30 +42,30 @@ class KeyState:
 
 @dataclass
 class QuotaPool:
-    """What is known about the quota of one project."""
+    """What the run knows about one quota pool: its settings, learned limits, recent calls and refusals."""
 
     quota_unshared: bool = False
-    """The key has no configured project. Its quota counts as its own until refusals show that keys share one."""
+    """True if the key has no configured project. Its quota counts as separate until refusals show that it is shared."""
     configured_limits: dict[Metric, float] = field(default_factory=dict)
     limits: dict[Metric, float] = field(default_factory=dict)
-    """Limits per window: configured, reported by a refusal, or estimated from the calls of the window."""
+    """Limits per window: configured, reported by the server in a refusal, or estimated from the calls in a window."""
     rpd: int | None = None
     limit_is_estimate: bool = False
-    """The limit of requests was counted from the calls of the window; the server did not report it."""
+    """Whether the request limit was estimated from the calls in a window, because the server did not report it."""
     exceeded_prior: bool = False
-    """This pool was granted more calls than the prior limit (see `state`), so the prior does not hold for it."""
+    """Whether this pool was granted more calls than the prior limit (see `state`), which then does not apply to it."""
     calls: deque[SentCall] = field(default_factory=deque)
-    """Calls of the window, oldest first, without those that were refused."""
+    """Calls in the window except refused ones, oldest first."""
     last_sent_at: float = 0.0
     paused_until: float = 0.0
     limit_learned_at: float = 0.0
-    """Refusals of calls that were sent before this time belong to an incident that was handled already."""
+    """Time when the limit was last learned or raised. Refusals of calls sent before that time are ignored."""
     unexplained_refusal_at: float = -math.inf
     throttled_at: float = -math.inf
     evenly_spaced: bool = False
-    """Send one call per `window / limit` seconds instead of as many as the window has room for."""
+    """Whether calls are sent every `window / limit` seconds instead of as soon as they fit into the window."""
     throttle_factor: float = 1.0
-    """Share of the limit that is used."""
+    """Fraction of the limit that the pool may use."""
     token_safety_factor: float = 1.0
     no_quota_reason: str | None = None
     day_exhausted_until: float | None = None
@@ -73,13 +73,13 @@ class QuotaPool:
     calls_today: int = 0
 
     def used(self, metric: Metric, since: float, until: float = math.inf) -> float:
-        """Return how much of the quota the calls use that were sent after `since` and not later than `until`."""
+        """Return how much of the quota is used by calls that were sent after `since` and no later than `until`."""
         return sum(cost(call, metric) for call in self.calls if since < call.sent_at <= until)
 
     def free_at(self, metric: Metric, amount: float, limit: float, now: float, horizon: float) -> float:
-        """Return when the last `horizon` seconds have room for `amount`, at the earliest `now`.
+        """Return the earliest time, not before `now`, at which `amount` fits the limit over the last `horizon` seconds.
 
-        An amount above the limit gets room when no call is left in the last `horizon` seconds.
+        An amount above the limit fits when there were no calls in the last `horizon` seconds.
         """
         used = self.used(metric, now - horizon)
         at = now
@@ -92,18 +92,18 @@ class QuotaPool:
         return at
 
     def forget(self, before: float) -> None:
-        """Drop the calls that were sent at `before` or earlier."""
+        """Drop the calls that were sent at time `before` or earlier."""
         while self.calls and self.calls[0].sent_at <= before:
             self.calls.popleft()
 
     def count_day(self, at: float) -> None:
-        """Count one call of the quota's day at time `at`."""
+        """Count one call at time `at` toward the daily quota."""
         day = day_of(at)
         self.calls_today = self.calls_today + 1 if day == self.day else 1
         self.day = day
 
     def limit_times(self, now: float, window_s: float) -> None:
-        """Move times that a clock set back has left in the future to what they can be at most, seen from `now`."""
+        """Lower stored times that are too far in the future because the clock was set back to `now`."""
         for call in self.calls:
             call.sent_at = min(call.sent_at, now)
         self.calls = deque(sorted(self.calls, key=lambda call: call.sent_at))
@@ -117,16 +117,16 @@ class QuotaPool:
 
 
 def cost(call: SentCall, metric: Metric) -> float:
-    """Return how much of a quota one call uses: 1 request, or its input tokens."""
+    """Return how much of a quota one call uses: 1 for requests, or the number of input tokens."""
     return 1.0 if metric == "requests" else call.tokens
 
 
 def day_of(at: float) -> str:
-    """Return the date (ISO format) of the quota's day at time `at`."""
+    """Return the day of the daily quota that contains time `at`, as an ISO date."""
     return datetime.fromtimestamp(at, PACIFIC).date().isoformat()
 
 
 def next_midnight(now: float) -> float:
-    """Return when the quota's day at `now` ends, in seconds of `time.time()`."""
+    """Return when the daily quota is next reset after `now`, as a Unix timestamp."""
     local = datetime.fromtimestamp(now, PACIFIC)
     return (local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0) + timedelta(days=1)).timestamp()

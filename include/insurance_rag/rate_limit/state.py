@@ -1,19 +1,20 @@
-"""The state of the rate limiter, folded from the events of all calls of a run. It has no clock and does no I/O.
+"""The state of the rate limiter, computed from the events of a run. It has no clock and does no I/O.
 
-Every worker of a run folds the same events (see `event_log`). So keys of one project share one quota window, what one
-key learns about its quota serves all keys, and a restarted worker knows what it has sent. A *window* is the minute of
-the server's quota. `admission` decides by this state:
+Every worker in a run applies the same events (see `event_log`). Keys in one project therefore share one quota window,
+what one key learns about its quota benefits all keys, and a restarted worker knows which calls were sent before. A
+*window* is the period over which the server counts its per-minute quota. `admission` uses the state as follows:
 
-- The calls of a window never exceed the limit. The window is extended by a clock margin, which refusals of a full
-  window increase.
-- While a limit is unknown, pools send as many calls per window as some pool was granted before (`max_granted`). One
-  pool at a time probes for more, with at most max(8, max_granted / 2) calls in flight above that number. So an unknown
-  quota costs the run a few refusals, not a few per key.
-- A refusal that reports the limit sets it for its pool. It also becomes the prior limit of pools that know none. Once
-  per two windows one pool may send one call more than a prior limit, because quotas may differ.
-- A refusal that the sent calls do not explain has other causes: other programs use the project, or the server counts
-  in shorter windows. Then the pool pauses, next spaces its calls evenly, next halves its limit, at most once per
-  window. Calls that succeed undo these steps.
+- The calls in a window never exceed the limit. The window is extended by a clock margin, which grows when the server
+  refuses one of the last calls that fit into the window.
+- While its limit is unknown, a pool sends as many calls per window as some pool was granted before (`max_granted`).
+  Only one pool at a time probes for more, with at most max(8, max_granted / 2) calls in flight above that number. An
+  unknown quota therefore costs a few refusals for the whole run rather than a few per key.
+- A refusal that reports the limit sets the limit for its pool. The limit also becomes the *prior limit*, which applies
+  to pools that have not learned a limit themselves. Because quotas may differ, one pool may send one call more than
+  the prior limit once every two windows.
+- A refusal may come although the pool's own calls are well below the limit. Then either other programs use the
+  project, or the server counts in shorter windows. The pool pauses. If such refusals continue, the pool first spaces
+  its calls evenly and then halves its limit, at most once per window. Successful calls undo these steps.
 """
 
 from __future__ import annotations
@@ -35,32 +36,35 @@ from insurance_rag.rate_limit.events import (
 )
 from insurance_rag.rate_limit.quota import KeyState, Metric, QuotaPool, SentCall, cost
 
-MIN_MARGIN_SHARE = 0.0125  # of a window: calls arrive later than they are sent
-MIN_MARGIN_S = 0.06  # delays of a busy machine, which do not shrink with a faster server clock
-MAX_MARGIN_SHARE = 0.1  # of a window
-EXPLAINED_SHARE = 0.85  # a refusal is explained if at least this share of the limit was used
+MIN_MARGIN_SHARE = 0.0125  # fraction of a window, because calls arrive later than they are sent
+MIN_MARGIN_S = 0.06  # covers delays on a busy machine, which do not shrink when a simulator's clock runs faster
+MAX_MARGIN_SHARE = 0.1  # fraction of a window
+EXPLAINED_SHARE = 0.85  # our calls explain a refusal if they used more than this fraction of the limit
 
 
 class RateLimitState:
-    """What all workers of a run know about keys, quotas and calls. Change it only with `apply` and `follow_clock`."""
+    """What the workers in a run know about keys, quotas and calls. Only `apply` and `follow_clock` may change it."""
 
     def __init__(
         self, window_s: float = 60.0, gap_s: float = 0.2, timeout_s: float = 60.0, max_in_flight: int = 64
     ) -> None:
-        """`gap_s` is the least time between two calls on one key, for a window of 60 s; it scales with the window."""
+        """Create an empty state. `gap_s` is the minimum time between two calls on one key if the window is 60 s.
+
+        For other windows, `gap_s` is scaled accordingly.
+        """
         self.window_s, self.timeout_s, self.max_in_flight = window_s, timeout_s, max_in_flight
         self.gap_s = gap_s * window_s / 60
-        # All pools share the margin: it depends on the way to the server.
+        # All pools share one margin, because it depends on the connection to the server.
         self.clock_margin = self._min_margin = max(MIN_MARGIN_SHARE * window_s, MIN_MARGIN_S)
         self._margin_before, self._margin_changed_at = self.clock_margin, -math.inf
         self.pools: dict[str, QuotaPool] = {}
         self.keys: dict[str, KeyState] = {}
         self.in_flight: dict[str, SentCall] = {}
         self.usage_counts: dict[int, Counter[str]] = {}
-        """By shard: calls, answers, tokens_in, requests_429, names of errors ..."""
+        """Counters for each shard number: calls, answers, tokens_in, requests_429, names of error classes ..."""
         self.key_of_shard: dict[int, str] = {}
         self.max_granted = 0
-        """Most calls that any pool was granted within a window."""
+        """Largest number of calls that any pool was granted within one window."""
         self.prior_limits: dict[Metric, float] = {}
         self.prior_tested_at = -math.inf
         self.tokens_per_char = 1.0
@@ -69,10 +73,10 @@ class RateLimitState:
         self._latest_event_at = -math.inf
         self._merged_into: dict[str, str] = {}
         self._shared_pool_suspect: tuple[str, float] | None = None
-        """Key and limit of the last refusal that the calls of all unshared pools together explain."""
+        """Key and limit from the last refusal that is explained only by the calls of all unshared pools together."""
 
     def apply(self, event: Event) -> None:
-        """Fold one event. Events may be missing: the end of an unknown call is ignored."""
+        """Update the state with one event. Events may be missing, so the end of an unknown call is ignored."""
         self._latest_event_at = max(self._latest_event_at, event.at)
         if isinstance(event, ShardStarted):
             self._start_shard(event)
@@ -84,10 +88,10 @@ class RateLimitState:
             self._end_call(call, event)
 
     def follow_clock(self, now: float) -> None:
-        """Adapt to a wall clock that was set back, so that no call waits for a time that has passed already.
+        """Correct stored times if the wall clock was set back, so that calls do not wait too long.
 
-        Times later than `now` by more than the clock margin become `now`. Calls sent before the clock changed then
-        count as sent just now, which delays the next call by one window at most.
+        The clock was set back if the latest event is later than `now` by more than the clock margin. Calls that would
+        be in the future then count as sent just now, which delays the next call by at most one window.
         """
         if self._latest_event_at <= now + self.clock_margin:
             return
@@ -102,11 +106,14 @@ class RateLimitState:
             pool.limit_times(now, self.window_s)
 
     def pool(self, name: str) -> QuotaPool:
-        """Return the quota pool called `name`, or the pool it was merged into."""
+        """Return the quota pool called `name`, or the pool that it was merged into."""
         return self.pools.setdefault(self._pool_name(name), QuotaPool())
 
     def known_limit(self, pool: QuotaPool, metric: Metric) -> float | None:
-        """Return the pool's own limit, else the prior limit unless the pool was granted more; None if unknown."""
+        """Return the pool's own limit, else the prior limit; None if both are unknown.
+
+        A prior request limit does not apply to a pool that was granted more calls than that.
+        """
         if metric in pool.limits:
             return pool.limits[metric]
         return None if metric == "requests" and pool.exceeded_prior else self.prior_limits.get(metric)
@@ -115,7 +122,7 @@ class RateLimitState:
         return self._merged_into.get(name, name)
 
     def _start_shard(self, event: ShardStarted) -> None:
-        """Forget the shard's calls in flight, which ended with its process, and give its key another try."""
+        """Forget the shard's calls in flight, which ended with its process, and rejections of its key and pool."""
         self.in_flight = {name: call for name, call in self.in_flight.items() if call.shard != event.shard}
         self.keys[event.key] = KeyState(last_sent_at=self.keys.get(event.key, KeyState()).last_sent_at)
         self.key_of_shard[event.shard] = event.key
@@ -179,9 +186,9 @@ class RateLimitState:
             ratio = event.tokens_in / call.chars
             self.tokens_per_char = ratio if first else 0.9 * self.tokens_per_char + 0.1 * ratio
             call.tokens = event.tokens_in
-        took = max(0.0, event.at - call.sent_at)  # negative if the clock was set back meanwhile
+        took = max(0.0, event.at - call.sent_at)  # the difference is negative if the clock was set back meanwhile
         self.latency_s = took if first else 0.9 * self.latency_s + 0.1 * took
-        # A late answer may belong to a call that arrived late, whose place in the server's window begins later.
+        # If the answer is late, the call may have arrived late, so that the server counts it from a later time.
         call.sent_at += min(max(0.0, took - self.latency_s), 2 * self._min_margin)
         self._counts(call.shard, call.key).update(answers=1)
         self._count_tokens(call, event)
@@ -198,7 +205,7 @@ class RateLimitState:
         return self.usage_counts.setdefault(shard, Counter())
 
     def _relax(self, pool: QuotaPool, at: float) -> None:
-        """Undo precautions step by step while calls succeed, and raise an estimated limit."""
+        """After a successful call, undo precautions step by step and raise an estimated limit."""
         if at - self._margin_changed_at >= 2 * self.window_s:
             self.clock_margin, self._margin_changed_at = max(self._min_margin, 0.8 * self.clock_margin), at
         if pool.limit_is_estimate and at - pool.limit_learned_at >= self.window_s:
@@ -211,7 +218,7 @@ class RateLimitState:
             pool.evenly_spaced = False
 
     def _learn_from_refusal(self, call: SentCall, event: CallRateLimited) -> None:
-        """Learn the limit from a refusal and react to its cause (see the module's docstring)."""
+        """Learn the limit from a refusal and react to the cause of the refusal (see the module docstring)."""
         pool, metric, at = self.pool(call.pool), event.metric, event.at
         if call.sent_at <= pool.limit_learned_at:
             return
@@ -228,20 +235,20 @@ class RateLimitState:
             pool.paused_until = max(pool.paused_until, at + min(event.wait_s, self.window_s))
         if not explained and not self._merge_shared_pools(pool, call, limit, metric):
             self._throttle(pool, at)
-        elif explained and known == limit and call.ordinal <= limit:  # else the call tested a prior limit
+        elif explained and known == limit and call.ordinal <= limit:  # otherwise the call tested a prior limit
             self._widen_clock_margin(pool, metric, event.wait_s, at)
         pool.limit_learned_at = self.prior_tested_at = at
 
     def _remove_refused(self, call: SentCall) -> None:
-        """Remove a refused call from its window: it does not count towards the quota."""
+        """Remove a refused call from its window, because it does not count toward the quota."""
         calls = self.pool(call.pool).calls
         if call in calls:
             calls.remove(call)
 
     def _widen_clock_margin(self, pool: QuotaPool, metric: Metric, wait_s: float, at: float) -> None:
-        """Our calls fill the window exactly, so the refusal is clock skew: widen the margin and pause."""
+        """Widen the clock margin and pause the pool. A refusal within a known limit is a sign of clock skew."""
         late = wait_s if wait_s < MAX_MARGIN_SHARE * self.window_s else self.clock_margin
-        if at - self._margin_changed_at > self.window_s / 20:  # else the refusal has the same cause as the one before
+        if at - self._margin_changed_at > self.window_s / 20:  # otherwise the previous refusal had the same cause
             self._margin_before, self._margin_changed_at = self.clock_margin, at
         self.clock_margin = min(max(self.clock_margin, self._margin_before + late), MAX_MARGIN_SHARE * self.window_s)
         pool.paused_until = max(pool.paused_until, at + late)
@@ -249,7 +256,7 @@ class RateLimitState:
             pool.token_safety_factor *= 0.97
 
     def _throttle(self, pool: QuotaPool, at: float) -> None:
-        """After a second unexplained refusal space the calls evenly; after further ones halve the limit."""
+        """Space the calls evenly after a second unexplained refusal, and halve the limit after later ones."""
         repeated = at - pool.unexplained_refusal_at < 2 * self.window_s
         pool.unexplained_refusal_at = at
         if not repeated:
@@ -260,11 +267,11 @@ class RateLimitState:
             pool.throttle_factor, pool.throttled_at = max(pool.throttle_factor / 2, 1 / 64), at
 
     def _merge_shared_pools(self, pool: QuotaPool, call: SentCall, limit: float, metric: Metric) -> bool:
-        """Merge the unshared pools if they turn out to share one quota; return whether they were merged.
+        """Merge the unshared pools if they turn out to share one quota. Return whether they were merged.
 
-        Suspicious is a refusal at the moment when all unshared pools together reach the limit. If two such refusals
-        name two keys and the same limit, the keys belong to one project. Pools that together were granted more than
-        the limit are never merged.
+        A refusal is suspicious if all unshared pools together had used up the limit when it occurred. Two successive
+        suspicious refusals with the same limit but different keys show that the keys belong to one project. Pools that
+        together were granted more than the limit are never merged.
         """
         unshared = {name: other for name, other in self.pools.items() if other.quota_unshared}
         since = call.sent_at - self.window_s
@@ -282,5 +289,5 @@ class RateLimitState:
         return True
 
     def _prior_request_limit(self, pool: QuotaPool) -> float | None:
-        """Return the prior limit of requests of a pool that knows no own limit."""
+        """Return the prior request limit if the pool has not learned a request limit itself; else None."""
         return None if "requests" in pool.limits else self.known_limit(pool, "requests")

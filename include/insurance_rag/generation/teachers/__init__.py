@@ -1,1 +1,1 @@
-"""Teachers: what generates question-answer pairs from a chunk. One module per kind, registered in `registry`."""
+"""Teachers, which generate question-answer pairs from chunks. Each kind has one module and is listed in `registry`."""

@@ -1,4 +1,4 @@
-"""The protocol of a teacher, and the records it takes and returns."""
+"""The `Teacher` protocol, and the records that its methods take and return."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class Pair:
     question: str
     answer: str
     evidence: str = ""
-    """Verbatim quote of the chunk that supports the answer."""
+    """Verbatim quote from the chunk that supports the answer."""
 
 
 @dataclass(frozen=True)
 class TeacherAnswer:
-    """The pairs of one call, with its tokens; 0 where the server does not count them."""
+    """The pairs from one call and its token counts, which are 0 if the server does not report them."""
 
     pairs: list[Pair]
     tokens_in: int = 0
@@ -35,26 +35,27 @@ class RepairRequest:
     """A second request for the faulty pairs of a chunk."""
 
     prompt_spec: PromptSpec
-    """Asks only for the question types of the faulty pairs."""
+    """Prompt specification with only the question types of the faulty pairs."""
     note: str
-    """Names the faults; added after the prompt."""
+    """Description of the faults, which is appended to the prompt."""
 
 
 class Teacher(Protocol):
-    """Generates the pairs of one chunk per call."""
+    """Generates pairs for one chunk per call."""
 
     max_retries: int
-    """Retries per chunk after a temporary failure or an unreadable answer."""
+    """Maximum number of retries per chunk after a temporary failure or an unreadable answer."""
 
     def request_characters(self, chunk: Chunk, repair: RepairRequest | None = None) -> int:
-        """Return the characters of the request, from which the rate limiter estimates its tokens."""
+        """Return the number of characters in the request, from which the rate limiter estimates the token count."""
         ...
 
     async def generate(self, chunk: Chunk, repair: RepairRequest | None = None) -> TeacherAnswer:
-        """Return the pairs of `chunk`, or new versions of its faulty pairs.
+        """Return pairs for `chunk`, or new versions of its faulty pairs if `repair` is given.
 
-        Raises RateLimitError, QuotaExhaustedError, KeyRejectedError (ProjectRejectedError), ServerUnavailableError,
-        InvalidAnswerError, BlockedAnswerError (InvalidRequestError) or InvalidInputError.
+        Raises RateLimitError, QuotaExhaustedError, KeyRejectedError (or its subclass ProjectRejectedError),
+        ServerUnavailableError, InvalidAnswerError, BlockedAnswerError (or its subclass InvalidRequestError) or
+        InvalidInputError.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""The Gemini teacher: generateContent, one chunk per call, the answer bound to a JSON schema."""
+"""The Gemini teacher, which sends one chunk per generateContent call and requires an answer that fits a JSON schema."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     supports_batch=True,
 )
 class GeminiTeacher:
-    """A teacher that calls generateContent."""
+    """A teacher that calls the generateContent method of the Gemini API."""
 
     def __init__(self, config: GenerationConfig, key: ApiKey, prompt_spec: PromptSpec) -> None:
-        """Raises InvalidInputError if the base URL is not an address."""
+        """Create the HTTP client. Raises InvalidInputError if the base URL is not an HTTP URL."""
         from insurance_rag.llm import gemini
         from insurance_rag.llm.client import AsyncClient
 
@@ -45,11 +45,11 @@ class GeminiTeacher:
         await self.client.close()
 
     def request_characters(self, chunk: Chunk, repair: RepairRequest | None = None) -> int:
-        """Return the characters of the prompt."""
+        """Return the number of characters in the prompt."""
         return len(self._prompt(chunk, repair))
 
     def body(self, chunk: Chunk, repair: RepairRequest | None = None) -> dict[str, JsonValue]:
-        """Return the body of the request."""
+        """Return the JSON body of the request."""
         from insurance_rag.generation.prompt import answer_schema
         from insurance_rag.llm import gemini
 
@@ -57,7 +57,7 @@ class GeminiTeacher:
         return gemini.content_body(self._prompt(chunk, repair), self._config.temperature, schema)
 
     async def generate(self, chunk: Chunk, repair: RepairRequest | None = None) -> TeacherAnswer:
-        """See Teacher."""
+        """See `Teacher.generate`."""
         from insurance_rag.llm import gemini
 
         path = gemini.content_path(self._config.model)
@@ -76,9 +76,9 @@ class GeminiTeacher:
 
 
 def read_answer(body: dict[str, JsonValue], prompt_spec: PromptSpec) -> TeacherAnswer:
-    """Return the pairs of a generateContent response, also of one from batch mode.
+    """Return the pairs from a generateContent response, whether it comes from an ordinary call or from batch mode.
 
-    Raises BlockedAnswerError, or InvalidAnswerError if another request may succeed; both carry the tokens.
+    Raises BlockedAnswerError, or InvalidAnswerError if another request may succeed. Both errors carry token counts.
     """
     from insurance_rag.generation.parse import parse_json
     from insurance_rag.llm import gemini

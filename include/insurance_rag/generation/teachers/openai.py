@@ -1,4 +1,7 @@
-"""The OpenAI-compatible teacher: chat completions of vLLM, Ollama, llama.cpp or OpenAI, bound to a JSON schema."""
+"""The teacher for OpenAI-compatible servers: vLLM, Ollama, llama.cpp or OpenAI.
+
+It requests chat completions that must fit a JSON schema.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +27,13 @@ if TYPE_CHECKING:
     key_variable="OPENAI_API_KEYS",
 )
 class OpenAITeacher:
-    """A teacher that calls /v1/chat/completions. The prompt describes the format for servers that ignore the schema."""
+    """A teacher that calls /v1/chat/completions.
+
+    The prompt describes the answer format too, because some servers ignore the JSON schema.
+    """
 
     def __init__(self, config: GenerationConfig, key: ApiKey, prompt_spec: PromptSpec) -> None:
-        """Raises InvalidInputError if no base URL is configured, or if it is not an address."""
+        """Create the HTTP client. Raises InvalidInputError if the base URL is missing or not an HTTP URL."""
         from insurance_rag.llm import openai
         from insurance_rag.llm.client import AsyncClient
 
@@ -47,16 +53,16 @@ class OpenAITeacher:
         await self.client.close()
 
     def request_characters(self, chunk: Chunk, repair: RepairRequest | None = None) -> int:
-        """Return the characters of the prompt."""
+        """Return the number of characters in the prompt."""
         return len(self._prompt(chunk, repair))
 
     def body(self, chunk: Chunk, repair: RepairRequest | None = None) -> dict[str, JsonValue]:
-        """Return the body of the request."""
+        """Return the JSON body of the request."""
         from insurance_rag.generation.prompt import answer_schema
         from insurance_rag.llm import openai
 
         pairs = answer_schema((repair or self._first).prompt_spec)
-        # The root of a strict schema has to be an object.
+        # A strict JSON schema must have an object at its root.
         schema: JsonValue = {"type": "object", "properties": {"pairs": pairs}, "required": ["pairs"]}
         response_format: dict[str, JsonValue] = {
             "type": "json_schema",
@@ -66,7 +72,7 @@ class OpenAITeacher:
         return openai.chat_body(self._config.model, prompt, self._config.temperature, response_format)
 
     async def generate(self, chunk: Chunk, repair: RepairRequest | None = None) -> TeacherAnswer:
-        """See Teacher."""
+        """See `Teacher.generate`."""
         from insurance_rag.generation.parse import parse_json
         from insurance_rag.llm import openai
 

@@ -1,6 +1,6 @@
-"""The registry of teachers. A teacher is one module of this package with a factory decorated by `@teacher`.
+"""The registry of teachers. To add a teacher, add a module to this package with a factory decorated with `@teacher`.
 
-The modules are imported for `--help`, so they must not import anything slow at module level.
+`--help` imports these modules, so they must not import anything slow at module level.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Factory = TypeVar("Factory", bound=TeacherFactory)
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherEntry(TeacherInfo):
-    """A kind of teacher and the function that makes one."""
+    """Describes a kind of teacher and holds the function that creates one."""
 
     create: TeacherFactory
 
@@ -45,7 +45,10 @@ def teacher(
     supports_batch: bool = False,
     required_packages: tuple[str, ...] = (),
 ) -> Callable[[Factory], Factory]:
-    """Return a decorator that registers a factory `(config, key, prompt_spec) -> Teacher`. See TeacherInfo."""
+    """Return a decorator that registers a factory `(config, key, prompt_spec) -> Teacher`.
+
+    `TeacherInfo` documents the parameters.
+    """
 
     def register(create: Factory) -> Factory:
         entry = TeacherEntry(
@@ -68,7 +71,7 @@ def teacher(
 
 
 def make_teacher(config: GenerationConfig, key: ApiKey) -> Teacher:
-    """Return the configured teacher. Raises InvalidInputError if its settings are invalid."""
+    """Create the configured teacher. Raises InvalidInputError if its settings are invalid."""
     from insurance_rag.planning.prompt_spec import PromptSpec
 
     return TEACHERS[config.teacher].create(config, key, PromptSpec.from_config(config))
