@@ -1,7 +1,7 @@
 """Settings: one typed model per stage.
 
-Every field is documented where it is declared. The command line, the recipes and Airflow's trigger form are made from
-these models. An unknown key is rejected with a suggestion, and all problems of a configuration are reported at once.
+The command line, the recipes and Airflow's trigger form are built from these models, and a field's docstring is its
+help text. An unknown key is rejected with a suggestion, and all problems in a configuration are reported at once.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from insurance_rag.config.validation import REFERENCE_RULES, DatasetConfig, Vali
 from insurance_rag.core.config_base import Config, parse_settings
 
 __all__ = [
-    "REFERENCE_STOP_PHRASES",
     "REFERENCE_RULES",
+    "REFERENCE_STOP_PHRASES",
     "Config",
     "DatasetConfig",
     "DecodingConfig",

@@ -1,4 +1,4 @@
-"""Settings of the generation of question-answer pairs."""
+"""Settings for generating question-answer pairs."""
 
 from __future__ import annotations
 
@@ -12,61 +12,70 @@ from insurance_rag.core.registry import Choice
 
 
 class Price(Config):
-    """US dollars per million tokens."""
+    """Price of a model in US dollars per million tokens."""
 
     input: float = Field(ge=0)
     """Price of input tokens."""
     output: float = Field(ge=0)
-    """Price of output tokens, thinking tokens included."""
+    """Price of output tokens, including thinking tokens."""
 
 
 class GenerationConfig(Config):
-    """How a teacher generates question-answer pairs."""
+    """Settings of the teacher, the model that generates question-answer pairs."""
 
     teacher: Annotated[str, Choice("teacher")] = "gemini"
-    """gemini: Google's API or the simulator; openai: any compatible server (vLLM, Ollama); local: a 4-bit model."""
+    """gemini: Google's API or the simulator; openai: any OpenAI-compatible server (vLLM, Ollama); local: a 4-bit model
+    on this machine."""
     model: str = "gemini-2.5-flash"
-    """Model name of the teacher; part of the cache key of an answer."""
+    """Name of the teacher's model. It is part of each answer's cache key."""
     base_url: str | None = None
-    """Server address, without /v1beta for Gemini. None: GEMINI_BASE_URL or OPENAI_BASE_URL, then Google's own."""
+    """Server address (without /v1beta for Gemini). None: OPENAI_BASE_URL for openai; GEMINI_BASE_URL or else Google's
+    address for gemini."""
     prompt: str | None = None
-    """Prompt file in generation/prompts; None: the teacher's default. Its version is part of the cache key."""
+    """Prompt file in generation/prompts. None uses the teacher's default. The prompt's version is part of each answer's
+    cache key."""
     types: tuple[QuestionType, ...] = Field(default=GENERATED_TYPES, min_length=1)
-    """Question types to generate for every chunk; part of the cache key."""
+    """Types of questions to generate for every chunk. They are part of each answer's cache key."""
     pairs_per_type: int = Field(default=1, ge=1, le=5)
-    """Pairs per chunk and question type; part of the cache key."""
+    """Number of pairs per chunk and question type. It is part of each answer's cache key."""
     temperature: float = Field(default=0.7, ge=0, le=2)
     """Sampling temperature of the teacher."""
     max_retries: int = Field(default=5, ge=0)
-    """Retries per chunk after temporary failures and unreadable answers. 429s of a per-minute quota do not count."""
+    """Maximum number of retries per chunk after temporary failures and unreadable answers. Rejections by a per-minute
+    quota (429) do not count."""
     request_gap_s: float = Field(default=0.2, ge=0)
-    """Minimum seconds between two calls on one key; a larger known quota shortens it."""
+    """Minimum number of seconds between two calls with the same key. The gap becomes shorter if the quota is known to
+    allow more calls."""
     max_in_flight: int = Field(default=64, ge=1)
-    """Maximum calls per shard that wait for an answer at the same time; the rate limiter may allow fewer."""
+    """Maximum number of calls per shard that wait for an answer at the same time. The rate limiter may allow fewer."""
     save_every: int = Field(default=10, ge=1)
-    """The part file is rewritten after this many chunks. Answers themselves are on disk at once, in the journal."""
+    """Minimum number of new answers before the part file is rewritten. Nothing is lost in between, because every answer
+    is written to the journal at once."""
     timeout_s: float = Field(default=60.0, gt=0)
-    """Timeout per call in seconds."""
+    """Timeout for one call, in seconds."""
     quota_window_s: float | None = Field(default=None, gt=0)
-    """Seconds that the server's minute lasts. None: GEMINI_QUOTA_WINDOW_S (for a sped-up simulator), then 60."""
+    """Length of the server's per-minute quota window, in seconds. None: GEMINI_QUOTA_WINDOW_S (set for a simulator that
+    runs faster than real time), or 60 if that is not set."""
     repair: bool = True
-    """Request pairs that the row rules would drop once more, with the fault named (gemini, openai). Both are kept."""
+    """Send a second request for pairs that a repairable rule would drop, and name the fault in the prompt (gemini and
+    openai only). The first answer is kept as well."""
     redistribute: bool = True
-    """Move the unanswered chunks of dead keys to healthy keys."""
+    """Move unanswered chunks from dead keys to healthy keys."""
     budget_usd: float | None = Field(default=None, gt=0)
-    """The run stops cleanly when its cost by `prices` reaches this; None: no limit."""
+    """Cost in US dollars, according to `prices`, at which the run stops cleanly. None: no limit."""
     prices: dict[str, Price] = {
         "gemini-2.5-flash": Price(input=0.30, output=2.50),
         "gemini-2.5-flash-lite": Price(input=0.10, output=0.40),
         "gemini-2.5-pro": Price(input=1.25, output=10.0),
     }
-    """Prices per model (list prices, September 2025); a model without a price costs nothing."""
+    """Price of each model (list prices as of September 2025). A model without a price counts as free."""
     batch: bool = False
-    """In Airflow: use Gemini's batch mode, at half the price and within a day; suited for scheduled refreshes."""
+    """Use Gemini's batch mode, which costs half as much and answers within a day. Only in Airflow; suited to scheduled
+    refreshes."""
     batch_poll_s: float = Field(default=300.0, gt=0)
-    """Seconds between two status requests for a batch."""
+    """Number of seconds between two status requests for a batch."""
     batch_discount: float = Field(default=0.5, ge=0, le=1)
-    """Price of batch mode as a share of the ordinary price."""
+    """Price of batch mode as a fraction of the regular price."""
 
     @model_validator(mode="after")
     def _batch_has_no_budget(self) -> Self:

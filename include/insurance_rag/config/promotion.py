@@ -1,4 +1,4 @@
-"""Settings of the promotion gate."""
+"""Settings of the promotion gate, which decides whether a new adapter goes into service."""
 
 from __future__ import annotations
 
@@ -13,30 +13,32 @@ DEFAULT_LIMITS: dict[str, float | None] = {"false_refusal": 0.10, "empty": 0.05,
 
 
 class PromotionConfig(Config):
-    """When an adapter may replace the champion."""
+    """Settings that decide when an adapter (the challenger) may replace the one in service (the champion)."""
 
     champion: str = "Base"
-    """The model to beat if the registry has no champion yet."""
+    """Model to beat if the registry has no champion yet."""
     metric: Annotated[str, Choice("metric")] = "hallucination"
-    """The metric in which challenger and champion are compared."""
+    """Metric on which challenger and champion are compared."""
     margin: float = Field(default=0.03, ge=0, lt=1)
-    """A challenger is "no worse" if the whole confidence interval of its difference to the champion is below this."""
+    """Largest loss against the champion that still counts as "no worse". The whole confidence interval for the
+    difference must be within this margin."""
     must_improve: bool = True
-    """Being no worse is not enough: the challenger must be better, with confidence."""
+    """Require the challenger to be better than the champion, with confidence. If false, being no worse is enough."""
     limits: dict[Annotated[str, Choice("metric")], Annotated[float, Field(ge=0, le=1)] | None] = Field(
         default=DEFAULT_LIMITS
     )
-    """Metric -> limit that its confidence interval must respect: an upper limit if lower is better, else a lower limit.
-    Limits that are not given keep their defaults; null removes one."""
+    """Limit for each metric, which the metric's confidence interval must respect: an upper limit if lower is better,
+    otherwise a lower limit. Metrics that are not listed keep their default limits; null removes a limit."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
-    """Confidence of all intervals, before the correction for several challengers."""
+    """Confidence level of all intervals, before the correction for multiple challengers."""
     min_questions: int = Field(default=50, ge=1)
-    """With fewer questions the gate never promotes."""
+    """Minimum number of questions. With fewer, the gate never promotes."""
     power: float = Field(default=0.8, gt=0.5, lt=1)
-    """Power with which the recommended number of further questions would settle an open rule."""
+    """Statistical power for the recommended number of additional questions, i.e. the probability that they settle a
+    rule with an unknown outcome."""
 
     @field_validator("limits", mode="after")
     @classmethod
     def _with_defaults(cls, limits: dict[str, float | None]) -> dict[str, float | None]:
-        """Add the default limits of the metrics that are not given; they come first, in their usual order."""
+        """Add the default limits for metrics that are not given. The defaults come first, in their usual order."""
         return {**DEFAULT_LIMITS, **limits}

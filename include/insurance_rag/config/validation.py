@@ -1,4 +1,4 @@
-"""Settings of validation: which rows are good enough to train on, and what the training files contain."""
+"""Settings for validation (which rows are good enough to train on) and for the content of the training files."""
 
 from __future__ import annotations
 
@@ -11,34 +11,40 @@ from insurance_rag.core.registry import Choice
 
 
 class DatasetConfig(Config):
-    """What the training files contain. "Retrieval-style rows" are those of prompt formats with retrieved contexts."""
+    """Content of the training files.
+
+    "Retrieval-style rows" are rows in a prompt format with retrieved contexts, such as `rag`.
+    """
 
     unanswerable_share: float = Field(default=0.12, ge=0, lt=0.5)
-    """Share of retrieval-style rows whose context lacks the answer, so that the answer is a refusal. 0 adds none."""
+    """Fraction of retrieval-style rows whose context does not contain the answer, so that the correct answer is a
+    refusal. 0 adds no such rows."""
     distractor_share: float = Field(default=0.4, ge=0, le=1)
-    """Share of retrieval-style rows with further chunks next to the right one, as a retriever returns them."""
+    """Fraction of retrieval-style rows whose context also contains distractors: chunks without the answer, as a
+    retriever would return them."""
     distractors: tuple[int, int] = (2, 4)
-    """Minimum and maximum number of distractor chunks in such a row."""
+    """Minimum and maximum number of chunks to add to a context with distractors."""
     context_characters: int = Field(default=1600, ge=200)
     """Maximum length of a context with distractors, in characters."""
     caps: dict[Literal["type", "company", "product"], Annotated[float, Field(gt=0, le=1)]] = {}
-    """Maximum share of a single type, company or product. Rows above it are left out and counted as `balance`."""
+    """Maximum fraction of the training rows that any one type, company or product may have, e.g. `{"product": 0.3}`.
+    Rows above a cap are left out and counted as `balance`."""
     parquet: bool = True
-    """Also write every data file as Parquet, into the folder `parquet`."""
+    """Also write every data file as Parquet, in the folder `parquet`."""
     chat: bool = True
     """Also write the retrieval-style rows as chat messages, for base models with a chat template."""
     push_to_hub: str | None = None
-    """Hugging Face data set (owner/name) that the finished folder is uploaded to; needs HF_TOKEN."""
+    """Hugging Face dataset (owner/name) to which the finished folder is uploaded; requires HF_TOKEN."""
     seed: int = 0
-    """Seed of every random choice: the contexts, the refusals, and the rows that a cap leaves out."""
+    """Seed for every random choice: contexts, refusals, and the rows that a cap leaves out."""
 
 
 REFERENCE_RULES = ("required_fields", "duplicate", "too_short", "cut_off", "evasive")
-"""The rules of the reference design (docs/origin.md), in its order."""
+"""The rules of the reference design (docs/origin.md), in the order in which it applies them."""
 
 
 class ValidationConfig(Config):
-    """Which rows are good enough to train on."""
+    """Settings that decide which rows are good enough to train on."""
 
     rules: tuple[Annotated[str, Choice("rule")], ...] = (
         "malformed",
@@ -59,31 +65,35 @@ class ValidationConfig(Config):
         "near_duplicate",
         "not_retrieved",
     )
-    """Names of the rules, in the order in which they are applied. The first rule that drops a row is its reason."""
+    """Names of the rules, in the order in which they are applied. A row's reason is the first rule that drops it."""
     min_output: int = Field(default=10, ge=1)
-    """Minimum length of an answer in characters; 10 in the reference design."""
+    """Minimum length of an answer in characters. The reference design also uses 10."""
     max_characters: int = Field(default=20_000, ge=100)
-    """Maximum length of a field in characters; a row with a longer one is malformed."""
+    """Maximum length of each text field in characters. A row with a longer field is dropped as `malformed`."""
     keep_partial_evasions: bool = False
-    """Keep answers that answer the question and add that a detail is not stated."""
+    """Keep answers that answer the question but add that some detail is not stated."""
     min_korean: float = Field(default=0.6, ge=0, le=1)
-    """Minimum share of Hangul among the letters of a question or an answer."""
+    """Minimum fraction of Hangul among the letters of a question or an answer."""
     near_duplicate: float = Field(default=0.8, gt=0, le=1)
-    """Minimum similarity (Jaccard, 3-grams of question and answer) of two rows of which the later one is dropped."""
+    """Minimum Jaccard similarity (3-grams of question and answer) at which two rows are near duplicates. The later row
+    is dropped."""
     near_duplicate_question: float = Field(default=0.6, gt=0, le=1)
-    """Minimum similarity of their questions: one chunk can have the same long answer to different questions."""
+    """Minimum similarity that the questions of two near duplicates must also have, because different questions about
+    one chunk can have the same long answer."""
     leak_similarity: float = Field(default=0.85, gt=0, le=1)
-    """Minimum similarity (Jaccard, 5-grams) to a gold chunk of the evaluation at which a chunk is not trained on."""
+    """Minimum Jaccard similarity (5-grams) between a chunk and a gold chunk of the evaluation at which the chunk is
+    excluded from training."""
     questions_sha256: str | None = None
-    """Hash of the frozen evaluation questions; any other question file is rejected."""
+    """Expected hash of the evaluation questions. A file with different questions is rejected; None accepts any file."""
     retriever_check: bool = True
-    """Search every question with BM25 and record the rank of its chunk."""
+    """Search for every question with BM25 and record the rank of the question's own chunk."""
     max_rank: int | None = Field(default=None, ge=1)
-    """Drop rows whose chunk has a worse rank, as `not_retrieved`; None only records the rank."""
+    """Worst rank that a row's chunk may have in the BM25 search. Rows with a worse rank are dropped as `not_retrieved`;
+    None drops no rows."""
     workers: int | None = Field(default=None, ge=1)
-    """Number of processes; None uses one per core, or a single process for a small dataset."""
+    """Number of processes. None uses one per CPU core, or a single process for a small dataset."""
     dataset: DatasetConfig = DatasetConfig()
-    """What the training files contain."""
+    """Content of the training files."""
 
     @field_validator("rules")
     @classmethod

@@ -1,1 +1,1 @@
-"""What every stage shares: records, errors, files, journals, locks, progress and statistics."""
+"""Code that all stages share: records, errors, files, journals, locks, progress and statistics."""

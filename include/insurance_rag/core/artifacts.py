@@ -1,4 +1,7 @@
-"""Describe finished files and folders by URI and hash; a manifest is written last, and readers trust only manifests."""
+"""Describe finished files and folders by path and hash, and write their manifests.
+
+A manifest is written last, and readers trust only files and folders that have one.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +17,23 @@ A = TypeVar("A", bound=Artifact)
 
 
 def describe(path: Path, kind: type[A], **facts: object) -> A:
-    """Return the artifact record of a finished file or folder: `kind(uri, sha256, **facts)`."""
+    """Return a `kind` record of a finished file or folder: its absolute path, its hash and the given `facts`."""
     digest = sha256_tree(path) if path.is_dir() else sha256_file(path)
     return kind.model_validate({"uri": str(path.resolve()), "sha256": digest, **facts})
 
 
 def artifact(path: Path, **facts: Any) -> dict[str, Any]:
-    """What XCom carries of a file or folder: `{uri, sha256, **facts}`, never its content."""
+    """Return what XCom carries instead of a file or folder: its absolute path, its hash and the given `facts`."""
     digest = sha256_tree(path) if path.is_dir() else sha256_file(path)
     return {"uri": str(path.resolve()), "sha256": digest, **facts}
 
 
 def write_manifest(path: Path, *, parents: Iterable[dict[str, Any]] = (), **facts: Any) -> dict[str, Any]:
-    """Write `<path>.manifest.json` next to a finished file or folder: its hash, its facts, its parents' hashes."""
+    """Write `<path>.manifest.json` next to a finished file or folder, and return its content.
+
+    The manifest holds the absolute path, the hash, the given `facts`, and the paths and hashes of `parents`, which are
+    the artifacts that the file or folder was made from.
+    """
     manifest = {
         **artifact(path, **facts),
         "parents": [{"uri": p["uri"], "sha256": p["sha256"]} for p in parents],

@@ -1,4 +1,4 @@
-"""The layout of a dataset folder: the only place that knows its file names."""
+"""The layout of a dataset folder. No other module knows its file names."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from insurance_rag.core.records.dataset import ValidationReport
 
 @dataclass(frozen=True)
 class DatasetFolder:
-    """The layout of one dataset folder."""
+    """Paths of the files in one dataset folder."""
 
     root: Path
 
     @property
     def report(self) -> Path:
-        """The `ValidationReport`."""
+        """File with the `ValidationReport`."""
         return self.root / "report.json"
 
     @property
@@ -31,39 +31,45 @@ class DatasetFolder:
 
     @property
     def funnel(self) -> Path:
-        """Picture of the kept and dropped rows."""
+        """Chart of the kept and dropped rows."""
         return self.root / "funnel.svg"
 
     @property
     def rejects(self) -> Path:
-        """Every dropped row with its reason."""
+        """File with every dropped row and the reason why it was dropped."""
         return self.root / "rejects.jsonl"
 
     @property
     def heldout(self) -> Path:
-        """Rows of the documents that are kept out of training."""
+        """File with the held-out rows, which are about documents that are excluded from training."""
         return self.root / "heldout.json"
 
     @property
     def chat(self) -> Path:
-        """Rows as chat messages."""
+        """File with the retrieval-style rows as chat messages."""
         return self.root / "train_dataset_chat.json"
 
     def training(self, prompt_format: str) -> Path:
-        """Return the training file of a registered prompt format. Raises InvalidInputError for an unknown format."""
+        """Return the path of the training file for a registered prompt format.
+
+        Raises InvalidInputError for an unknown format.
+        """
         return self.root / PROMPT_FORMATS[prompt_format].file
 
     def parquet(self, data_file: Path) -> Path:
-        """Return the Parquet copy of a data file."""
+        """Return the path of a data file's Parquet copy."""
         return self.root / "parquet" / f"{data_file.stem}.parquet"
 
     def read_report(self) -> ValidationReport:
-        """Return report.json. Raises InvalidInputError if it is missing or is not a validation report."""
+        """Return the content of report.json. Raises InvalidInputError if it is missing or not a validation report."""
         return read_validation_report(self.report)
 
 
 def read_validation_report(path: Path) -> ValidationReport:
-    """Return the report that `validate` wrote to `path`. Raises InvalidInputError if it is missing or not a report."""
+    """Return the report that `validate` wrote to `path`.
+
+    Raises InvalidInputError if the file is missing or not a validation report.
+    """
     try:
         return ValidationReport.model_validate(read_json(path))
     except ValidationError as e:

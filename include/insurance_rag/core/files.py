@@ -1,7 +1,7 @@
 """Read and write JSON files. Every write is atomic.
 
-A write goes to a temporary file in the same folder and is renamed, so that a kill at any line leaves either the old
-file or the new one.
+New content goes to a temporary file in the same folder, which is then renamed. If the process is killed, either the
+complete old file or the complete new one remains.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 @contextlib.contextmanager
 def atomic_write(path: Path, mode: str = "w", durable: bool = True) -> Iterator[IO[Any]]:
-    """Open a temporary file next to `path`; on success rename it over `path`, on an error remove it.
+    """Open a temporary file next to `path`. Rename it to `path` on success, or remove it after an error.
 
-    `durable=False` skips the fsync, for files that are worthless after a power cut and must not slow anything down.
-    Raises IncompleteError if the disk is full or the folder cannot be written.
+    `durable=False` skips the fsync. Use it for files that are worthless after a power failure and must be fast to
+    write. Raises IncompleteError if the disk is full or the folder is not writable.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def write_json(path: Path, value: object, durable: bool = True) -> None:
 
 
 def write_jsonl(path: Path, rows: Iterable[object]) -> int:
-    """Write one JSON value per line atomically and return the number of rows."""
+    """Write one JSON value per line atomically, and return the number of rows."""
     n = 0
     with atomic_write(path) as f:
         for row in rows:
@@ -73,7 +73,10 @@ def write_jsonl(path: Path, rows: Iterable[object]) -> int:
 
 
 def read_json(path: Path) -> Any:
-    """Read one JSON document. Raises InvalidInputError that names the file, and the line and column of a fault."""
+    """Read one JSON document.
+
+    Raises InvalidInputError that names the file and, for a syntax error, the line and column.
+    """
     try:
         return json.loads(path.read_bytes())
     except OSError as e:
@@ -87,9 +90,9 @@ def read_json(path: Path) -> Any:
 
 
 def parse_jsonl(path: Path) -> tuple[list[tuple[int, Any]], list[LineProblem]]:
-    """Return every readable row of a JSON-lines file with its 1-based line number, and the problems of other lines.
+    """Return (line number, row) for every readable line of a JSON Lines file, and the problems with the other lines.
 
-    Blank lines are skipped. Raises InvalidInputError if the file cannot be read.
+    Line numbers start at 1, and blank lines are skipped. Raises InvalidInputError if the file cannot be read.
     """
     try:
         lines = path.read_bytes().split(b"\n")
@@ -111,7 +114,7 @@ def parse_jsonl(path: Path) -> tuple[list[tuple[int, Any]], list[LineProblem]]:
 
 
 def read_jsonl(path: Path) -> list[Any]:
-    """Read all rows of a JSON-lines file. Raises InvalidInputError that lists every unreadable line."""
+    """Read all rows of a JSON Lines file. Raises InvalidInputError that lists every unreadable line."""
     rows, problems = parse_jsonl(path)
     if problems:
         raise InvalidInputError(problems)

@@ -1,4 +1,4 @@
-"""Hashes of files, folders and texts (SHA-256, 64 hexadecimal digits)."""
+"""SHA-256 hashes of files, folders and strings, as 64 hexadecimal digits."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def sha256_file(path: Path) -> str:
 
 
 def sha256_text(*parts: str) -> str:
-    """Hash several texts. Parts are joined as JSON, so that ("ab", "c") and ("a", "bc") differ."""
+    """Return one hash of several strings. Joining them as JSON makes ("ab", "c") and ("a", "bc") differ."""
     return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
 
 
 def sha256_tree(folder: Path) -> str:
-    """Hash the relative names and contents of all files below `folder`, in name order."""
+    """Hash the relative paths and contents of all files below `folder`, sorted by path."""
     entries = [(p.relative_to(folder).as_posix(), sha256_file(p)) for p in sorted(folder.rglob("*")) if p.is_file()]
     return sha256_text(*(f"{name} {digest}" for name, digest in entries))
 
@@ -26,8 +26,9 @@ def sha256_tree(folder: Path) -> str:
 def model_identity(name: str) -> str:
     """Return a string that changes when a model or adapter changes.
 
-    For a local folder it is a hash of its configuration and of each weight file's name, size and modification time;
-    weights are not read, because hashing 16 GB would take longer than answering a question. Otherwise it is the name.
+    For a local folder, the string is a hash of the configuration file and of the name, size and modification time of
+    every weight file. The weights themselves are not read, because hashing 16 GB takes longer than answering a
+    question. For a Hugging Face name, the string is the name.
     """
     folder = Path(name)
     if not folder.is_dir():

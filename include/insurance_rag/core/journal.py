@@ -1,12 +1,13 @@
-"""An append-only file of JSON records that survives kills, power cuts and damaged bytes.
+"""An append-only file of JSON records that survives kills, power failures and damaged bytes.
 
-Each line is one JSON object whose last field is a checksum of the bytes before it:
+Each line is one JSON object, and the last field of the object is a checksum of the bytes before that field:
 
     {"key": "ab12", "state": "answered", "crc32": "0f3c9a77"}
 
-A line is written with one `write` call. A line without its newline is torn: its writer was killed. The owner removes
-it when the journal is opened for writing; a reader ignores it. A damaged line in the middle (wrong checksum, too long)
-is reported once in the log and skipped; every other record stays readable.
+A line is written with a single `write` call. If the writer is killed during the call, the last line is incomplete
+("torn"): it has no newline. Readers ignore a torn line, and the file's owner removes it on opening the journal for
+writing. A complete line that is damaged (wrong checksum, or too long) is logged once and skipped; all other records
+remain readable.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from insurance_rag.core.errors import IncompleteError
 log = logging.getLogger(__name__)
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
-"""Longer lines count as damaged, so that reading a broken file never needs more memory than this."""
+"""Maximum length of a line. Longer lines count as damaged, which limits the memory needed to read a broken file."""
 
 _CHECKSUM = b', "crc32": "%08x"}\n'
 _CHECKSUM_BYTES = len(_CHECKSUM % 0)
@@ -42,31 +43,31 @@ def encode_record(record: Mapping[str, object]) -> bytes:
 
 
 def is_intact(line: bytes) -> bool:
-    """Return whether `line`, newline included, carries the checksum of its content."""
+    """Return whether `line`, which includes the newline, ends with the correct checksum."""
     body = line[:-_CHECKSUM_BYTES]
     return line[-_CHECKSUM_BYTES:] == _CHECKSUM % zlib.crc32(body)
 
 
 def strip_checksum(line: bytes) -> bytes:
-    """Return the JSON object of an intact line, without the checksum."""
+    """Return the JSON object in an intact line, without its checksum field."""
     return line[:-_CHECKSUM_BYTES] + b"}"
 
 
 def decode_record(line: bytes) -> dict[str, Any]:
-    """Return the record of an intact line, without the checksum."""
+    """Return the record in an intact line, without its checksum field."""
     record: dict[str, Any] = json.loads(strip_checksum(line))
     return record
 
 
 class Journal:
-    """One journal file. Open it to read, or with `append=True` to write as well.
+    """One journal file. Open it for reading, or with `append=True` for reading and writing.
 
-    By default one process writes the file. With `shared=True` several processes write it, and each holds an exclusive
-    `flock` on `fileno()` while it calls `drop_torn_tail`, `read_new` and `append`.
+    By default, a single process writes the file. With `shared=True`, several processes may write it, and each must hold
+    an exclusive `flock` on `fileno()` while it calls `drop_torn_tail`, `read_new` or `append`.
     """
 
     def __init__(self, path: Path, *, append: bool = False, shared: bool = False) -> None:
-        """Open `path`. With `append` the file is created if needed and, unless it is shared, a torn tail is removed.
+        """Open `path`. With `append`, create the file if needed and remove an incomplete last line unless `shared`.
 
         Raises IncompleteError if the file cannot be opened for writing.
         """
@@ -99,9 +100,10 @@ class Journal:
         return self._writable().fileno()
 
     def append(self, record: Mapping[str, object]) -> int:
-        """Write one record and return its byte offset. A kill does not lose it; a power cut may until `sync`.
+        """Write one record and return its byte offset.
 
-        Raises IncompleteError if the disk refuses; nothing torn is left behind.
+        The record survives if this process is killed, but a power failure can destroy it until `sync` has been called.
+        Raises IncompleteError if the write fails; no partial line is left behind.
         """
         file, line = self._writable(), encode_record(record)
         offset = file.seek(0, os.SEEK_END)
@@ -115,28 +117,33 @@ class Journal:
         return offset
 
     def append_as_read(self, record: Mapping[str, object]) -> int:
-        """Write one record that `read_new` does not return, because the caller has it. Otherwise like `append`.
+        """Write one record that `read_new` will not return, because the caller already has it. Return its byte offset.
 
-        All records before it must have been read. In a shared file, read them under the lock that is held now.
+        All earlier records must have been read. In a shared file, read them while holding the lock, and keep the lock
+        for this call. Raises IncompleteError if the write fails.
         """
         offset = self.append(record)
-        assert offset == self._position, f"{self.path}: read the new records before this one is appended"
+        assert offset == self._position, f"{self.path}: read the new records before appending this one"
         self._position = self._writable().tell()
         self._lines_read += 1
         return offset
 
     def sync(self) -> None:
-        """Wait until every record is on disk; callable from a thread. Raises IncompleteError if the disk refuses."""
+        """Wait until every written record is on disk. Any thread may call this.
+
+        Raises IncompleteError if the disk reports an error.
+        """
         try:
             os.fsync(self._writable().fileno())
         except OSError as e:
             raise self._write_error(e) from e
 
     def read_new_lines(self) -> Iterator[tuple[int, bytes]]:
-        """Yield (byte offset, line) of every intact line that was appended since the last call; the first reads all.
+        """Yield (byte offset, line) for every intact line appended since the last call.
 
-        Lines from `append` of this object are included. Damaged lines are logged and skipped. A last line without its
-        newline is left for a later call. Raises IncompleteError if the file exists and cannot be read.
+        The first call reads the whole file. Lines that this object appended are included. Damaged lines are logged and
+        skipped. An incomplete last line is left for a later call. Raises IncompleteError if the file exists but cannot
+        be read.
         """
         if not self._has_new_bytes():
             return
@@ -145,7 +152,7 @@ class Journal:
             while (line := f.readline(MAX_LINE_BYTES)).endswith(b"\n") or len(line) == MAX_LINE_BYTES:
                 offset, complete = self._position, line.endswith(b"\n")
                 self._position += len(line)
-                while not complete:  # too long: skip to its end without keeping it
+                while not complete:  # too long: skip the rest of the line
                     rest = f.readline(MAX_LINE_BYTES)
                     complete = rest.endswith(b"\n") or not rest
                     self._position += len(rest)
@@ -160,12 +167,12 @@ class Journal:
                     )
 
     def read_new(self) -> Iterator[dict[str, Any]]:
-        """Yield every intact record that was appended since the last call; see `read_new_lines`."""
+        """Yield every intact record appended since the last call; see `read_new_lines`."""
         for _, line in self.read_new_lines():
             yield decode_record(line)
 
     def drop_torn_tail(self) -> None:
-        """Remove what follows the last newline. Only the process that may write the file at this moment calls this.
+        """Remove an incomplete last line. Only the process that is currently allowed to write the file may call this.
 
         Raises IncompleteError if the file cannot be changed.
         """
@@ -187,12 +194,12 @@ class Journal:
             raise self._write_error(e) from e
 
     def _has_new_bytes(self) -> bool:
-        """Return whether the file is longer than what was read."""
+        """Return whether the file has bytes that have not been read yet."""
         try:
             size = (os.fstat(self._file.fileno()) if self._file else self.path.stat()).st_size
         except FileNotFoundError:
             return False
-        # A damaged last newline makes the last line look torn, and the next writer removes it.
+        # The file can shrink: if a last newline is damaged, the line looks torn and the next writer removes it.
         self._position = min(self._position, size)
         return size > self._position
 
@@ -205,7 +212,7 @@ class Journal:
             ) from e
 
     def _writable(self) -> BinaryIO:
-        assert self._file is not None, "the journal was opened to read"
+        assert self._file is not None, "the journal was opened for reading only"
         return self._file
 
     def _write_error(self, error: OSError) -> IncompleteError:

@@ -1,6 +1,6 @@
-"""Lock files: one process at a time works on a shard, a registry or a GPU.
+"""Lock files, so that only one process at a time works on a shard, a registry or a GPU.
 
-The kernel releases a lock when the process that holds it ends, however it ends.
+The kernel releases a lock when the process that holds it ends, even if that process is killed.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ POLL_S = 0.2
 
 @contextlib.contextmanager
 def hold_lock(path: Path, what: str, wait_s: float = 0.0) -> Iterator[None]:
-    """Hold the lock file `path`, and write into it which process holds it.
+    """Hold the lock file `path`, and write into it which process holds the lock.
 
-    `what` names the locked work in the error message. If another process holds the lock, wait up to `wait_s` seconds,
-    then raise IncompleteError that names that process. Raises IncompleteError too if the file cannot be written.
+    `what` names the locked work in the error message. If another process holds the lock, wait for up to `wait_s`
+    seconds. Raises IncompleteError that names the other process if the lock is still not free, or if the file cannot be
+    written.
     """
     with _open(path) as f:
         deadline = time.monotonic() + wait_s
@@ -39,14 +40,14 @@ def hold_lock(path: Path, what: str, wait_s: float = 0.0) -> Iterator[None]:
             time.sleep(POLL_S)
         since = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         holder = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since})
-        with contextlib.suppress(OSError):  # the lock holds on a full disk too, only without the name of its holder
+        with contextlib.suppress(OSError):  # on a full disk, the lock works but does not name its holder
             os.ftruncate(f.fileno(), 0)
             os.write(f.fileno(), holder.encode())
         yield
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether a process holds the lock file `path`."""
+    """Return whether any process holds the lock file `path`."""
     if not path.exists():
         return False
     with path.open("a") as f:

@@ -1,7 +1,7 @@
-"""The definition of an evaluation metric: the one that summary, promotion gate, report and reference docs share.
+"""The definition of an evaluation metric. The summary, the promotion gate, the report and the reference docs share it.
 
-The registry of metrics is `insurance_rag.evaluation.metrics`; `insurance_rag.core.registry.registry("metric")` returns
-it to stages that must not import the evaluation.
+Stages that must not import the evaluation get the registry of metrics (`insurance_rag.evaluation.metrics`) by calling
+`insurance_rag.core.registry.registry("metric")`.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ Predicate = Callable[[ScoredAnswer], bool]
 
 
 def every_answer(row: ScoredAnswer) -> bool:
-    """Select all answers: the population of metrics that apply to every question."""
+    """Select all answers. This is the population of metrics that apply to every question."""
     return True
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A rate: the share of a population of answers that a predicate counts."""
+    """A rate: the fraction of the answers in a population for which the predicate `counted` is true."""
 
     name: str
     title: str
     title_ko: str
     description: str
-    """What is counted, among which answers."""
+    """What is counted, and among which answers."""
     better: Literal["lower", "higher"]
     counted: Predicate
     population: Predicate = every_answer
     compared: bool = False
-    """Whether every two models are tested against each other in this metric."""
+    """Whether every pair of models is tested for a difference in this metric."""
     order: int = 1000
-    """Position in tables and forms, ascending. Metrics of other distributions come last by default."""
+    """Position in tables and forms, in ascending order. By default, metrics from other distributions come last."""
 
     @property
     def info(self) -> MetricInfo:
-        """The part of the definition that is written into a summary."""
+        """The part of the definition that is copied into a summary."""
         return MetricInfo(
             title=self.title,
             title_ko=self.title_ko,
@@ -50,10 +50,10 @@ class Metric:
         )
 
     def rate(self, rows: Iterable[ScoredAnswer]) -> Rate:
-        """Return the rate among those of `rows` that belong to the population."""
+        """Return the rate over those `rows` that belong to the population."""
         outcomes = [self.counted(row) for row in rows if self.population(row)]
         return rate(sum(outcomes), len(outcomes))
 
     def outcomes(self, rows: Iterable[ScoredAnswer]) -> dict[str, bool]:
-        """Return question id -> whether the answer is counted, for the rows that belong to the population."""
+        """Return question id -> whether the answer is counted, for those `rows` that belong to the population."""
         return {row.question_id: self.counted(row) for row in rows if self.population(row)}

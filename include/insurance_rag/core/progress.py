@@ -4,7 +4,8 @@
         progress.advance()
         progress.note(requests_429=2)
 
-The demo, the report page and a person with `cat` read the file `<folder>/<stage>-<label>.json` (`ProgressState`).
+The file is `<folder>/<stage>-<label>.json` and contains a `ProgressState`. The demo and the report page read it, and it
+is short enough to read with `cat`.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ MAX_ERROR_CHARACTERS = 500
 
 
 def is_main_process() -> bool:
-    """Return whether this process may print and write files: of one training on several GPUs only rank 0 may."""
+    """Return whether this process may print and write files. In training on several GPUs, only rank 0 may."""
     return os.environ.get("RANK", "0") == "0"
 
 
 class Progress:
-    """Counts finished units. `advance` and `note` may be called often: file and log are written at intervals."""
+    """Counts finished units. `advance` and `note` may be called often: file and log are updated at intervals."""
 
     def __init__(
         self,
@@ -51,7 +52,7 @@ class Progress:
         folder: Path | None = None,
         on_update: Callable[[ProgressState], None] | None = None,
     ) -> None:
-        """`done` units were finished by earlier processes. `on_update` gets every state that is written to the file."""
+        """`done` units were finished by earlier processes. `on_update` receives every state written to the file."""
         self.stage, self.label, self.total, self.done, self.unit = stage, label, total, done, unit
         self.figures: dict[str, ProgressFigure] = {}
         self.state: Literal["running", "done", "failed"] = "running"
@@ -81,7 +82,7 @@ class Progress:
         self._publish()
 
     def note(self, **figures: ProgressFigure) -> None:
-        """Show further figures next to the count; the latest value of each name is kept."""
+        """Show more values next to the count. A new value replaces an earlier one of the same name."""
         self.figures.update(figures)
         self._publish()
 
@@ -126,7 +127,7 @@ class Progress:
 
 
 class _Bar:
-    """One line of the terminal display that all bars of this process share."""
+    """One line of the terminal display, which all bars in this process share."""
 
     _display: ClassVar[RichProgress | None] = None
     _open: ClassVar[int] = 0

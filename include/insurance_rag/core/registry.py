@@ -1,13 +1,13 @@
-"""Registries of what users may add: validation rules, teachers, metrics, checks, retrievers, prompt formats.
+"""Registries of entries that users can add: validation rules, teachers, metrics, checks, retrievers, prompt formats.
 
-A registry belongs to a package. Every module of that package is imported when the registry is first read, so a new
-entry is one new file in the package. Other distributions add entries through one entry point group per kind
-(`insurance_rag.rule`, `insurance_rag.prompt_format` ...). Its values name modules:
+A registry belongs to a package. When the registry is first read, every module of that package is imported, so adding an
+entry only takes one new file in the package. Other distributions add entries through entry points, which have one group
+per kind (`insurance_rag.rule`, `insurance_rag.prompt_format` ...). The value of an entry point is the name of a module:
 
     [project.entry-points."insurance_rag.rule"]
     acme = "acme.rules"
 
-Configuration choices, command-line choices, report labels and the reference documentation read the registry.
+Configuration choices, command-line choices, report labels and the reference documentation are read from the registries.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from insurance_rag.core.errors import InvalidInputError
 
 T = TypeVar("T")
 
-#: kind -> "module:attribute" of its registry. The modules are named, not imported: the configuration is a lower layer
-#: than the stages, and a registry is only loaded when its names are needed.
+#: kind -> "module:attribute" of its registry. The modules are named instead of imported, because the configuration must
+#: not import the stages and a registry is loaded only when its entries are needed.
 REGISTRIES: dict[str, str] = {
     "rule": "insurance_rag.validation.rules.registry:RULES",
     "teacher": "insurance_rag.generation.teachers.registry:TEACHERS",
@@ -41,32 +41,32 @@ REGISTRIES: dict[str, str] = {
 
 
 class Registry(Generic[T]):
-    """Entries of one kind by name, in the order in which they were registered."""
+    """Entries of one kind by name, in the order of their registration."""
 
     def __init__(self, kind: str, package: str) -> None:
-        """`kind` is the word used in messages; `package` holds the modules that register the built-in entries."""
+        """`kind` is the noun used in messages. `package` contains the modules that register the built-in entries."""
         self.kind = kind
         self._package = package
         self._entries: dict[str, T] = {}
 
     @property
     def entry_point_group(self) -> str:
-        """Name of the group through which other distributions add entries of this kind."""
+        """Name of the entry point group through which other distributions add entries of this kind."""
         return f"insurance_rag.{self.kind.replace(' ', '_')}"
 
     def add(self, name: str, entry: T) -> T:
-        """Register `entry` under `name` and return it. Raises ValueError if another entry has the name."""
+        """Register `entry` under `name` and return it. Raises ValueError if the name is already taken."""
         if name in self._entries:
-            raise ValueError(f"duplicate {self.kind} {name!r}; give each a name of its own")
+            raise ValueError(f"duplicate {self.kind} {name!r}; give each a different name")
         self._entries[name] = entry
         return entry
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Return a decorator that registers what it decorates under `name`."""
+        """Return a decorator that registers the decorated object under `name`."""
         return lambda entry: self.add(name, entry)
 
     def __getitem__(self, name: str) -> T:
-        """Return the entry called `name`. Raises InvalidInputError that lists the available names."""
+        """Return the entry called `name`. Raises InvalidInputError that lists the available names if there is none."""
         if name not in self._discovered:
             raise InvalidInputError(self.unknown(name))
         return self._discovered[name]
@@ -89,7 +89,7 @@ class Registry(Generic[T]):
         return dict(self._discovered)
 
     def unknown(self, name: str) -> str:
-        """Return the message about a name that is not registered."""
+        """Return the error message for a name that is not registered."""
         near = difflib.get_close_matches(name, self.names, n=1, cutoff=0.6)
         hint = f"did you mean {near[0]!r}? " if near else ""
         return f"unknown {self.kind} {name!r}; {hint}available: {', '.join(self.names)}"
@@ -105,14 +105,14 @@ class Registry(Generic[T]):
 
 
 def registry(kind: str) -> Registry[Any]:
-    """Return the registry of one of the kinds in `REGISTRIES`."""
+    """Return the registry for `kind`, which is a key of `REGISTRIES`."""
     module, _, attribute = REGISTRIES[kind].partition(":")
     found: Registry[Any] = getattr(importlib.import_module(module), attribute)
     return found
 
 
 class Choice:
-    """Pydantic annotation: a string that must name an entry of a registry. `Annotated[str, Choice("teacher")]`."""
+    """Pydantic annotation for the name of a registry entry, e.g. `Annotated[str, Choice("teacher")]`."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind

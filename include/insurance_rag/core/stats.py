@@ -1,7 +1,7 @@
-"""Statistics of a model comparison: intervals of rates, paired tests, sample sizes, agreement of raters.
+"""Statistics for comparing models: confidence intervals, paired tests, sample sizes and rater agreement.
 
-All rates, differences, p values and confidences are shares between 0 and 1 (differences between -1 and 1). An undefined
-result is None, never NaN.
+Rates, p values and confidence levels are between 0 and 1, and differences between -1 and 1. An undefined result is
+None, never NaN.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def z(confidence: float) -> float:
-    """Return the two-sided quantile of the standard normal distribution, e.g. 1.96 for a confidence of 0.95."""
+    """Return the two-sided quantile of the standard normal distribution, e.g. 1.96 for a confidence level of 0.95."""
     return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
 def wilson(count: int, n: int, confidence: float = 0.95) -> Interval | None:
-    """Return the score interval of the rate `count / n` (Wilson 1927), or None if `n` is 0.
+    """Return the score interval for the rate `count / n` (Wilson 1927), or None if `n` is 0.
 
-    With p = count / n and the quantile q, the interval is
+    With p = count / n and the normal quantile q, the interval is
     (p + q^2/2n ± q sqrt(p(1-p)/n + q^2/4n^2)) / (1 + q^2/n).
     """
     if n == 0:
@@ -38,7 +38,7 @@ def wilson(count: int, n: int, confidence: float = 0.95) -> Interval | None:
 
 
 def rate(count: int, n: int, confidence: float = 0.95) -> Rate:
-    """Return `count / n` with its Wilson interval, rounded to four digits. All three are None if `n` is 0."""
+    """Return `count / n` with its Wilson interval, rounded to four digits. Rate and interval are None if `n` is 0."""
     low, high = wilson(count, n, confidence) or (None, None)
     value = count / n if n else None
     return Rate(count=count, n=n, rate=_rounded(value), low=_rounded(low), high=_rounded(high))
@@ -49,10 +49,10 @@ def _rounded(value: float | None) -> float | None:
 
 
 def mcnemar_exact(only_a: int, only_b: int) -> float:
-    """Return the two-sided p value of McNemar's exact test that two models err equally often.
+    """Return the two-sided p value of McNemar's exact test of the hypothesis that two models err equally often.
 
-    `only_a` and `only_b` count the questions on which only one of the models errs. Under the hypothesis `only_a` is
-    binomial with probability 1/2: p = min(1, 2 P(X <= min(only_a, only_b))).
+    `only_a` and `only_b` count the questions on which only model a or only model b errs. If the hypothesis is true,
+    `only_a` is binomial with probability 1/2, so p = min(1, 2 P(X <= min(only_a, only_b))).
     """
     n = only_a + only_b
     tail = sum(math.comb(n, i) for i in range(min(only_a, only_b) + 1))
@@ -60,9 +60,9 @@ def mcnemar_exact(only_a: int, only_b: int) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p values adjusted for several comparisons (Holm 1979), in the given order.
+    """Return the p values adjusted for multiple comparisons (Holm 1979), in the given order.
 
-    The i-th smallest of m values is multiplied by m - i + 1; the results are made non-decreasing and capped at 1.
+    The i-th smallest of m values is multiplied by m - i + 1. The products are then made non-decreasing and capped at 1.
     """
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     adjusted, highest = [0.0] * len(p_values), 0.0
@@ -75,9 +75,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def paired_bootstrap(
     a: Sequence[float], b: Sequence[float], bootstrap_samples: int = 2000, confidence: float = 0.95, seed: int = 0
 ) -> Interval | None:
-    """Return the percentile bootstrap interval of mean(a) - mean(b), or None if there are no values.
+    """Return the percentile bootstrap interval for mean(a) - mean(b), or None if there are no values.
 
-    `a[i]` and `b[i]` belong to the same question; whole questions are resampled. Raises ValueError if the lengths
+    `a[i]` and `b[i]` belong to the same question and are always resampled together. Raises ValueError if the lengths
     differ.
     """
     import numpy as np
@@ -93,10 +93,11 @@ def paired_bootstrap(
 
 
 def paired_interval(only_a: int, only_b: int, n: int, confidence: float = 0.95) -> Interval | None:
-    """Return the interval of rate(b) - rate(a) on `n` paired questions (Agresti and Min 2005), or None if `n` is 0.
+    """Return the interval for rate(b) - rate(a) on `n` paired questions (Agresti and Min 2005), or None if `n` is 0.
 
-    It is the Wald interval after adding 1/2 to each discordant count and 2 to `n`. Unlike the bootstrap it has a width
-    if the models agree on every question, and it involves no random numbers, so a decision can be repeated.
+    This is the Wald interval after adding 1/2 to each discordant count (`only_a`, `only_b`) and 2 to `n`. Unlike the
+    bootstrap interval, it has a nonzero width even if the models agree on every question, and it involves no random
+    numbers, so a decision based on it can be reproduced.
     """
     if n == 0:
         return None
@@ -106,10 +107,10 @@ def paired_interval(only_a: int, only_b: int, n: int, confidence: float = 0.95) 
 
 
 def questions_needed(difference: float, discordance: float = 0.25, power: float = 0.8, alpha: float = 0.05) -> int:
-    """Return the number of paired questions that shows `difference` with the given power (Connor 1987).
+    """Return how many paired questions are needed to show `difference` with the given power (Connor 1987).
 
-    `discordance` is the share of questions on which the models disagree. A difference cannot exceed it, so a smaller
-    value is raised to the difference. With d = difference and s = discordance, the number is
+    `discordance` is the fraction of questions on which the models disagree. It cannot be smaller than the difference,
+    so a smaller value is raised to the difference. With d = |difference| and s = discordance, the number is
     (z(alpha/2) sqrt(s) + z(power) sqrt(s - d^2))^2 / d^2. Raises ValueError if `difference` is 0.
     """
     d, psi = abs(difference), max(discordance, abs(difference))
@@ -120,9 +121,9 @@ def questions_needed(difference: float, discordance: float = 0.25, power: float 
 
 
 def visible_difference(n: int, discordance: float = 0.25, power: float = 0.8) -> float | None:
-    """Return the smallest difference that `n` paired questions show with this power; the inverse of `questions_needed`.
+    """Return the smallest difference that `n` paired questions show with the given power.
 
-    None means that `n` questions do not even show a difference of 1.
+    This is the inverse of `questions_needed`. The result is None if even a difference of 1 needs more questions.
     """
     if n == 0 or questions_needed(1.0, discordance, power) > n:
         return None
@@ -134,10 +135,11 @@ def visible_difference(n: int, discordance: float = 0.25, power: float = 0.8) ->
 
 
 def cohen_kappa(a: Sequence[Hashable], b: Sequence[Hashable], confidence: float = 0.95) -> Kappa:
-    """Return the agreement of two raters beyond chance, kappa = (observed - chance) / (1 - chance), with its interval.
+    """Return Cohen's kappa, which measures the agreement between two raters beyond chance, with its interval.
 
-    `a[i]` and `b[i]` are the labels of item i. The standard error is that of Fleiss, Cohen and Everitt (1969). Kappa is
-    None if there are no items or if the raters would fully agree by chance.
+    `a[i]` and `b[i]` are the two labels of item i, and kappa = (observed - chance) / (1 - chance). The standard error
+    is from Fleiss, Cohen and Everitt (1969). Kappa is None if there are no items, or if chance alone would give full
+    agreement.
     """
     import numpy as np
 
@@ -161,7 +163,7 @@ def cohen_kappa(a: Sequence[Hashable], b: Sequence[Hashable], confidence: float 
 
 
 def _contingency_table(a: Sequence[Hashable], b: Sequence[Hashable]) -> npt.NDArray[np.float64]:
-    """Count the pairs of labels; row and column i are the i-th label in text order."""
+    """Count the label pairs. Row i and column i both belong to the i-th label in alphabetical order."""
     import numpy as np
 
     labels = sorted({*a, *b}, key=str)
@@ -172,11 +174,12 @@ def _contingency_table(a: Sequence[Hashable], b: Sequence[Hashable]) -> npt.NDAr
 
 
 def rogan_gladen(count: int, n: int, sensitivity: tuple[int, int], specificity: tuple[int, int]) -> CorrectedRate:
-    """Return the rate `count / n` of flagged answers, corrected for the errors of the flagging (Rogan and Gladen 1978).
+    """Return the rate `count / n` of flagged answers, corrected for flagging errors (Rogan and Gladen 1978).
 
-    `sensitivity` and `specificity` are (right, of) counts on human-labelled answers. With the observed rate p, the
-    corrected rate is (p + sp - 1) / (se + sp - 1); the 95 % interval uses the delta method. Both are clipped to [0, 1].
-    They are None if there are no labels or if the flagging is no better than chance (se + sp <= 1).
+    `sensitivity` and `specificity` are (correct, total) counts from human-labeled answers. With the observed rate p,
+    sensitivity se and specificity sp, the corrected rate is (p + sp - 1) / (se + sp - 1). The 95 % interval uses the
+    delta method. Rate and interval are clipped to [0, 1]. Both are None if there are no labels, or if flagging is no
+    better than chance (se + sp <= 1).
     """
     (hit, positives), (passed, negatives) = sensitivity, specificity
     undefined = CorrectedRate(rate=None, interval=None)
@@ -196,7 +199,7 @@ def rogan_gladen(count: int, n: int, sensitivity: tuple[int, int], specificity: 
 
 
 def _variance(count: int, n: int) -> float:
-    """Return the variance of a rate. A rate of 0 or 1 gets one more success and failure, so that it is not certain."""
+    """Return the variance of a rate. A rate of 0 or 1 gets one more success and failure, to avoid a variance of 0."""
     if count in (0, n):
         count, n = count + 1, n + 2
     return count / n * (1 - count / n) / n

@@ -1,4 +1,4 @@
-"""The prompt formats; training, evaluation and serving use the same functions."""
+"""Prompt formats. Training, evaluation and serving build their prompts with the same functions."""
 
 from __future__ import annotations
 

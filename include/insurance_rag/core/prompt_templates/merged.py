@@ -1,4 +1,7 @@
-"""The merged dataset (adapter v3): like plain, with a blank line between the sections and every kind of row."""
+"""The merged format (adapter v3): the plain format with a blank line between the sections.
+
+The merged dataset contains every kind of row.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain question answering (adapter v1): question, chunk, answer."""
+"""The plain format (adapter v1): question, chunk, answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retrieval style (adapter v2): an instruction to answer from the context, to cite it, and to refuse what it lacks."""
+"""The retrieval-style format (adapter v2): answer only from the context, and refuse if the answer is missing."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def rag_prompt(question: str, context: str) -> str:
 RAG = prompt_format(
     PromptFormat(
         name="rag",
-        title="Retrieval style: answers from the context, cites it, refuses what it lacks (v2)",
+        title="Retrieval style: answers from the context with citations, or refuses if the answer is missing (v2)",
         file="train_dataset_rag.json",
         prompt=rag_prompt,
         retrieved_contexts=True,
-        end_of_text="<|end_of_text|>",  # Llama 3's; the file keeps it, nothing else may name one
+        end_of_text="<|end_of_text|>",  # Llama 3's token, part of this file format; no other code may hard-code one
     )
 )

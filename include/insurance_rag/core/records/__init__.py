@@ -1,4 +1,4 @@
-"""Typed records that cross a file or a stage. Field names and type names are those of the files on disk."""
+"""Typed records that are written to files or passed between stages. Field names are the same as in the files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What tasks hand to each other through XCom: where a file or folder is and what it contains, never its content."""
+"""What tasks pass to each other through XCom: where a file or folder is and facts about it, but never its content."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Artifact(BaseModel):
-    """A finished file or folder. Stages subclass this and add their own facts (rows, shard, version ...)."""
+    """A finished file or folder. Stages define subclasses with additional facts, such as rows, shard or version."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     uri: str
     """Absolute path."""
     sha256: str
-    """Hash of the file, or of the folder's relative names and contents."""
+    """Hash of the file, or of the relative paths and contents of all files in the folder."""

@@ -1,4 +1,4 @@
-"""Records of the pipeline's data: chunks, keys, shards, QA pairs, questions, answers."""
+"""Records of the pipeline's data: chunks, keys, shards, QA pairs, questions and answers."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ QuestionType = Literal["fact", "scenario", "easy", "unanswerable"]
 GENERATED_TYPES: tuple[QuestionType, ...] = ("fact", "scenario", "easy")
 
 REFUSAL = "약관에 해당 내용이 없습니다"
-"""The sentence that the RAG instruction asks for when the context does not answer the question."""
+"""Sentence that the RAG instruction tells the model to answer with if the context does not answer the question."""
 
 
 class Record(BaseModel):
-    """An immutable row. Unknown fields are an error, so that a typo is not lost silently."""
+    """Immutable base class of records. An unknown field is an error, so that a typo does not go unnoticed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ChunkMetadata(BaseModel):
-    """Where a chunk comes from. Further fields of the input file are kept."""
+    """Where a chunk comes from. Additional fields in the input file are kept."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
     source: str
-    """The document, e.g. a file name. Training and evaluation are split by it."""
+    """Document that the chunk comes from, e.g. a file name. Training and evaluation are split by document."""
     company: str
     breadcrumbs: str
-    """Headings above the chunk, joined by ` > `, the product first."""
+    """Headings above the chunk, joined by ` > `. The first one is the product."""
     token_count: int = Field(ge=0)
     policy_type: str
 
 
 class Chunk(BaseModel):
-    """One article (제N조) of a policy, or part of one."""
+    """One article (제N조) of a policy, or a part of one."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -49,16 +49,16 @@ class ApiKey(Record):
     id: str = Field(min_length=1, pattern=r"^[\w.-]+$")
     key: SecretStr
     project: str | None = None
-    rpm: int | None = Field(default=None, gt=0, description="requests per minute of the project")
-    tpm: int | None = Field(default=None, gt=0, description="input tokens per minute of the project")
-    rpd: int | None = Field(default=None, gt=0, description="requests per day of the project")
+    rpm: int | None = Field(default=None, gt=0, description="project's limit in requests per minute")
+    tpm: int | None = Field(default=None, gt=0, description="project's limit in input tokens per minute")
+    rpd: int | None = Field(default=None, gt=0, description="project's limit in requests per day")
 
     @field_validator("key", mode="before")
     @classmethod
     def _fits_a_header(cls, key: object) -> object:
-        """Strip the newline that secret stores add; reject characters that an HTTP header cannot carry.
+        """Strip the newline that secret stores add, and reject characters that an HTTP header cannot contain.
 
-        The HTTP client would print such a header, and with it the key, in its error message.
+        With such a character, the HTTP client would print the header, and thus the key, in its error message.
         """
         if not isinstance(key, str):
             return key
@@ -68,18 +68,18 @@ class ApiKey(Record):
 
     @property
     def pool(self) -> str:
-        """Name of the quota pool: the project, or the key's own id if no project is given."""
+        """Name of the quota pool: the project, or the key's id if no project is given."""
         return self.project or self.id
 
 
 class Shard(Record):
-    """The chunks that one API key asks about. Contains the key's id, never the key."""
+    """The chunks that are assigned to one API key. Contains the key's id but never the key."""
 
-    shard: int = Field(ge=1, description="1-based number; the part file is dataset_part_{shard}.json")
+    shard: int = Field(ge=1, description="shard number, starting at 1, as in dataset_part_{shard}.json")
     of: int = Field(ge=1, description="number of shards in the plan")
     key_id: str
-    pool: str = Field(description="quota pool; keys of one project share it")
-    share: float = Field(gt=0, le=1, description="this shard's share of its pool's quota")
+    pool: str = Field(description="quota pool, which all keys of a project share")
+    share: float = Field(gt=0, le=1, description="fraction of the pool's quota that this shard may use")
     chunk_ids: list[str]
     rpm: int | None = None
     tpm: int | None = None
@@ -96,15 +96,15 @@ class QAPair(Record):
     chunk_id: str
     type: QuestionType
     instruction: str = Field(description="the question")
-    input: str = Field(description="text of the chunk the pair was generated from")
+    input: str = Field(description="text of the chunk that the pair was generated from")
     output: str = Field(description="the answer")
-    evidence: str = Field(default="", description="verbatim quote from the chunk that the answer rests on")
+    evidence: str = Field(default="", description="verbatim quote from the chunk that supports the answer")
     answerable: bool = True
-    meta: dict[str, Any] = Field(default_factory=dict, description="lineage: cache key, model, prompt version ...")
+    meta: dict[str, Any] = Field(default_factory=dict, description="lineage, e.g. cache key, model and prompt version")
 
 
 class Question(Record):
-    """One question of a frozen evaluation set."""
+    """One question in a fixed set of evaluation questions."""
 
     question_id: str
     question: str
@@ -125,18 +125,18 @@ class Finding(Record):
 
 
 class Answer(Record):
-    """One model's answer to one question, with the context it was given."""
+    """One model's answer to one question, with the context that the model was given."""
 
     question_id: str
     model: str
     question: str
     type: QuestionType
     answerable: bool
-    chunk_ids: list[str] = Field(description="chunks in the context, best first")
+    chunk_ids: list[str] = Field(description="ids of the chunks in the context, best first")
     context: str
-    raw_answer: str = Field(description="as generated")
-    answer: str = Field(description="after post-processing")
-    stop_cut: str | None = Field(default=None, description="the stop phrase at which the answer was cut")
+    raw_answer: str = Field(description="text as generated")
+    answer: str = Field(description="answer after post-processing")
+    stop_cut: str | None = Field(default=None, description="stop string, stop phrase or `foreign tail` that cut it")
     new_tokens: int = 0
     seconds: float = 0.0
 

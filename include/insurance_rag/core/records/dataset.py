@@ -1,4 +1,4 @@
-"""Records of the validation and dataset stages: rows, report.json, and the artifact of a dataset folder."""
+"""Records of the validation and dataset stages: rows, report.json, and the artifact for a dataset folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from insurance_rag.core.records.data import Record
 
 
 class QARow(TypedDict):
-    """A validated question-answer pair as the dataset stage reads it. `QAPair` is its form in the part files."""
+    """A validated question-answer pair, as the dataset stage reads it. In part files, it has the form of a `QAPair`."""
 
     chunk_id: str
     type: str
@@ -30,106 +30,107 @@ class RejectedRow(QARow):
     """One line of rejects.jsonl."""
 
     reason: str
-    """Name of the rule that dropped the row, or `balance`."""
+    """Name of the rule that dropped the row, or `balance` if a cap left it out."""
     span: str
-    """The text at fault."""
+    """Part of the row that breaks the rule."""
     shard: str
     repairable: bool
-    """Whether a second answer of the teacher can fix this fault."""
+    """Whether a second answer from the teacher could fix this fault."""
 
 
 class FormattedRow(TypedDict):
-    """One row of a training file: a `QARow` in one prompt format."""
+    """One row of a training file: a `QARow` in a prompt format."""
 
     text: str
-    """Prompt, completion and the end-of-text token of the format."""
+    """Prompt, completion and, if the prompt format has one, its end-of-text token."""
     prompt: str
     completion: str
     chunk_id: str
     type: str
     instruction: str
     input: str
-    """The context that the prompt contains."""
+    """Context in the prompt."""
     output: str
     evidence: str
     answerable: bool
     meta: NotRequired[dict[str, JsonValue]]
     context_chunk_ids: NotRequired[list[str]]
-    """Chunks in the context, in order; only in formats with retrieved contexts."""
+    """Ids of the chunks in the context, in order. Only present in formats with retrieved contexts."""
 
 
 class RuleInfo(Record):
-    """The definition of a validation rule, copied from the registry so that a report can be read without it."""
+    """Definition of a validation rule, copied from the registry so that a report can be read without the registry."""
 
     title: str
     title_ko: str
     description: str
     repairable: bool
-    """Whether a second answer of the teacher can fix this fault."""
+    """Whether a second answer from the teacher could fix a row that breaks this rule."""
 
 
 class RowCounts(Record):
-    """How many rows came in, how many were kept, and how many each rule dropped."""
+    """How many rows came in, were kept, and were dropped by each rule."""
 
     rows: int
     kept: int
-    """Rows that passed every rule and cap, the held-out ones included."""
+    """Number of rows that passed every rule and cap, including held-out rows."""
     drops: dict[str, int]
-    """Rule (in the order in which they are applied), then `balance` -> rows."""
+    """Rule -> number of rows that it dropped, in the order in which the rules are applied; `balance` comes last."""
 
 
 class RepairCounts(Record):
-    """Rows that replace a faulty one, and how many of them passed the rules."""
+    """Number of repaired rows (rows that replace one with a fault), and how many of them passed all rules."""
 
     rows: int = 0
     kept: int = 0
 
 
 class RepairSummary(RepairCounts):
-    """The same, in total and by the fault of the replaced row."""
+    """Counts of repaired rows, in total and by rule."""
 
     by_reason: dict[str, RepairCounts] = Field(default_factory=dict)
+    """Rule that the replaced rows broke -> counts of the repaired rows."""
 
 
 class ContextCounts(Record):
-    """Rows of the formats with retrieved contexts: how many have distractors, how many need a refusal."""
+    """Counts of rows in formats with retrieved contexts, by the kind of context."""
 
     unanswerable: int = 0
-    """Rows whose context lacks the answer."""
+    """Number of rows whose context does not contain the answer."""
     unanswerable_share: float = 0.0
     with_distractors: int = 0
     distractor_share: float = 0.0
 
 
 class GroupBalance(Record):
-    """The training rows of one type, company or product."""
+    """Number and fraction of training rows for one question type, company or product."""
 
     rows: int
     share: float
     top_up: int
-    """Rows that would raise the group to the mean of all groups."""
+    """Number of additional rows that would bring the group up to the mean of all groups."""
 
 
 class SplitSummary(Record):
-    """What was kept out of the training files because of the evaluation questions."""
+    """What was excluded from the training files because of the evaluation questions."""
 
     documents: list[str] = Field(default_factory=list)
     """Held-out documents (`metadata.source`)."""
     leaking_chunks: list[str] = Field(default_factory=list)
-    """Chunks of other documents that repeat a gold chunk."""
+    """Ids of chunks in other documents that nearly repeat a gold chunk."""
     questions_sha256: str | None = None
-    """Hash of the evaluation questions; None if there were none."""
+    """Hash of the evaluation questions; None if no questions were given."""
 
 
 class RejectSample(Record):
-    """A dropped row, shortened."""
+    """A dropped row, with long fields shortened."""
 
     chunk_id: str
     type: str
     instruction: str
     output: str
     span: str
-    """The text at fault."""
+    """Part of the row that breaks the rule."""
 
 
 class DatasetLineage(Record):
@@ -137,96 +138,97 @@ class DatasetLineage(Record):
 
     chunks_sha256: str | None = None
     model: list[str] = Field(default_factory=list)
-    """Teacher models of the kept rows."""
+    """Names of the teacher models that generated the kept rows."""
     prompt_version: list[str] = Field(default_factory=list)
-    """Prompt versions of the kept rows."""
+    """Versions of the prompts that the kept rows were generated with."""
     data_sha256: str | None = None
-    """Hash of the data files; equal hashes mean equal rows."""
+    """Hash of the data files. Equal hashes mean equal rows."""
 
 
 class RankSummary(Record):
-    """How well BM25 finds the chunk of a question. The figures are None if no question was searched."""
+    """How well a BM25 search for a question finds its chunk. Other fields are None if `questions` is 0."""
 
     questions: int = 0
+    """Number of questions that were searched for."""
     recall_at_1: float | None = None
     recall_at_5: float | None = None
     recall_at_10: float | None = None
     mrr_at_10: float | None = None
-    """Mean reciprocal rank; ranks after 10 count as 0."""
+    """Mean reciprocal rank, where a rank after 10 counts as 0."""
     worst_rank: int | None = None
 
 
 class CountChange(Record):
-    """A count in the earlier report and in this one."""
+    """A count in an earlier report and in this one."""
 
     before: int
     now: int
 
 
 class ShareChange(Record):
-    """A share in the earlier report and in this one."""
+    """A fraction in an earlier report and in this one."""
 
     before: float
     now: float
 
 
 class DatasetDrift(Record):
-    """The difference to an earlier report."""
+    """Changes since an earlier report."""
 
     rows: CountChange
     shares: dict[str, ShareChange]
-    """`kept`, `drops.RULE`, `types.TYPE` -> shares."""
+    """Name (`kept`, `drops.RULE` or `types.TYPE`) -> fraction of the rows, before and now."""
     notable: list[str]
-    """Names of the shares that changed by more than five percentage points."""
+    """Names of the fractions that changed by more than five percentage points."""
 
 
 class ValidationReport(RowCounts):
-    """report.json of a dataset folder."""
+    """Content of report.json in a dataset folder."""
 
     by_shard: dict[str, RowCounts]
     by_type: dict[str, RowCounts]
     rules: dict[str, RuleInfo] = Field(default_factory=dict)
-    """Every configured rule, in the order in which they are applied."""
+    """Definition of every configured rule by name, in the order in which the rules are applied."""
     training: int = 0
     held_out: int = 0
     repairable: int = 0
-    """Dropped rows whose fault a second answer of the teacher can fix."""
+    """Number of dropped rows that a second answer from the teacher could fix."""
     cleaned: dict[str, int] = Field(default_factory=dict)
-    """Field -> rows in which control characters or decomposed Hangul were replaced."""
+    """Field -> number of rows in which control characters or decomposed Hangul were replaced."""
     repairs: RepairSummary = RepairSummary()
     files: dict[str, int] = Field(default_factory=dict)
-    """Data file -> rows."""
+    """Data file -> number of rows."""
     contexts: ContextCounts = ContextCounts()
     balance: dict[str, dict[str, GroupBalance]] = Field(default_factory=dict)
-    """`type`, `company` or `product` -> group -> training rows."""
+    """`type`, `company` or `product` -> group -> number and fraction of its training rows."""
     split: SplitSummary = SplitSummary()
     samples: dict[str, list[RejectSample]] = Field(default_factory=dict)
-    """Rule -> the first rows it dropped."""
+    """Rule -> the first rows that it dropped."""
     lineage: DatasetLineage = DatasetLineage()
     settings: dict[str, JsonValue] = Field(default_factory=dict)
-    """The `ValidationConfig`."""
+    """The `ValidationConfig` that was used."""
     retriever: RankSummary = RankSummary()
     drift: DatasetDrift | None = None
-    """The difference to the previous dataset; None if no earlier report was given."""
+    """Changes since the previous dataset; None if no earlier report was given."""
 
 
 class DatasetArtifact(Artifact):
     """A finished dataset folder."""
 
     rows: int
-    """Generated rows."""
+    """Number of generated rows."""
     kept: int
     files: dict[str, int]
-    """Data file -> rows."""
+    """Data file -> number of rows."""
     data_sha256: str
-    """Hash of the data files. `sha256` also covers the report; this one changes only with the rows."""
+    """Hash of the data files. It changes only if the rows change, whereas `sha256` also covers the report."""
     complete: bool = True
     """Whether every chunk of the run was answered or quarantined."""
-    hub: str | None = Field(default=None, description="address of the uploaded data set")
+    hub: str | None = Field(default=None, description="address of the uploaded dataset on the Hugging Face Hub")
 
 
 class DatasetManifest(DatasetArtifact):
-    """Manifest of a dataset folder. It is written last: a folder without a manifest is not complete."""
+    """Manifest of a dataset folder. It is written last, so a folder without a manifest is incomplete."""
 
     parents: list[Artifact]
-    """The part files."""
+    """Part files that the dataset was made from."""

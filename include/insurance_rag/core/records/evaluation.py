@@ -1,7 +1,7 @@
-"""What the evaluation writes: scored answers, the summary with its rates and tests, the sweep, the comparison files.
+"""Records that the evaluation writes: scored answers, summaries, the decoding sweep, and comparison files.
 
-`summary.json` is an `EvaluationSummary`, a line of `answers.jsonl` a `ScoredAnswer`, `sweep.json` a `SweepSummary`,
-`comparison_results.json` and `comparison_results_v2.json` a `Comparison`.
+`summary.json` contains an `EvaluationSummary`, every line of `answers.jsonl` a `ScoredAnswer`, and `sweep.json` a
+`SweepSummary`. `comparison_results.json` and `comparison_results_v2.json` both contain a `Comparison`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Interval = tuple[float, float]
 
 
 class Rate(Record):
-    """A share with Wilson's 95 % interval. `rate`, `low` and `high` are None if `n` is 0."""
+    """A proportion with its 95 % Wilson interval. `rate`, `low` and `high` are None if `n` is 0."""
 
     count: int
     n: int
@@ -30,117 +30,118 @@ class Rate(Record):
 
 
 class PairedDifference(Record):
-    """How much more often `b` has an outcome than `a`, on the questions that both answered."""
+    """How much more often an outcome occurs with `b` than with `a`, over the questions that both answered."""
 
     n: int
-    """Common questions."""
+    """Number of questions that both answered."""
     only_a: int
-    """Questions with the outcome for `a` only."""
+    """Number of questions on which only `a` has the outcome."""
     only_b: int
-    """Questions with the outcome for `b` only."""
+    """Number of questions on which only `b` has the outcome."""
     difference: float | None
-    """rate(b) - rate(a), between -1 and 1; None if there is no common question."""
+    """rate(b) - rate(a), between -1 and 1; None if `n` is 0."""
     low: float | None
-    """Lower end of the bootstrap interval of `difference`."""
+    """Lower end of the bootstrap interval for `difference`."""
     high: float | None
-    """Upper end of the bootstrap interval of `difference`."""
+    """Upper end of the bootstrap interval for `difference`."""
     p: float
     """Two-sided p value of McNemar's exact test."""
     questions_needed: int | None
-    """Questions that would show a difference of this size with a power of 80 %; None if there is no difference."""
+    """Number of questions needed to show a difference of this size with a power of 80 %; None if there is no
+    difference."""
 
 
 class PairedTest(PairedDifference):
-    """The paired difference of two models in one metric."""
+    """The paired difference between two models in one metric."""
 
     metric: str
     a: str
     b: str
     p_holm: float
-    """`p` after Holm's correction over all pairs of models in this metric."""
+    """`p` after Holm's correction for all pairs of models tested on this metric."""
 
 
 class Kappa(Record):
-    """Cohen's kappa of two raters. `kappa` and `interval` are None if they are undefined."""
+    """Cohen's kappa for two raters. `kappa` and `interval` are None if they are undefined."""
 
     kappa: float | None
     interval: Interval | None
     n: int
     agreement: float | None
-    """Share of the items on which both raters agree."""
+    """Fraction of the items on which both raters agree."""
 
 
 class CorrectedRate(Record):
-    """A rate corrected for the errors of the rater (Rogan and Gladen 1978); both are None if it cannot be corrected."""
+    """A rate corrected for the rater's errors (Rogan and Gladen 1978). Both fields are None if this is not possible."""
 
     rate: float | None
     interval: Interval | None
 
 
 class Proportion(Record):
-    """`right` decisions out of `of`."""
+    """Number of correct decisions (`right`) out of all decisions (`of`)."""
 
     right: int
     of: int
 
 
 class RaterAgreement(Record):
-    """How far the checks, or the judge, agree with the human annotations."""
+    """How well the checks, or the judge, agree with the human annotations."""
 
     kappa: Kappa
     sensitivity: Proportion
-    """Hallucinated answers that were flagged."""
+    """Proportion of hallucinated answers that were flagged."""
     specificity: Proportion
-    """Faithful answers that were not flagged."""
+    """Proportion of faithful answers that were not flagged."""
     corrected: dict[str, CorrectedRate]
-    """Model -> hallucination rate, corrected by sensitivity and specificity."""
+    """Model -> hallucination rate, corrected for the rater's sensitivity and specificity."""
 
 
 class JudgedModel(Record):
-    """What the LLM judge says of one model."""
+    """The LLM judge's results for one model."""
 
     hallucination: Rate
-    """Among the usable judgements."""
+    """Hallucination rate among the usable judgments."""
     unusable: dict[str, int]
-    """Reason -> judgements that could not be used."""
+    """Reason -> number of judgments that could not be used."""
 
 
 class JudgeSummary(Record):
-    """What the LLM judge says of all models."""
+    """The LLM judge's results for all models."""
 
     name: str
-    """MODEL@BASE_URL."""
+    """The judge as MODEL@BASE_URL."""
     models: dict[str, JudgedModel]
 
 
 class MetricInfo(Record):
-    """The definition of a metric, copied from the registry so that a summary can be read without it."""
+    """Definition of a metric, copied from the registry so that a summary can be read without the registry."""
 
     title: str
     title_ko: str
     description: str
     better: Literal["lower", "higher"]
     compared: bool
-    """Whether the models were tested against each other in this metric."""
+    """Whether the models were tested for differences in this metric."""
 
 
 class CheckInfo(Record):
-    """The definition of a check, copied from the registry so that a summary can be read without it."""
+    """Definition of a check, copied from the registry so that a summary can be read without the registry."""
 
     title: str
     title_ko: str
     description: str
     hallucination: bool
-    """Whether a finding of this check makes the answer a hallucination."""
+    """Whether a finding from this check makes the answer a hallucination."""
 
 
 class ModelSummary(Record):
-    """The figures of one model over all answers of one context source."""
+    """Results of one model over all its answers with one context source."""
 
     rates: dict[str, Rate]
     """Metric -> rate."""
     findings: dict[str, int]
-    """Check -> answers with at least one finding of it, most frequent first."""
+    """Check -> number of answers in which it found something, in descending order."""
     by_type: dict[str, dict[str, Rate]]
     """Question type -> metric -> rate."""
     by_product: dict[str, dict[str, Rate]]
@@ -150,57 +151,58 @@ class ModelSummary(Record):
 
 
 class SummaryFigures(Record):
-    """The figures that follow from the scored answers of one context source."""
+    """Results computed from the scored answers with one context source."""
 
     questions: int
     answerable: int
     unanswerable: int
     notes: list[str]
-    """Warnings that belong next to the figures."""
+    """Warnings to show next to the results."""
     metrics: dict[str, MetricInfo]
-    """Every metric of the registry, in display order."""
+    """Definition of every registered metric by name, in display order."""
     checks: dict[str, CheckInfo]
-    """Every check of the registry, in display order."""
+    """Definition of every registered check by name, in display order."""
     models: dict[str, ModelSummary]
-    """Model -> figures; the base model first."""
+    """Model -> results. The base model comes first."""
     tests: list[PairedTest]
     power: dict[str, int]
-    """Difference ("10%") -> questions needed to see it with a power of 80 %."""
+    """Difference (e.g. "10%") -> number of questions needed to show it with a power of 80 %."""
 
 
 class EvaluationSummary(SummaryFigures):
-    """`summary.json`: the comparison of the models on the contexts of one source."""
+    """`summary.json`: comparison of the models with contexts from one source."""
 
     context: ContextSource
     base_model: str
     decoding: dict[str, JsonValue]
-    """The `DecodingConfig`."""
+    """The `DecodingConfig` that was used."""
     config: dict[str, JsonValue]
-    """The `EvaluationConfig`."""
+    """The `EvaluationConfig` that was used."""
     retrieval: RetrievalSummary
     contaminated: dict[str, int]
-    """Adapter -> questions about documents it was trained on; an adapter without that record is absent."""
+    """Adapter -> number of questions about documents that it was trained on. An adapter is missing if its training
+    documents are not recorded."""
     adapters: dict[str, Artifact]
     wall_seconds: float
     judge: JudgeSummary | None = None
     labels: dict[str, RaterAgreement] | None = None
-    """Rater ("checks" or "judge") -> agreement with the human annotations."""
+    """Rater ("checks" or "judge") -> how well the rater agrees with the human annotations."""
 
 
 class EvaluationArtifact(Artifact):
-    """The finished evaluation: `uri` is its folder, `sha256` the hash of `answers.jsonl`."""
+    """A finished evaluation: `uri` is its folder, `sha256` the hash of `answers.jsonl`."""
 
     rows: int
     questions: int
     hallucination: dict[str, Rate]
-    """Model -> hallucination rate with the first context source."""
+    """Model -> hallucination rate with contexts from the first source."""
     notes: list[str]
     parents: list[Artifact]
-    """The adapters."""
+    """Adapters that were evaluated."""
 
 
 class ScoredAnswer(Answer):
-    """A line of `answers.jsonl`. The fields `raw_*` describe the generated text, the others the answer as shown."""
+    """One line of `answers.jsonl`. `raw_*` fields refer to the text as generated, all others to the answer as shown."""
 
     key: str
     context_source: ContextSource
@@ -208,14 +210,15 @@ class ScoredAnswer(Answer):
     reference_answer: str | None
     gold_chunk_ids: list[str]
     gold_in_context: bool | None
-    """Whether a gold chunk is in the context; None if the question has none."""
+    """Whether a gold chunk is in the context; None if the question has no gold chunks."""
     hallucinated: bool
     findings: list[Finding]
     refusal: RefusalLevel
     raw_hallucinated: bool
     raw_findings: list[Finding]
     number_accuracy: bool | None
-    """Whether every required number is in the answer; None if none is required or no gold chunk is in the context."""
+    """Whether the answer contains every required number; None if no number is required or no gold chunk is
+    in the context."""
 
 
 class ComparedAnswer(Record):
@@ -229,7 +232,7 @@ class ComparedAnswer(Record):
 
 
 class ComparedQuestion(Record):
-    """One question of a comparison file with the answers of all models."""
+    """One question in a comparison file, with the answers from all models."""
 
     question_id: str
     question: str
@@ -241,7 +244,7 @@ class ComparedQuestion(Record):
 
 
 class Comparison(Record):
-    """`comparison_results.json` (Base and v1) and `comparison_results_v2.json` (all models)."""
+    """Content of `comparison_results.json` (Base and v1) and `comparison_results_v2.json` (all models)."""
 
     context: ContextSource
     notes: list[str]
@@ -252,14 +255,14 @@ class Comparison(Record):
 
 
 class SweepHalves(Record):
-    """Number of questions in the two halves of a sweep."""
+    """Number of questions in each half of a sweep: one half to choose settings, one to report on them."""
 
     tuning: int
     report: int
 
 
 class BeforeAfter(Record):
-    """Hallucination rates of one model with the three decoding presets, on the report half."""
+    """One model's hallucination rates with the three decoding presets, on the report half."""
 
     before: Rate
     after: Rate
@@ -268,7 +271,10 @@ class BeforeAfter(Record):
 
 
 class SweepSummary(Record):
-    """`sweep.json`: the decoding settings ("arms") on the tuning half, the chosen ones on the report half."""
+    """`sweep.json`: rates with different decoding settings ("arms").
+
+    The best arm is chosen on the tuning half of the questions, and its rates are reported on the other half.
+    """
 
     questions: SweepHalves
     notes: list[str]
@@ -276,25 +282,25 @@ class SweepSummary(Record):
     tuning: dict[str, dict[str, dict[str, Rate]]]
     """Arm -> model -> metric -> rate on the tuning half."""
     best: dict[str, str]
-    """Model -> arm that was chosen on the tuning half."""
+    """Model -> the arm that was chosen for it on the tuning half."""
     report: dict[str, dict[str, dict[str, Rate]]]
-    """Arm -> model -> metric -> rate on the report half; presets and chosen arms only."""
+    """Arm -> model -> metric -> rate on the report half, for presets and chosen arms only."""
     before_after: dict[str, BeforeAfter]
 
 
 class SweepArtifact(Artifact):
-    """A finished sweep: `uri` is `sweep.json`."""
+    """A finished sweep; `uri` is the path of `sweep.json`."""
 
     rows: int
-    """Answers on the report half."""
+    """Number of answers on the report half."""
     best: dict[str, str]
-    """Model -> arm that was chosen on the tuning half."""
+    """Model -> the arm that was chosen for it on the tuning half."""
 
 
 class CheckedAnswers(Artifact):
-    """The result of the `check` command: `uri` is the file of verdicts."""
+    """Result of the `check` command; `uri` is the path of the file that contains the verdicts."""
 
     rows: int
     hallucination: Rate
     findings: dict[str, int]
-    """Check -> answers with at least one finding of it."""
+    """Check -> number of answers in which it found something."""

@@ -1,4 +1,4 @@
-"""Records of the generation stage: generated pairs in the journal, part files and their manifests."""
+"""Records of the generation stage: generated pairs and journal entries, part files, and their manifests."""
 
 from __future__ import annotations
 
@@ -14,55 +14,56 @@ from insurance_rag.core.records.usage import Usage
 
 @dataclass(frozen=True)
 class TeacherInfo:
-    """What the product needs to know about a kind of teacher without loading it."""
+    """What other code needs to know about a kind of teacher without loading it."""
 
     name: str
     title: str
-    """One line for forms, reports and the reference documentation."""
+    """One-line title for forms, reports and the reference documentation."""
     description: str
     key_variable: str | None = None
-    """Environment variable with the API keys, separated by commas; None if the teacher has no keys."""
+    """Environment variable that holds the API keys, separated by commas; None if the teacher uses no keys."""
     model_variable: str | None = None
-    """Environment variable with the model name for plans that name none."""
+    """Environment variable that holds the model name for plans that do not name a model."""
     key_required: bool = False
-    """Whether a plan without a key is an error. Otherwise one placeholder key gives the plan one shard."""
+    """Whether a plan must have a key. If not, a plan without keys gets a placeholder key and thus a single shard."""
     default_prompt: str = "qa_v1"
-    """File of generation/prompts that is used if the configuration names none."""
+    """Prompt file in generation/prompts to use if the configuration names none."""
     supports_repair: bool = True
-    """Whether faulty pairs may be requested again. A teacher that checks its own pairs does not need it."""
+    """Whether pairs that break a rule may be requested a second time. Teachers that check their own pairs need no
+    repair."""
     supports_batch: bool = False
-    """Whether the asynchronous batch mode is available."""
+    """Whether the teacher has an asynchronous batch mode."""
     required_packages: tuple[str, ...] = ()
-    """Python packages that must be installed where the teacher runs."""
+    """Python packages that must be installed on the machine where the teacher runs."""
 
 
 class PairRecord(Record):
-    """A generated question-answer pair, as a teacher wrote it."""
+    """A question-answer pair as the teacher wrote it."""
 
     type: QuestionType
     question: str
     answer: str
-    evidence: str = Field(default="", description="verbatim quote of the chunk that supports the answer")
+    evidence: str = Field(default="", description="verbatim quote from the chunk that supports the answer")
 
 
 class FaultRecord(Record):
-    """A fault of an answer that the teacher is asked to repair."""
+    """A fault in an answer that the teacher is asked to repair."""
 
     type: QuestionType
     reason: str = Field(description="name of the validation rule")
-    span: str = Field(description="the text at fault")
-    pair: int | None = Field(default=None, description="index of the faulty pair; None: no pair of this type exists")
+    span: str = Field(description="part of the pair that breaks the rule")
+    pair: int | None = Field(default=None, description="index of the faulty pair; None if a pair is missing")
 
 
 class TokenCount(Record):
-    """Tokens of one answer; 0 where the server does not count them."""
+    """Numbers of tokens in one request and its answer; 0 if the server does not count them."""
 
     tokens_in: int = 0
     tokens_out: int = 0
 
 
 class AnswerMeta(Record):
-    """Lineage of the first answer of a chunk."""
+    """Lineage of a chunk's first answer."""
 
     teacher: str
     model: str
@@ -72,7 +73,7 @@ class AnswerMeta(Record):
 
 
 class RepairMeta(Record):
-    """Lineage of the second answer of a chunk."""
+    """Lineage of a chunk's second answer."""
 
     repair_version: str
     key_id: str
@@ -80,12 +81,12 @@ class RepairMeta(Record):
 
 
 class RepairRecord(Record):
-    """The second answer of a chunk, or why there is none."""
+    """A chunk's second answer, or the reason why there is none."""
 
     pairs: list[PairRecord]
     usage: TokenCount
     meta: RepairMeta
-    failed: str | None = Field(default=None, description="message of the error that the repair call ended with")
+    failed: str | None = Field(default=None, description="message of the error that ended the repair call")
 
 
 class AnswerRecord(Record):
@@ -105,42 +106,42 @@ class AnswerRecord(Record):
 
 
 class QuarantinedChunk(Record):
-    """What the journal stores for a chunk that no run asks for again. The journal's own fields are ignored."""
+    """What the journal stores for a chunk that is not requested again. The journal's own fields are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     chunk_id: str
     reason: Literal["blocked", "request", "unreadable"]
-    detail: str = Field(description="message of the error")
+    detail: str = Field(description="error message")
 
 
 class PartArtifact(Artifact, Usage):
-    """A complete part file (dataset_part_N.json) and what its shard used."""
+    """A complete part file (dataset_part_N.json), with the usage of its shard."""
 
     rows: int
-    repaired: int = Field(description="rows that replace a faulty one")
+    repaired: int = Field(description="number of rows that replace one with a fault")
     shard: int
     label: str
     key_id: str
     chunks: int
     plan_id: str
-    pending_repairs: int = Field(description="chunks whose faulty pairs were not requested again (quota or budget)")
-    quarantined: int = Field(description="chunks that no run asks for again")
+    pending_repairs: int = Field(description="number of chunks whose repair waits for quota or budget")
+    quarantined: int = Field(description="number of chunks that are not requested again")
 
 
 class PartManifest(PartArtifact):
-    """Manifest of a part file. It is written last: a part without a manifest is not complete."""
+    """Manifest of a part file. It is written last, so a part without a manifest is incomplete."""
 
     parents: list[Artifact]
     quarantined_chunks: list[QuarantinedChunk]
 
     def artifact(self) -> PartArtifact:
-        """Return the facts that later stages need, without the lists."""
+        """Return the manifest as later stages need it, without its lists."""
         return PartArtifact.model_validate(self.model_dump(exclude={"parents", "quarantined_chunks"}))
 
 
 class PartSummary(Artifact):
-    """One part in the result of a whole run."""
+    """Summary of one part in the result for a whole run."""
 
     rows: int
     shard: int
@@ -149,9 +150,9 @@ class PartSummary(Artifact):
 
 
 class GenerationResult(Usage):
-    """Result of the generation of a whole run."""
+    """Result of the generation stage for a whole run."""
 
-    uri: str = Field(description="absolute path of the folder with the parts")
+    uri: str = Field(description="absolute path of the folder that contains the parts")
     rows: int
     chunks: int
     repaired: int
@@ -161,7 +162,7 @@ class GenerationResult(Usage):
 
 
 class BatchHandle(Record):
-    """The batches of one shard that were submitted to batch mode."""
+    """The batches that one shard submitted to batch mode."""
 
     shard: int
     batches: list[str] = Field(description="names of the batches on the server")

@@ -9,26 +9,26 @@ from insurance_rag.core.records.data import Record
 
 
 class PartitionCheck(Record):
-    """What was counted to check that each chunk is in exactly one shard."""
+    """Counts that show whether every chunk is in exactly one shard."""
 
-    chunks: int = Field(description="chunks of the run")
-    assigned: int = Field(description="chunk ids in all shards")
+    chunks: int = Field(description="number of chunks in the run")
+    assigned: int = Field(description="number of chunk ids in all shards together")
     each_in_exactly_one_shard: bool
     chunk_ids_sha256: str = Field(description="hash of the sorted chunk ids")
 
 
 class Refresh(Record):
-    """What answers of earlier runs save in this one."""
+    """What changed since earlier runs, and how many calls their answers save."""
 
     previous: list[str] = Field(description="folders of the earlier runs, newest first")
     added: int
     changed: int
-    removed: int = Field(description="chunks that no longer exist; their pairs are retired")
-    calls_saved: int = Field(description="chunks whose answers are reused")
+    removed: int = Field(description="number of chunks that no longer exist and whose pairs are therefore not reused")
+    calls_saved: int = Field(description="number of chunks whose answers are reused")
 
 
 class ShardSummary(Record):
-    """One shard in the result of `plan`."""
+    """Summary of one shard in the result of `plan`."""
 
     shard: int
     label: str
@@ -36,10 +36,10 @@ class ShardSummary(Record):
 
 
 class PlanArtifact(Artifact):
-    """The plan of a run and what it contains."""
+    """A run's plan and a summary of its content."""
 
     plan_id: str
-    rows: int = Field(description="chunks of the run")
+    rows: int = Field(description="number of chunks in the run")
     shards: list[ShardSummary]
     partition: PartitionCheck
     refresh: Refresh | None = None

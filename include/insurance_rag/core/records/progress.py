@@ -1,4 +1,4 @@
-"""The state of a running stage, as its progress file shows it to other processes."""
+"""The state of a running stage, which its progress file shows to other processes."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ ProgressFigure = float | int | str | None
 
 
 class ProgressState(BaseModel):
-    """One progress file: how far one stage or one shard is."""
+    """Content of one progress file: how far a stage or one of its shards has progressed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     stage: str
     label: str
-    """Which part of the stage, e.g. `shard 3/7 · gemini_k4`; empty if the stage has one part."""
+    """Name of the part of the stage, e.g. `shard 3/7 · gemini_k4`; empty if the stage has only one part."""
     state: Literal["running", "done", "failed"]
     done: int
     total: int
     unit: str
-    """What is counted: chunks, steps, questions ..."""
+    """What is counted, e.g. chunks, steps or questions."""
     rate_per_min: float
-    """Units per minute since this process started; work of earlier processes is not counted."""
+    """Units per minute since this process started, not counting work done by earlier processes."""
     eta_s: int | None
-    """Estimated seconds until `total`; None if the rate is not known yet."""
+    """Estimated number of seconds until `total` is reached; None if there is no rate yet."""
     updated: float
-    """Unix time of the last change."""
+    """Unix time of the last update."""
     figures: dict[str, ProgressFigure] = Field(default_factory=dict)
-    """Further figures: loss, tokens_per_s, requests_429, and `error` after a failure."""
+    """Additional values, e.g. loss, tokens_per_s or requests_429, and `error` after a failure."""

@@ -1,4 +1,4 @@
-"""What the promotion gate writes: `decision.json`, and in the model registry `champion.json` and `decisions.jsonl`."""
+"""Records that the promotion gate writes: `decision.json`, `champion.json` and `decisions.jsonl`."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ Outcome = Literal["pass", "fail", "unknown"]
 
 
 class RuleOutcome(Record):
-    """What one rule of the gate says about a challenger."""
+    """Outcome of one rule of the gate for one challenger."""
 
     name: str
     title: str
     title_ko: str
     outcome: Outcome
     text: str
-    """The figures behind the outcome."""
+    """Explanation of the outcome, with the values that it is based on."""
     more_questions: int | None = None
-    """Further questions that would settle an unknown outcome if the rates stay as they are; None if none would."""
+    """Number of additional questions that would settle an unknown outcome if the rates do not change; None if no number
+    would."""
 
 
 class ChallengerDecision(Record):
-    """The decision about one challenger with all its rules."""
+    """Decision about one challenger, with the outcomes of all rules."""
 
     decision: DecisionKind
     rules: list[RuleOutcome]
@@ -42,20 +43,20 @@ class Decision(Record):
     champion: str
     reason: str
     more_questions: int | None
-    """Further questions that would settle a decision `cannot_tell`; None if no number would."""
+    """Number of additional questions that would settle a `cannot_tell` decision; None if no number would."""
     rules: list[RuleOutcome]
-    """The rules of the best challenger."""
+    """Outcomes of all rules for the best challenger."""
     challengers: dict[str, ChallengerDecision]
     evaluation: str
     """Absolute path of the evaluation folder."""
     policy: dict[str, JsonValue]
-    """The `PromotionConfig`."""
+    """The `PromotionConfig` that was used."""
     answers_sha256: str
-    """Hash of the `answers.jsonl` that was judged."""
+    """Hash of the `answers.jsonl` that the decision is based on."""
 
 
 class DecisionArtifact(Artifact):
-    """A `decision.json` with its outcome."""
+    """A `decision.json` file and its outcome."""
 
     decision: DecisionKind
     model: str | None
@@ -64,22 +65,22 @@ class DecisionArtifact(Artifact):
 
 
 class Champion(Record):
-    """`champion.json`: the adapter to serve."""
+    """`champion.json`: the adapter in service."""
 
     model: str
     adapter: str
-    """Folder of the adapter, relative to the registry."""
+    """Folder of the adapter, relative to the registry folder."""
     sha256: str
-    """Hash of the adapter's folder."""
+    """Hash of the adapter folder."""
     base_model: str
     evaluation: str
-    """Absolute path of the evaluation that made it champion."""
+    """Absolute path of the evaluation folder that the promotion is based on."""
     since: str
     """Time of the promotion, ISO 8601 in UTC."""
 
 
 class DecisionLogEntry(Record):
-    """A line of `decisions.jsonl`."""
+    """One line of `decisions.jsonl`."""
 
     at: str
     """Time of the decision, ISO 8601 in UTC."""

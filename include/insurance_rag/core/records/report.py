@@ -9,8 +9,8 @@ from insurance_rag.core.records.promotion import DecisionKind
 
 
 class ReportArtifact(Artifact):
-    """A report file."""
+    """A rendered report file and a summary of its content."""
 
-    questions: int = Field(description="questions with answers in the report")
-    decision: DecisionKind | None = Field(description="decision of the promotion gate; None before it has decided")
-    problems: list[str] = Field(description="files of the run folder that could not be read, and why")
+    questions: int = Field(description="number of questions with answers in the report")
+    decision: DecisionKind | None = Field(description="decision of the promotion gate; None if there is none yet")
+    problems: list[str] = Field(description="files in the run folder that could not be read, with the reasons")

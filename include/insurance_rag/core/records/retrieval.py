@@ -1,4 +1,4 @@
-"""What the measurement of a retriever writes: scores over all questions, and one row per question."""
+"""Records that a measurement of the retriever writes: scores over all questions, and one row per question."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from insurance_rag.core.records.data import Record
 
 
 class Estimate(Record):
-    """A mean over the questions with its 95 % bootstrap interval; both are None if there is no question."""
+    """A mean over questions with its 95 % bootstrap interval. Both fields are None if there are no questions."""
 
     value: float | None
     interval: tuple[float, float] | None
@@ -17,28 +17,28 @@ class RetrievalRow(Record):
 
     question_id: str
     rank: int | None
-    """Rank of the first gold chunk, from 1; None if it is not among the hits."""
+    """Rank of the first gold chunk, starting at 1; None if no gold chunk is among the hits."""
     ms: float
-    """Time of the search in milliseconds."""
+    """Duration of the search in milliseconds."""
     recall: dict[str, float]
-    """"recall@k" -> share of the gold chunks among the first k hits."""
+    """"recall@k" -> fraction of the gold chunks that are among the first k hits."""
     chunk_ids: list[str]
-    """The hits, best first."""
+    """Ids of the hits, best first."""
 
 
 class RetrievalSummary(Record):
-    """How often the retriever finds the gold chunks, over the questions that have any."""
+    """How well the retriever finds the gold chunks, over the questions that have any."""
 
     n: int
-    """Questions with gold chunks."""
+    """Number of questions that have gold chunks."""
     scores: dict[str, Estimate]
-    """"recall@k", "hit@k" and "mrr@10"."""
+    """"recall@k", "hit@k" or "mrr@10" -> mean over the questions."""
     query_ms: dict[str, float]
-    """Percentile ("p50", "p95") -> time of a search in milliseconds."""
+    """Percentile ("p50", "p95") -> duration of a search in milliseconds."""
 
 
 class RetrievalResult(RetrievalSummary):
-    """`retrieval.json`: the summary with one row per question."""
+    """`retrieval.json`: the summary and one row per question."""
 
     rows: list[RetrievalRow]
 

@@ -1,4 +1,4 @@
-"""Records that the tasks of a DAG run pass to each other: the run folder, its shards, and the jobs for the GPU."""
+"""Records that the tasks of a DAG run pass to each other: the run folder, its shards, and jobs for the GPU."""
 
 from __future__ import annotations
 
@@ -9,74 +9,74 @@ from insurance_rag.core.records.data import Record
 
 
 class RunArtifact(Artifact):
-    """A run folder whose configuration was checked: `uri` is the folder, `sha256` the hash of its config.json."""
+    """A run folder with a validated configuration: `uri` is the folder, `sha256` the hash of its config.json."""
 
     rows: int
-    """Chunks of the input."""
+    """Number of chunks in the input."""
     questions: int
-    """Evaluation questions of the input."""
+    """Number of evaluation questions in the input."""
 
 
 class ShardArtifact(Artifact):
-    """One shard of a plan: `uri` is the plan.json, `sha256` its hash when the shard was planned."""
+    """One shard of a plan: `uri` is the path of plan.json, `sha256` its hash when the shard was planned."""
 
     run: str
     """Absolute path of the run folder."""
     shard: int
-    """1-based number of the shard."""
+    """Number of the shard, starting at 1."""
     label: str
     key_id: str
-    """Airflow connection of the API key that answers the shard."""
+    """Airflow connection that holds the shard's API key."""
     rows: int
-    """Chunks of the shard."""
+    """Number of chunks in the shard."""
 
 
 class PublishedDataset(Record):
-    """published/qa_dataset.json: the dataset that is published now."""
+    """published/qa_dataset.json: the dataset that is currently published."""
 
     uri: str
     """Absolute path of the dataset folder."""
     sha256: str
     rows: int
-    """Generated rows that were validated."""
+    """Number of generated rows that were validated."""
     data_sha256: str
-    """Hash of the training files only: it changes if and only if the rows change."""
+    """Hash of the training files only. It changes if and only if the rows change."""
     run: str
-    """Absolute path of the run folder that the dataset was made in."""
+    """Absolute path of the run folder that contains the dataset."""
 
 
 class PretrainJob(Record):
-    """Arguments of the `pretrain` command: train the demo's base model into `uri`."""
+    """Arguments of the `pretrain` command, which trains the demo's base model and writes it to `uri`."""
 
     uri: str
     chunks: str
 
 
 class BaseModelArtifact(Artifact):
-    """The folder of a base model that `pretrain` trained. The figures in its result are ignored here."""
+    """Folder of a base model that `pretrain` trained. Other fields in the result of `pretrain` are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class TrainingJob(Record):
-    """Arguments of the `train` command: train one adapter into `uri`."""
+    """Arguments of the `train` command, which trains one adapter and writes it to `uri`."""
 
     uri: str
     recipe: str
     dataset: str
     base_model: str
     settings: list[str]
-    """`key=value` settings that override the recipe."""
+    """Settings that override the recipe, in the form `key=value`."""
 
 
 class EvaluationJob(Record):
-    """Arguments of the `evaluate` command: compare the base model and the adapters in `uri`."""
+    """Arguments of the `evaluate` command, which compares the base model with the adapters and writes to `uri`."""
 
     uri: str
     chunks: str
     questions: str
     limit: int | None
-    """Number of questions to ask; None asks all."""
+    """Number of questions to evaluate; None evaluates all."""
     base_model: str
     adapters: dict[str, str]
-    """Name -> folder."""
+    """Adapter name -> folder."""

@@ -1,4 +1,4 @@
-"""Records of the training stage: dataset rows as it reads them, the loss history, and the manifests of its results."""
+"""Records of the training stage: dataset rows as training reads them, the loss history, and manifests."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ ComputeDtype = Literal["bf16", "fp32"]
 
 
 class TrainingRow(BaseModel):
-    """One row of a training file: a prompt and the answer to learn. Further fields of the file are ignored."""
+    """One row of a training file: a prompt and the answer to learn. Other fields in the file are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     prompt: str
-    """Text before the answer; ends where the model's answer begins."""
+    """Text up to the point where the model's answer begins."""
     completion: str
     """The answer."""
     chunk_id: str | None = None
     instruction: str | None = None
     """The question."""
     input: str | None = None
-    """The chunk, or the chunks, that the prompt contains."""
+    """Chunk or chunks in the prompt."""
     output: str | None = None
-    """The answer without an end-of-text token."""
+    """The answer without the end-of-text token."""
     evidence: str | None = None
-    """Quote of the chunk that supports the answer."""
+    """Quote from the chunk that supports the answer."""
 
 
 class LossRow(Record):
-    """One line of loss_history.jsonl: the figures of one optimizer step."""
+    """One line of loss_history.jsonl: the metrics logged at one optimizer step."""
 
     step: int
     epoch: float | None = None
     loss: float | None = None
     """Mean loss per trained token since the previous row."""
     eval_loss: float | None = None
-    """Mean loss per trained token on the held-out rows; only at steps that measured it."""
+    """Mean loss per trained token on the held-out rows; None at steps where it was not measured."""
     learning_rate: float | None = None
     grad_norm: float | None = None
     num_tokens: float | None = None
-    """Tokens seen since the start of the run, without padding."""
+    """Number of tokens seen since the start of the run, without padding."""
     mean_token_accuracy: float | None = None
 
 
 class SkippedRow(Record):
-    """A row that was left out because it is longer than the limit."""
+    """A row that was skipped because it exceeds the maximum length."""
 
     row: int
-    """1-based position in the file."""
+    """Position of the row in the file, starting at 1."""
     tokens: int
     chunk_id: str | None = None
 
@@ -66,18 +66,18 @@ class TrainingDataset(Record):
     """Absolute path."""
     sha256: str
     rows: int
-    """Rows that were trained on, without the skipped ones."""
+    """Number of rows that were trained on, not counting skipped ones."""
     heldout_documents: list[str] | None = None
-    """Documents without any training row; None if the dataset has no report that lists them."""
+    """Documents that no training row is about; None if the dataset has no report that lists them."""
 
 
 class MemoryPlan(Record):
-    """How a training is laid out on its device: the settings that the recipe left to `auto`, decided."""
+    """Layout of a training run on its device, with a value for each memory setting that the recipe left at `auto`."""
 
     per_device_train_batch_size: int
-    """Rows per forward pass on one device (the micro-batch)."""
+    """Number of rows per forward pass on one device (the micro-batch)."""
     gradient_accumulation_steps: int
-    """Micro-batches per optimizer step on one device."""
+    """Number of micro-batches per optimizer step on one device."""
     gradient_checkpointing: bool
     double_quantization: bool
     optim: str
@@ -85,9 +85,9 @@ class MemoryPlan(Record):
     adapter_dtype: ComputeDtype
     use_liger_kernel: bool
     estimate_gib: float
-    """Estimated peak of the device memory."""
+    """Estimated peak device memory in GiB."""
     preset: str
-    """Name of the memory preset, or `micro-batch N` for a layout between two presets."""
+    """Name of the memory preset, or `micro-batch N` for a layout that is not a preset."""
 
     def __str__(self) -> str:
         checkpointing = "checkpointing" if self.gradient_checkpointing else "no checkpointing"
@@ -98,43 +98,43 @@ class MemoryPlan(Record):
 
 
 class TrainingManifest(Record):
-    """training.json of an adapter folder: what was trained, on what, and how it went. It is written last."""
+    """training.json of an adapter folder: what was trained, on which data, and with what result. Written last."""
 
     version: AdapterVersion
     prompt_format: str
-    """Name of the prompt format that the adapter was trained on, and that it should be asked in."""
+    """Prompt format that the adapter was trained on and that should also be used for questions to it."""
     base_model: str
     """Hugging Face name or absolute path, as given to `train`."""
     base_revision: str | None
-    """Commit of a Hugging Face base model; None for a local folder."""
+    """Commit hash of a Hugging Face base model; None for a local folder."""
     quantization: Quantization
-    """How the base model was loaded."""
+    """How the base model was quantized."""
     dataset: TrainingDataset
     heldout_rows: int
     contexts_truncated: int
-    """Rows whose context was cut at a sentence to fit the length limit."""
+    """Number of rows whose context was cut at the end of a sentence to fit the maximum length."""
     rows_skipped: list[SkippedRow]
-    """Rows that were left out because they exceed the length limit."""
+    """Rows that were skipped because they exceed the maximum length."""
     steps: int
-    """Optimizer steps."""
+    """Number of optimizer steps."""
     loss: float
     """Mean training loss."""
     eval_loss: float | None
-    """Held-out loss at the end; None without held-out rows."""
+    """Loss on the held-out rows at the end; None if there are no held-out rows."""
     tokens_per_s: int
-    """Tokens per second without padding, over the optimizer steps of the last process."""
+    """Training speed in tokens per second, without padding. If the run was resumed, only the last process counts."""
     peak_gib: float
-    """Peak of the allocated GPU memory, or of the process memory on a CPU."""
+    """Peak of the allocated GPU memory, or of the process memory on a CPU, in GiB."""
     estimate_gib: float
     micro_batch_pieces: int
-    """Pieces that each micro-batch was split into because the memory ran out; 1 if it never did."""
+    """Number of pieces that each micro-batch was split into after the memory ran out; 1 if it never did."""
     seconds: float
     device: str
     plan: MemoryPlan
     settings: dict[str, JsonValue]
-    """Every setting of the recipe, as the training configuration writes it."""
+    """The `TrainingConfig` that was used."""
     fingerprint: str
-    """Identity of settings, data and base model; the same fingerprint means the same training."""
+    """Identifies the settings, the data and the base model. Equal fingerprints mean the same training run."""
 
 
 class AdapterArtifact(Artifact):
@@ -152,7 +152,7 @@ class AdapterArtifact(Artifact):
 
 
 class ExportManifest(Record):
-    """export.json of a merged model: the adapter it was made from."""
+    """export.json of a merged model, which describes the adapter that the model was made from."""
 
     adapter: str
     """Absolute path of the adapter folder."""
@@ -160,7 +160,7 @@ class ExportManifest(Record):
 
 
 class ExportArtifact(Artifact):
-    """A folder with base and adapter merged into one model."""
+    """Folder of a model that was made by merging an adapter into its base model."""
 
     version: AdapterVersion
     prompt_format: str
