@@ -39,7 +39,9 @@ def test_the_configured_share_is_unanswerable_and_labelled(built: Path) -> None:
     for refusal in refusals:
         assert (refusal["type"], refusal["completion"], refusal["evidence"]) == ("unanswerable", REFUSAL, "")
         assert refusal["chunk_id"] not in refusal["context_chunk_ids"]
-        assert answers[refusal["chunk_id"], refusal["instruction"]].split("따르면 ")[1][:40] not in refusal["prompt"]
+        # Sister products share sentences up to the amount, so the statement counts as a whole.
+        statement = answers[refusal["chunk_id"], refusal["instruction"]].split("따르면 ")[1]
+        assert statement not in refusal["prompt"]
 
 
 def test_a_share_of_the_rows_has_distractors_next_to_the_right_chunk(built: Path) -> None:

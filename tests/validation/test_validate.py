@@ -179,3 +179,14 @@ def test_an_incomplete_run_is_validated_only_on_request(
         validate_run(RunFolder(run))
     with pytest.raises(InvalidInputError, match="contains no rows"):  # the gate is passed, but there is nothing yet
         validate_run(RunFolder(run), allow_partial=True)
+
+
+def test_the_lineage_of_answers_changes_neither_order_nor_draws(tmp_path: Path) -> None:
+    """Two runs with the same answers at different times give the same training rows; only `meta` differs."""
+    runs = []
+    for at in ("2026-01-01T00:00:00Z", "2026-02-02T00:00:00Z"):
+        out = tmp_path / at[:7]
+        part = write_part(out / "dataset_part_1.json", [row(i, meta={"at": at}) for i in range(1, 40)])
+        validate_parts([part], None, out / "out", SETTINGS)
+        runs.append([r["text"] for r in read_rows(out / "out/train_dataset_final_v2.json")])
+    assert runs[0] == runs[1] and len(runs[0]) > 20

@@ -1,4 +1,4 @@
-"""Checks every row with the row rules, block by block and on all cores."""
+"""Applies the row rules to all rows, block by block and on all CPU cores."""
 
 from __future__ import annotations
 
@@ -23,34 +23,34 @@ from insurance_rag.validation.shingles import BANDS, PERMUTATIONS, signatures
 from insurance_rag.validation.table import NOT_DROPPED, CheckedBlock
 
 SINGLE_PROCESS_ROWS = 20_000
-"""Up to this many rows, starting processes costs more time than it saves."""
+"""Maximum number of rows for which a single process is used; starting processes would take more time than it saves."""
 CACHED_CHUNKS = 2000
-"""Chunks whose analysis a process keeps."""
+"""Maximum number of analyzed chunks that a process caches."""
 SPAN_CHARACTERS = 300
 UNREADABLE_ROW_RULES = ("malformed", "required_fields")
-"""Rules that unreadable rows are counted under, the preferred one first: no other rule can judge them."""
+"""Rules under which unreadable rows are counted, the preferred rule first. No other rule can check these rows."""
 
 
 @dataclass(frozen=True)
 class CheckSetup:
-    """What a process needs in addition to the rows."""
+    """What a process needs, in addition to the rows, to check them."""
 
     config: ValidationConfig
     chunk_texts: Mapping[str, str] | None = None
-    """Chunk id -> text; None if no chunks were given."""
+    """Maps chunk ids to texts; None if no chunks were given."""
     leaking: frozenset[str] = frozenset()
-    """Ids of chunks that repeat a gold chunk of the evaluation."""
+    """Ids of chunks that repeat an evaluation question's gold chunk."""
     questions: frozenset[str] = frozenset()
-    """Evaluation questions without whitespace."""
+    """Evaluation questions with all whitespace removed."""
 
     def rule_context(self) -> RuleContext:
-        """Return the context of the row rules."""
+        """Return the context for the row rules."""
         chunks = None if self.chunk_texts is None else _ChunkCache(self.chunk_texts)
         return RuleContext(self.config, chunks, self.leaking, self.questions)
 
 
 class _ChunkCache(Mapping[str, ChunkText]):
-    """Chunks that are analysed on first use; the analyses of the last `CACHED_CHUNKS` are kept."""
+    """Maps chunk ids to chunk texts. Caches the most recently used CACHED_CHUNKS texts with their analyses."""
 
     def __init__(self, texts: Mapping[str, str]) -> None:
         self._texts = texts
@@ -70,7 +70,7 @@ class _ChunkCache(Mapping[str, ChunkText]):
 
 
 def check_block(block: Block, context: RuleContext) -> CheckedBlock:
-    """Check the rows of a block and encode them for the table."""
+    """Check the rows in a block and encode them for the table."""
     config = context.config
     configured = [(position, RULES[name]) for position, name in enumerate(config.rules)]
     row_rules = [(position, rule) for position, rule in configured if isinstance(rule, RowRule)]
@@ -99,11 +99,14 @@ def _append(checked: CheckedBlock, row: Row, dropped_by: int, context: RuleConte
         checked.repair_reasons[len(checked.keys)] = str(row.meta.get("repair_reason"))
     fields = row.as_qa_row()
     if dropped_by == NOT_DROPPED and context.chunks is not None and row.chunk_id in context.chunks:
-        fields["input"] = ""  # the text of the chunk; the table restores it
-    encoded = json.dumps(fields, ensure_ascii=False, sort_keys=True).encode("utf-8", "replace")
-    digest = hashlib.blake2b(encoded, digest_size=16).hexdigest()
-    question_type = "" if row.problem else row.type  # the type of an unreadable row can be anything
-    checked.keys.append(f"{row.chunk_id}\0{question_type}\0{digest}")
+        fields["input"] = ""  # `RowTable.row` restores the input from the chunk
+    encoded = _encoded(fields)
+    # Order and random draws follow the content only: the lineage in `meta` contains the time of the answer.
+    content = {name: value for name, value in fields.items() if name != "meta"}
+    content_digest = hashlib.blake2b(_encoded(content), digest_size=16).hexdigest()
+    meta_digest = hashlib.blake2b(_encoded(fields["meta"]), digest_size=8).hexdigest()
+    question_type = "" if row.problem else row.type  # an unreadable row's type can be any string
+    checked.keys.append(f"{row.chunk_id}\0{question_type}\0{content_digest}\0{meta_digest}")
     checked.rows.append(encoded)
     checked.dropped_by.append(dropped_by)
     checked.answerable.append(row.answerable)
@@ -112,8 +115,12 @@ def _append(checked: CheckedBlock, row: Row, dropped_by: int, context: RuleConte
     checked.cleaned.update(row.cleaned)
 
 
+def _encoded(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True).encode("utf-8", "replace")
+
+
 def _add_signatures(checked: CheckedBlock, pairs: list[str]) -> None:
-    """Compute the signatures of the rows that passed; `pairs` are question and answer of every row."""
+    """Compute the signatures of the rows that passed. `pairs` contains the question and answer of every row."""
     passed = [n for n, dropped_by in enumerate(checked.dropped_by) if dropped_by == NOT_DROPPED]
     checked.bands = np.zeros((len(pairs), BANDS), dtype=np.uint64)
     checked.sketches = np.zeros((len(pairs), PERMUTATIONS), dtype=np.uint8)
@@ -121,7 +128,7 @@ def _add_signatures(checked: CheckedBlock, pairs: list[str]) -> None:
 
 
 def check_blocks(blocks: Iterable[Block], setup: CheckSetup) -> Iterator[CheckedBlock]:
-    """Yield the checked blocks, in order. Uses several processes if there are many rows."""
+    """Yield the checked blocks, in order. Uses several processes if there are more than SINGLE_PROCESS_ROWS rows."""
     workers = setup.config.workers or os.cpu_count() or 1
     remaining = iter(blocks)
     head: list[Block] = []
@@ -137,13 +144,13 @@ def check_blocks(blocks: Iterable[Block], setup: CheckSetup) -> Iterator[Checked
         for block in everything:
             yield check_block(block, context)
         return
-    # "spawn", because forking a process with threads (those of Arrow or Airflow) can deadlock.
+    # Use "spawn", because forking a process that has threads (from Arrow or Airflow) can deadlock.
     with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (setup,)) as pool:
         yield from in_order(pool, _check_in_worker, everything, ahead=2 * workers)
 
 
 _context: RuleContext | None = None
-"""The context of a worker process."""
+"""The rule context in a worker process; None in the main process."""
 
 
 def _start_worker(setup: CheckSetup) -> None:

@@ -1,4 +1,4 @@
-"""The table of all generated rows: small columns in memory, the rows themselves in a temporary file."""
+"""The table of all generated rows, with small columns in memory and the rows themselves in a temporary file."""
 
 from __future__ import annotations
 
@@ -18,60 +18,61 @@ from numpy.typing import NDArray
 from insurance_rag.validation.row import Row
 
 NOT_DROPPED = 999
-"""`dropped_by` of a row that no rule drops; higher than the position of any rule."""
+"""Value of `dropped_by` for a row that no rule drops; higher than the position of any rule."""
 
 D = TypeVar("D", bound=np.generic)
 
 
 @dataclass
 class CheckedBlock:
-    """The rows of one block after the row rules: the n-th entry of each list belongs to the n-th row."""
+    """The rows in one block after the row rules. The n-th entry in each list belongs to the n-th row."""
 
     part: int
     """Index of the part file."""
     keys: list[str] = field(default_factory=list)
-    """Canonical sort key of a row: chunk id, type and hash of the content, separated by NUL."""
+    """Canonical sort keys: chunk id, question type and content hash, separated by NUL."""
     rows: list[bytes] = field(default_factory=list)
-    """Encoded rows. The `input` of a row of a known chunk is left out; `RowTable.row` restores it."""
+    """Encoded rows. `input` is empty if the row passed and its chunk is known; `RowTable.row` restores it."""
     dropped_by: list[int] = field(default_factory=list)
-    """Position of the first row rule that drops the row, or NOT_DROPPED."""
+    """For each row, the position of the first row rule that drops it, or NOT_DROPPED."""
     answerable: list[bool] = field(default_factory=list)
     question_hashes: list[int] = field(default_factory=list)
     """64-bit hashes of the questions."""
     spans: dict[int, str] = field(default_factory=dict)
-    """Row -> the text at fault, for dropped rows."""
+    """Maps the index of each dropped row to the text at fault."""
     repair_reasons: dict[int, str] = field(default_factory=dict)
-    """Row -> fault of the row that it replaces, for rows of a second answer."""
+    """Maps the index of each repaired row to the fault in the row that it replaces."""
     cleaned: Counter[str] = field(default_factory=Counter)
-    """Field -> rows in which it was cleaned."""
+    """Maps field names to the number of rows in which cleaning changed the field."""
     bands: NDArray[np.uint64] | None = None
-    """MinHash bands, shape (rows, BANDS), if a rule needs them; zero for dropped rows."""
+    """MinHash bands, shape (rows, BANDS), with zeros for dropped rows; None if no rule needs them."""
     sketches: NDArray[np.uint8] | None = None
-    """MinHash sketches, shape (rows, PERMUTATIONS), if a rule needs them; zero for dropped rows."""
+    """MinHash sketches, shape (rows, PERMUTATIONS), with zeros for dropped rows; None if no rule needs them."""
 
 
 class RowTable:
-    """All rows. `add` the blocks, then `freeze` the table into canonical order, then read columns and rows.
+    """All rows. Call `add` for every block and then `freeze`. Only then can columns and rows be read.
 
-    The canonical order (by chunk, type and content) makes every result independent of part files and shards.
+    Row numbers refer to the canonical order (by chunk, type and content), which makes every result independent of part
+    files and shards.
     """
 
     dropped_by: NDArray[np.int16]
-    """Position of the rule that drops each row, or NOT_DROPPED."""
+    """For each row, the position of the rule that drops it, or NOT_DROPPED."""
     answerable: NDArray[np.bool_]
     question_hashes: NDArray[np.uint64]
     part: NDArray[np.int32]
     types: NDArray[np.object_]
-    """Question types as text; empty for unreadable rows."""
+    """Question types of the rows; an empty string for an unreadable row."""
     digests: NDArray[np.uint64]
-    """64-bit hashes of the contents: the seeds of every random choice about a row."""
+    """64-bit content hashes of the rows, which seed all random choices about them."""
     spans: dict[int, str]
-    """Row -> the text at fault, for dropped rows."""
+    """Maps the number of each dropped row to the text at fault."""
     repair_reasons: dict[int, str]
-    """Row -> fault of the row that it replaces, for rows of a second answer."""
+    """Maps the number of each repaired row to the fault in the row that it replaces."""
 
     def __init__(self, folder: Path, chunk_texts: Mapping[str, str] | None) -> None:
-        """`folder` holds the temporary file. `chunk_texts` maps chunk ids to texts; None if the chunks are unknown."""
+        """Create a temporary file in `folder`. `chunk_texts` maps chunk ids to texts; None if no chunks are given."""
         folder.mkdir(parents=True, exist_ok=True)
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  closed by `close`
         self._chunk_texts = chunk_texts or {}
@@ -87,13 +88,13 @@ class RowTable:
         self.spans = {}
         self.repair_reasons = {}
         self.cleaned: Counter[str] = Counter()
-        """Field -> rows in which it was cleaned."""
+        """Maps field names to the number of rows in which cleaning changed the field."""
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def add(self, block: CheckedBlock) -> None:
-        """Append the rows of a block."""
+        """Append the rows in a block."""
         first = len(self._keys)
         self._file.write(b"".join(block.rows))
         self._keys += block.keys
@@ -110,7 +111,7 @@ class RowTable:
             self._sketches.append(block.sketches)
 
     def freeze(self) -> None:
-        """Sort the rows into canonical order. No more rows can be added. The table must not be empty."""
+        """Sort the rows into canonical order. Afterwards, no rows can be added. The table must not be empty."""
         order = np.array(sorted(range(len(self)), key=self._keys.__getitem__), dtype=np.int64)
         self._keys = [self._keys[i] for i in order.tolist()]
         sizes = np.concatenate(self._sizes)
@@ -123,7 +124,7 @@ class RowTable:
         if self._bands:
             self._signatures = _ordered(self._bands, order), _ordered(self._sketches, order)
         self.types = np.array([sys.intern(key.split("\0")[1][:40]) for key in self._keys], dtype=object)
-        self.digests = np.array([int(key[-16:], 16) for key in self._keys], dtype=np.uint64)
+        self.digests = np.array([int(key.rsplit("\0", 2)[1][-16:], 16) for key in self._keys], dtype=np.uint64)
         place = np.argsort(order)
         self.spans = {int(place[n]): span for n, span in self.spans.items()}
         self.repair_reasons = {int(place[n]): reason for n, reason in self.repair_reasons.items()}
@@ -131,13 +132,13 @@ class RowTable:
 
     @property
     def signatures(self) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
-        """MinHash bands and sketches of all rows. Only for rules that are registered with `needs_signatures`."""
+        """MinHash bands and sketches of all rows. Available only if a rule is registered with `needs_signatures`."""
         if self._signatures is None:
             raise RuntimeError("no signatures: register the rule with needs_signatures=True")
         return self._signatures
 
     def release_signatures(self) -> None:
-        """Free the memory of the signatures: about 200 bytes per row."""
+        """Free the memory that the signatures use, about 200 bytes per row."""
         self._signatures = None
 
     def passed(self) -> list[int]:
@@ -146,16 +147,16 @@ class RowTable:
         return rows
 
     def drop(self, i: int, position: int, span: str) -> None:
-        """Drop a row by the rule at `position`; `span` is the text at fault."""
+        """Mark row `i` as dropped by the rule at `position`. `span` is the text at fault."""
         self.dropped_by[i] = position
         self.spans[i] = span
 
     def chunk_id(self, i: int) -> str:
-        """Return the chunk id of a row without reading the row."""
+        """Return the chunk id of row `i` without reading the row from the file."""
         return self._keys[i].partition("\0")[0]
 
     def row(self, i: int) -> Row:
-        """Read the i-th row in canonical order."""
+        """Read row `i` from the file."""
         raw = os.pread(self._file.fileno(), int(self._row_sizes[i]), int(self._starts[i]))
         row = Row(**json.loads(raw))
         row.input = row.input or self._chunk_texts.get(row.chunk_id, "")
@@ -167,7 +168,7 @@ class RowTable:
 
 
 def _ordered(blocks: list[NDArray[D]], order: NDArray[np.int64]) -> NDArray[D]:
-    """Return the concatenated blocks in this order, and free the blocks."""
+    """Concatenate the blocks, reorder the entries, and clear the list of blocks to free memory."""
     column = np.concatenate(blocks)
     blocks.clear()
     return column[order]
