@@ -57,7 +57,7 @@ def test_unavailable_base_model(dataset: Path, tmp_path: Path) -> None:
     assert "cannot be read" in problems(tmp_path / "none.json", "no/such-model", tmp_path / "out")
 
 
-def test_gated_base_model_needs_its_licence(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gated_base_model_needs_its_license(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import transformers
 
     def raise_gated(*_: object, **__: object) -> None:
@@ -65,7 +65,7 @@ def test_gated_base_model_needs_its_licence(dataset: Path, tmp_path: Path, monke
 
     monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", raise_gated)
     found = problems(dataset, "meta-llama/Meta-Llama-3-8B", tmp_path / "out")
-    assert "accept its licence at https://huggingface.co/meta-llama/Meta-Llama-3-8B" in found
+    assert "accept its license at https://huggingface.co/meta-llama/Meta-Llama-3-8B" in found
 
 
 def test_folder_must_be_writable(dataset: Path, base_model: Path, tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_length_limit_below_all_rows_or_over_the_model(
     dataset: Path, base_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert "all 16 rows are over 20 tokens" in problems(dataset, str(base_model), tmp_path / "out", max_length=20)
-    assert "are skipped; answers are never cut" in caplog.text
+    assert "because they are longer than 20 tokens; answers are never cut" in caplog.text
     assert "over the 512 positions of the base model" in problems(
         dataset, str(base_model), tmp_path / "out", max_length=4096
     )

@@ -1,6 +1,6 @@
-"""Base models: one way to load weights and tokenizer, to quantize, and to attend, for training, evaluation and export.
+"""Load base models and tokenizers, quantize weights, and compute attention, for training, evaluation and export.
 
-`base_model.load_base_model` is the only place that loads the weights of a language model. Quantization (NF4), the
-device, the tokenizer and the variable-length attention each have a module of their own. Importing this package is
-light; the functions import torch and transformers when they are called.
+`base_model.load_base_model` is the only function that loads the weights of a language model. NF4 quantization, devices,
+tokenizers and variable-length attention each have their own module. Importing this package is fast, because its
+functions import torch and transformers only when they are called.
 """

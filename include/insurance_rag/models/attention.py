@@ -1,8 +1,8 @@
-"""Variable-length attention over rows that are concatenated without padding, with torch's own FlashAttention-2.
+"""Variable-length attention for rows concatenated without padding, using the FlashAttention-2 kernel built into torch.
 
-It is registered with transformers as `torch_varlen`, so no separate flash-attn package is needed. A row attends only to
-itself: the collator passes the row boundaries (`cu_seq_lens_q`). On a CPU each row is computed separately, with the
-same result.
+It is registered with transformers as `torch_varlen`, so the separate flash-attn package is not needed. Tokens attend
+only to their own row; the collator passes the row boundaries in `cu_seq_lens_q`. On a CPU, rows are computed one at a
+time, with the same result.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ VARLEN_ATTENTION = "torch_varlen"
 
 
 def register_varlen_attention() -> str:
-    """Register `attn_implementation="torch_varlen"` with transformers and return that name."""
+    """Make `attn_implementation="torch_varlen"` available in transformers, and return "torch_varlen"."""
     from transformers import AttentionInterface
     from transformers.masking_utils import AttentionMaskInterface, flash_attention_mask
 
@@ -38,11 +38,11 @@ def varlen_attention(
     max_length_q: int | None = None,
     **_: object,
 ) -> tuple[torch.Tensor, None]:
-    """Attend causally within each row; the signature is that of transformers' attention interface.
+    """Compute causal attention within each row. The signature is that of transformers' attention interface.
 
-    `query`, `key` and `value` have the shape [1, heads, tokens, width], the result [1, tokens, heads, width].
-    `cu_seq_lens_q` holds the start of each row and the total number of tokens; without it every batch entry is one
-    row. Raises ValueError for a padded batch, because rows are known by their boundaries and not by a mask.
+    `query`, `key` and `value` have the shape [1, heads, tokens, width]; the result has [1, tokens, heads, width].
+    `cu_seq_lens_q` holds the start of each row, then the total number of tokens. Without it, each batch entry is one
+    row. Raises ValueError for a padded batch, because attention masks are not supported.
     """
     import torch
 
@@ -71,7 +71,10 @@ def _attend_per_row(
     scaling: float | None,
     sliding_window: int | None,
 ) -> torch.Tensor:
-    """Attend within each (start, end) of `bounds`; a single row may have more keys than queries (cached generation)."""
+    """Compute attention for each row, given as (start, end) in `bounds`.
+
+    A single row may have more keys than queries, as in generation with a key-value cache.
+    """
     import torch
     from torch.nn.functional import scaled_dot_product_attention
 

@@ -1,4 +1,4 @@
-"""Load the configuration and the weights of a base model."""
+"""Load the configuration and weights of a base model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def load_model_config(base_model: str, revision: str | None = None) -> PretrainedConfig:
-    """Load the configuration of a base model. Raises InvalidInputError that says how to get access to the model."""
+    """Load the configuration of a base model. Raises InvalidInputError with advice if the model cannot be loaded."""
     from transformers import AutoConfig
 
     if Path(base_model).is_dir() and not (Path(base_model) / "config.json").is_file():
@@ -37,10 +37,10 @@ def load_base_model(
     attention: str | None = None,
     place_on_device: bool = True,
 ) -> PreTrainedModel:
-    """Load the weights of a causal language model onto the device of this process.
+    """Load the weights of a causal language model onto this process's device.
 
-    `attention` is transformers' `attn_implementation`; None uses the default of the model. `place_on_device=False`
-    leaves the placement to FSDP. Raises InvalidInputError if the model cannot be loaded.
+    `attention` is transformers' `attn_implementation`; None uses the model's default. With `place_on_device=False`,
+    FSDP places the model later. Raises InvalidInputError if the model cannot be loaded.
     """
     from transformers import AutoModelForCausalLM
 
@@ -63,7 +63,7 @@ def load_base_model(
 def _cannot_load(base_model: str, error: Exception) -> InvalidInputError:
     reason = next(iter(str(error).splitlines()), type(error).__name__)
     if any(word in str(error) for word in ("gated", "401", "403")):
-        advice = f"accept its licence at https://huggingface.co/{base_model} and log in with `hf auth login`"
+        advice = f"accept its license at https://huggingface.co/{base_model} and log in with `hf auth login`"
     else:
         advice = "check the name and the network, or give a local folder"
     return InvalidInputError(f"base model {base_model}: cannot be loaded ({reason}); {advice}")

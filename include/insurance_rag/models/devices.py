@@ -1,4 +1,4 @@
-"""The device of this process, and its memory."""
+"""Find the device that this process uses, and measure its memory."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Device:
-    """A GPU, or the CPU, that a model runs on."""
+    """The GPU or CPU that this process runs models on."""
 
     kind: Literal["cuda", "cpu"]
     name: str
     free_gib: float
     capability: tuple[int, int] = (0, 0)
-    """Compute capability of the GPU, e.g. (9, 0)."""
+    """CUDA compute capability, e.g. (9, 0); (0, 0) for a CPU."""
     count: int = 1
-    """Number of processes that train together, one device each."""
+    """Number of processes that train together, one per device."""
 
 
 def find_device() -> Device:
-    """Return the GPU of this process, or the CPU with its available memory."""
+    """Return this process's GPU, or the CPU if no GPU is visible."""
     import psutil
     import torch
 
@@ -34,24 +34,24 @@ def find_device() -> Device:
         properties = torch.cuda.get_device_properties(index)
         free_gib = torch.cuda.mem_get_info(index)[0] / GIB
         return Device("cuda", properties.name, free_gib, (properties.major, properties.minor), count)
-    # `available` counts the page cache as free, because the kernel gives it back on demand.
+    # `available` includes the page cache, which the kernel frees on demand.
     return Device("cpu", "CPU", psutil.virtual_memory().available / GIB, count=count)
 
 
 def device_map() -> dict[str, int | str]:
-    """Return the `device_map` that puts a whole model on the device of this process."""
+    """Return the `device_map` that puts a whole model on this process's device."""
     import torch
 
     return {"": local_rank() if torch.cuda.is_available() else "cpu"}
 
 
 def local_rank() -> int:
-    """Return the number of this process among those of this machine; 0 without a distributed launcher."""
+    """Return the index of this process among those on its machine; 0 without a distributed launcher."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def peak_memory_gib() -> float:
-    """Return the peak of the GPU memory allocated by torch, or of this process's memory on a CPU, in GiB."""
+    """Return the peak memory in GiB: GPU memory allocated by torch, or this process's memory if it runs on a CPU."""
     import torch
 
     if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""NF4 quantization with bitsandbytes: its configuration, rounding weights to NF4 values, and a CPU work-around."""
+"""NF4 quantization with bitsandbytes: configuration, rounding of weights to NF4 values, and a workaround for CPUs."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ if TYPE_CHECKING:
     import torch
     from transformers import BitsAndBytesConfig, PreTrainedModel
 
-#: Weights that share one scale in NF4.
+#: Number of weights that share one scale in NF4.
 NF4_BLOCK_SIZE = 64
 
 
 def nf4_config(
     compute_dtype: torch.dtype, *, double_quantization: bool, storage_dtype: torch.dtype | None = None
 ) -> BitsAndBytesConfig:
-    """Return the configuration that loads a model in NF4.
+    """Return the configuration for loading a model in NF4.
 
-    `double_quantization` also quantizes the scales. `storage_dtype` is the type of the packed weights; FSDP requires
-    the type of all other parameters.
+    `double_quantization` quantizes the scales too. `storage_dtype` is the dtype of the packed weights; FSDP requires it
+    to be the dtype of all other parameters.
     """
     from transformers import BitsAndBytesConfig
 
@@ -33,9 +33,10 @@ def nf4_config(
 
 
 def round_to_nf4(model: PreTrainedModel, *, double_quantization: bool) -> None:
-    """Replace the weights that QLoRA would quantize (all linear layers but the output head) by their NF4 values.
+    """Replace the weights that QLoRA would quantize (all linear layers but the output head) with their NF4 values.
 
-    The model keeps its dtype. It computes what an adapter was trained on, without bitsandbytes in the forward pass.
+    The weights keep their dtype. The model then behaves like the quantized model that an adapter was trained on, but
+    its forward pass does not need bitsandbytes.
     """
     import bitsandbytes.functional as bnb
     import torch
@@ -51,10 +52,10 @@ def round_to_nf4(model: PreTrainedModel, *, double_quantization: bool) -> None:
 
 
 def disable_cpu_repacking(model: torch.nn.Module) -> None:
-    """Keep bitsandbytes from repacking 4-bit weights on CPUs with avx512_bf16.
+    """Stop bitsandbytes from repacking 4-bit weights on CPUs with avx512_bf16.
 
-    On such a CPU the first forward pass in evaluation mode changes the layout of the weights. A later backward pass or
-    merge reads the new layout as if it were the old one and gets wrong values without an error (bitsandbytes 0.50.2,
+    On these CPUs, the first forward pass in evaluation mode changes the layout of the weights. A later backward pass
+    or merge still assumes the old layout and silently computes wrong values (bitsandbytes 0.50.2,
     `Linear4bit.forward` in nn/modules.py).
     """
     import bitsandbytes

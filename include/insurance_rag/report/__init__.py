@@ -1,4 +1,4 @@
-"""The report of a run: one self-contained HTML page, rendered from the files of the run folder."""
+"""Render the report on a run: one self-contained HTML page, built from the files in the run folder."""
 
 from insurance_rag.report.render import render_report
 

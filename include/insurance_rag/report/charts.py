@@ -1,6 +1,6 @@
-"""The geometry of the charts: axes, ticks and points. The templates draw them as SVG.
+"""Compute the geometry of the charts: axes, ticks and points. The templates draw them as SVG.
 
-Positions along x are percentages of the width, so that a chart fits any column without distorting its dots.
+Horizontal positions are percentages of the chart width, so a chart fits any column and its dots remain round.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from insurance_rag.core.records import Rate
 from insurance_rag.report.view import AdapterTraining, BreakdownRow, Evaluation, Funnel
 
 CURVE_POINTS = 400
-"""Points kept per curve; more than a screen can show would only make the file larger."""
+"""Number of points that a longer curve is reduced to; a screen cannot show more."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A linear axis with its tick values."""
+    """A linear axis with its range and tick values."""
 
     low: float
     high: float
     ticks: tuple[float, ...]
 
     def at(self, value: float) -> float:
-        """Return the position of `value` in percent of the width, limited to the chart."""
+        """Return the position of `value` as a percentage of the chart width, clamped to 0–100."""
         return round(100 * min(max((value - self.low) / (self.high - self.low), 0.0), 1.0), 3)
 
 
@@ -33,7 +33,7 @@ FULL_AXIS = Axis(0.0, 1.0, (0.0, 0.25, 0.5, 0.75, 1.0))
 
 
 def rate_axis(rates: Iterable[Rate]) -> Axis:
-    """Return an axis from 0 to the first of 25, 50 and 100% that contains every interval."""
+    """Return an axis from 0 to 25, 50 or 100%, whichever is the smallest that contains all confidence intervals."""
     highest = max((r.high if r.high is not None else r.rate or 0.0 for r in rates), default=1.0)
     for high, step in ((0.25, 0.05), (0.5, 0.1)):
         if highest <= high:
@@ -42,13 +42,13 @@ def rate_axis(rates: Iterable[Rate]) -> Axis:
 
 
 def evaluation_axis(evaluation: Evaluation) -> Axis:
-    """Return the axis that all headline metrics share in which less is better."""
+    """Return the axis shared by all headline metrics for which lower is better."""
     metrics = {metric for metric in evaluation.metrics if evaluation.label(metric).better == "lower"}
     return rate_axis(rate for model in evaluation.models for metric, rate in model.rates.items() if metric in metrics)
 
 
 def difference_axis(evaluation: Evaluation) -> Axis:
-    """Return an axis, symmetric about zero, that contains every interval of a paired difference."""
+    """Return an axis, symmetric about zero, that contains the confidence intervals of all paired differences."""
     bounds = [abs(b) for test in evaluation.tests for b in (test.difference, test.low, test.high) if b is not None]
     widest = max(bounds, default=0.1)
     limit = next((r for r in (0.1, 0.25, 0.5, 1.0) if widest <= r), widest)
@@ -57,7 +57,7 @@ def difference_axis(evaluation: Evaluation) -> Axis:
 
 @dataclass(frozen=True)
 class Segment:
-    """One part of a horizontal band; `x` and `width` are in percent of the width."""
+    """One segment of a horizontal band; `x` and `width` are percentages of the chart width."""
 
     label: str
     shade: str
@@ -67,7 +67,7 @@ class Segment:
 
 
 def band(kept: int, drops: Sequence[tuple[str, int]], whole: int) -> list[Segment]:
-    """Return the segments of a band: the kept rows, then the rows per reason. `whole` is the full width."""
+    """Return the segments of a band: kept rows, then dropped rows by reason. `whole` rows fill the chart width."""
     segments, start = [], 0.0
     for place, (label, count) in enumerate([("kept", kept), *drops]):
         width = 100 * count / whole if whole else 0.0
@@ -78,18 +78,21 @@ def band(kept: int, drops: Sequence[tuple[str, int]], whole: int) -> list[Segmen
 
 
 def funnel_band(funnel: Funnel) -> list[Segment]:
-    """Return the band of all generated rows."""
+    """Return the band for all generated rows."""
     return band(funnel.kept, [(drop.label.title, drop.count) for drop in funnel.drops], max(funnel.rows, 1))
 
 
 def row_band(row: BreakdownRow, funnel: Funnel, widest: int) -> list[Segment]:
-    """Return the band of one shard or type, in the order and shades of the whole funnel; `widest` is the full width."""
+    """Return the band for one shard or question type, with the segments in the same order as in `funnel_band`.
+
+    `widest` is the number of rows that fills the chart width.
+    """
     return band(row.kept, [(d.label.title, row.drops.get(d.name, 0)) for d in funnel.drops], max(widest, 1))
 
 
 @dataclass(frozen=True)
 class Curves:
-    """The loss curves of one adapter. The points are SVG polylines in a 1000 x 1000 box."""
+    """The axes and loss curves for one adapter. Each curve is a list of SVG points in a 1000 x 1000 box."""
 
     x: Axis
     y: Axis
@@ -100,7 +103,7 @@ class Curves:
 
 
 def curves(training: AdapterTraining, y: Axis, x: Axis) -> Curves:
-    """Return the curves of one adapter on the given axes."""
+    """Return the loss curves for one adapter, placed on the given axes."""
     return Curves(
         x,
         y,
@@ -112,14 +115,14 @@ def curves(training: AdapterTraining, y: Axis, x: Axis) -> Curves:
 
 
 def loss_axes(trainings: Sequence[AdapterTraining]) -> tuple[Axis, Axis]:
-    """Return the axes (steps, loss), the same for every adapter so that their curves can be compared."""
+    """Return the step axis and the loss axis, which all adapters share so that their curves can be compared."""
     points = [point for training in trainings for point in (*training.loss, *training.eval_loss)]
     steps = nice_axis(0.0, max((step for step, _ in points), default=1.0))
     return steps, nice_axis(0.0, max((value for _, value in points), default=1.0))
 
 
 def nice_axis(low: float, high: float, intervals: int = 4) -> Axis:
-    """Return an axis over low..high with about `intervals` ticks at 1, 2, 2.5 or 5 times a power of ten."""
+    """Return an axis that covers `low` to `high` in about `intervals` steps of 1, 2, 2.5 or 5 times a power of ten."""
     width = max(high - low, 1e-9)
     power = 10.0 ** math.floor(math.log10(width / intervals))
     step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power * intervals >= width)

@@ -1,4 +1,4 @@
-"""Clean JSON values for a page: invisible characters become visible, impossible numbers become None."""
+"""Clean JSON values for display: make invisible characters visible, and replace impossible numbers with None."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import re
 
 from pydantic import JsonValue
 
-#: C0 and C1 controls, direction marks and overrides, the byte order mark, and lone surrogates.
+#: Control characters (C0 and C1), direction marks and overrides, the byte order mark, and lone surrogates.
 _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 LARGEST_NUMBER = 1e15
-"""Larger numbers, NaN and infinity are no figures of a run; charts could not draw them."""
+"""Larger numbers, NaN and infinity are treated as invalid, because charts cannot draw them."""
 
 
 def visible_text(text: str) -> str:
-    """Return `text` with a picture (␀), a code ([U+202E]) or � in place of every invisible character."""
+    """Return `text` with every invisible character replaced by a symbol (␀), a code ([U+202E]) or �."""
     return _INVISIBLE.sub(_picture, text.replace("\r\n", "\n"))
 
 
 def clean(value: JsonValue) -> JsonValue:
-    """Return `value` with all its texts made visible and all its impossible numbers replaced by None."""
+    """Return `value` with invisible characters in its strings made visible and impossible numbers replaced by None."""
     if isinstance(value, str):
         return visible_text(value)
     if isinstance(value, list):
@@ -32,7 +32,7 @@ def clean(value: JsonValue) -> JsonValue:
 
 
 def clean_object(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """Return an object with its keys and values cleaned; see `clean`."""
+    """Return a JSON object with its keys and values cleaned; see `clean`."""
     return {visible_text(key): clean(item) for key, item in value.items()}
 
 

@@ -1,4 +1,4 @@
-"""Collect everything that a report shows from the files of a run folder."""
+"""Collect the contents of a report from the files in a run folder."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from insurance_rag.report.usage_section import read_usage
 from insurance_rag.report.view import Report, StageProgress
 
 SILENT_AFTER_S = 120
-"""A running stage without an update for this long may have been killed; the page then shows for how long."""
+"""Seconds without an update after which a running stage may have been killed. The page then shows the time since."""
 
-#: The stages in the order in which a run executes them.
+#: Stages in the order in which a run executes them.
 STAGES = ("plan", "generate", "validate", "pretrain", "train", "evaluate", "promote", "report")
 
 
 def collect(run: RunFolder, name: str | None = None) -> Report:
-    """Read the whole folder. A missing part is None; an unreadable one is named in `problems`."""
+    """Read the whole run folder. A section without files is None; unreadable files are listed in `problems`."""
     reader = Reader(run.root)
     stages = read_stages(reader, run)
     questions = read_questions(reader, run)
@@ -42,13 +42,14 @@ def collect(run: RunFolder, name: str | None = None) -> Report:
         training=read_training(reader, run),
         questions=questions,
         chunks=read_chunks(reader, run, questions or ()),
-        problems=reader.problems,  # the last two: reading the sections above adds to them
+        # These two come last, because reading the sections above adds to them.
+        problems=reader.problems,
         unreadable=sorted(reader.unreadable),
     )
 
 
 def collect_live(run: RunFolder) -> Report:
-    """Read only what changes from second to second: the progress files and the usage of the shards."""
+    """Read only what changes while a run is in progress: the progress files and the usage per shard."""
     reader = Reader(run.root)
     stages = read_stages(reader, run)
     return Report(
@@ -61,12 +62,12 @@ def collect_live(run: RunFolder) -> Report:
 
 
 def read_decision(reader: Reader, run: RunFolder) -> Decision | None:
-    """Read the decision of the promotion gate."""
+    """Return the promotion gate's decision, or None if there is none yet."""
     return reader.record(run.evaluation / "decision.json", Decision)
 
 
 def read_stages(reader: Reader, run: RunFolder) -> list[StageProgress]:
-    """Read the progress files, in the order of the stages."""
+    """Return the progress of each stage, in the order in which a run executes them."""
     states = [reader.record(path, ProgressState) for path in sorted(run.progress.glob("*.json"))]
     ordered = sorted((state for state in states if state), key=lambda s: (_position(s.stage), s.label))
     return [StageProgress(state=state, silent_s=_silent_s(state)) for state in ordered]

@@ -1,4 +1,4 @@
-"""The comparison of the models: rates, paired tests, breakdowns, findings, decoding sweep."""
+"""Read the comparison of the models: rates, paired tests, breakdowns, findings and the sweep of decoding settings."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from insurance_rag.report.view import Evaluation, GroupRates, Label, MetricLabel
 
 MAIN_METRIC = "hallucination"
 
-#: Metrics shown at first, in this order, in addition to those in which the models were tested against each other. Empty
-#: answers are among them because an empty answer contains no hallucination: a model must not win by saying nothing.
+#: Metrics that are shown first, in this order; any other metrics with a paired test follow. `empty` is included because
+#: an empty answer contains no hallucination, and a model must not win by saying nothing.
 HEADLINES = (
     "hallucination", "gold_hallucination", "raw_hallucination", "false_refusal", "missed_refusal", "number_accuracy",
     "empty",
@@ -25,7 +25,7 @@ DEFAULT_RECOMMENDED_QUESTIONS = 200
 
 
 def read_evaluation(reader: Reader, run: RunFolder) -> Evaluation | None:
-    """Return the comparison on the retrieved chunks, with the hallucination rate on the gold chunks added."""
+    """Return the comparison given the retrieved chunks, plus the hallucination rate given the gold chunks."""
     summary = reader.record(run.evaluation / "summary.json", EvaluationSummary)
     gold = reader.record(run.evaluation / "summary_gold.json", EvaluationSummary)
     return None if summary is None else _evaluation(summary, gold)
@@ -87,7 +87,7 @@ def _recommended_if_few(summary: EvaluationSummary) -> int | None:
 
 
 def _groups(by_model: Mapping[str, Mapping[str, Mapping[str, object]]]) -> list[GroupRates]:
-    """Return the main metric for each group and model. `by_model`: model -> group -> metric -> rate."""
+    """Return the main metric by group and model. `by_model` maps model -> group -> metric -> rate."""
     values = dict.fromkeys(value for groups in by_model.values() for value in groups)
     return [
         GroupRates.model_validate(
@@ -110,7 +110,7 @@ def _findings(models: Mapping[str, ModelSummary]) -> dict[str, dict[str, int]]:
 
 
 def _setup(summary: EvaluationSummary) -> dict[str, str]:
-    """Return how the models were evaluated, in the few figures that a reader of the table needs."""
+    """Return the evaluation settings, duration and retrieval scores that are shown below the comparison."""
     facts = {"base_model": Path(summary.base_model).name, "seconds": summary.wall_seconds, **summary.decoding}
     recall = {name: percent(score.value) for name, score in summary.retrieval.scores.items()}
     return plain_facts({**facts, **recall})

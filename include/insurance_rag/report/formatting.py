@@ -1,4 +1,4 @@
-"""Format numbers for readers: grouped thousands, percentages, intervals, p values, durations."""
+"""Format numbers for display: grouped thousands, percentages, intervals, p values and durations."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ def count(value: float) -> str:
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """Format a share between 0 and 1 as a percentage."""
+    """Format a fraction between 0 and 1 as a percentage."""
     return NOT_AVAILABLE if value is None else f"{100 * value:.{digits}f}%"
 
 
 def points(value: float | None) -> str:
-    """Format a difference of rates in percentage points, with its sign."""
+    """Format the difference between two rates in percentage points, with its sign."""
     if value is None:
         return NOT_AVAILABLE
     return f"{100 * value:+.1f}".replace("-", "−") if round(value, 3) else "0"
 
 
 def interval_text(rate: Rate) -> str:
-    """Format the interval of a rate in percent."""
+    """Format a rate's confidence interval in percent."""
     return NOT_AVAILABLE if rate.low is None or rate.high is None else f"{100 * rate.low:.1f}–{100 * rate.high:.1f}"
 
 
@@ -46,12 +46,15 @@ def duration(seconds: float) -> str:
 
 
 def plain(value: object) -> str:
-    """Format a figure with grouped thousands and at most four significant digits; other values as they are."""
+    """Format a number with grouped thousands, and a float with at most four significant digits.
+
+    Other values are converted to strings, None to an empty string.
+    """
     if isinstance(value, bool | str) or value is None:
         return str(value or "")
     return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def plain_facts(row: Mapping[str, object], without: Container[str] = ()) -> dict[str, str]:
-    """Return the plain values of `row` as texts; nested values and the keys in `without` are left out."""
+    """Return the scalar values of `row` as formatted strings, without nested values and the keys in `without`."""
     return {k: plain(v) for k, v in row.items() if k not in without and isinstance(v, str | int | float | bool)}

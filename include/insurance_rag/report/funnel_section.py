@@ -1,4 +1,4 @@
-"""What became of the generated rows, from the report.json of the dataset folder."""
+"""Read how many generated rows were kept, and why the others were dropped, from the dataset folder's report.json."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from insurance_rag.report.texts import text_label
 from insurance_rag.report.view import BreakdownRow, DriftRow, DropReason, Funnel, GroupShare, Label
 
 EXAMPLES = 3
-"""Dropped rows that are shown per rule."""
+"""Maximum number of dropped rows shown per rule."""
 
 
 def read_funnel(reader: Reader, run: RunFolder) -> Funnel | None:
-    """Read the validation report of the dataset folder."""
+    """Return the contents of the validation report, or None if the dataset folder has none."""
     report = reader.record(DatasetFolder(run.dataset).report, ValidationReport)
     return None if report is None else _funnel(report)
 
@@ -66,7 +66,7 @@ def _breakdown(groups: Mapping[str, RowCounts]) -> list[BreakdownRow]:
 
 
 def _drift(report: ValidationReport) -> list[DriftRow]:
-    """Return the shares that differ from the previous dataset; equal ones are left out."""
+    """Return the proportions that changed since the previous dataset."""
     if report.drift is None:
         return []
     rows = []
@@ -85,7 +85,7 @@ def _drift(report: ValidationReport) -> list[DriftRow]:
 
 
 def _facts(report: ValidationReport) -> dict[str, str]:
-    """Return the figures below the breakdowns: splits, repairs, contexts, and how well BM25 finds the chunks."""
+    """Return the numbers shown below the breakdowns: split sizes, repairs, contexts and BM25 recall."""
     facts = plain_facts({"training": report.training, "held_out": report.held_out, "repairable": report.repairable})
     facts["repaired"] = f"{plain(report.repairs.kept)} / {plain(report.repairs.rows)}"
     facts["unanswerable"] = f"{plain(report.contexts.unanswerable)} ({percent(report.contexts.unanswerable_share)})"

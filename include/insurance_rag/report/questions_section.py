@@ -1,4 +1,4 @@
-"""Every question with its answers, their findings and the chunks they are about."""
+"""Read the questions with their answers and findings, and the chunks that the questions refer to."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from insurance_rag.report.view import ShownAnswer, ShownChunk, ShownFinding, Sho
 
 
 def read_questions(reader: Reader, run: RunFolder) -> list[ShownQuestion] | None:
-    """Return the answers grouped by question, in the order of the file.
+    """Return the questions with their answers, in file order, or None if there are no answers.
 
-    Answers given only the gold chunks are added where they differ from those given the retrieved chunks.
+    A model's answer given only the gold chunks is added if it differs from its answer given the retrieved chunks.
     """
     by_question = _by_question(reader, run.evaluation / "answers.jsonl")
     given_gold = _by_question(reader, run.evaluation / "answers_gold.jsonl")
@@ -22,7 +22,7 @@ def read_questions(reader: Reader, run: RunFolder) -> list[ShownQuestion] | None
 
 
 def read_chunks(reader: Reader, run: RunFolder, questions: Iterable[ShownQuestion]) -> dict[str, ShownChunk]:
-    """Return the chunks that the questions refer to, from the run's own copy of its input."""
+    """Return the chunks that the questions refer to, by chunk id, from the run folder's copy of the input."""
     wanted = {chunk_id for question in questions for chunk_id in (*question.gold, *question.retrieved)}
     rows = (row for row in reader.objects(run.chunks) if row.get("chunk_id") in wanted) if wanted else ()
     chunks = [reader.parse(run.chunks, Chunk, row) for row in rows]

@@ -1,4 +1,4 @@
-"""Read a run folder that may be incomplete, damaged or hostile: what cannot be read is reported, never raised."""
+"""Read a run folder that may be incomplete, damaged or hostile. Errors are reported and never raised."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 PROBLEMS_PER_FILE = 3
-"""Messages kept per file: a file with 10,000 invalid rows does not need 10,000 messages."""
+"""Maximum number of messages per file, because a file with 10,000 invalid rows does not need 10,000 messages."""
 
 
 class Reader:
-    """Reads files below `root` and collects what is wrong with them."""
+    """Reads files below `root` and collects the problems found in them."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.unreadable: set[str] = set()
-        """JSON files that exist but cannot be read, relative to `root`."""
+        """Paths, relative to `root`, of JSON files that exist but cannot be read."""
         self._problems: list[str] = []
         self._unknown_fields: dict[str, dict[str, None]] = {}
 
     @property
     def problems(self) -> list[str]:
-        """One message per problem, with the name of its file. Files with the same unknown fields share one."""
+        """One message per problem, starting with the file name; files with the same unknown fields share one."""
         files: dict[str, list[str]] = {}
         for name, fields in self._unknown_fields.items():
             files.setdefault(", ".join(fields), []).append(name)
@@ -45,7 +45,7 @@ class Reader:
         return [*self._problems, *unknown]
 
     def record(self, path: Path, kind: type[M]) -> M | None:
-        """Return the record of a JSON file, or None if the file is missing or is not a valid `kind`."""
+        """Return the record in a JSON file, or None if the file is missing or is not a valid `kind`."""
         row = self._json_object(path)
         record = None if row is None else self.parse(path, kind, row)
         if record is None and path.is_file():
@@ -53,13 +53,13 @@ class Reader:
         return record
 
     def records(self, path: Path, kind: type[M]) -> Iterator[M]:
-        """Yield the valid records of a JSON-lines file; only one line is in memory at a time."""
+        """Yield the valid records in a JSON-lines file. Only one line is in memory at a time."""
         for row in self.objects(path):
             if record := self.parse(path, kind, row):
                 yield record
 
     def objects(self, path: Path) -> Iterator[dict[str, JsonValue]]:
-        """Yield the JSON objects of a JSON-lines file; all its unreadable lines together make one problem."""
+        """Yield the JSON objects in a JSON-lines file. All unreadable lines are reported as one problem."""
         bad: list[int] = []
         try:
             with path.open("rb") as f:
@@ -77,9 +77,9 @@ class Reader:
             self.problem(path, f"{len(bad)} lines are not JSON objects, first at line {bad[0]}")
 
     def parse(self, path: Path, kind: type[M], row: dict[str, JsonValue]) -> M | None:
-        """Return `row` as a `kind`, or None with a problem of the file `path`.
+        """Return `row` as a `kind`. If it is invalid, record a problem with the file `path` and return None.
 
-        A field that `kind` does not know (another version wrote it) is reported and ignored.
+        Fields that `kind` does not define, because another version wrote them, are reported and ignored.
         """
         try:
             return kind.model_validate(row)
@@ -94,7 +94,7 @@ class Reader:
         return record
 
     def section(self, path: Path, build: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-        """Return `build(*args, **kwargs)`, or None with a problem if the content of `path` does not allow it."""
+        """Return `build(*args, **kwargs)`. If the content of `path` makes it fail, record a problem and return None."""
         try:
             return build(*args, **kwargs)
         except ValidationError as e:
@@ -107,7 +107,7 @@ class Reader:
         return None
 
     def problem(self, path: Path, what: object) -> None:
-        """Record a problem of the file `path`. Repeated problems, and those beyond the third of a file, are dropped."""
+        """Record a problem with the file `path`, unless it is a repeat or the file already has `PROBLEMS_PER_FILE`."""
         name = self._name(path)
         problem = f"{name}: " + visible_text(str(what)).replace(f"{path}: ", "").replace(str(path), name)
         of_file = [known for known in self._problems if known.startswith(f"{name}: ")]
@@ -144,7 +144,7 @@ def _dotted(location: tuple[int | str, ...]) -> str:
 
 
 def _remove(row: JsonValue, location: tuple[int | str, ...]) -> None:
-    """Delete the field at `location`, as pydantic reports it; a location that is not in `row` is left alone."""
+    """Delete the field at `location`, given as pydantic reports it. Do nothing if `row` has no such field."""
     *parents, leaf = location
     for step in parents:
         if isinstance(row, dict) and step in row:

@@ -1,7 +1,7 @@
-"""Render the report as one self-contained page: it sends no request, and no text of the run becomes markup.
+"""Render the report as one self-contained page. It sends no requests, and strings from a run never become markup.
 
-Texts, styles and scripts are files in templates/. The Content-Security-Policy allows the script by its hash only, so
-that markup which slipped through the escaping still could not run.
+The page's strings, styles and scripts are files in templates/. The Content-Security-Policy allows only the script with
+the right hash, so injected markup could not run code even if escaping failed.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ from insurance_rag.report.view import Evaluation, Report
 
 @dataclass(frozen=True)
 class Live:
-    """What a page that Airflow serves needs to update itself and to rerun failed tasks. The URLs are relative."""
+    """Data that a page served by Airflow needs to update itself and rerun failed tasks. The URLs are relative."""
 
     updates_url: str
     clear_url: str
     run_id: str
     version: str
-    """`results_version` of the run when the page was rendered."""
+    """Value of `results_version` for the run when the page was rendered."""
     can_rerun: bool
     """Whether the run has failed tasks that this user may clear."""
 
 
 def render_report(run: RunFolder, out: Path) -> ReportArtifact:
-    """Write the report of a run folder, however far the run got."""
+    """Write the report on a run to `out`. The run may be unfinished."""
     report = collect(run)
     with atomic_write(out, "wb") as f:
         f.write(render_html(report).encode())
@@ -68,7 +68,7 @@ def render_report(run: RunFolder, out: Path) -> ReportArtifact:
 
 
 def render_html(report: Report, live: Live | None = None) -> str:
-    """Return the whole page. With `live` it also polls Airflow for updates while it is open."""
+    """Return the whole page as HTML. With `live`, the open page polls Airflow for updates."""
     css = _file("report.css")
     js = _file("report.js") + (_file("live.js") if live else "")
     page = _environment().get_template("report.html.j2")
@@ -78,7 +78,7 @@ def render_html(report: Report, live: Live | None = None) -> str:
 
 
 def _page_data(report: Report) -> dict[str, JsonValue]:
-    """Return what the script reads: texts, questions with their answers, and the chunks they refer to."""
+    """Return the data that the page's script reads: strings, questions with answers, and the chunks they refer to."""
     checks = report.evaluation.checks if report.evaluation else {}
     return {
         "texts": {key: dict(text) for key, text in page_texts().items()},
@@ -90,14 +90,14 @@ def _page_data(report: Report) -> dict[str, JsonValue]:
 
 
 def render_live_parts(report: Report) -> str:
-    """Return the parts of the page that change every second."""
+    """Return the HTML of the parts that change while a run is in progress."""
     environment = _environment()
     parts = ("progress.html.j2", "usage.html.j2")
     return "".join(environment.get_template(name).render(report=report, live=True) for name in parts)
 
 
 def render_page(template: str, values: Mapping[str, object]) -> str:
-    """Return another page with the same styles and script, such as the comparison of runs."""
+    """Return a page rendered from `template` with the report's styles and script, e.g. the comparison of runs."""
     css, js = _file("report.css"), _file("report.js")
     texts: JsonValue = {key: dict(text) for key, text in page_texts().items()}
     data = json_block({"texts": texts, "checks": {}})
@@ -106,7 +106,10 @@ def render_page(template: str, values: Mapping[str, object]) -> str:
 
 
 def policy(css: str, js: str, requests: str = "'none'", forms: str = "'none'") -> str:
-    """Return a Content-Security-Policy that allows this style sheet and this script, by hash, and nothing else."""
+    """Return a Content-Security-Policy that allows only this style sheet and this script, identified by hash.
+
+    `requests` and `forms` are the sources to which the page may send requests and submit forms.
+    """
     style, script = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, js))
     return (
         f"default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; "
@@ -115,19 +118,19 @@ def policy(css: str, js: str, requests: str = "'none'", forms: str = "'none'") -
 
 
 def json_block(data: JsonValue) -> Markup:
-    """Return JSON for a <script> element. `<` is escaped, so that neither `</script>` nor `<!--` can occur."""
+    """Return JSON for a <script> element. `<` is escaped, so neither `</script>` nor `<!--` can occur."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Markup(re.sub("[<>&\u2028\u2029]", lambda m: f"\\u{ord(m[0]):04x}", text))
 
 
 def explain(report: Report) -> Markup:
-    """Return why the gate decided as it did, in one sentence per language.
+    """Explain in both languages why the promotion gate decided as it did.
 
-    Names the rules that decided and the paired difference in the main metric. Without such a rule the gate's own
-    reason is returned.
+    The explanation names the rules that decided and the paired difference in the main metric. If no rule decided, the
+    gate's own reason is returned.
     """
     decision = report.decision
-    assert decision is not None, "the template asks only if there is a decision"
+    assert decision is not None, "the template calls this only if there is a decision"
     outcome = {"promote": "pass", "refuse": "fail", "cannot_tell": "unknown"}[decision.decision]
     rules = [rule for rule in decision.rules if rule.outcome == outcome]
     if not rules:
@@ -143,7 +146,7 @@ def explain(report: Report) -> Markup:
 
 
 def _difference(evaluation: Evaluation | None, champion: str, model: str | None, language: Language) -> str:
-    """Return the paired difference in the main metric as a sentence, or "" if the two were not compared."""
+    """Return the paired difference in the main metric as a sentence, or "" if the models were not compared."""
     if evaluation is None or not evaluation.metrics:
         return ""
     metric = evaluation.metrics[0]

@@ -1,4 +1,4 @@
-"""Several runs on one page: the outcome of each, and the rates of the selected ones on one axis."""
+"""Show several runs on one page: the outcome of every run, and the rates for selected runs on a shared axis."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from insurance_rag.report.view import Evaluation, Funnel, MetricLabel, View
 
 
 class RunLine(View):
-    """One run in the list."""
+    """One run in the list of runs."""
 
     key: str
     url: str
@@ -31,7 +31,7 @@ class RunLine(View):
 
 
 def read_run(run: RunFolder, *, key: str, url: str, state: str, when: datetime | None) -> RunLine:
-    """Return the results of a run in short; what is missing or unreadable is None."""
+    """Return a summary of a run's results. Results that are missing or unreadable are None."""
     reader = Reader(run.root)
     usage = collect_live(run).usage
     return RunLine(
@@ -47,7 +47,7 @@ def read_run(run: RunFolder, *, key: str, url: str, state: str, when: datetime |
 
 
 def render_runs(runs: Sequence[RunLine], selected: Collection[str] = ()) -> str:
-    """Return the page with all runs; the rates of the runs whose keys are `selected` share one axis per metric."""
+    """Return the page that lists `runs`. The rates for runs with a key in `selected` are compared on one axis."""
     compared = [(run, run.evaluation) for run in runs if run.key in selected and run.evaluation]
     metrics: dict[str, MetricLabel] = {}
     for _, evaluation in compared:

@@ -1,7 +1,7 @@
-"""The texts of the page in Korean and English, and the labels that the files of a run bring along.
+"""Look up the page's strings in Korean and English, and show labels from a run's files in both languages.
 
-texts.json contains only the page's own texts. The names of metrics, checks, validation rules and gate rules come with
-the results, so that the report can name what another distribution has added.
+texts.json contains only the page's own strings. The names of metrics, checks, validation rules and gate rules are
+stored with the results, so the report can also name those that another installed package adds.
 """
 
 from __future__ import annotations
@@ -24,29 +24,32 @@ LANGUAGES: tuple[Language, ...] = ("ko", "en")
 
 @cache
 def page_texts() -> dict[str, dict[str, str]]:
-    """Return every text of the page: key -> language -> text."""
+    """Return all strings of the page: key -> language -> string."""
     texts: dict[str, dict[str, str]] = json.loads((TEMPLATES / "texts.json").read_text(encoding="utf-8"))
     return texts
 
 
 def page_text(key: str, language: Language) -> str:
-    """Return one text of the page. Raises KeyError if there is no such text."""
+    """Return one string of the page. Raises KeyError for an unknown key."""
     return page_texts()[key][language]
 
 
 def text_label(key: str, name: str) -> Label:
-    """Return the page's own label `key`, or a label that shows `name` if the page has none."""
+    """Return the label for `key` from texts.json, or a label that shows `name` if `key` is not there."""
     text = page_texts().get(key, {})
     return Label(title=text.get("en", readable(name)), title_ko=text.get("ko", readable(name)))
 
 
 def readable(name: str) -> str:
-    """Return an identifier as words."""
+    """Return an identifier as words separated by spaces."""
     return name.replace("_", " ").strip() or name
 
 
 def translate(key: str, *, fallback: str | None = None, **values: object) -> Markup:
-    """Return both languages of a text; the style sheet shows one of them. Without a text: `fallback`, else the key."""
+    """Return a string in both languages; the style sheet shows one.
+
+    For an unknown key, return `fallback`, or the key itself if there is no fallback.
+    """
     text = page_texts().get(key)
     if text is None:
         return escape(key if fallback is None else fallback)
@@ -54,13 +57,13 @@ def translate(key: str, *, fallback: str | None = None, **values: object) -> Mar
 
 
 def show_label(label: Label | RuleOutcome) -> Markup:
-    """Return both languages of a label, with its description as a tooltip."""
+    """Return a label in both languages, with its description as a tooltip."""
     shown = bilingual({"ko": label.title_ko, "en": label.title})
     description = label.description if isinstance(label, Label) else ""
     return Markup('<span title="{}">{}</span>').format(description, shown) if description else shown
 
 
 def bilingual(text: dict[Language, str]) -> Markup:
-    """Return one span per language; both are escaped."""
+    """Return one <span> per language, with the content escaped."""
     spans = (Markup('<span class="{0}" lang="{0}">{1}</span>').format(name, text[name]) for name in LANGUAGES)
     return Markup("").join(spans)

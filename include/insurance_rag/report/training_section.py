@@ -1,4 +1,4 @@
-"""Training figures and loss curves, from the adapter folders of a run."""
+"""Read training results and loss curves from the adapter folders of a run."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from insurance_rag.report.formatting import plain_facts
 from insurance_rag.report.reader import Reader
 from insurance_rag.report.view import AdapterTraining
 
-#: Fields of training.json that are shown below the curve.
+#: Fields of training.json that are shown below the loss curve.
 FACTS = ("steps", "heldout_rows", "tokens_per_s", "peak_gib", "seconds", "device")
 
 
 def read_training(reader: Reader, run: RunFolder) -> list[AdapterTraining] | None:
     """Return one entry per adapter folder, or None if there is none.
 
-    During a training there is a loss history without a training.json: the manifest is written last.
+    While an adapter is being trained, its folder has a loss history but no training.json, which is written last.
     """
     folders = sorted(path for path in run.adapters.glob("*") if path.is_dir())
     return [_read_adapter(reader, folder) for folder in folders] or None

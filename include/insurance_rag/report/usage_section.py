@@ -1,4 +1,4 @@
-"""Usage and cost per shard, from the part manifests of finished shards and the progress of the others."""
+"""Read usage and cost per shard, from part manifests for finished shards and from progress files for the others."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ from insurance_rag.report.view import ShardUsage, StageProgress, View
 
 
 class ShardPlan(View):
-    """The part of plan.json that the page shows; the rest is ignored, so that plans of other versions can be read."""
+    """The fields of plan.json that the page shows. Others are ignored, so plans from other versions can be read."""
 
     shards: list[Shard]
-    reassigned_to: dict[int, list[int]] = Field(default={}, description="dead shard -> shards with its open chunks")
+    reassigned_to: dict[int, list[int]] = Field(
+        default={}, description="failed shard -> shards that received its unanswered chunks"
+    )
 
 
 def read_usage(reader: Reader, run: RunFolder, stages: Sequence[StageProgress]) -> list[ShardUsage] | None:
-    """Return one entry per shard of the plan, or None if there is no plan."""
+    """Return one entry per shard in the plan, or None if there is no plan."""
     plan = reader.record(run.plan, ShardPlan)
     if plan is None:
         return None
     run_usage = reader.record(run.usage, RunUsage)
     shards_of_key = Counter(shard.key_id for shard in plan.shards)
-    # Usage is recorded per key: it can be shown for a shard only if the key has no other shard.
+    # Usage is recorded per key, so it can be shown for a shard only if that shard is the only one of its key.
     by_key = {key: usage for key, usage in run_usage.keys.items() if shards_of_key[key] == 1} if run_usage else {}
     progress = {stage.state.label: stage.state for stage in stages if stage.state.stage == "generate"}
     return [_shard_usage(reader, run, plan, shard, by_key, progress.get(shard.label)) for shard in plan.shards]
@@ -74,7 +76,7 @@ def _shard_usage(
 
 
 def total_usage(shards: Sequence[ShardUsage]) -> ShardUsage:
-    """Return the sum over all shards."""
+    """Return the totals over all shards."""
     usage = {name: sum(getattr(shard.usage, name) for shard in shards) for name in Usage.model_fields}
     return ShardUsage(
         label="",

@@ -1,6 +1,6 @@
-"""The models that the templates render. Everything a page shows is in these models or in a typed record of a stage.
+"""View models: typed records of everything that the templates show.
 
-The templates read nothing else, so that a missing, half-written or hostile file can never break the page.
+The templates read nothing else, so a missing, incomplete or hostile file cannot break the page.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ ShardState = Literal["running", "done", "failed", "waiting"]
 
 
 class View(BaseModel):
-    """Base of the view models: immutable; fields of a file that the page does not show are ignored."""
+    """Immutable base class of the view models. Fields that the page does not show are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Label(View):
-    """The name of a rule, check or metric in both languages."""
+    """The name of a rule, check or metric in both languages, with an optional description."""
 
     title: str
     title_ko: str
@@ -30,64 +30,70 @@ class Label(View):
 
 
 class MetricLabel(Label):
-    """The name of a metric, and in which direction it is better."""
+    """The name of a metric, and whether lower or higher values are better."""
 
     better: Literal["lower", "higher"] = "lower"
 
 
 class StageProgress(View):
-    """One progress file, and how long it has been silent."""
+    """The contents of one progress file, and the time since its last update if the stage seems to have stopped."""
 
     state: ProgressState
-    silent_s: int | None = Field(default=None, description="seconds since the last update of a stage that seems dead")
+    silent_s: int | None = Field(
+        default=None, description="seconds since the last update, if the stage may have been killed"
+    )
 
 
 class ModelRates(View):
-    """Every rate of one model, by metric."""
+    """All rates for one model, by metric."""
 
     name: str
     rates: dict[str, Rate]
 
 
 class GroupRates(View):
-    """The rate of one metric for one question type or product, model by model."""
+    """The main metric for one question type or product, by model."""
 
     value: str
     rates: dict[str, Rate]
 
 
 class Evaluation(View):
-    """The comparison of the models."""
+    """The comparison of the models on the evaluation questions."""
 
     questions: int
-    few_questions: int | None = Field(default=None, description="recommended number if there are fewer questions")
-    contaminated: dict[str, int] = Field(default={}, description="model -> questions about its training documents")
+    few_questions: int | None = Field(default=None, description="recommended number of questions, if there are fewer")
+    contaminated: dict[str, int] = Field(
+        default={}, description="model -> number of questions about its training documents"
+    )
     setup: dict[str, str] = {}
-    metrics: list[str] = Field(description="metrics shown at first, the most important first")
-    further: list[str] = Field(default=[], description="metrics shown on request")
+    metrics: list[str] = Field(description="metrics that are shown first, most important first")
+    further: list[str] = Field(default=[], description="other metrics, shown on request")
     labels: dict[str, MetricLabel] = {}
     checks: dict[str, Label] = {}
     models: list[ModelRates]
     tests: list[PairedTest] = []
     groups: dict[str, list[GroupRates]] = {}
-    findings: dict[str, dict[str, int]] = Field(default={}, description="check -> model -> answers with that finding")
+    findings: dict[str, dict[str, int]] = Field(
+        default={}, description="check -> model -> number of answers with findings from the check"
+    )
 
     def label(self, metric: str) -> MetricLabel:
-        """Return the label of a metric; one without a definition is shown under its own name."""
+        """Return the label of a metric, or a label with its identifier if none is defined."""
         return self.labels.get(metric) or MetricLabel(title=metric, title_ko=metric)
 
 
 class Sweep(View):
-    """Decoding settings, measured on the half of the questions that was not used to choose them."""
+    """Results of decoding settings on the half of the questions that was not used to choose the best settings."""
 
     questions: int
     arms: dict[str, dict[str, Rate]] = Field(description="model -> decoding settings -> hallucination rate")
-    best: dict[str, str] = Field(description="model -> settings chosen on the other half")
-    p: dict[str, float] = Field(description="model -> p value of `after` against `before`")
+    best: dict[str, str] = Field(description="model -> settings chosen on the other half of the questions")
+    p: dict[str, float] = Field(description="model -> p value of the test that compares `after` with `before`")
 
 
 class DropReason(View):
-    """One rule that dropped rows, with a few of them."""
+    """A rule that dropped rows, with a few of the dropped rows as examples."""
 
     name: str
     label: Label
@@ -96,7 +102,7 @@ class DropReason(View):
 
 
 class BreakdownRow(View):
-    """The rows of one shard or one question type: how many there were, how many were kept, and why others were not."""
+    """The number of rows generated, kept, and dropped by each rule, for one shard or question type."""
 
     label: str
     rows: int
@@ -105,25 +111,25 @@ class BreakdownRow(View):
 
 
 class DriftRow(View):
-    """One share in the previous dataset and in this one."""
+    """A proportion of rows in the previous dataset and in the current one."""
 
     label: Label
     previous: float
     current: float
-    notable: bool = Field(default=False, description="the share changed by more than the drift limit")
+    notable: bool = Field(default=False, description="whether the proportion changed by more than the drift limit")
 
 
 class GroupShare(View):
-    """The share of one question type, company or product in the kept rows."""
+    """The proportion of kept rows that belong to one question type, company or product."""
 
     label: str
     rows: int
     share: float
-    below_mean: int = Field(default=0, description="rows that are missing to reach the mean of the groups")
+    below_mean: int = Field(default=0, description="number of rows by which the group falls short of the mean")
 
 
 class Funnel(View):
-    """How the generated rows became the dataset."""
+    """How many generated rows were kept and why the others were dropped, with breakdowns."""
 
     rows: int
     kept: int
@@ -136,7 +142,7 @@ class Funnel(View):
 
 
 class ShardUsage(View):
-    """What one shard did and used."""
+    """The progress, API usage and cost of one shard."""
 
     label: str
     state: ShardState
@@ -145,12 +151,12 @@ class ShardUsage(View):
     rows: int = 0
     quarantined: int = 0
     usage: Usage = Usage()
-    error: str = Field(default="", description="why a failed shard stopped")
-    reassigned_to: list[int] = Field(default=[], description="shards that received its remaining chunks")
+    error: str = Field(default="", description="reason why a failed shard stopped")
+    reassigned_to: list[int] = Field(default=[], description="shards that received this shard's remaining chunks")
 
 
 class AdapterTraining(View):
-    """The figures of one adapter and its loss by step."""
+    """The training results for one adapter, with its loss curves as (step, loss) points."""
 
     name: str
     facts: dict[str, str] = {}
@@ -159,7 +165,7 @@ class AdapterTraining(View):
 
 
 class ShownFinding(View):
-    """One fault of an answer, with the span to underline and the evidence to highlight in the chunks."""
+    """One fault in an answer, with the span to underline in it and the evidence to highlight in the chunks."""
 
     check: str
     span: str = ""
@@ -167,19 +173,19 @@ class ShownFinding(View):
 
 
 class ShownAnswer(View):
-    """The answer of one model."""
+    """One model's answer to a question."""
 
     model: str
     answer: str
-    raw: str | None = Field(default=None, description="the generated text if post-processing changed it")
-    cut: str | None = Field(default=None, description="the stop phrase at which it was cut")
+    raw: str | None = Field(default=None, description="generated text, if post-processing changed it")
+    cut: str | None = Field(default=None, description="stop phrase at which the answer was cut")
     hallucinated: bool
     refusal: RefusalLevel
     findings: list[ShownFinding]
 
 
 class ShownQuestion(View):
-    """One question with the answers of all models. `gold` and `retrieved` are chunk ids."""
+    """One question with the answers from all models. `gold` and `retrieved` are lists of chunk ids."""
 
     id: str
     question: str
@@ -190,30 +196,36 @@ class ShownQuestion(View):
     retrieved: list[str] = []
     reference: str | None = None
     answers: list[ShownAnswer]
-    gold_answers: list[ShownAnswer] = Field(default=[], description="answers given only the gold chunks, if different")
+    gold_answers: list[ShownAnswer] = Field(
+        default=[], description="answers given only the gold chunks, if they differ"
+    )
 
 
 class ShownChunk(View):
-    """A chunk that questions refer to; `title` is its path in the document."""
+    """A chunk that a question refers to. `title` is the path of headings above it in the document."""
 
     text: str
     title: str
 
 
 class Report(View):
-    """The whole page. A section that is None is shown as missing, or as unreadable if its file exists."""
+    """The contents of the page. A section that is None is shown as missing, or as unreadable if its file exists."""
 
     name: str
     generated: str
     problems: list[str] = []
-    unreadable: list[str] = Field(default=[], description="files that exist but cannot be read, relative to the run")
+    unreadable: list[str] = Field(
+        default=[], description="paths, relative to the run folder, of files that exist but cannot be read"
+    )
     stages: list[StageProgress] = []
     decision: Decision | None = None
     evaluation: Evaluation | None = None
     sweep: Sweep | None = None
     funnel: Funnel | None = None
     usage: list[ShardUsage] | None = None
-    incomplete: bool = Field(default=False, description="the dataset was made although shards are missing")
+    incomplete: bool = Field(
+        default=False, description="whether the dataset was built although some shards are missing"
+    )
     training: list[AdapterTraining] | None = None
     questions: list[ShownQuestion] | None = None
     chunks: dict[str, ShownChunk] = {}

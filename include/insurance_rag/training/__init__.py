@@ -1,10 +1,10 @@
-"""Training of QLoRA adapters on a base model.
+"""Train QLoRA adapters on a base model, and export them.
 
-    load_recipe("v2", {"profile": "smoke"})                typed settings of one adapter
-    train_adapter(recipe, dataset, base_model, out)        an adapter folder
-    export_adapter(adapter, base_model, out)               a 16-bit model with the adapter merged into it
+    load_recipe("v2", {"profile": "smoke"})                return the settings for one adapter
+    train_adapter(recipe, dataset, base_model, out)        train, and write an adapter folder
+    export_adapter(adapter, base_model, out)               merge an adapter into a 16-bit model
 
-Importing this package is light; torch is imported when a training starts.
+Importing this package is fast, because torch is imported only when training starts.
 """
 
 from insurance_rag.training.export import export_adapter

@@ -1,6 +1,6 @@
-"""Progress, loss history and complete checkpoints of a running training.
+"""A trainer callback that reports progress, saves the loss history and marks complete checkpoints.
 
-This module imports torch and transformers when it is imported; import it inside the function that trains.
+This module imports torch and transformers at import time, so import it inside the function that trains.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from insurance_rag.core.progress import Progress
 from insurance_rag.core.records import LossRow
 from insurance_rag.models.devices import peak_memory_gib
 
-#: Last file of a checkpoint; without it the checkpoint was interrupted while it was written.
+#: The last file written to a checkpoint folder. A folder without it holds an incomplete checkpoint.
 COMPLETE_MARKER = "complete.json"
 
 
 class TrainingMonitor(TrainerCallback):
-    """Updates the progress and loss_history.jsonl, marks complete checkpoints, and stops the training on request."""
+    """Reports progress, writes loss_history.jsonl, marks complete checkpoints, and stops the run on request."""
 
     def __init__(self, progress: Progress, history: Path, stop: threading.Event) -> None:
-        """`history` is the file of the loss history; setting `stop` saves a checkpoint after the current step."""
+        """`history` is the loss history file. Setting `stop` ends the run after the current step, with a checkpoint."""
         self.progress, self.history, self.stop = progress, history, stop
         self.seconds = 0.0
         self.tokens = 0
@@ -35,15 +35,15 @@ class TrainingMonitor(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
-        """Show the total number of steps, and those that a resumed run has already done."""
+        """Show the total number of steps, and how many of them a resumed run has already done."""
         self.progress.total, self.progress.done = state.max_steps, state.global_step
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
-        """Start the clock of a step."""
+        """Start timing the step."""
         self._step_started = time.monotonic()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
-        """Count the step; save a checkpoint and stop if any process was asked to."""
+        """Count the step. If any process was asked to stop, save a checkpoint and end the run."""
         self.seconds += time.monotonic() - self._step_started
         self.progress.advance()
         if _on_any_process(self.stop.is_set()):
@@ -58,7 +58,7 @@ class TrainingMonitor(TrainerCallback):
         logs: Mapping[str, float] | None = None,
         **_: object,
     ) -> None:
-        """Write the loss history and show the figures."""
+        """Write the loss history, and add loss, throughput and memory use to the progress."""
         if not state.is_world_process_zero or not logs:
             return
         self.tokens = int(logs.get("num_tokens", self.tokens))
@@ -69,18 +69,18 @@ class TrainingMonitor(TrainerCallback):
 
     @property
     def tokens_per_s(self) -> int:
-        """Tokens per second without padding, over the optimizer steps of this process; no evaluation, no saving."""
+        """Training throughput in tokens per second. Padding, evaluation and saving are not counted."""
         return round(self.tokens / self.seconds) if self.seconds else 0
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
-        """Mark the checkpoint as complete."""
+        """Mark the new checkpoint as complete."""
         if state.is_world_process_zero:
             checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             write_json(checkpoint / COMPLETE_MARKER, {"step": state.global_step})
 
 
 def _on_any_process(flag: bool) -> bool:
-    """Return whether any process of the training set its flag, so that all stop after the same step."""
+    """Return whether any training process set its flag. All processes get the same result, so they stop together."""
     if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
         return flag
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -90,7 +90,7 @@ def _on_any_process(flag: bool) -> bool:
 
 
 def loss_history(log_history: Sequence[Mapping[str, float]]) -> list[LossRow]:
-    """Return one row per step: the training figures and, where it was measured, the held-out loss."""
+    """Return one row per logged step, with the training loss and the held-out loss if they were logged at that step."""
     rows: dict[int, dict[str, float]] = {}
     for entry in log_history:
         if "loss" in entry or "eval_loss" in entry:
@@ -101,6 +101,6 @@ def loss_history(log_history: Sequence[Mapping[str, float]]) -> list[LossRow]:
 
 
 def latest_checkpoint(folder: Path) -> Path | None:
-    """Return the newest complete checkpoint; None if there is none."""
+    """Return the newest complete checkpoint in `folder`, or None if there is none."""
     complete = [marker.parent for marker in folder.glob(f"checkpoint-*/{COMPLETE_MARKER}")]
     return max(complete, key=lambda path: int(path.name.rpartition("-")[2]), default=None)

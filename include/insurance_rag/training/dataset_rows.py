@@ -1,4 +1,4 @@
-"""Read training and held-out rows from a dataset folder or from a file."""
+"""Read training rows and held-out rows from a dataset folder or a file."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from insurance_rag.core.records import TrainingRow
 
 
 def training_file(dataset: Path, prompt_format: str) -> Path:
-    """Return the training file of a prompt format if `dataset` is a folder, else `dataset` itself."""
+    """Return the folder's training file for `prompt_format`, or `dataset` itself if it is a file."""
     return DatasetFolder(dataset).training(prompt_format) if dataset.is_dir() else dataset
 
 
 def heldout_file(dataset: Path) -> Path | None:
-    """Return the held-out rows in the dataset folder, or next to the dataset file; None if there are none."""
+    """Return the path of the held-out rows, or None if there is no such file.
+
+    The file is in the dataset folder, or next to the dataset file.
+    """
     path = _folder(dataset).heldout
     return path if path.is_file() else None
 
 
 def heldout_documents(dataset: Path) -> list[str] | None:
-    """Return the documents that the dataset's report names as held out; None without a report.
+    """Return the documents that the dataset's report lists as held out, or None if there is no report.
 
     Raises InvalidInputError if the report cannot be read.
     """
@@ -40,10 +43,10 @@ def _folder(dataset: Path) -> DatasetFolder:
 
 
 def read_rows(path: Path) -> list[TrainingRow]:
-    """Read the rows of a JSON array or of a JSON-lines file.
+    """Read training rows from a JSON or JSON-lines file.
 
-    Rows that have only `text`, like those of the reference design, are split where the answer begins. Raises
-    InvalidInputError that lists the rows without a prompt or an answer, and for a file without rows.
+    A row with only a `text` field, as in the reference design, is split into prompt and answer. Raises
+    InvalidInputError if the file has no rows or if a row is invalid, for example has no prompt or no answer.
     """
     rows, problems = _parse_rows(_read_values(path), path)
     if not rows and not problems:
@@ -54,14 +57,14 @@ def read_rows(path: Path) -> list[TrainingRow]:
 
 
 def read_heldout_rows(path: Path) -> list[TrainingRow]:
-    """Read rows as `read_rows` does, but accept an empty file: without evaluation questions no row is held out."""
+    """Read rows like `read_rows`, but accept an empty file, because a dataset may have no held-out rows."""
     return read_rows(path) if _read_values(path) else []
 
 
 def in_prompt_format(row: TrainingRow, prompt_format: str) -> TrainingRow:
-    """Return a held-out row with its prompt in another format, so that its loss measures what was trained.
+    """Return a held-out row with its prompt rebuilt in the prompt format that the adapter is trained on.
 
-    A row without question, chunk and answer of its own keeps its prompt.
+    A row that lacks the `instruction`, `input` or `output` field is returned unchanged.
     """
     if row.instruction is None or row.input is None or row.output is None:
         return row
@@ -78,7 +81,7 @@ def _read_values(path: Path) -> list[JsonValue]:
 
 
 def _parse_rows(values: list[JsonValue], path: Path) -> tuple[list[TrainingRow], list[str]]:
-    """Return the valid rows, and one message per kind of problem."""
+    """Return the valid rows, and one error message per kind of problem."""
     rows = []
     numbers: dict[str, list[int]] = {}
     for number, value in enumerate(values, 1):
@@ -104,7 +107,7 @@ def _row_problem(path: Path, problem: str, numbers: list[int]) -> str:
 
 
 def _split_text(row: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """Return a row that has only `text` with prompt and completion."""
+    """Split the `text` of a row without a prompt into prompt and completion; return other rows unchanged."""
     text = row.get("text")
     if "prompt" in row or not isinstance(text, str):
         return row

@@ -1,4 +1,4 @@
-"""Training rows as token ids, with labels on the answer and its end-of-text token. Answers are never cut."""
+"""Turn training rows into token ids and labels. Contexts of overlong rows can be shortened; answers are never cut."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from insurance_rag.korean import sentences
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-#: Label of tokens that the loss ignores, as torch's cross entropy defines it.
+#: Label of the tokens that do not count towards the loss: the default `ignore_index` of torch's cross entropy.
 IGNORE_INDEX = -100
 
 
 class EncodedRow(TypedDict):
-    """One row for the trainer; both lists have one entry per token."""
+    """One row as the trainer reads it. Both lists have one entry per token."""
 
     input_ids: list[int]
     labels: list[int]
@@ -27,7 +27,7 @@ class EncodedRow(TypedDict):
 
 @dataclass
 class EncodedRows:
-    """Encoded rows, and what happened to the rows over the length limit."""
+    """Encoded rows, and a record of the rows that exceeded the length limit."""
 
     rows: list[EncodedRow] = field(default_factory=list)
     contexts_truncated: int = 0
@@ -35,12 +35,12 @@ class EncodedRows:
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens per row."""
+        """Number of tokens in each row."""
         return [len(row["input_ids"]) for row in self.rows]
 
 
 def encode_rows(rows: Sequence[TrainingRow], tokenizer: PreTrainedTokenizerBase, config: TrainingConfig) -> EncodedRows:
-    """Encode rows; shorten the context of a row over `max_length`, or skip the row, as `overlong` says."""
+    """Encode rows. For a row longer than `max_length`, `overlong` decides: shorten its context, or skip the row."""
     result = EncodedRows()
     for number, row in enumerate(rows, 1):
         answer = _encode_answer(row.completion, tokenizer, append_eos=config.append_eos)
@@ -62,7 +62,8 @@ def encode_rows(rows: Sequence[TrainingRow], tokenizer: PreTrainedTokenizerBase,
 def _encode_answer(completion: str, tokenizer: PreTrainedTokenizerBase, *, append_eos: bool) -> list[int]:
     """Return the tokens that the model has to generate after the prompt.
 
-    An end-of-text token that is spelled out in the file is removed; with `append_eos` the tokenizer's own is appended.
+    An end-of-text token written out at the end of `completion` is removed. With `append_eos`, the tokenizer's
+    end-of-text token is appended.
     """
     spelled_out = [form.end_of_text for form in PROMPT_FORMATS.entries.values() if form.end_of_text]
     for token in (*spelled_out, tokenizer.eos_token):
@@ -72,10 +73,10 @@ def _encode_answer(completion: str, tokenizer: PreTrainedTokenizerBase, *, appen
 
 
 def _truncate_context(row: TrainingRow, tokenizer: PreTrainedTokenizerBase, excess: int) -> list[int] | None:
-    """Return the prompt without the last sentences of its context, at least `excess` tokens shorter.
+    """Return the tokens of the prompt after removing at least `excess` tokens from the end of its context.
 
-    The evidence of the answer is kept. Returns None if the prompt cannot be shortened enough, or if the row does not
-    say which part of its prompt is the context.
+    Whole sentences are removed, but never the quote that supports the answer. Returns None if the prompt cannot be
+    shortened enough, or if the row's context is not found in its prompt.
     """
     context, evidence = row.input or "", row.evidence or ""
     if context not in row.prompt:

@@ -1,8 +1,8 @@
-"""Merge an adapter into 16-bit weights, for servers without adapters and for conversion to other formats.
+"""Merge an adapter into 16-bit weights, for servers that do not support adapters and for conversion to other formats.
 
-An adapter of a 4-bit base model is merged into the dequantized 4-bit weights, which it was trained on. Merging into the
-4-bit weights themselves rounds most of a small adapter away (0.2 % of it is kept), and the original 16-bit weights are
-a different model (they differ from NF4 by 9 %).
+An adapter that was trained on a 4-bit base model is merged into the dequantized 4-bit weights. The packed 4-bit weights
+are too coarse: rounding would remove all but 0.2 % of a small adapter. The original 16-bit weights differ from the NF4
+values that the adapter was trained on by 9 %.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ log = logging.getLogger(__name__)
 
 
 def export_adapter(adapter: Path, base_model: str, out: Path, max_shard_size: str = "4GB") -> ExportArtifact:
-    """Write base model and adapter as one 16-bit model: safetensors files, tokenizer and model card.
+    """Merge the adapter into its base model and write a 16-bit model: safetensors files, tokenizer and model card.
 
-    Raises InvalidInputError if `adapter` is not a finished adapter, if it was trained on another base model, or if the
-    disk is too small.
+    Raises InvalidInputError if `adapter` is not a finished adapter or was trained on another base model, or if the
+    disk has too little free space.
     """
     from peft import PeftModel
 
@@ -75,12 +75,12 @@ def _read_manifest(adapter: Path, base_model: str) -> TrainingManifest:
 
 
 def _load_trained_base(base_model: str, manifest: TrainingManifest) -> PreTrainedModel:
-    """Load the base model in bf16, with exactly the weights that the adapter was trained on."""
+    """Load the base model in bf16 with exactly the weights that the adapter was trained on."""
     import torch
 
     quantization = None
     if manifest.quantization == "nf4":
-        # The adapter corrects this very rounding, so double quantization must be the same as in training.
+        # The adapter compensates for rounding errors, so double quantization must be set as it was in training.
         quantization = nf4_config(torch.bfloat16, double_quantization=manifest.plan.double_quantization)
     model = load_base_model(base_model, torch.bfloat16, revision=manifest.base_revision, quantization=quantization)
     return model.dequantize(torch.bfloat16) if quantization is not None else model

@@ -1,4 +1,4 @@
-"""Identity of a training: decides whether a call resumes an earlier training or starts a new one."""
+"""Fingerprint of a training run. A call with the fingerprint of an earlier run reuses or resumes that run."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from pathlib import Path
 from insurance_rag.config import TrainingConfig
 from insurance_rag.core.hashing import model_identity, sha256_file, sha256_text
 
-#: Settings that decide where and how fast a training runs, but not what it learns.
+#: Settings that affect where and how fast training runs, but not what the adapter learns.
 _EXECUTION_SETTINGS = {"memory_preset", "gpus", "report_to", "logging_steps", "save_steps", "torch_compile"}
 
 
 def training_fingerprint(
     config: TrainingConfig, files: Sequence[Path | None], base_model: str, revision: str | None
 ) -> str:
-    """Return 16 hexadecimal digits that are equal for equal settings, data files (held-out rows too) and base model."""
+    """Return 16 hexadecimal digits that identify the settings, the content of the data files, and the base model.
+
+    `files` are the training rows and the held-out rows, or None if there are no held-out rows.
+    """
     digests = [sha256_file(path) if path else "" for path in files]
     settings = config.model_dump(mode="json", exclude=_EXECUTION_SETTINGS)
     identity = model_identity(base_model)

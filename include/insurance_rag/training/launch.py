@@ -10,7 +10,7 @@ from insurance_rag.core.errors import InterruptedRunError, InvalidInputError
 
 
 def is_launched() -> bool:
-    """Return whether this process is one of several, started by `launch`, torchrun or `accelerate launch`."""
+    """Return whether this process was started by `launch`, torchrun or `accelerate launch`."""
     return "RANK" in os.environ
 
 
@@ -26,24 +26,24 @@ def check_gpu_count(wanted: int) -> None:
 
 
 def launch(processes: int, argv: Sequence[str]) -> int:
-    """Run `python -m insurance_rag <argv>` in `processes` processes.
+    """Run `python -m insurance_rag <argv>` in `processes` parallel processes.
 
-    Returns the exit code of the first process that failed, else 0. SIGTERM and SIGINT reach all processes, which have
-    30 seconds to save a checkpoint; InterruptedRunError is raised then.
+    Returns the exit code of the first process that failed, or 0. SIGTERM and SIGINT are forwarded to all processes,
+    which have 30 seconds to save a checkpoint. InterruptedRunError is then raised.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    # Without a limit every process would use all cores.
+    # Without this limit, each process would start one thread per core.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=processes,
         rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",  # a free port
-        max_restarts=0,  # the command resumes, so its caller decides about retries
+        rdzv_endpoint="localhost:0",  # port 0: use any free port
+        max_restarts=0,  # a second run of the command resumes, so the caller decides whether to retry
     )
     try:
         elastic_launch(config, sys.executable)("-m", "insurance_rag", *argv)
@@ -57,7 +57,7 @@ def launch(processes: int, argv: Sequence[str]) -> int:
 
 
 def destroy_process_group() -> None:
-    """Wait for all processes and close their connections, as NCCL requires before a process exits."""
+    """Wait for all processes, then close the connections between them. NCCL requires this before a process exits."""
     import torch
 
     if torch.distributed.is_initialized():

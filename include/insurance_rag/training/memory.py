@@ -1,4 +1,4 @@
-"""Layout of a training on its device: presets by GPU size, and the choice that `memory_preset: auto` makes."""
+"""Choose the settings that determine how much GPU memory training needs: presets, and `memory_preset: auto`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from insurance_rag.core.records import MemoryPlan
 from insurance_rag.models.devices import GIB, Device
 from insurance_rag.training.memory_estimate import ModelShape, estimate_peak_bytes
 
-#: Share of the free memory that an estimate may fill; the rest covers fragmentation and the error of the estimate.
+#: Fraction of the free memory that the estimate may use. The rest covers fragmentation and estimation errors.
 USABLE_SHARE = 0.9
 
 
 class Layout(NamedTuple):
-    """What a preset decides."""
+    """The settings that a memory preset determines."""
 
     per_device_train_batch_size: int
     gradient_checkpointing: bool
@@ -24,13 +24,13 @@ class Layout(NamedTuple):
     optim: str
 
 
-#: Fastest first; measured in docs/results/training.md.
+#: Memory presets, fastest first. docs/results/training.md has the measurements.
 PRESETS: dict[str, Layout] = {
     "80GB": Layout(16, False, False, "adamw_torch_fused"),
     "24GB": Layout(8, True, True, "adamw_torch_fused"),
     "8GB": Layout(2, True, True, "adamw_8bit"),
 }
-#: Layouts that `auto` tries, fastest first.
+#: Layouts that `memory_preset: auto` tries, fastest first.
 LAYOUTS: tuple[Layout, ...] = (
     PRESETS["80GB"],
     Layout(8, False, False, "adamw_torch_fused"),
@@ -42,9 +42,9 @@ LAYOUTS: tuple[Layout, ...] = (
 
 
 def plan_memory(config: TrainingConfig, shape: ModelShape, lengths: Sequence[int], device: Device) -> MemoryPlan:
-    """Decide the settings that the recipe left to `auto`: the fastest layout that is estimated to fit.
+    """Choose the settings that the recipe leaves at `auto`: those of the fastest layout that is estimated to fit.
 
-    `lengths` are tokens per row. If no layout fits, the smallest one is returned.
+    `lengths` holds the number of tokens in each row. If no layout fits, the plan uses the smallest one.
     """
     layouts = LAYOUTS if config.memory_preset == "auto" else (PRESETS[config.memory_preset],)
     plans = [_apply_layout(config, shape, lengths, device, layout) for layout in layouts]
@@ -76,7 +76,7 @@ def _apply_layout(
 
 
 def _micro_batch_size(config: TrainingConfig, rows_per_device: int, layout: Layout) -> int:
-    """Return the largest micro-batch, up to the wanted one, that divides the rows of an optimizer step."""
+    """Return the largest micro-batch size, up to the one configured, that divides `rows_per_device` evenly."""
     wanted = config.per_device_train_batch_size
     size = min(rows_per_device, layout.per_device_train_batch_size if wanted == "auto" else wanted)
     while rows_per_device % size:
@@ -85,10 +85,13 @@ def _micro_batch_size(config: TrainingConfig, rows_per_device: int, layout: Layo
 
 
 def _decide(setting: bool | str, default: bool) -> bool:
-    """Return the setting, or the default if the setting is `auto`."""
+    """Return `setting`, or `default` if the setting is `auto`."""
     return setting if isinstance(setting, bool) else default
 
 
 def _liger_is_usable(config: TrainingConfig, device: Device) -> bool:
-    """Return whether Liger's kernels help: torch.compile cannot trace its norm, and fuses the same operations."""
+    """Return whether Liger's kernels are available and useful.
+
+    They are not useful with torch.compile, which cannot trace Liger's norm and fuses the same operations itself.
+    """
     return device.kind == "cuda" and not config.torch_compile and find_spec("liger_kernel") is not None

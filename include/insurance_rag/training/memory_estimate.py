@@ -1,4 +1,4 @@
-"""Estimate of a training's peak memory; docs/results/training.md compares it with measured peaks."""
+"""Estimate the peak memory of a training run; docs/results/training.md compares estimates with measurements."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelShape:
-    """The properties of a base model that decide its memory. Widths in elements."""
+    """The dimensions of a base model that determine its memory use. Widths are numbers of elements."""
 
     linear_parameters: int
-    """Parameters of the linear layers, which are quantized."""
+    """Number of parameters in the linear layers, which are quantized."""
     embedding_parameters: int
-    """Parameters of the embeddings and the output head, which are not."""
+    """Number of parameters in the embeddings and the output head, which are not quantized."""
     largest_linear: int
-    """Parameters of the largest linear layer."""
+    """Number of parameters in the largest linear layer."""
     layers: int
     hidden: int
     attention: int
-    """Width of the queries of all heads."""
+    """Combined width of the queries of all heads."""
     key_value: int
-    """Width of the keys (or values) of all heads."""
+    """Combined width of the keys of all heads; the values have the same width."""
     intermediate: int
     adapted: int
-    """Sum of the input and output widths of the adapted layers; times the rank it is the size of the adapter."""
+    """Sum of the input and output widths of the adapted layers. Multiply by the LoRA rank to get the adapter's size."""
 
 
 def model_shape(model_config: PretrainedConfig, target_modules: Sequence[str]) -> ModelShape:
-    """Read the shape from the configuration of a Llama-like model (Llama, Gemma, Qwen, Mistral ...)."""
+    """Read the shape from the configuration of a Llama-like model (Llama, Gemma, Qwen, Mistral and others)."""
     c = model_config.get_text_config()
     head_width = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
     attention, key_value = c.num_attention_heads * head_width, c.num_key_value_heads * head_width
@@ -64,9 +64,10 @@ def model_shape(model_config: PretrainedConfig, target_modules: Sequence[str]) -
 
 
 def estimate_peak_bytes(plan: MemoryPlan, config: TrainingConfig, shape: ModelShape, lengths: Sequence[int]) -> float:
-    """Return the estimated peak: weights, adapter and optimizer, activations of the largest micro-batch, and scratch.
+    """Return the estimated peak memory in bytes.
 
-    `lengths` are tokens per row.
+    It covers the weights, the adapter and its optimizer, the activations of the largest micro-batch, and dequantized
+    weights. `lengths` holds the number of tokens in each row.
     """
     width = _bytes(plan.compute_dtype)
     tokens = _largest_micro_batch(lengths, plan, padded=not config.padding_free)
@@ -81,24 +82,25 @@ def _bytes(dtype: str) -> int:
 
 def _model_bytes(plan: MemoryPlan, config: TrainingConfig, shape: ModelShape) -> float:
     width = _bytes(plan.compute_dtype)
-    nf4_width = 0.5 + (0.0163 if plan.double_quantization else 0.0625)  # 4 bits, and one scale per 64 weights
+    nf4_width = 0.5 + (0.0163 if plan.double_quantization else 0.0625)  # 4 bits, plus one scale per 64 weights
     linear = shape.linear_parameters * (nf4_width if config.quantization == "nf4" else width)
     embeddings = shape.embedding_parameters * (4 if config.prepare_for_kbit_training else width)
     return linear + embeddings
 
 
 def _adapter_bytes(plan: MemoryPlan, config: TrainingConfig, shape: ModelShape) -> float:
-    """Weights, gradients and the two moments of the optimizer."""
+    """Return the size of the adapter's weights, their gradients and the optimizer's two moments."""
     width = _bytes(plan.adapter_dtype)
     moments = 2 * (1 if "8bit" in plan.optim else 4 if "32bit" in plan.optim else width)
     return config.lora.r * shape.adapted * (2 * width + moments)
 
 
 def _activation_bytes_per_token(plan: MemoryPlan, config: TrainingConfig, shape: ModelShape) -> float:
-    """Bytes per token that are kept for the backward pass."""
+    """Return the number of bytes per token that are kept for the backward pass."""
     width = _bytes(plan.compute_dtype)
-    # Elements that one layer keeps: the inputs of both norms and the output of the first, queries, keys, values, the
-    # output of the attention, gate and up (and their product without Liger), copies and masks of the dropout.
+    # Elements per token that one layer keeps: inputs of both norms, output of the first norm, queries, keys, values,
+    # attention output, and the gate and up projections. Without Liger, more intermediate results are kept; with
+    # dropout, its masks and masked inputs.
     layer = (
         3 * shape.hidden
         + 2 * shape.attention
@@ -114,10 +116,10 @@ def _activation_bytes_per_token(plan: MemoryPlan, config: TrainingConfig, shape:
 
 
 def _largest_micro_batch(lengths: Sequence[int], plan: MemoryPlan, *, padded: bool) -> float:
-    """Return the tokens of the largest micro-batch to expect.
+    """Return the number of tokens expected in the largest micro-batch.
 
-    Balanced micro-batches share the tokens of their batch equally, so the largest batch decides: the mean plus three
-    standard deviations, which covers about a thousand batches.
+    Micro-batches are balanced, so the largest one is an equal part of the largest batch. Its size is estimated as the
+    mean plus three standard deviations, which covers about a thousand batches.
     """
     if not lengths:
         return 0.0

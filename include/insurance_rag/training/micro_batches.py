@@ -1,4 +1,4 @@
-"""Split a micro-batch into pieces, and undo a backward pass that ran out of memory."""
+"""Split micro-batches, and restore the gradients after a backward pass that ran out of memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import torch
 
 MicroBatch: TypeAlias = "Mapping[str, torch.Tensor]"
-"""Inputs of one forward pass: padded, or rows without padding whose boundaries are in `cu_seq_lens_q`."""
+"""Inputs to one forward pass: padded rows, or concatenated rows with their boundaries in `cu_seq_lens_q`."""
 
 
 def count_rows(inputs: MicroBatch) -> int:
@@ -19,7 +19,7 @@ def count_rows(inputs: MicroBatch) -> int:
 
 
 def split_micro_batch(inputs: MicroBatch, n_pieces: int) -> Iterator[MicroBatch]:
-    """Yield the micro-batch in at most `n_pieces` pieces of whole rows."""
+    """Yield the micro-batch in at most `n_pieces` pieces, without splitting a row."""
     n_rows = count_rows(inputs)
     size = -(-n_rows // n_pieces)
     if size >= n_rows:
@@ -35,7 +35,7 @@ def split_micro_batch(inputs: MicroBatch, n_pieces: int) -> Iterator[MicroBatch]
 
 
 def _padding_free_piece(inputs: MicroBatch, bounds: torch.Tensor) -> MicroBatch:
-    """Return the rows between `bounds`, which are token positions in the whole micro-batch."""
+    """Return the rows between the first and last of `bounds`, which are token positions in the whole micro-batch."""
     tokens = slice(int(bounds[0]), int(bounds[-1]))
     piece_bounds = bounds - bounds[0]
     longest = int(piece_bounds.diff().max())
@@ -47,7 +47,7 @@ def _padding_free_piece(inputs: MicroBatch, bounds: torch.Tensor) -> MicroBatch:
 
 
 def copy_gradients(model: torch.nn.Module) -> list[torch.Tensor | None]:
-    """Return copies of the gradients that earlier micro-batches of the step have accumulated.
+    """Return copies of the gradients accumulated by earlier micro-batches of the optimizer step.
 
     Only the adapter has gradients, so the copies are small.
     """

@@ -1,4 +1,4 @@
-"""Model cards of adapters and merged models."""
+"""Write the model cards for adapters and merged models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _SERVE_HEADING = "Serve base and adapters together:\n\n"
 
 
 def adapter_card(manifest: TrainingManifest) -> str:
-    """Return the README.md of an adapter, with the front matter that the Hugging Face Hub reads."""
+    """Return the text of an adapter's README.md, including the front matter that the Hugging Face Hub reads."""
     config = TrainingConfig.model_validate(manifest.settings)
     base, lora = manifest.base_model, config.lora
     revision = f" at `{manifest.base_revision}`" if manifest.base_revision else ""
@@ -33,16 +33,16 @@ def adapter_card(manifest: TrainingManifest) -> str:
         "",
         f"# Insurance-policy assistant, adapter {manifest.version}",
         "",
-        f"A LoRA adapter (rank {lora.r}, alpha {lora.alpha}) of `{base}`{revision}. It was trained on",
-        f"{manifest.dataset.rows} rows of Korean questions and answers about insurance policies (dataset sha256",
-        f"`{manifest.dataset.sha256}`) with quantization `{manifest.quantization}` of the base model. Its prompts have",
-        f"the format `{manifest.prompt_format}`.",
+        f"A LoRA adapter (rank {lora.r}, alpha {lora.alpha}) for `{base}`{revision}. It was trained on",
+        f"{manifest.dataset.rows} rows of Korean questions and answers about insurance policies (dataset SHA-256",
+        f"`{manifest.dataset.sha256}`). Quantization of the base model: `{manifest.quantization}`.",
+        f"Prompt format: `{manifest.prompt_format}`.",
         "",
-        "| figure | value |",
+        "| metric | value |",
         "|---|---|",
         *(f"| {name} | {value} |" for name, value in figures.items()),
         "",
-        "It answers from the context in its prompt and can be wrong: check answers before a customer relies on them.",
+        "Answers come from the context in the prompt and can be wrong: check them before a customer relies on them.",
         "",
         _SERVE_HEADING.rstrip(),
         "",
@@ -55,7 +55,7 @@ def adapter_card(manifest: TrainingManifest) -> str:
 
 
 def merged_model_card(manifest: TrainingManifest) -> str:
-    """Return the README.md of a merged model: the adapter's card, with what was merged into what."""
+    """Return the text of a merged model's README.md: the adapter's card with a note about the merge."""
     note = (
         f"The adapter is merged into `{manifest.base_model}`, whose weights were dequantized to bfloat16;\n"
         "this model needs no adapter.\n\n"

@@ -1,4 +1,4 @@
-"""Find every problem of a training before the model is loaded, and report all of them together."""
+"""Run all checks before the base model is loaded, and report every problem at once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class PreparedTraining:
-    """A training without known problems: encoded rows, a memory plan, and the identity of everything it uses."""
+    """A training run that has passed all checks, with its encoded rows and memory plan."""
 
     config: TrainingConfig
     plan: MemoryPlan
@@ -49,23 +49,23 @@ class PreparedTraining:
     rows: EncodedRows
     heldout: EncodedRows
     dataset: Path
-    """The training file."""
+    """File with the training rows."""
     heldout_documents: list[str] | None
-    """Documents without training rows; None if the dataset has no report."""
+    """Documents that no training row comes from; None if the dataset has no report."""
     base_model: str
     revision: str | None
-    """Commit of the base model; None for a local folder."""
+    """Commit of the base model on the Hugging Face Hub; None for a local folder."""
     fingerprint: str
 
 
 class _Problems:
-    """Collects the problems of several checks."""
+    """Collects the problems that several checks find."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []
 
     def attempt(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-        """Return the function's result; None, and its problems kept, if it raises InvalidInputError."""
+        """Return the function's result. If it raises InvalidInputError, record the problems and return None."""
         try:
             return function(*args, **kwargs)
         except InvalidInputError as e:
@@ -73,14 +73,14 @@ class _Problems:
             return None
 
     def raise_if_any(self) -> None:
-        """Raise InvalidInputError that lists all problems, if there are any."""
+        """Raise InvalidInputError with all recorded problems, if there are any."""
         if self.messages:
             raise InvalidInputError(self.messages)
 
 
 @dataclass(frozen=True)
 class _Data:
-    """The files of the dataset, and their rows."""
+    """The training and held-out files, and the rows that they contain."""
 
     path: Path
     rows: list[TrainingRow]
@@ -92,9 +92,9 @@ class _Data:
 def prepare_training(
     config: TrainingConfig, dataset: Path, base_model: str, out: Path, heldout: Path | None = None
 ) -> PreparedTraining:
-    """Read and encode the rows, check everything, and plan the memory.
+    """Read and encode the rows, run all checks, and plan the memory.
 
-    Raises InvalidInputError that lists all problems of data, base model, device, disk and settings.
+    Raises InvalidInputError that lists all problems with the data, base model, device, disk and settings.
     """
     problems = _Problems()
     data = _read_data(config, dataset, heldout, problems)
@@ -114,7 +114,7 @@ def prepare_training(
         rows, heldout_rows = _encode(data, tokenizer, config)
         problems.messages += checks.row_problems(rows, len(data.rows), config, model_config, data.path)
     problems.raise_if_any()
-    assert model_config is not None and tokenizer is not None  # otherwise there was a problem
+    assert model_config is not None and tokenizer is not None  # otherwise raise_if_any has raised
     plan = _plan(config, model_config, rows, device, out)
     fingerprint = training_fingerprint(config, [data.path, data.heldout_path], base_model, revision)
     return PreparedTraining(
@@ -136,7 +136,7 @@ def _read_data(config: TrainingConfig, dataset: Path, heldout: Path | None, prob
 
 
 def _encode(data: _Data, tokenizer: PreTrainedTokenizerBase, config: TrainingConfig) -> tuple[EncodedRows, EncodedRows]:
-    """Return the training rows, and the held-out rows in the prompt format of the recipe."""
+    """Return the encoded training rows, and the encoded held-out rows in the recipe's prompt format."""
     heldout = [in_prompt_format(row, config.prompt_format) for row in data.heldout[: config.eval_rows]]
     return encode_rows(data.rows, tokenizer, config), encode_rows(heldout, tokenizer, config)
 
@@ -144,7 +144,7 @@ def _encode(data: _Data, tokenizer: PreTrainedTokenizerBase, config: TrainingCon
 def _plan(
     config: TrainingConfig, model_config: PretrainedConfig, rows: EncodedRows, device: devices.Device, out: Path
 ) -> MemoryPlan:
-    """Plan the memory. Raises InvalidInputError if memory or disk are too small."""
+    """Plan the memory. Raises InvalidInputError if memory or disk space is too small."""
     shape = model_shape(model_config, config.lora.target_modules)
     plan = plan_memory(config, shape, rows.lengths, device)
     if problems := [*checks.memory_problems(plan, device), *checks.disk_problems(config, shape, out)]:

@@ -1,8 +1,9 @@
-"""Order of the training rows: random, with micro-batches of nearly equal token counts.
+"""Sample training rows in random order, in micro-batches with nearly equal token counts.
 
-The gradient of a step is a sum over its rows, so their distribution over micro-batches does not change it. Balanced
-micro-batches lower the peak memory, which the largest one decides, and shorten the waits between processes.
-This module imports torch when it is imported; import it inside the function that trains.
+The gradient of an optimizer step is a sum over its rows, so grouping them differently does not change it. Balanced
+micro-batches lower the peak memory, and the processes wait less for each other.
+
+This module imports torch at import time, so import it inside the function that trains.
 """
 
 from __future__ import annotations
@@ -13,22 +14,22 @@ import torch
 
 
 class BalancedSampler(torch.utils.data.Sampler[int]):
-    """Yields row numbers for a DataLoader that reads one micro-batch at a time."""
+    """Yields row indices for a DataLoader that reads one micro-batch at a time."""
 
     def __init__(self, lengths: Sequence[int], batch_size: int, micro_batch_size: int, seed: int) -> None:
-        """`lengths` are tokens per row; `batch_size` is the number of rows per optimizer step."""
+        """`lengths` holds the number of tokens in each row; `batch_size` is the number of rows per optimizer step."""
         self.lengths, self.batch_size, self.micro_batch_size, self.seed = lengths, batch_size, micro_batch_size, seed
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Select the random order of an epoch. accelerate calls it, also when a resumed run skips to its position."""
+        """Select the random order for an epoch. accelerate calls this method, including when a run is resumed."""
         self.epoch = epoch
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed + self.epoch)  # as accelerate's SeedableRandomSampler
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)  # as in accelerate's SeedableRandomSampler
         order = torch.randperm(len(self.lengths), generator=generator).tolist()
         for start in range(0, len(order), self.batch_size):
             yield from balance_micro_batches(
@@ -39,7 +40,8 @@ class BalancedSampler(torch.utils.data.Sampler[int]):
 def balance_micro_batches(rows: Sequence[int], lengths: Sequence[int], size: int) -> list[int]:
     """Reorder `rows` so that consecutive groups of `size` rows have nearly equal token counts.
 
-    Each row, longest first, joins the group with the fewest tokens. The last group may be smaller.
+    Rows are assigned from longest to shortest, each to the group that has the fewest tokens and is not full. The last
+    group may be smaller.
     """
     groups: list[list[int]] = [[] for _ in range(0, len(rows), size)]
     capacity = [size] * len(groups)

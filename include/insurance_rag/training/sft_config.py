@@ -1,6 +1,6 @@
-"""The recipe as arguments of TRL's trainer.
+"""Translate a recipe into the arguments of TRL's trainer.
 
-This module imports torch and trl when it is imported; import it inside the function that trains.
+This module imports torch and trl at import time, so import it inside the function that trains.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from insurance_rag.core.records import MemoryPlan
 
 log = logging.getLogger(__name__)
 
-#: Shard base model and adapter layer by layer. Loading on one rank only keeps one copy in the memory of the host.
+#: Base model and adapter are sharded layer by layer. Only one rank loads the weights, so host memory holds one copy.
 FSDP = {
     "version": 2,
     "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
@@ -27,7 +27,7 @@ FSDP = {
 
 
 def sft_config(config: TrainingConfig, plan: MemoryPlan, output_dir: Path, *, evaluate: bool) -> SFTConfig:
-    """Return the trainer's arguments; checkpoints go to `output_dir`. `evaluate`: there are held-out rows."""
+    """Return the trainer's arguments. Checkpoints go to `output_dir`; `evaluate` is true if there are held-out rows."""
     early_stopping = bool(config.early_stopping_patience and evaluate)
     args = SFTConfig(
         output_dir=str(output_dir),
@@ -44,19 +44,19 @@ def sft_config(config: TrainingConfig, plan: MemoryPlan, output_dir: Path, *, ev
         use_cpu=not torch.cuda.is_available(),
         gradient_checkpointing=plan.gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False} if plan.gradient_checkpointing else None,
-        # Rows are encoded and within the limit. A limit here would cut answers, and padding-free training forbids one.
+        # The encoded rows are within the limit. A limit here could cut answers, and TRL forbids it without padding.
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
         padding_free=config.padding_free,
         packing=False,
-        completion_only_loss=False,  # the labels of the rows decide it
+        completion_only_loss=False,  # the labels already exclude the prompt if the recipe says so
         logging_steps=config.logging_steps,
         eval_strategy="steps" if evaluate and config.eval_steps else "no",
         eval_steps=config.eval_steps,
         prediction_loss_only=True,
         save_strategy="steps",
         save_steps=config.eval_steps if early_stopping else config.save_steps,
-        save_total_limit=2,  # the last complete checkpoint survives if the process is killed while it writes the next
+        save_total_limit=2,  # if the process is killed while saving a checkpoint, the previous one remains
         load_best_model_at_end=early_stopping,
         metric_for_best_model="eval_loss",
         greater_is_better=False,
@@ -70,5 +70,5 @@ def sft_config(config: TrainingConfig, plan: MemoryPlan, output_dir: Path, *, ev
     )
     if args.n_gpu > 1:
         log.info("training on one of %d visible GPUs; set gpus=%d to use all", args.n_gpu, args.n_gpu)
-        args._n_gpu = 1  # with more, Trainer would use nn.DataParallel, which TRL does not support
+        args._n_gpu = 1  # otherwise Trainer would use nn.DataParallel, which TRL does not support
     return args

@@ -1,4 +1,4 @@
-"""Stop a training on SIGTERM or SIGINT after the current step."""
+"""Stop a training run after the current step on SIGTERM or SIGINT."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """Provide an event that SIGTERM and SIGINT set; outside the main thread, which gets the signals, it is never set.
+    """Yield an event that SIGTERM and SIGINT set. Outside the main thread the event is never set.
 
-    A second SIGINT has its usual effect. A second SIGTERM is ignored, because a cleared task sends several while its
-    checkpoint is being written.
+    A second SIGINT has its usual effect. Repeated SIGTERMs are ignored, because Airflow sends several when a task is
+    cleared, and the checkpoint must still be written.
     """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""Train one QLoRA adapter: prepare, train or resume, and write the adapter with its manifest last."""
+"""Train one QLoRA adapter: check the inputs, train or resume, and write the adapter, its manifest last."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOCK_WAIT_S = 60.0
-"""Time that an interrupted training may need for its checkpoint while the next try of the task already waits."""
+"""Seconds that a retry waits for an interrupted run to save its checkpoint and release the lock."""
 
 
 def train_adapter(
@@ -42,13 +42,13 @@ def train_adapter(
     heldout: Path | None = None,
     progress_folder: Path | None = None,
 ) -> AdapterArtifact:
-    """Train an adapter of `base_model` on `dataset` (a dataset folder, or a file of rows) into the folder `out`.
+    """Train an adapter for `base_model` on `dataset` (a dataset folder or a file of rows), and write it to `out`.
 
-    The same call again returns the finished adapter, or resumes from the last checkpoint. `heldout` defaults to the
-    held-out rows of the dataset folder.
+    If the adapter is already finished, it is returned; an interrupted run resumes from its last checkpoint. `heldout`
+    is a file of held-out rows and defaults to the one in the dataset folder.
 
-    Raises InvalidInputError with every problem found before the model is loaded, IncompleteError if another process
-    trains into `out`, InterruptedRunError if a signal stopped the training (its checkpoint is saved), and
+    Raises InvalidInputError that lists every problem found before the model is loaded, IncompleteError if another
+    process is training into `out`, InterruptedRunError if a signal stopped the run (after saving a checkpoint), and
     GpuMemoryError if the GPU is too small for a single row.
     """
     training = prepare_training(recipe, dataset, base_model, out, heldout)
@@ -60,13 +60,13 @@ def train_adapter(
 def _train_or_reuse(training: PreparedTraining, folder: AdapterFolder, progress_folder: Path | None) -> AdapterArtifact:
     manifest = _read_finished(folder)
     if manifest is not None and manifest.fingerprint == training.fingerprint:
-        log.info("%s already holds this adapter", folder.root)
+        log.info("%s already contains this adapter", folder.root)
         return _artifact(folder, manifest)
     return _artifact(folder, _train(training, folder, progress_folder))
 
 
 def _read_finished(folder: AdapterFolder) -> TrainingManifest | None:
-    """Return the manifest of a finished adapter. An unreadable one is ignored, because this training replaces it."""
+    """Return the manifest of a finished adapter. Ignore an unreadable manifest, because this run replaces it."""
     try:
         return folder.read_manifest()
     except InvalidInputError as e:
@@ -76,7 +76,7 @@ def _read_finished(folder: AdapterFolder) -> TrainingManifest | None:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """A training that reached its end."""
+    """The results of a training run that was not interrupted."""
 
     trainer: AdapterTrainer
     loss: float
@@ -92,7 +92,7 @@ def _train(training: PreparedTraining, folder: AdapterFolder, progress_folder: P
     from insurance_rag.training.callbacks import TrainingMonitor
     from insurance_rag.training.signals import stop_on_signals
 
-    os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder.logs)  # transformers offers no argument for it
+    os.environ["TENSORBOARD_LOGGING_DIR"] = str(folder.logs)  # transformers has no argument for this path
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     progress = Progress(
@@ -109,7 +109,7 @@ def _train(training: PreparedTraining, folder: AdapterFolder, progress_folder: P
 
 
 def _run_trainer(training: PreparedTraining, folder: AdapterFolder, monitor: TrainingMonitor) -> _Outcome:
-    """Train to the end, from the last checkpoint if there is one. Raises InterruptedRunError after a signal."""
+    """Train from the last checkpoint, if there is one, to the end. Raises InterruptedRunError if a signal stops it."""
     from insurance_rag.training.callbacks import latest_checkpoint
     from insurance_rag.training.trainable_model import load_trainable_model
     from insurance_rag.training.trainer import build_trainer
@@ -141,27 +141,27 @@ def _run_trainer(training: PreparedTraining, folder: AdapterFolder, monitor: Tra
 
 
 def _save(outcome: _Outcome, training: PreparedTraining, folder: AdapterFolder) -> TrainingManifest:
-    """Write the adapter to a staging folder; its files then replace the earlier ones, the manifest last.
+    """Write the adapter to a staging folder, then move its files over those of an earlier adapter.
 
-    The checkpoints are removed afterwards.
+    The manifest is written last, and the checkpoints are then removed.
     """
     manifest = _manifest(outcome, training)
     trainer = outcome.trainer
     trainer.model.peft_config["default"].revision = training.revision
-    trainer.save_model(str(folder.staging))  # a collective operation under FSDP, so every process calls it
+    trainer.save_model(str(folder.staging))  # a collective operation under FSDP, so every process must call it
     if is_main_process():
         training.tokenizer.save_pretrained(folder.staging)
         card = folder.staging / folder.model_card.name
         card.write_text(adapter_card(manifest), encoding="utf-8")
         folder.manifest.unlink(missing_ok=True)
         for path in sorted(folder.staging.iterdir()):
-            if path.name != "training_args.bin":  # a pickle; the manifest holds the same settings
+            if path.name != "training_args.bin":  # skip this pickle: the manifest contains the same settings
                 os.replace(path, folder.root / path.name)
         shutil.rmtree(folder.staging)
         write_json(folder.manifest, manifest.model_dump(mode="json"))
         shutil.rmtree(folder.checkpoints, ignore_errors=True)
-    # The other processes wait until the folder is complete, because each of them hashes it. A process that exited
-    # earlier would also leave the first one waiting in FSDP's gather.
+    # Every process hashes the folder, so all wait until it is complete. If a process exited earlier, the main process
+    # would also hang while FSDP gathers the weights.
     trainer.accelerator.wait_for_everyone()
     return manifest
 

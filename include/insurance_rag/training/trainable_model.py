@@ -1,4 +1,4 @@
-"""The base model and its adapter, prepared for training."""
+"""Load the base model for training, and configure its adapter."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 def load_trainable_model(
     base_model: str, config: TrainingConfig, plan: MemoryPlan, revision: str | None = None
 ) -> PreTrainedModel:
-    """Load the base model, in NF4 or 16 bits, with the attention and the kernels of the plan.
+    """Load the base model with the quantization, attention and kernels that the recipe and the memory plan choose.
 
-    Under FSDP the model is left for FSDP to place. Raises InvalidInputError if the model cannot be loaded.
+    With FSDP, the model is not placed on a device yet. Raises InvalidInputError if the model cannot be loaded.
     """
     import torch
 
     dtype = torch.bfloat16 if plan.compute_dtype == "bf16" else torch.float32
     quantization = None
     if config.quantization == "nf4":
-        # FSDP shards parameters of one floating type, and the packed 4-bit weights are among them.
+        # FSDP needs one floating-point dtype for all parameters, including the packed 4-bit weights.
         storage_dtype = dtype if config.fsdp else None
         quantization = nf4_config(dtype, double_quantization=plan.double_quantization, storage_dtype=storage_dtype)
     model = load_base_model(
@@ -42,7 +42,7 @@ def load_trainable_model(
     if plan.use_liger_kernel:
         from liger_kernel.transformers import _apply_liger_kernel_to_instance
 
-        # TRL's fused loss stays: it computes logits only for the tokens of the answer.
+        # Keep TRL's fused loss, which computes logits only for the answer tokens.
         _apply_liger_kernel_to_instance(model, cross_entropy=False, fused_linear_cross_entropy=False)
     if config.prepare_for_kbit_training and quantization is not None:
         from peft import prepare_model_for_kbit_training
@@ -52,7 +52,7 @@ def load_trainable_model(
 
 
 def lora_config(config: TrainingConfig) -> LoraConfig:
-    """Return peft's configuration of the adapter."""
+    """Return the adapter's configuration for peft."""
     from peft import LoraConfig
 
     return LoraConfig(
@@ -68,7 +68,7 @@ def lora_config(config: TrainingConfig) -> LoraConfig:
 def set_adapter_dtype(model: torch.nn.Module, dtype: str) -> None:
     """Convert all trainable weights to `bf16` or `fp32`.
 
-    TRL converts new adapters to bf16 and loading a checkpoint converts them to fp32; both are set to the same dtype.
+    Without this conversion, TRL would use bf16 for a new adapter and fp32 for one loaded from a checkpoint.
     """
     import torch
 

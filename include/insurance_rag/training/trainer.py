@@ -1,6 +1,6 @@
-"""TRL's SFTTrainer with exact resumption, balanced micro-batches, and recovery from a full GPU.
+"""Extend TRL's SFTTrainer with exact resumption, balanced micro-batches, and recovery when a GPU runs out of memory.
 
-This module imports torch and trl when it is imported; import it inside the function that trains.
+This module imports torch and trl at import time, so import it inside the function that trains.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ log = logging.getLogger(__name__)
 
 
 class AdapterTrainer(SFTTrainer):
-    """SFTTrainer whose resumed runs equal uninterrupted ones, and which splits micro-batches when memory runs out."""
+    """Trainer that resumes with the result of an uninterrupted run, and splits micro-batches when memory runs out."""
 
     def __init__(self, *args: object, adapter_dtype: str, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         self.adapter_dtype = adapter_dtype
         self.n_pieces = 1
-        """Pieces that each micro-batch is split into."""
+        """Number of pieces that each micro-batch is split into."""
         set_adapter_dtype(self.model, adapter_dtype)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
@@ -51,7 +51,7 @@ class AdapterTrainer(SFTTrainer):
         set_adapter_dtype(self.model, self.adapter_dtype)
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> BalancedSampler:
-        """Return a sampler whose optimizer steps have the same rows as TRL's own; only their grouping differs."""
+        """Return a sampler that gives each optimizer step the same rows as TRL's sampler, grouped differently."""
         args = self.args
         rows = self.train_dataset if train_dataset is None else train_dataset
         batch_size = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
@@ -61,10 +61,10 @@ class AdapterTrainer(SFTTrainer):
     def training_step(
         self, model: torch.nn.Module, inputs: MicroBatch, num_items_in_batch: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Compute the gradients of one micro-batch, in as many pieces as the memory requires.
+        """Compute the gradients for one micro-batch, in as many pieces as the memory requires.
 
-        The loss is a sum over answer tokens, divided by their number in the whole batch. The gradients of the pieces
-        therefore add up to the gradient of the micro-batch. Raises GpuMemoryError if even single rows do not fit.
+        The loss is summed over tokens and divided by the token count of the whole batch, so the gradients of the
+        pieces add up to the gradient of the micro-batch. Raises GpuMemoryError if a single row does not fit.
         """
         while True:
             before = copy_gradients(model)
@@ -91,7 +91,7 @@ class AdapterTrainer(SFTTrainer):
             ) from error
         self.n_pieces *= 2
         log.warning(
-            "out of memory: the micro-batch of %d rows is computed in %d pieces; the batch size stays the same",
+            "out of memory: micro-batches of %d rows are now computed in %d pieces; the batch size does not change",
             n_rows,
             self.n_pieces,
         )
@@ -120,7 +120,7 @@ def build_trainer(
         callbacks=[*callbacks, *early_stopping],
         adapter_dtype=plan.adapter_dtype,
     )
-    trainer.remove_callback(PrinterCallback)  # TrainingMonitor shows the same figures
+    trainer.remove_callback(PrinterCallback)  # TrainingMonitor already shows these values
     if config.torch_compile:
         for layer in trainer.model.get_base_model().model.layers:
             layer.compile(dynamic=True)

@@ -1,5 +1,5 @@
 
-// ---- in Airflow: the page updates itself while the run is active, and can rerun failed tasks
+// ---- only in Airflow: update the page while the run is active, and rerun failed tasks
 
 const page = document.body.dataset;
 const ACTIVE_MS = 2000; // between two updates while a stage is running
@@ -8,7 +8,7 @@ const HIDDEN_MS = 30000; // while the browser tab is hidden
 
 const parse = (html) => new DOMParser().parseFromString(html, "text/html");
 
-// Replace every part of the page that differs from `fresh`. The questions are left alone: the script draws them.
+// Replace every part of the page that differs from `fresh`, except the questions, which the script draws.
 function replaceParts(fresh) {
   for (const part of fresh.querySelectorAll("[data-part]")) {
     label(part);
@@ -37,7 +37,7 @@ async function update() {
     const got = await response.json();
     if (got.version !== page.version) await reloadResults();
     replaceParts(parse(got.parts));
-    // An open dialog stays, even if its tasks are running again.
+    // Keep an open dialog, even if its tasks are running again.
     byId("rerun").hidden = !got.can_rerun && byId("rerun-panel").hidden;
     if (got.running) wait = ACTIVE_MS;
   } catch {
@@ -46,7 +46,7 @@ async function update() {
   setTimeout(update, document.hidden ? HIDDEN_MS : wait);
 }
 
-// Clear the failed tasks of the run, or with `dry` only list them.
+// Clear the run's failed tasks; with `dry`, only list them.
 async function clearFailed(dry) {
   const response = await fetch(page.clear, {
     method: "POST",

@@ -1,8 +1,8 @@
 "use strict";
-// The only script of the page. Text of the run enters the page through textContent only, never as markup.
+// Strings from the run are inserted only through textContent, never as markup.
 
 const PAGE = 40; // questions drawn at a time; the answers to a question are drawn when it is opened
-const LONG = 4000; // characters of an answer that are shown at first
+const LONG = 4000; // characters of a text that are shown before the reader asks for more
 const root = document.documentElement;
 let data, lang, shown, matching;
 
@@ -21,7 +21,7 @@ function el(tag, properties = {}, ...children) {
 // ---- language and theme; the choice is stored if the browser allows it
 
 function remember(key, value) {
-  try { localStorage.setItem("report." + key, value); } catch { /* a file:// page without storage: the choice is lost */ }
+  try { localStorage.setItem("report." + key, value); } catch { /* a file:// page may have no storage; the choice is then lost */ }
 }
 function remembered(key) {
   try { return localStorage.getItem("report." + key); } catch { return null; }
@@ -37,7 +37,7 @@ function label(scope) {
   for (const node of scope.querySelectorAll("[data-t-label]")) node.setAttribute("aria-label", text(node.dataset.tLabel));
 }
 
-// Inside Airflow the page follows the theme and language of Airflow, elsewhere those of the browser.
+// Inside Airflow, the page follows Airflow's theme and language; elsewhere, those of the browser.
 const airflow = (() => {
   try { return parent === window ? null : parent.document.documentElement; } catch { return null; }
 })();
@@ -175,7 +175,7 @@ function drawAnswer(answer) {
   return node;
 }
 
-// The first chunk, the gold chunks and those that a finding quotes are open; the others show only their titles.
+// The first chunk, gold chunks and chunks quoted by a finding are open; other chunks show only their titles.
 function drawChunk(id, question, evidence, first) {
   const chunk = data.chunks[id] ?? { text: "", title: id };
   const gold = question.gold.includes(id);
