@@ -133,7 +133,7 @@ def test_a_model_trained_on_the_documents_of_the_questions_is_refused(tmp_path: 
     write_json(folder / "summary.json", summary | {"contaminated": {"v2": 5}})
     decision = decide(folder)
     assert decision.decision == "refuse"
-    assert "5 of 300 questions are about documents it was trained on" in decision.reason
+    assert "5 of 300 questions are about documents that the model was trained on" in decision.reason
 
 
 def test_a_limit_can_be_set_removed_and_added(tmp_path: Path) -> None:

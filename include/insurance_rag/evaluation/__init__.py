@@ -1,5 +1,5 @@
-"""Compare the base model and its adapters on the same questions: answers, checks with evidence, paired statistics.
+"""Compare the base model and its adapters: answer the same questions, check the answers, test the differences.
 
-`runner.evaluate` is the whole stage, `sweep.sweep` compares decoding settings, `checks.check_answer` checks a single
-answer. `metrics` and `checks` are registries: a new metric or check is one new file there.
+`runner.evaluate` runs the whole stage, `sweep.sweep` compares decoding settings, and `checks.check_answer` checks a
+single answer. `metrics` and `checks` are registries: to add a metric or a check, add one file to that package.
 """

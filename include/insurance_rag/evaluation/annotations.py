@@ -1,8 +1,8 @@
 """Human annotations: write the sheet to label, and measure how well the checks and the judge agree with the labels.
 
-`evaluate` writes labelling.csv. For every model, the sheet has as many answers that the checks flag as answers that
-they do not flag, shuffled and without model names. Write yes or no in the column `hallucinated` and pass the file with
---labels.
+`evaluate` writes labelling.csv with equal numbers of flagged and unflagged answers from every model, as far as there
+are enough. An answer is flagged if a check calls it hallucinated. The rows are shuffled and do not name the model.
+Write yes or no in the column `hallucinated` and pass the file with --labels.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def write_annotation_sheet(path: Path, rows: Sequence[ScoredAnswer], size: int =
 def read_annotations(path: Path) -> dict[str, bool]:
     """Return, by answer key, whether a person labeled the answer as hallucinated. Unlabeled answers are left out.
 
-    Raises InvalidInputError if the file cannot be read, or with a list of all invalid labels.
+    Raises InvalidInputError if the file cannot be read or contains invalid labels. The error lists all of them.
     """
     try:
         text = path.read_text("utf-8-sig")

@@ -1,4 +1,4 @@
-"""Answer the evaluation samples with every model, reusing the answers that the journal already has."""
+"""Answer the evaluation samples with every model, reusing answers that are already in the journal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from insurance_rag.evaluation.samples import EvalSample
 from insurance_rag.evaluation.scoring import score
 
 SYNC_EVERY_S = 5.0
-"""Answers are synced to disk after this many seconds at the latest."""
+"""Minimum number of seconds between two syncs of the journal to disk."""
 
 
 def answer_samples(
@@ -29,13 +29,13 @@ def answer_samples(
     progress: Path | None,
     label: str = "answers",
 ) -> list[ScoredAnswer]:
-    """Return the scored answer of every model to every sample.
+    """Return every model's scored answer to every sample.
 
-    Answers are stored in `out`/answers.journal.jsonl; only those that it lacks are generated. `progress` is the folder
-    of the progress file, `label` its name.
+    Answers are stored in `out`/answers.journal.jsonl, and only missing ones are generated. `progress` is the folder for
+    the progress file, and `label` is part of that file's name.
     """
     asked = [(sample, request) for sample in samples for request in _requests(sample, models, backend, decoding)]
-    # Retrieved and gold context are often equal. Their requests have the same key and are sent once.
+    # A question's retrieved and gold contexts are often equal. Their requests then share a key, and only one is sent.
     requests = {request.key: request for _, request in asked}
     with EvaluationJournal(out / "answers.journal.jsonl") as journal:
         _generate_missing(requests, backend, decoding, journal, progress, label)
@@ -66,7 +66,7 @@ def _generate_missing(
     progress: Path | None,
     label: str,
 ) -> None:
-    """Answer the requests that are not in the journal."""
+    """Answer the requests that have no answer in the journal, and add the answers to it."""
     missing = [request for key, request in requests.items() if key not in journal.answers]
     done = len(requests) - len(missing)
     with Progress("evaluate", label, total=len(requests), done=done, unit="answers", folder=progress) as bar:

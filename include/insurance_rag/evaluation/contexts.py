@@ -1,4 +1,4 @@
-"""Fit the chunks of a question into the model's context window."""
+"""Fit a question's context chunks into the model's context window."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from insurance_rag.evaluation.backends.base import ModelBackend
 from insurance_rag.evaluation.requests import CHUNK_SEPARATOR, build_prompt
 
 MIN_CHUNK_TOKENS = 50
-"""The prompt must have room for at least this much of a chunk."""
+"""Minimum number of tokens that must be left for chunks in a prompt."""
 
 
 def prompt_budget(backend: ModelBackend, max_new_tokens: int) -> int:
-    """Return how many tokens a prompt may have. Raises InvalidInputError if no chunk would fit."""
+    """Return the maximum number of tokens in a prompt. Raises InvalidInputError if this leaves no room for a chunk."""
     budget = backend.context_limit - max_new_tokens
     if budget < backend.count_tokens(build_prompt("", "")) + MIN_CHUNK_TOKENS:
         raise InvalidInputError(
@@ -24,16 +24,16 @@ def prompt_budget(backend: ModelBackend, max_new_tokens: int) -> int:
 
 
 def fit_chunks(texts: Sequence[str], question: str, budget: int, count_tokens: Callable[[str], int]) -> list[str]:
-    """Return as many of `texts`, best first, as a prompt of `budget` tokens holds.
+    """Return as many of the best texts as fit into a prompt of `budget` tokens. `texts` is sorted best first.
 
-    If even the best one is too long, it is cut.
+    If the first text alone is too long, it is truncated.
     """
     kept = list(texts)
     while len(kept) > 1 and count_tokens(_prompt(question, kept)) > budget:
         kept.pop()
     while kept and kept[0] and (tokens := count_tokens(_prompt(question, kept))) > budget:
-        # A character is at most three byte-level tokens, so at least a third of the excess must go. A few rounds reach
-        # the budget without cutting much more than needed.
+        # A character takes at most three byte-level tokens, so at least excess / 3 characters must be removed. A few
+        # iterations reach the budget without removing many more than needed.
         kept[0] = kept[0][: max(0, len(kept[0]) - max(1, (tokens - budget) // 3))]
     return kept
 

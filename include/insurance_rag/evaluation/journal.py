@@ -1,4 +1,4 @@
-"""Generated answers on disk: a killed evaluation resumes with the answers that it had."""
+"""The journal of generated answers, from which a killed evaluation resumes."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class _Entry(Record):
 
 
 class EvaluationJournal:
-    """The generated answers by request key. Damaged lines are skipped: only their answers are generated again."""
+    """Stores generated answers by request key. Damaged lines are skipped, so only their answers are generated again."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.answers: dict[str, GeneratedAnswer] = {}
 
     def __enter__(self) -> EvaluationJournal:
-        """Open the file for writing and read what it has. Raises IncompleteError if it cannot be written."""
+        """Open the file for appending and read its answers. Raises IncompleteError if the file cannot be written."""
         self._journal = Journal(self.path, append=True)
         for record in self._journal.read_new():
             entry = _Entry.model_validate(record)
@@ -40,7 +40,7 @@ class EvaluationJournal:
         self._journal.close()
 
     def add(self, key: str, answer: GeneratedAnswer) -> None:
-        """Store an answer. A kill does not lose it; a power cut may until `sync`."""
+        """Store an answer. It survives if the process is killed, but may be lost in a power failure before `sync`."""
         self.answers[key] = answer
         self._journal.append({"key": key, **asdict(answer)})
 

@@ -1,8 +1,8 @@
-"""An optional LLM judge: it reads each answer with its context and quotes the evidence of every claim.
+"""An optional LLM judge, which reads each answer with its context and quotes evidence for every supported claim.
 
-A claim that the judge calls supported counts only if its evidence is a literal quote of the context. A judgement that
-cannot be read, or that quotes something else, is unusable and counted as such. Judgements are cached by judge model,
-prompt, context, question and answer.
+The evidence must be a literal quote from the context. A judgement with other evidence, or one that cannot be parsed, is
+unusable; unusable judgements are counted separately. The cache key consists of the judge model, prompt, context,
+question and answer.
 """
 
 from __future__ import annotations
@@ -39,34 +39,34 @@ NO_CLAIMS = '{"claims": []}'
 
 
 class Claim(BaseModel):
-    """One factual claim of an answer, as the judge sees it. Further fields of the judge are ignored."""
+    """One factual claim in an answer, as the judge reports it. Additional fields in the judge's output are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     claim: str
     supported: bool
     evidence: str | None = None
-    """Quote of the context that supports the claim."""
+    """Quote from the context that supports the claim."""
 
 
 class _JudgeOutput(BaseModel):
-    """The JSON that the prompt asks for."""
+    """The JSON object that the prompt asks the judge to return."""
 
     claims: list[Claim]
 
 
 class Judgement(Record):
-    """The judge's opinion of one answer."""
+    """The judge's verdict on one answer."""
 
     key: str
-    """Key of the answer."""
+    """Key of the judged answer."""
     question_id: str
     model: str
     hallucinated: bool | None
-    """Whether a claim is not supported; None if the judgement is unusable."""
+    """Whether any claim is unsupported; None if the judgement is unusable."""
     claims: list[Claim]
     unusable: str | None = None
-    """Why the judgement is unusable."""
+    """Reason why the judgement is unusable; None if it is usable."""
 
 
 def judge_answers(
@@ -74,9 +74,10 @@ def judge_answers(
 ) -> list[Judgement]:
     """Return one judgement per answer, in the order of `rows`. Cached judgements are not requested again.
 
-    `judge` is MODEL@BASE_URL of an OpenAI-compatible server, whose key is in JUDGE_API_KEY. The cache is
-    `out`/judge.journal.jsonl. Raises IncompleteError if the server fails (judgements so far are kept),
-    KeyRejectedError if it rejects the key, and InvalidInputError for a wrong model name or address.
+    `judge` has the form MODEL@BASE_URL and names a model on an OpenAI-compatible server. The API key is read from
+    JUDGE_API_KEY. The cache is `out`/judge.journal.jsonl. Raises IncompleteError if the server fails (the judgements
+    received so far are kept), KeyRejectedError if the server rejects the key, and InvalidInputError if the model name
+    or the address is wrong.
     """
     model, at, base_url = judge.partition("@")
     if not (model and at and base_url):
@@ -102,7 +103,7 @@ def judge_answers(
 
 
 def judged_rates(judgements: Sequence[Judgement], models: Sequence[str]) -> dict[str, JudgedModel]:
-    """Return the hallucination rate among the usable judgements per model, and the reasons of the unusable ones."""
+    """Return each model's hallucination rate among usable judgements and its number of unusable ones by reason."""
     figures = {}
     for model in models:
         own = [judgement for judgement in judgements if judgement.model == model]
@@ -120,7 +121,7 @@ def _judge_prompt(prompt: str, row: ScoredAnswer) -> str:
 
 
 def _read(output: str, row: ScoredAnswer) -> Judgement:
-    """Return the judgement in the judge's output, which may surround its JSON with other text."""
+    """Parse a judgement from the judge's output, which may contain other text around the JSON object."""
     start, end = output.find("{"), output.rfind("}")
     try:
         claims = _JudgeOutput.model_validate_json(output[start : end + 1]).claims
@@ -146,7 +147,7 @@ def _judgement(
 
 
 def _request_judgement(client: Client, model: str, prompt: str) -> str:
-    """Return the judge's output; an empty string if it gives none or rejects the content of the request."""
+    """Return the judge's output, or an empty string if there is none or the server rejects the request's content."""
     body = openai.chat_body(model, prompt, 0, {"type": "json_object"})
     try:
         return openai.message_text(client.call("POST", "/chat/completions", body, ATTEMPTS))
@@ -154,5 +155,5 @@ def _request_judgement(client: Client, model: str, prompt: str) -> str:
         return ""
     except (ServerUnavailableError, RateLimitError) as e:
         raise IncompleteError(
-            f"judge: {e}; the judgements received so far are kept, run the same command again"
+            f"judge: {e}; the judgements received so far are kept; run the same command again"
         ) from None

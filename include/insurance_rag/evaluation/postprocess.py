@@ -1,4 +1,4 @@
-"""Post-processing: from the generated text to the answer as shown."""
+"""Post-processing: cut the generated text down to the answer that is shown."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from insurance_rag.config import DecodingConfig
 from insurance_rag.korean import foreign_tail, sentences
 
 FOREIGN_TAIL = "foreign tail"
-"""Reason of a cut that no stop phrase caused."""
+"""The cause that `postprocess` returns if it cut a tail in another language."""
 
 
 def first_stop(text: str, stop_strings: Sequence[str]) -> tuple[int, str] | None:
-    """Return position and text of the first stop string, or None.
+    """Return the position and the text of the first stop string, or None if `text` contains none.
 
-    A stop string before the first word does not count: the answer has not started yet.
+    A stop string at the very beginning is ignored, because the answer has not started yet.
     """
     start = len(text) - len(text.lstrip())
     places = [(text.find(stop, start + 1), stop) for stop in stop_strings]
@@ -22,9 +22,10 @@ def first_stop(text: str, stop_strings: Sequence[str]) -> tuple[int, str] | None
 
 
 def postprocess(raw: str, context: str, decoding: DecodingConfig) -> tuple[str, str | None]:
-    """Return the answer to show, and what cut it: a stop string, a stop phrase, `FOREIGN_TAIL`, or None.
+    """Return the answer to show and the cause of the cut: a stop string, a stop phrase, `FOREIGN_TAIL` or None.
 
-    A stop phrase only counts at the start of a sentence after the first: `이번에` is an ordinary word.
+    A stop phrase counts only at the start of a sentence, and never in the first sentence, because phrases such as
+    `이번에` ("this time") are also ordinary words.
     """
     stop = first_stop(raw, decoding.stop_strings)
     cuts = [stop] if stop else []
@@ -35,7 +36,7 @@ def postprocess(raw: str, context: str, decoding: DecodingConfig) -> tuple[str, 
         if sentence.text.startswith(phrase)
     ]
     if decoding.trim_foreign_tail and (tail := foreign_tail(raw, context)):
-        # Cut the whole sentence: the Korean words before the foreign ones are only half of it.
+        # Cut the whole sentence, because the Korean words before the foreign ones are only a fragment.
         starts = [s.start for s in sentences(raw)[1:] if s.start <= tail.start < s.end]
         cuts.append((starts[0] if starts else tail.start, FOREIGN_TAIL))
     if not cuts:

@@ -1,7 +1,7 @@
-"""What a model is asked: the prompt of one question, and the key by which its answer is stored.
+"""Requests to a model: the prompt for a question, and the key under which the answer is stored.
 
-Every model gets the prompt format `rag`. The adapter v1 was trained on another format, but that one does not ask for
-refusals, so refusals could not be compared.
+Every model gets the prompt format `rag`. Adapter v1 was trained on another format, but that format does not ask the
+model to refuse, so refusals could not be compared across models.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from insurance_rag.core.hashing import sha256_text
 from insurance_rag.core.prompt_templates import PROMPT_FORMATS
 
 BASE = "Base"
-"""Name of the base model without an adapter."""
+"""Name under which the base model, without an adapter, is evaluated."""
 PROMPT_FORMAT = "rag"
 CHUNK_SEPARATOR = "\n\n"
 ANSWERS_VERSION = "2"
-"""Part of every answer key. Raise it when unchanged settings generate different answers: all are generated again."""
+"""Part of every answer key. Increment it when a code change alters generated answers, so that none is reused."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class GenerationRequest:
     """One prompt for one model."""
 
     key: str
-    """Hash of everything that the answer depends on; stored answers are reused by it."""
+    """Hash of everything that the answer depends on. A stored answer with the same key is reused."""
     model: str
     question_id: str
     prompt: str
 
     @property
     def noise_identity(self) -> str:
-        """Seed of the sampling: the same for all models, so that they are compared on the same random numbers."""
+        """Identity that seeds sampling. All models share it, so that they are compared with the same random numbers."""
         return self.question_id
 
 
@@ -44,16 +44,16 @@ class GeneratedAnswer:
     text: str
     new_tokens: int
     seconds: float
-    """The answer's share of the time of its batch."""
+    """Generation time; for a batch of answers, the elapsed time divided by the batch size."""
 
 
 def build_prompt(question: str, context: str) -> str:
-    """Return the prompt of a question with its context."""
+    """Return the prompt for a question with its context."""
     return PROMPT_FORMATS[PROMPT_FORMAT].prompt(question, context)
 
 
 def check_prompt_penalty(backend: str, decoding: DecodingConfig) -> None:
-    """Raise InvalidInputError if the penalty is configured for generated tokens only, which `backend` cannot do."""
+    """Raise InvalidInputError if the penalty is restricted to generated tokens, which `backend` does not support."""
     if decoding.repetition_penalty != 1 and decoding.penalty_scope == "generated":
         raise InvalidInputError(
             f"{backend}: its repetition_penalty counts the prompt's tokens too; use --decoding after or "
@@ -62,10 +62,10 @@ def check_prompt_penalty(backend: str, decoding: DecodingConfig) -> None:
 
 
 def answer_key(prompt: str, question_id: str, identity: str, decoding: DecodingConfig) -> str:
-    """Return the key of an answer. `identity` identifies the model and its weights.
+    """Return the key under which an answer is stored. `identity` identifies the model and its weights.
 
-    Settings without influence on the generated text are left out: those that only cut it, and in greedy decoding those
-    of the sampling.
+    Settings that do not affect the generated text are left out: settings that only cut the text afterwards, and the
+    sampling settings if decoding is greedy.
     """
     cuts = {"stop_phrases", "trim_foreign_tail"}
     unused = {"seed", "top_p"} if decoding.temperature == 0 else set()

@@ -1,4 +1,4 @@
-"""Write the results of an evaluation: answers, summaries, judgements, comparison files, annotation sheet, manifest."""
+"""Write an evaluation's results: answers, summaries, judgements, comparison files, annotation sheet and manifest."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from insurance_rag.evaluation.summary import summarize
 
 @dataclass(frozen=True)
 class EvaluationRun:
-    """Everything that was evaluated, apart from the answers."""
+    """The models, settings and measurements of an evaluation, without the answers."""
 
     base_model: str
     models: Sequence[str]
@@ -36,22 +36,22 @@ class EvaluationRun:
     config: EvaluationConfig
     retrieval: RetrievalResult
     contaminated: Mapping[str, int]
-    """Adapter -> questions about documents it was trained on."""
+    """For each adapter, the number of questions about documents that the adapter was trained on."""
     labels: Mapping[str, bool] | None
-    """Human annotations by answer key."""
+    """For each annotated answer key, whether a person labeled the answer as hallucinated."""
     wall_seconds: float
 
     def suffix(self, source: ContextSource) -> str:
-        """Return the suffix of the files of a context source; the first source has none."""
+        """Return the file name suffix for a context source, which is empty for the first source."""
         return "" if source == self.config.contexts[0] else f"_{source}"
 
 
 def write_results(
     out: Path, scored: Sequence[ScoredAnswer], run: EvaluationRun, progress: Path | None
 ) -> EvaluationArtifact:
-    """Write all result files into `out`, the manifest last."""
+    """Write all result files into `out`. The manifest is written last."""
     write_json(out / "retrieval.json", run.retrieval.model_dump(mode="json"))
-    for source in reversed(run.config.contexts):  # the files of the first source are written last
+    for source in reversed(run.config.contexts):  # first source last: rows and summary are used below
         rows = [row for row in scored if row.context_source == source]
         summary = _summary(source, rows, run, out, progress)
         suffix = run.suffix(source)
@@ -91,9 +91,10 @@ def _summary(
 def judge_and_annotations(
     rows: Sequence[ScoredAnswer], run: EvaluationRun, out: Path, progress: Path | None
 ) -> tuple[JudgeSummary | None, dict[str, RaterAgreement] | None]:
-    """Return what the judge says, and how far checks and judge agree with the human annotations.
+    """Return the judge's summary, and how well the checks and the judge agree with the human annotations.
 
-    The first is None without a judge, the second without annotations. Judgements are written into `out`.
+    The summary is None if no judge is configured, and the agreement is None if there are no annotations. Judgements are
+    written into `out`.
     """
     judge = None
     flags = {"checks": [(row.key, row.model, row.hallucinated) for row in rows]}
@@ -119,7 +120,7 @@ def judge_and_annotations(
 
 
 def _write_manifest(out: Path, summary: EvaluationSummary, rows: int) -> EvaluationArtifact:
-    """Write the manifest of answers.jsonl and return the artifact of the folder."""
+    """Write the manifest for answers.jsonl and return the artifact that describes the folder `out`."""
     answers = describe(
         out / "answers.jsonl",
         EvaluationArtifact,

@@ -35,13 +35,13 @@ def evaluate(
 ) -> EvaluationArtifact:
     """Answer every question with the base model and every adapter (name -> folder), and compare the answers.
 
-    Writes into `out`: answers.jsonl and summary.json of the first context source, the same with the suffix _gold of the
-    other one, retrieval.json, comparison_results.json, comparison_results_v2.json, labelling.csv and a manifest. The
-    same call again only generates answers whose prompt, model or decoding has changed.
+    Writes these files into `out`: answers.jsonl and summary.json for the first context source, answers_SOURCE.jsonl and
+    summary_SOURCE.json for any other source, retrieval.json, comparison_results.json, comparison_results_v2.json,
+    labelling.csv and a manifest. A repeated call generates only answers whose prompt, model or decoding has changed.
 
-    `labels` are human annotations by answer key (`annotations.read_annotations`). `cache` is a folder that keeps the
-    index of the retriever, `progress` the folder of the progress file. Raises InvalidInputError that lists everything
-    that is wrong with the input.
+    `labels` are human annotations by answer key (see `annotations.read_annotations`). `cache` is a folder that keeps
+    the retrieval index between runs, and `progress` is the folder for the progress file. Raises InvalidInputError with
+    a list of all problems with the inputs.
     """
     config = config or EvaluationConfig()
     check_inputs(questions, chunks, adapters)

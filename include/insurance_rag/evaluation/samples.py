@@ -1,4 +1,4 @@
-"""The evaluation samples: each question with the retrieved chunks, and with the gold chunks."""
+"""Evaluation samples. A sample is a question with a context: either the retrieved chunks or the gold chunks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from insurance_rag.retrieval import Hit, Retriever
 
 
 class ContextChunk(NamedTuple):
-    """A chunk in the prompt; its text may be cut to fit."""
+    """A chunk as it appears in the prompt. Its text may be truncated to fit."""
 
     chunk_id: str
     text: str
@@ -28,12 +28,15 @@ class EvalSample:
     source: ContextSource
     chunks: list[ContextChunk]
     gold_in_context: bool | None
-    """Whether a whole gold chunk is in the prompt; None if the question has no gold chunks."""
+    """Whether the gold chunks are in the prompt without truncation; None if the question has no gold chunks.
+
+    With retrieved chunks, one gold chunk is enough. With gold chunks, all of them must be in the prompt.
+    """
     product: str
 
     @property
     def context(self) -> str:
-        """The text of all chunks."""
+        """Texts of all chunks, joined by a separator."""
         return CHUNK_SEPARATOR.join(chunk.text for chunk in self.chunks)
 
 
@@ -45,9 +48,9 @@ def make_samples(
     budget: int,
     count_tokens: Callable[[str], int],
 ) -> Iterator[EvalSample]:
-    """Yield each question once per context source, with chunks that fit a prompt of `budget` tokens.
+    """Yield one sample per question and context source, with chunks that fit into a prompt of `budget` tokens.
 
-    A question without gold chunks gets the retrieved ones for the source `gold` too.
+    For a question without gold chunks, the source `gold` also uses the retrieved chunks.
     """
     by_id = {chunk.chunk_id: chunk for chunk in chunks}
     for question in questions:
@@ -61,13 +64,17 @@ def make_samples(
                 wanted = [ContextChunk(hit.chunk_id, hit.text) for hit in hits]
             texts = fit_chunks([chunk.text for chunk in wanted], question.question, budget, count_tokens)
             shown = [ContextChunk(chunk.chunk_id, text) for chunk, text in zip(wanted, texts, strict=False)]
-            # A chunk that was cut may have lost the answer. A refusal is then not wrong, so it does not count as gold.
+            # A truncated chunk may have lost the answer, so that a refusal is right. It does not count as a gold chunk.
             whole = {chunk.chunk_id for chunk, kept in zip(wanted, shown, strict=False) if kept == chunk}
             yield EvalSample(question, source, shown, _gold_in_context(question, source, hits, whole), product)
 
 
 def _gold_in_context(question: Question, source: ContextSource, hits: Sequence[Hit], whole: set[str]) -> bool | None:
-    """Return whether the prompt has all gold chunks (source `gold`) or any of them or its duplicates (`retrieved`)."""
+    """Return whether the prompt has all gold chunks (source `gold`) or at least one of them (source `retrieved`).
+
+    A retrieved duplicate counts as the gold chunk. `whole` holds the ids of the chunks that are not truncated. The
+    result is None if the question has no gold chunks.
+    """
     if not question.gold_chunk_ids:
         return None
     if source == "gold":
@@ -76,7 +83,7 @@ def _gold_in_context(question: Question, source: ContextSource, hits: Sequence[H
 
 
 def _product(question: Question, by_id: Mapping[str, Chunk]) -> str:
-    """Return company and policy type, from the first gold chunk or from the question's filters."""
+    """Return the company and the policy type, from the first gold chunk or else from the question's filters."""
     for chunk_id in question.gold_chunk_ids[:1]:
         metadata = by_id[chunk_id].metadata
         return f"{metadata.company} · {metadata.policy_type}"

@@ -1,4 +1,4 @@
-"""Score one generated answer: cut it, check it, compare its numbers with the required ones."""
+"""Score one generated answer: post-process it, check it, and look for the numbers that it must state."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def score(
     decoding: DecodingConfig,
     min_support: float,
 ) -> ScoredAnswer:
-    """Return the scored row of one answer; see `check_answer` for `min_support`.
+    """Return the scored answer. See `CheckedAnswer` for `min_support`.
 
-    If the retriever missed the gold chunks, it is unknown whether the context answers the question. The model is then
-    blamed neither for refusing nor for answering.
+    If the retriever missed the gold chunks, it is unknown whether the context answers the question. In that case,
+    the model is penalized neither for refusing nor for answering.
     """
     question, context = sample.question, sample.context
     answer, stop_cut = postprocess(generated.text, context, decoding)
@@ -58,7 +58,7 @@ def score(
 
 
 def _states_required_numbers(answer: str, question: Question) -> bool | None:
-    """Return whether the answer states every required number; None if none is required."""
+    """Return whether the answer states every required number, or None if the question requires no numbers."""
     if not question.required_numbers:
         return None
     stated = {quantity.key for quantity in quantities(answer)}
@@ -66,6 +66,9 @@ def _states_required_numbers(answer: str, question: Question) -> bool | None:
 
 
 def _states(answer: str, stated: set[tuple[float, str]], number: str) -> bool:
-    """Compare as quantities ("3천만원" equals "30,000,000원"), or as text if `number` is no quantity."""
+    """Return whether the answer states `number`, either as a quantity ("3천만원" equals "30,000,000원") or as text.
+
+    `stated` holds the keys of all quantities in the answer.
+    """
     required = {quantity.key for quantity in quantities(number)}
     return required <= stated if required else remove_whitespace(number) in remove_whitespace(answer)

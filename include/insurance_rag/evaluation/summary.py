@@ -1,4 +1,4 @@
-"""The summary of scored answers: rates with intervals, paired tests, and a warning if there are few questions."""
+"""Summarize scored answers: rates with confidence intervals, paired tests, and a warning about too few questions."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from insurance_rag.evaluation.metrics import ordered_metrics
 
 Rows = Sequence[ScoredAnswer]
 POWER_DIFFERENCES = (0.05, 0.10, 0.15, 0.20)
-"""Differences for which the summary names the number of questions needed."""
+"""Differences between two rates for which the summary reports how many questions are needed to detect them."""
 
 
 def summarize(
     rows: Rows, models: Sequence[str], warn_below: int = 200, bootstrap_samples: int = 2000
 ) -> SummaryFigures:
-    """Return the figures of the answers of one context source; `models` gives the order of the models."""
+    """Return the summary of the answers for one context source. `models` sets the order of the models.
+
+    With fewer than `warn_below` questions, the summary contains a warning.
+    """
     questions = {row.question_id: row.answerable for row in rows}
     n = len(questions)
     return SummaryFigures(
@@ -42,14 +45,14 @@ def summarize(
 
 
 def too_few_questions(n: int, wanted: int) -> str:
-    """Return the warning that `n` questions only show large differences."""
+    """Return the warning that `n` questions are too few to detect small differences, and that `wanted` are advised."""
     visible = visible_difference(n)
     size = f"smaller than {100 * visible:.0f} points" if visible else "of any size"
     return f"only {n} questions: a difference {size} cannot be distinguished from chance; use {wanted} or more"
 
 
 def rates(rows: Iterable[ScoredAnswer]) -> dict[str, Rate]:
-    """Return metric -> rate, in display order."""
+    """Return the rate for every metric by name, in display order."""
     rows = list(rows)
     return {metric.name: metric.rate(rows) for metric in ordered_metrics()}
 
@@ -57,9 +60,10 @@ def rates(rows: Iterable[ScoredAnswer]) -> dict[str, Rate]:
 def paired_difference(
     a: Mapping[str, bool], b: Mapping[str, bool], bootstrap_samples: int = 2000, confidence: float = 0.95
 ) -> PairedDifference:
-    """Return how much more often `b` has the outcome than `a`, on their common questions.
+    """Compare the outcomes of two models on the questions that both answered.
 
-    `a` and `b` map question ids to outcomes. The p value is McNemar's exact test, the interval a paired bootstrap.
+    `a` and `b` map question ids to outcomes. The difference is positive if the outcome is more frequent in `b`. The
+    p-value comes from McNemar's exact test and the confidence interval from a paired bootstrap.
     """
     common = sorted(a.keys() & b.keys())
     only_a = sum(a[q] and not b[q] for q in common)
@@ -102,7 +106,7 @@ def _rates_by(rows: Rows, group: Callable[[ScoredAnswer], str]) -> dict[str, dic
 
 
 def _paired_tests(rows: Rows, models: Sequence[str], metric: Metric, bootstrap_samples: int) -> list[PairedTest]:
-    """Return the test of every two models; Holm's correction is over these pairs."""
+    """Return one test per pair of models. The p-values are Holm-corrected for the number of pairs."""
     outcomes = {model: metric.outcomes(row for row in rows if row.model == model) for model in models}
     pairs = list(combinations(models, 2))
     differences = [paired_difference(outcomes[a], outcomes[b], bootstrap_samples) for a, b in pairs]

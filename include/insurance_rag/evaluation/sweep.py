@@ -1,7 +1,8 @@
-"""The decoding sweep: penalty x scope x stop x model on the same questions.
+"""The decoding sweep: compare combinations of repetition penalty, penalty scope and stop settings for every model.
 
-Settings are chosen on one half of the questions and reported on the other, because a winner looks better on the half
-that it was chosen on. The halves follow the hash of the question id, so adding questions does not move others.
+An arm is one combination. Each model's best arm is chosen on one half of the questions (tuning) and measured on the
+other half (report), because the best arm looks too good on the half on which it was chosen. A hash of the question id
+assigns each question to a half, so adding questions does not move existing ones.
 """
 
 from __future__ import annotations
@@ -43,11 +44,11 @@ from insurance_rag.retrieval import build_retriever
 PENALTIES = (1.0, 1.05, 1.1, 1.2)
 
 Answers = Mapping[str, Sequence[ScoredAnswer]]
-"""Arm -> scored answers of all models."""
+"""For each arm, the scored answers from all models."""
 
 
 def make_arms(settings: Mapping[str, JsonValue]) -> dict[str, DecodingConfig]:
-    """Return name -> decoding of the presets and of every setting of the factorial; `settings` hold for all of them."""
+    """Return the arms by name: the decoding presets and all combinations. `settings` override fields in every arm."""
     off = {"stop_strings": (), "stop_loops": False, "stop_phrases": (), "trim_foreign_tail": False}
     found = {name: DecodingConfig.preset(name) for name in DECODING_PRESETS}
     for penalty, scope, stop in product(PENALTIES, ("generated", "prompt"), (True, False)):
@@ -60,7 +61,7 @@ def make_arms(settings: Mapping[str, JsonValue]) -> dict[str, DecodingConfig]:
 
 
 def is_tuning(question_id: str) -> bool:
-    """Return whether a question belongs to the tuning half."""
+    """Return whether the question belongs to the tuning half."""
     return int(sha256_text("sweep", question_id)[:8], 16) % 2 == 0
 
 
@@ -76,11 +77,11 @@ def sweep(
     cache: Path | None = None,
     progress: Path | None = None,
 ) -> SweepArtifact:
-    """Answer the tuning half with every arm, and the report half with the presets and the arms that won.
+    """Answer the tuning half with every arm, and the report half with the presets and each model's best arm.
 
-    Writes sweep.json into `out`. `settings` (fields of DecodingConfig) hold for every arm. Only the first context
-    source is used. The same call again only generates answers that are missing. Raises InvalidInputError if the backend
-    cannot count generated tokens only.
+    Writes sweep.json into `out`. `settings` (fields of DecodingConfig) apply to every arm. Only the first context
+    source is used. A repeated call generates only missing answers. Raises InvalidInputError if the backend cannot
+    restrict the repetition penalty to generated tokens.
     """
     config = config or EvaluationConfig()
     config = config.model_copy(update={"contexts": config.contexts[:1]})
@@ -115,16 +116,16 @@ def sweep(
 
 
 def _check_backend(config: EvaluationConfig) -> None:
-    """Raise InvalidInputError if the backend cannot count generated tokens only."""
+    """Raise InvalidInputError if the backend cannot restrict the repetition penalty to generated tokens."""
     if config.server or config.reference:
         raise InvalidInputError(
-            "sweep: half of its arms penalise generated tokens only, which needs a local model; remove --set server "
+            "sweep: half of its arms penalize generated tokens only, which needs a local model; remove --set server "
             "and --set reference"
         )
 
 
 def _halves(samples: Sequence[EvalSample]) -> tuple[list[EvalSample], list[EvalSample]]:
-    """Return the samples of the tuning half and of the report half."""
+    """Split the samples into the tuning half and the report half."""
     tuning, report = ([s for s in samples if is_tuning(s.question.question_id) is half] for half in (True, False))
     return tuning, report
 
@@ -134,12 +135,15 @@ def _rates_by_model(rows: Sequence[ScoredAnswer], models: Sequence[str]) -> dict
 
 
 def _rank(figures: Mapping[str, Rate]) -> tuple[float, float]:
-    """Rank by faulty answers, then by hallucinations, so that an arm cannot win by empty answers or refusals."""
+    """Return the sort key for an arm's rates: faulty answers first, so that empty answers or refusals cannot win."""
     return figures["faulty"].rate or 0.0, figures["hallucination"].rate or 0.0
 
 
 def _before_after(reported: Answers, model: str, bootstrap_samples: int) -> BeforeAfter:
-    """Return the hallucination rates of the presets and the test of `after` against `before`, on the report half."""
+    """Return a model's hallucination rate with each preset, and the paired test of `after` against `before`.
+
+    `before`, `after` and `default` are the decoding presets. All values are measured on the report half.
+    """
     metric: Metric = METRICS["hallucination"]
     own = {arm: [row for row in reported[arm] if row.model == model] for arm in DECODING_PRESETS}
     before, after = (metric.outcomes(own[arm]) for arm in ("before", "after"))

@@ -1,4 +1,4 @@
-"""The promotion gate: decides whether an adapter may replace the champion; the model registry keeps the champion."""
+"""The promotion gate, which decides whether an adapter may replace the champion, and the registry of champions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Decide from an evaluation whether a challenger replaces the champion: promote, refuse, or cannot tell."""
+"""Decide from an evaluation whether a challenger may replace the champion: promote, refuse or cannot tell."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LOCK_WAIT_S = 60
 
 @dataclass(frozen=True)
 class _Evaluation:
-    """An evaluation folder as it was read."""
+    """The contents of an evaluation folder."""
 
     folder: Path
     summary: EvaluationSummary
@@ -48,16 +48,16 @@ def decide(
     *,
     dry_run: bool = False,
 ) -> Decision:
-    """Judge every adapter of an evaluation, write decision.json into its folder and return it.
+    """Judge every adapter in an evaluation, write decision.json into the evaluation folder and return the decision.
 
-    `registry` is the folder of the model registry: its champion is the model to beat, and a promoted adapter becomes
-    the new champion unless this is a `dry_run`. Raises InvalidInputError if the evaluation cannot be read or lacks the
-    champion.
+    `registry` is the folder of the model registry. Its champion is the model to beat, and a promoted adapter becomes
+    the new champion unless `dry_run` is set. Raises InvalidInputError if the evaluation cannot be read or does not
+    include the champion.
     """
     policy = policy or PromotionConfig()
     if registry is None:
         return _decide(evaluation_dir, policy, None, dry_run)
-    # The lock keeps another decision from replacing the champion between reading and writing it.
+    # The lock keeps another process from replacing the champion while this decision is made.
     with hold_lock(registry / ".lock", f"registry {registry}", wait_s=LOCK_WAIT_S):
         return _decide(evaluation_dir, policy, ModelRegistry(registry), dry_run)
 
@@ -116,10 +116,10 @@ def _read_rows(path: Path) -> list[ScoredAnswer]:
 
 
 def _judge_all(evaluation: _Evaluation, champion: str, policy: PromotionConfig) -> dict[str, list[RuleOutcome]]:
-    """Return challenger -> outcomes of all rules, for every adapter except the champion."""
+    """Return the outcomes of all rules for each challenger. Every adapter except the champion is a challenger."""
     summary = evaluation.summary
     challengers = [model for model in summary.models if model != champion and model in summary.adapters]
-    # Bonferroni: with more challengers it is more likely that one of them is better by chance.
+    # Bonferroni correction: the more challengers there are, the more likely one of them looks better by chance.
     confidence = 1 - (1 - policy.confidence) / max(1, len(challengers))
     by_model = {model: [row for row in evaluation.rows if row.model == model] for model in (champion, *challengers)}
     return {
@@ -132,10 +132,10 @@ def _judge_all(evaluation: _Evaluation, champion: str, policy: PromotionConfig) 
 
 
 def _uncontaminated(model: str, summary: EvaluationSummary) -> Iterator[RuleOutcome]:
-    """Yield whether the model was trained on documents of the questions; nothing if its documents are unknown."""
+    """Yield the outcome of the rule `uncontaminated`, or nothing if the model's training documents are unknown."""
     contaminated = summary.contaminated.get(model)
     if contaminated is not None:
-        text = f"{contaminated} of {summary.questions} questions are about documents it was trained on"
+        text = f"{contaminated} of {summary.questions} questions are about documents that the model was trained on"
         yield rule("uncontaminated", "fail" if contaminated else "pass", text)
 
 
@@ -158,7 +158,7 @@ def _earlier_decision(
 def _decision(
     judged: Mapping[str, list[RuleOutcome]], evaluation: _Evaluation, champion: str, policy: PromotionConfig
 ) -> Decision:
-    """Return the decision about the best challenger: the one with the best outcome, then the best rate."""
+    """Return the decision about the best challenger. Challengers are ranked by their decision, then by their rate."""
     decisions = {model: _combine(rules) for model, rules in judged.items()}
     metric = metrics()[policy.metric]
 
@@ -186,7 +186,7 @@ def _decision(
 
 
 def _combine(rules: Sequence[RuleOutcome]) -> DecisionKind:
-    """Return the decision that follows from all rules: one failure refuses, else one unknown outcome leaves it open."""
+    """Return `refuse` if any rule fails, else `cannot_tell` if any outcome is unknown, else `promote`."""
     outcomes = {r.outcome for r in rules}
     return "refuse" if "fail" in outcomes else "cannot_tell" if "unknown" in outcomes else "promote"
 
@@ -194,7 +194,7 @@ def _combine(rules: Sequence[RuleOutcome]) -> DecisionKind:
 def _reason(
     model: str | None, champion: str, decision: DecisionKind, rules: Sequence[RuleOutcome], more: int | None
 ) -> str:
-    """Return the decision as one sentence with the rules that caused it."""
+    """Return one sentence that states the decision and the rules that led to it."""
     if model is None:
         return "no adapter was evaluated next to the champion"
     if decision == "promote":

@@ -1,4 +1,7 @@
-"""The rules of the gate. Each passes, fails, or is unknown and then names the questions that would settle it."""
+"""The rules of the promotion gate.
+
+The outcome of a rule is pass, fail or unknown. An unknown outcome reports how many more questions would settle it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from insurance_rag.core.registry import Registry, registry
 from insurance_rag.core.stats import paired_interval, questions_needed, wilson
 
 MIN_DISTANCE = 1e-3
-"""A difference closer to its limit than this is not settled by any number of questions."""
+"""If a difference is closer to its limit than this, no number of questions can settle the rule."""
 MIN_DISCORDANCE = 0.02
 MAX_QUESTIONS = 100_000
 
@@ -22,17 +25,17 @@ TITLES = {
     "no_worse": ("No worse than the champion", "챔피언보다 나쁘지 않음"),
     "better": ("Better than the champion", "챔피언보다 나음"),
 }
-"""Rule -> (English, Korean) title, of the rules that do not belong to one metric."""
+"""(English, Korean) titles of the rules. A rule that limits a metric has the metric's title instead."""
 
 
 def metrics() -> Registry[Metric]:
-    """Return the registry of metrics; the gate has no metric definitions of its own."""
+    """Return the evaluation's registry of metrics, which the gate shares."""
     found: Registry[Metric] = registry("metric")
     return found
 
 
 def rule(name: str, outcome: Outcome, text: str, more_questions: int | None = None) -> RuleOutcome:
-    """Return the outcome of a rule that has a title of its own."""
+    """Return the outcome of a rule that is listed in `TITLES`."""
     title, title_ko = TITLES[name]
     return RuleOutcome(
         name=name, title=title, title_ko=title_ko, outcome=outcome, text=text, more_questions=more_questions
@@ -42,9 +45,10 @@ def rule(name: str, outcome: Outcome, text: str, more_questions: int | None = No
 def apply_rules(
     challenger: Sequence[ScoredAnswer], champion: Sequence[ScoredAnswer], policy: PromotionConfig, confidence: float
 ) -> Iterator[RuleOutcome]:
-    """Yield the outcome of every rule for one challenger; `confidence` is that of all intervals.
+    """Yield the outcome of every rule for one challenger. `confidence` is the confidence level of all intervals.
 
-    If the two models did not answer the same questions with the same contexts, only that rule is applied.
+    If the two models did not answer the same questions with the same contexts, only the failed rule `same_questions` is
+    yielded.
     """
     own, other = ({row.question_id: row for row in rows} for rows in (challenger, champion))
     missing = len(own.keys() ^ other.keys())
@@ -72,9 +76,9 @@ def apply_rules(
 def _against_champion(
     own: Mapping[str, ScoredAnswer], other: Mapping[str, ScoredAnswer], policy: PromotionConfig, confidence: float
 ) -> Iterator[RuleOutcome]:
-    """Yield whether the challenger is no worse by more than the margin, and whether it is better.
+    """Yield the outcome of the rule `no_worse` and, if the policy requires an improvement, of the rule `better`.
 
-    Both follow from one interval of the paired difference. It is oriented so that a negative difference is better.
+    Both follow from one confidence interval for the paired difference. A negative difference means better.
     """
     metric = metrics()[policy.metric]
     mine, theirs = (metric.outcomes(rows.values()) for rows in (own, other))
@@ -86,14 +90,14 @@ def _against_champion(
         only_own, only_other = only_other, only_own
     interval = paired_interval(only_other, only_own, n, confidence)
     if interval is None:
-        yield rule("no_worse", "unknown", "there is no question", policy.min_questions)
+        yield rule("no_worse", "unknown", "there are no questions to compare", policy.min_questions)
         return
     low, high = interval
     difference, discordance = (only_own - only_other) / n, (only_own + only_other) / n
     figures = _difference_text(metric, difference, low, high)
 
     def further_questions(distance: float) -> int | None:
-        """Return the further questions until the interval is this narrow; None if no number is enough."""
+        """Return how many more questions are needed to detect a difference of `distance`, or None if none suffice."""
         if abs(distance) < MIN_DISTANCE:
             return None
         wanted = questions_needed(
@@ -113,7 +117,7 @@ def _against_champion(
 
 
 def _difference_text(metric: Metric, difference: float, low: float, high: float) -> str:
-    """Return the difference in percentage points; a positive one is worse than the champion."""
+    """Return the difference in percentage points as text. A positive difference is worse than the champion."""
     worse = "" if metric.better == "lower" else " worse"
     return (
         f"{metric.title.lower()} {100 * difference:+.1f} points{worse} [{100 * low:+.1f}, {100 * high:+.1f}] "
@@ -124,7 +128,10 @@ def _difference_text(metric: Metric, difference: float, low: float, high: float)
 def _within_limit(
     metric: Metric, rows: Sequence[ScoredAnswer], limit: float, asked: int, confidence: float
 ) -> RuleOutcome:
-    """Return whether the interval of a metric respects its limit: an upper one if lower is better, else a lower one."""
+    """Return the outcome of comparing a metric's confidence interval with the metric's limit.
+
+    The limit is a maximum if lower is better, otherwise a minimum. `asked` is the number of questions.
+    """
 
     def outcome(name: Outcome, text: str, more: int | None) -> RuleOutcome:
         return RuleOutcome(
@@ -140,7 +147,7 @@ def _within_limit(
     count, n = figures.count, figures.n
     interval = wilson(count, n, confidence)
     if interval is None:
-        return outcome("unknown", f"{metric.name}: there is no question of this kind", asked or None)
+        return outcome("unknown", f"{metric.name}: there are no questions of this kind", asked or None)
     low, high = interval
     found = _compare(metric, low, high, limit)
     bound = "at most" if metric.better == "lower" else "at least"
@@ -151,16 +158,17 @@ def _within_limit(
 
 
 def _compare(metric: Metric, low: float, high: float, limit: float) -> Outcome:
-    """Compare an interval with a limit."""
+    """Return pass or fail if the whole interval is on one side of the limit, and unknown if it contains the limit."""
     if metric.better == "lower":
         return "pass" if high <= limit else "fail" if low > limit else "unknown"
     return "pass" if low >= limit else "fail" if high < limit else "unknown"
 
 
 def _further_questions(metric: Metric, count: int, n: int, limit: float, asked: int, confidence: float) -> int | None:
-    """Return the further questions until the interval of the same rate is on one side of the limit, None if never.
+    """Return how many more questions would move the whole interval to one side of the limit, or None if none would.
 
-    `asked` questions gave a population of `n`: the further ones are assumed to have the same mix.
+    The metric counts `count` of the `n` answers in its population. The rate is assumed to remain the same, as is
+    the fraction of questions that are in the population (`n` of `asked`).
     """
     wanted = n
     while wanted < MAX_QUESTIONS:

@@ -1,9 +1,9 @@
-"""Find the chunks that answer a question: BM25 by default, dense and hybrid retrieval on request.
+"""Find the chunks that answer a question, with BM25 (the default), dense or hybrid retrieval.
 
     retriever = build_retriever("bm25", chunks, cache=Path("cache"))
     hits = retriever.search("암 진단비는 얼마인가요?", k=3, filters={"company": "한빛생명"})
 
-`retrievers` is a registry: a new retriever is one new file there.
+`retrievers` is a registry: to add a retriever, add one file to that package.
 """
 
 from __future__ import annotations

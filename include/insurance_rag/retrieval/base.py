@@ -1,4 +1,4 @@
-"""What all retrievers share: the chunks, the filters, and the collapse of duplicate chunks."""
+"""The base class of all retrievers, which ranks chunks by score, applies filters and merges duplicate chunks."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ import numpy.typing as npt
 from insurance_rag.core.records import Chunk
 
 Scores = npt.NDArray[np.float32]
-"""One score per chunk, in the order of the chunks; -inf is no match."""
+"""One score per chunk, in the order of the chunks; -inf means no match."""
 
 
 Filters = Mapping[Literal["company", "policy_type"], str]
-"""Metadata field -> value that a chunk must have."""
+"""Maps metadata fields to the values that a chunk must have."""
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A chunk that was found."""
+    """A chunk that a search found."""
 
     chunk_id: str
     text: str
     score: float
     duplicates: tuple[str, ...] = ()
-    """Ids of the other chunks with the same text, which this hit represents."""
+    """Ids of other chunks with the same text. They are not returned as separate hits."""
 
     def is_any_of(self, chunk_ids: Sequence[str]) -> bool:
-        """Return whether this chunk, or one of its duplicates, is among `chunk_ids`."""
+        """Return whether this chunk or one of its duplicates is among `chunk_ids`."""
         return any(i in chunk_ids for i in (self.chunk_id, *self.duplicates))
 
 
 def searchable_text(chunk: Chunk) -> str:
-    """Return the indexed text of a chunk: breadcrumbs and text. Only the breadcrumbs name product and headings.
+    """Return the text to index for a chunk: its breadcrumbs, which name the product and the headings, and its text.
 
-    On the sample questions the breadcrumbs raise hit@5 from 0.79 to 0.91: sister products differ in little else.
+    On the sample questions, the breadcrumbs raise hit@5 from 0.79 to 0.91, because related products share many texts.
     """
     return f"{chunk.metadata.breadcrumbs}\n{chunk.text}"
 
 
 class Retriever(ABC):
-    """Ranks chunks for a query. A subclass computes the scores."""
+    """Ranks chunks for a query. Subclasses compute the scores."""
 
     def __init__(self, chunks: Sequence[Chunk]) -> None:
         self.chunks = list(chunks)
         texts: dict[str, int] = {}
-        # Number of each chunk's text; duplicates have the same one.
+        # A number for each chunk's text, ignoring differences in whitespace. Duplicate chunks share a number.
         self._text_number = [texts.setdefault(" ".join(chunk.text.split()), len(texts)) for chunk in self.chunks]
         self._same_text: list[list[str]] = [[] for _ in texts]
         for chunk, number in zip(self.chunks, self._text_number, strict=True):
@@ -58,12 +58,12 @@ class Retriever(ABC):
 
     @abstractmethod
     def scores(self, query: str) -> Scores:
-        """Return one score per chunk, in the order of `chunks`; -inf is no match."""
+        """Return one score per chunk, in the order of `chunks`; -inf means no match."""
 
     def search(self, query: str, k: int = 10, filters: Filters | None = None) -> list[Hit]:
-        """Return the `k` best chunks with distinct texts, best first; fewer if fewer match.
+        """Return up to `k` matching chunks with distinct texts, best first.
 
-        `filters` maps metadata fields (company, policy_type) to the value that a chunk must have.
+        `filters` maps metadata fields (company, policy_type) to the values that a chunk must have.
         """
         scores = self.scores(query)
         if filters:
@@ -71,7 +71,7 @@ class Retriever(ABC):
         depth = 4 * k
         while True:
             ranked = _best_first(scores, depth)
-            # Of the duplicates, which sister products share, the one with the best rank represents all.
+            # Related products share chunk texts. Only the best-ranked chunk with a given text becomes a hit.
             first = {self._text_number[i]: i for i in reversed(ranked)}
             if len(first) >= k or len(ranked) < depth:
                 return [self._hit(i, float(scores[i])) for i in ranked if first[self._text_number[i]] == i][:k]
@@ -80,11 +80,11 @@ class Retriever(ABC):
     def search_many(
         self, queries: Sequence[str], k: int = 10, filters: Sequence[Filters] | None = None
     ) -> list[list[Hit]]:
-        """Return the result of `search` for each query; `filters` has one mapping per query."""
+        """Return the `search` result for each query. `filters` has one mapping per query."""
         return [self.search(q, k, f) for q, f in zip(queries, filters or [{}] * len(queries), strict=True)]
 
     def _mask(self, filters: Filters) -> npt.NDArray[np.bool_]:
-        """Return which chunks have all the values."""
+        """Return a boolean array that is true for the chunks that match all filters."""
         key = tuple(sorted(filters.items()))
         if key not in self._masks:
             rows = [all(getattr(c.metadata, name, None) == value for name, value in key) for c in self.chunks]
@@ -98,8 +98,8 @@ class Retriever(ABC):
 
 
 def _best_first(scores: Scores, n: int) -> list[int]:
-    """Return the positions of the `n` best matches. Ties keep the order of the chunks: results are repeatable."""
-    candidates = np.flatnonzero(scores > -np.inf)  # np.partition is slow on many equal values
+    """Return the positions of the `n` best matches. Ties keep the order of the chunks, so results are repeatable."""
+    candidates = np.flatnonzero(scores > -np.inf)  # without -inf: np.partition is slow on many equal values
     if n < len(candidates):
         own = scores[candidates]
         candidates = candidates[own >= np.partition(own, -n)[-n]]

@@ -1,4 +1,4 @@
-"""The BM25 index: build, store, load, score."""
+"""Build, store, load and query the BM25 index."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ Positions = npt.NDArray[np.integer]
 """Positions of chunks in the corpus."""
 
 FREQUENT_SHARE = 20
-"""The scores of a term that occurs in more than 1 / FREQUENT_SHARE of the chunks are cached as a dense column."""
+"""A term is frequent if it occurs in more than 1 / FREQUENT_SHARE of the chunks. Its scores are cached as a column."""
 ROUNDING = 1e-3
-"""Upper bound of the difference between float32 sums of the same scores in different orders."""
+"""Upper bound for the rounding difference between float32 sums of the same scores in different orders."""
 MAX_COLUMNS = 256
-"""Cached columns; each has 4 bytes per chunk."""
+"""Maximum number of cached columns. A column takes 4 bytes per chunk."""
 LOOKED_UP_SHARE = 0.7
-"""Share of a chunk's score that may come from terms which are only looked up for the remaining candidates."""
+"""`positions_above` stops reading postings once the other terms can add at most this fraction of the chunk's score."""
 
 
 class _Postings(TypedDict):
-    """The scores as bm25s stores them: a sparse matrix, terms by chunks, one row per term."""
+    """The scores as bm25s stores them: a sparse matrix with one row per term and one column per chunk."""
 
     data: Scores
     indices: Positions
@@ -42,11 +42,11 @@ class _Postings(TypedDict):
 
 
 class Bm25Index:
-    """The scores of every term for every chunk. Chunks are known by their position, queries are lists of terms."""
+    """Holds the score of every term in every chunk. Chunks are identified by position; queries are lists of terms."""
 
     def __init__(self, index: bm25s.BM25) -> None:
         self._index = index
-        # Plain arrays over the same memory: slicing a memmap is slow.
+        # Use plain arrays over the same memory, because slicing a memmap is slow.
         index.scores.update({name: np.asarray(index.scores[name]) for name in ("data", "indices", "indptr")})
         self._scores: _Postings = index.scores
         self.size = int(self._scores["num_docs"])
@@ -55,7 +55,7 @@ class Bm25Index:
 
     @classmethod
     def build(cls, encoded: tokens.Encoded) -> Bm25Index:
-        """Build the index of an encoded corpus."""
+        """Build the index for an encoded corpus."""
         import bm25s
 
         index = bm25s.BM25()
@@ -73,19 +73,22 @@ class Bm25Index:
         return cls(bm25s.BM25.load(str(folder), mmap=True))
 
     def save(self, folder: Path) -> None:
-        """Write the index to a temporary folder and rename it, so that `folder` is always complete. Raises OSError."""
+        """Write the index to a temporary folder, then rename it, so that `folder` is always complete.
+
+        Raises OSError if the index cannot be written.
+        """
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
         try:
             self._index.save(str(temporary), show_progress=False)
-            shutil.rmtree(folder, ignore_errors=True)  # a folder that exists could not be read
+            shutil.rmtree(folder, ignore_errors=True)  # an existing folder is an unreadable index
             temporary.rename(folder)
         except OSError:
             shutil.rmtree(temporary, ignore_errors=True)
             raise
 
     def scores(self, terms: Sequence[str]) -> Scores:
-        """Return one score per chunk, 0 without a match."""
+        """Return one score per chunk; 0 means no match."""
         ids = self._ids(terms)
         rare = [i for i in ids if not self._is_frequent(i)]
         scores = self._index.get_scores_from_ids(rare) if ids else np.zeros(self.size, dtype=np.float32)
@@ -95,10 +98,11 @@ class Bm25Index:
         return np.asarray(scores)
 
     def positions_above(self, terms: Sequence[str], chunk: int) -> Positions:
-        """Return the positions of the chunks that score higher than `chunk`: as by `scores`, several times faster.
+        """Return the positions of the chunks that score higher than `chunk`, several times faster than with `scores`.
 
-        Follows MaxScore (Turtle and Flood 1995): a chunk without the highest-scoring terms cannot reach the score of
-        `chunk`. So only the postings of these terms are read completely, those with the most score per posting first.
+        This follows MaxScore (Turtle and Flood 1995): a chunk without any of the highest-scoring terms cannot reach the
+        score of `chunk`. Only the postings of these terms are therefore read completely, starting with the terms that
+        have the most score per posting.
         """
         ids, counts = np.unique(np.array(self._ids(terms), dtype=np.int64), return_counts=True)
         query = np.zeros(len(self._max_score), dtype=np.float32)
@@ -108,7 +112,7 @@ class Bm25Index:
 
         most = self._max_score[ids] * counts
         order = np.argsort(-most / self._postings_per_term[ids])
-        # [i]: the most that a chunk can still gain after the first i terms
+        # still[i] is the maximum score that the terms after the first i can add to a chunk.
         still = np.append(np.cumsum(most[order][::-1])[::-1], 0) + ROUNDING
         complete = int(np.argmax(still <= max(LOOKED_UP_SHARE * own, ROUNDING)))
         sums = np.zeros(self.size, dtype=np.float32)
@@ -116,12 +120,12 @@ class Bm25Index:
             chunks, added = self._postings(ids[i])
             sums[chunks] += added * np.float32(counts[i])
         near = np.flatnonzero(sums > max(own - still[complete], 0))
-        # Compare with the score of `chunk` from the same product: float sums are equal only if added in the same order.
+        # Take the score of `chunk` from the same product, as float sums are equal only if added in the same order.
         scores = self._by_chunk[near] @ query
         return near[scores > scores[near == chunk].sum()]
 
     def _ids(self, terms: Sequence[str]) -> list[int]:
-        """Return the numbers of the terms that occur in any chunk, as often as they are given."""
+        """Return the ids of the terms that are in the index. A repeated term yields repeated ids."""
         return list(self._index.get_tokens_ids(terms))
 
     def _is_frequent(self, term: int) -> bool:
@@ -135,27 +139,27 @@ class Bm25Index:
         return column
 
     def _postings(self, term: int) -> tuple[Positions, Scores]:
-        """Return the chunks with the term, and what it adds to the score of each."""
+        """Return the positions of the chunks that contain the term, and the score that the term adds to each."""
         span = slice(self._scores["indptr"][term], self._scores["indptr"][term + 1])
         return self._scores["indices"][span], self._scores["data"][span]
 
     @cached_property
     def _postings_per_term(self) -> Positions:
-        """The number of chunks with each term."""
+        """Number of chunks that contain each term."""
         return np.diff(self._scores["indptr"])
 
     @cached_property
     def _max_score(self) -> Scores:
-        """The most that each term adds to any chunk."""
+        """Maximum score that each term adds to any chunk."""
         return np.maximum.reduceat(self._scores["data"], self._scores["indptr"][:-1])
 
     @cached_property
     def _by_chunk(self) -> csr_array:
-        """What each term of a chunk adds to its score, as a sparse matrix, chunks by terms."""
+        """The scores as a sparse matrix with one row per chunk and one column per term."""
         from scipy.sparse import csc_array
 
         shape = (self.size, len(self._max_score))
         starts = self._scores["indptr"]
         if starts[-1] <= np.iinfo(np.int32).max:
-            starts = starts.astype(np.int32)  # with int64, scipy widens the other indices too: +50 % memory
+            starts = starts.astype(np.int32)  # with int64, scipy widens the other indices too (50% more memory)
         return csc_array((self._scores["data"], self._scores["indices"], starts), shape).tocsr()

@@ -14,8 +14,8 @@ from insurance_rag.retrieval.retrievers import RETRIEVERS
 def build_retriever(
     kind: str, chunks: Sequence[Chunk], cache: Path | None = None, config: RetrievalConfig | None = None
 ) -> Retriever:
-    """Return a retriever over `chunks`. `cache` is a folder that keeps its index between runs.
+    """Return a retriever over `chunks`. `cache` is a folder that keeps the retriever's index between runs.
 
-    Raises InvalidInputError if the kind is unknown, or its embedder is not available or does not understand Korean.
+    Raises InvalidInputError if the kind is unknown, or if its embedder is not available or does not understand Korean.
     """
     return RETRIEVERS[kind].build(chunks, config or RetrievalConfig(), cache)

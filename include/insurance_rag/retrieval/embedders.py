@@ -1,7 +1,7 @@
 """Embedders for dense retrieval: a local sentence-transformers model, or an API.
 
-An embedder is named `sentence-transformers:NAME` or `openai:MODEL@BASE_URL` (any OpenAI-compatible embeddings API; the
-key is read from EMBEDDING_API_KEY).
+An embedder is configured as `sentence-transformers:NAME`, or as `openai:MODEL@BASE_URL` for any OpenAI-compatible
+embeddings API. The API key is read from EMBEDDING_API_KEY.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from insurance_rag.core.errors import InvalidInputError
 
 Vectors = npt.NDArray[np.float32]
-"""texts x dimensions; every row has length 1."""
+"""Array of shape [texts, dimensions]; every row is a unit vector."""
 Embed = Callable[[list[str]], Vectors]
 
 API_TIMEOUT_S = 60.0
@@ -29,13 +29,14 @@ KOREAN_PAIRS = (
     ("보험료를 못 내면 계약이 끝나나요?", "납입최고기간이 지나도록 연체하면 계약은 해지됩니다."),
     ("임신해서 입원한 것도 나오나요?", "임신과 출산으로 인한 의료비는 보상하지 않습니다."),
 )
-"""Questions, each with the sentence that answers it. An embedder that understands Korean pairs them easily."""
+"""Questions, each with the sentence that answers it. Any embedder that understands Korean can match them."""
 
 
 def check_korean(embed: Embed, name: str) -> None:
-    """Raise InvalidInputError unless the embedder pairs at least five of the six Korean questions with their answer.
+    """Raise InvalidInputError unless the embedder matches at least five of the six Korean questions to their answers.
 
-    An English embedder finds the right Korean chunk once in thirty questions, and nothing in its scores shows it.
+    An English embedder finds the right Korean chunk for one question in thirty, and its scores do not reveal the
+    problem.
     """
     questions, answers = (embed(list(texts)) for texts in zip(*KOREAN_PAIRS, strict=True))
     right = int((np.argmax(questions @ answers.T, axis=1) == np.arange(len(KOREAN_PAIRS))).sum())
@@ -47,10 +48,10 @@ def check_korean(embed: Embed, name: str) -> None:
 
 
 def load_embedder(name: str) -> Embed:
-    """Return the function that turns texts into unit vectors.
+    """Return a function that turns strings into unit vectors.
 
-    Raises InvalidInputError if the name is malformed, the package is missing or the model cannot be loaded. The
-    function of an API raises ServerUnavailableError if the server is down.
+    Raises InvalidInputError if the name is malformed, the package is missing or the model cannot be loaded. If the
+    embedder is an API, the returned function raises ServerUnavailableError when the server is down.
     """
     kind, _, rest = name.partition(":")
     if kind == "sentence-transformers" and rest:

@@ -1,4 +1,4 @@
-"""Measure a retriever: hit@k, recall@k and MRR@10 with 95 % intervals, and the time of a search."""
+"""Measure a retriever: hit@k, recall@k and MRR@10 with 95% confidence intervals, and the time per search."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ CUTOFFS = (1, 5, 10)
 
 
 def measure_retrieval(retriever: Retriever, questions: Sequence[Question], use_filters: bool = True) -> RetrievalResult:
-    """Search every question that has gold chunks, and return the scores with one row per question.
+    """Run a search for every question that has gold chunks, and return the scores and one row per question.
 
-    hit@k is the share of questions with a gold chunk among the first k hits, recall@k the mean share of their gold
-    chunks among the first k. A duplicate of a gold chunk counts as that chunk. Intervals are bootstrapped over the
-    questions.
+    hit@k is the fraction of questions with a gold chunk among the first k hits. recall@k is the fraction of a
+    question's gold chunks among the first k hits, averaged over the questions. A duplicate of a gold chunk counts as
+    that chunk. Confidence intervals are bootstrapped over the questions.
     """
     rows = []
     for question in questions:
@@ -54,7 +54,7 @@ def _row(question: Question, hits: list[Hit], ms: float) -> RetrievalRow:
 
 
 def _mean(values: list[float], bootstrap_samples: int = 2000) -> Estimate:
-    """Return the mean with its 95 % bootstrap interval over the questions, both None without questions."""
+    """Return the mean and its 95% bootstrap interval. Both are None if `values` is empty."""
     if not values:
         return Estimate(value=None, interval=None)
     sample = np.asarray(values)

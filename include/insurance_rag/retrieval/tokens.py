@@ -1,7 +1,8 @@
-"""Search terms of Korean text: content morphemes and character bigrams in one list.
+"""Search terms for Korean text: content morphemes and character bigrams in one list.
 
-Morphemes match 지급합니다 and 지급하는. Bigrams match compounds that the analyser splits differently in question and
-chunk. Measured on three Korean data sets, both together are the best lexical terms.
+Morphemes match different inflections, such as 지급합니다 and 지급하는. Bigrams match compounds that the analyzer splits
+differently in the question and in the chunk. On three Korean datasets, morphemes and bigrams together gave the best
+lexical search.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ from functools import cache
 from typing import Protocol, overload
 
 VERSION = "kiwi-bigram-1"
-"""Part of the key of a stored index: raise it when the terms of a text change."""
+"""Part of the key of a stored index. Change it when a code change alters the terms, so that indexes are rebuilt."""
 
 CONTENT_TAGS = frozenset(["NNG", "NNP", "NNB", "NR", "SL", "SN", "SH", "VV", "VA", "XR", "MAG", "XPN", "XSN"])
-"""Part-of-speech tags that carry meaning: nouns, numbers, foreign words, stems of verbs and adjectives, roots, adverbs,
+"""Part-of-speech tags that carry meaning: nouns, numbers, foreign words, verb and adjective stems, roots, adverbs,
 prefixes and suffixes."""
 
 _WORD = re.compile(r"[가-힣A-Za-z0-9]+")
 
 Encoded = tuple[list["array[int]"], dict[str, int]]
-"""The terms of each text as numbers of a vocabulary, and the vocabulary."""
+"""(ids of each text's terms, vocabulary). The vocabulary maps terms to ids."""
 
 
 class _Token(Protocol):
@@ -39,7 +40,7 @@ class _Analyser(Protocol):
 
 @cache
 def _kiwi() -> _Analyser:
-    """Load the morphological analyser: 3 s, once per process, and only when something is searched."""
+    """Load the morphological analyzer on first use, because loading takes 3 s."""
     from kiwipiepy import Kiwi
 
     analyser: _Analyser = Kiwi()
@@ -47,13 +48,13 @@ def _kiwi() -> _Analyser:
 
 
 def terms(texts: Sequence[str]) -> list[list[str]]:
-    """Return the search terms of each text."""
+    """Return a list of search terms for each text."""
     of_line = dict(_analysed(texts))
     return [[term for line in text.split("\n") for term in of_line.get(line, ())] for text in texts]
 
 
 def encode(texts: Sequence[str]) -> Encoded:
-    """Return the search terms of each text as numbers, which takes four bytes per term."""
+    """Return the search terms of each text as vocabulary ids, which take four bytes per term."""
     vocabulary: dict[str, int] = {}
     of_line = {
         line: array("i", (vocabulary.setdefault(term, len(vocabulary)) for term in found))
@@ -64,15 +65,15 @@ def encode(texts: Sequence[str]) -> Encoded:
 
 
 def _analysed(texts: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield every distinct line with its terms. Policies repeat their lines, so each is analysed only once."""
+    """Yield every distinct line with its terms. Lines recur across policies, so a line is analyzed only once."""
     lines = list({line: None for text in texts for line in text.split("\n") if line.strip()})
     for line, tokens in zip(lines, _tokenize(lines), strict=True):
-        content = [t.form for t in tokens if t.tag.split("-")[0] in CONTENT_TAGS]  # VV-I marks an irregular verb, VV
+        content = [t.form for t in tokens if t.tag.split("-")[0] in CONTENT_TAGS]  # VV-I is an irregular VV (verb)
         yield line, content + _bigrams(line)
 
 
 def _tokenize(lines: list[str]) -> Iterable[Sequence[_Token]]:
-    """Analyse the lines. A single line, such as a query, is passed as a string: that starts no threads."""
+    """Analyze the lines. A single line, such as a query, is passed as a string, because a list starts threads."""
     return [_kiwi().tokenize(lines[0])] if len(lines) == 1 else _kiwi().tokenize(lines)
 
 

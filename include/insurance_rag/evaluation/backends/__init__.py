@@ -1,4 +1,4 @@
-"""The backends that answer the questions: a local model, a server, or the procedure of the reference design."""
+"""The backends that generate answers: a local model, a server, or the reference design's procedure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["ModelBackend", "OnAnswer", "open_backend"]
 def open_backend(base_model: str, adapters: Mapping[str, Path], config: EvaluationConfig) -> ModelBackend:
     """Return the backend that `config` selects. `adapters` maps names to folders.
 
-    Raises InvalidInputError if the backend cannot serve these models, ServerUnavailableError if the server is down.
+    Raises InvalidInputError if the backend cannot serve these models, and ServerUnavailableError if the server is down.
     """
     if config.server:
         from insurance_rag.evaluation.backends.server import ServerBackend

@@ -1,4 +1,4 @@
-"""What the evaluation expects of a backend that answers requests."""
+"""The interface of the backends that generate answers."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ OnAnswer = Callable[[GenerationRequest, GeneratedAnswer], None]
 
 
 class ModelBackend(Protocol):
-    """Answers requests with the base model and its adapters. Used as a context manager that frees what it holds."""
+    """Answers requests with the base model and its adapters. Use it as a context manager to free its resources."""
 
     @property
     def identities(self) -> Mapping[str, str]:
-        """Model name -> text that identifies its weights and precision; part of the key of every answer."""
+        """For each model name, a string that identifies weights and precision. It is part of every answer's key."""
 
     @property
     def context_limit(self) -> int:
-        """Tokens of prompt and answer together."""
+        """Maximum number of tokens in the prompt and the answer together."""
 
     def count_tokens(self, text: str) -> int:
-        """Return the number of tokens of `text`, or an upper bound."""
+        """Return the number of tokens in `text`, or an upper bound for it."""
 
     def answer(self, requests: Sequence[GenerationRequest], decoding: DecodingConfig, on_answer: OnAnswer, /) -> None:
-        """Answer all requests; call `on_answer` for each as soon as it is finished, in any order."""
+        """Answer all requests, in any order. Call `on_answer` for each answer as soon as it is finished."""
 
     def __enter__(self) -> Self: ...
 

@@ -1,7 +1,7 @@
-"""The evaluation procedure of the reference design, kept for comparison (docs/origin.md).
+"""The reference design's evaluation procedure (docs/origin.md), kept for comparison.
 
-It loads each model, merges the adapter into the 4-bit weights, and answers one request at a time. Merging into NF4
-rounds most of a small adapter away, so it evaluates another model than the one that was trained.
+The procedure loads one model at a time, merges the adapter into the 4-bit weights, and answers one request at a time.
+Merging into NF4 rounds most of a small adapter away, so the evaluated model differs from the trained one.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 
 class ReferenceBackend:
-    """Has the interface of `LocalBackend` and loads one model after the other."""
+    """Loads one model after another, merged with its adapter."""
 
     def __init__(self, base_model: str, adapters: Mapping[str, Path]) -> None:
-        """Load the tokenizer. `adapters` maps names to folders. Raises InvalidInputError if there is none."""
+        """Load the tokenizer. `adapters` maps names to folders. Raises InvalidInputError if there is no tokenizer."""
         self.base_model, self.adapters = base_model, adapters
         self.tokenizer = load_tokenizer(base_model)
         base = f"{model_identity(base_model)} merged into nf4"
@@ -41,23 +41,24 @@ class ReferenceBackend:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Do nothing: no model is kept between two calls."""
+        """Do nothing, because no model is kept in memory after `answer`."""
 
     @property
     def context_limit(self) -> int:
-        """Tokens of prompt and answer together."""
+        """Maximum number of tokens in the prompt and the answer together."""
         return int(load_model_config(self.base_model).max_position_embeddings)
 
     def count_tokens(self, text: str) -> int:
-        """Return the number of tokens of a prompt."""
+        """Return the number of tokens in a prompt."""
         return len(self.tokenizer(text)["input_ids"])
 
     def answer(self, requests: Sequence[GenerationRequest], decoding: DecodingConfig, on_answer: OnAnswer) -> None:
-        """Answer all requests, model after model.
+        """Answer all requests, one model after another.
 
-        Raises InvalidInputError for a repetition penalty that counts generated tokens only: `generate` cannot do that.
+        Raises InvalidInputError if the repetition penalty is restricted to generated tokens, because `generate` always
+        applies it to the prompt's tokens too.
         """
-        check_prompt_penalty("the procedure of the reference design", decoding)
+        check_prompt_penalty("the reference design's procedure", decoding)
         for name in dict.fromkeys(request.model for request in requests):
             model = self._load(name)
             rule = StopRule(self.tokenizer, frozenset({self.tokenizer.eos_token_id}), decoding)
@@ -82,7 +83,7 @@ class ReferenceBackend:
         self, model: PreTrainedModel, request: GenerationRequest, decoding: DecodingConfig, rule: StopRule
     ) -> GeneratedAnswer:
         inputs = self.tokenizer(request.prompt, return_tensors="pt", return_token_type_ids=False).to(model.device)
-        # The seed depends on the request, so that an answer does not depend on those before it.
+        # The seed depends on the request, so that an answer does not depend on earlier answers.
         torch.manual_seed(int(sha256_text(request.noise_identity, str(decoding.seed))[:15], 16))
         sampling = {"do_sample": True, "temperature": decoding.temperature, "top_p": decoding.top_p}
         started = time.perf_counter()

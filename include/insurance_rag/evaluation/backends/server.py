@@ -83,7 +83,7 @@ class ServerBackend:
         return int(len(text) / CHARACTERS_PER_TOKEN)
 
     def answer(self, requests: Sequence[GenerationRequest], decoding: DecodingConfig, on_answer: OnAnswer, /) -> None:
-        """Answer all requests, in any order, and call `on_answer` as soon as an answer is finished.
+        """Answer all requests, in any order. Call `on_answer` for each answer as soon as it is finished.
 
         After the first error, no more requests are sent, but answers to requests in flight are still delivered. Raises
         InvalidInputError if the server rejects the settings, and IncompleteError for every other failure.

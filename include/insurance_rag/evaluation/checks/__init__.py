@@ -1,10 +1,10 @@
-"""Checks of an answer against its context: rules without a model, each with the span that it objects to.
+"""Rule-based checks that compare an answer with its context and return the faulty parts of the answer.
 
-They find visible contradictions: foreign tails, loops, echoes of the prompt, numbers and articles that the context does
-not contain, sentences that share no words with it, refusals in the wrong place. They cannot find a negation, swapped
-roles, or a number from another part of the context; a judge or a person can.
+The checks find visible faults: foreign tails, loops, echoes of the prompt, numbers and articles that are not in the
+context, sentences that share few words with the context, and missing or wrong refusals. They cannot find a missing
+negation, swapped roles, or a number from another part of the context; a judge or a person can.
 
-Add a check by adding a module with a function that is decorated with `check`.
+To add a check, add a module with a function decorated with `check`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Faults of form: what no answer should contain, whatever it says."""
+"""Checks for faults in the form of an answer, independent of what the answer says."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _GARBLED = re.compile("[\ufffd\x00-\x08\x0b-\x1f\x7f]+")
     order=30,
 )
 def find_loop(answer: CheckedAnswer) -> Iterator[str]:
-    """Yield the repeated part."""
+    """Yield the part that repeats."""
     if span := korean.repetition(answer.text):
         yield span.text
 
@@ -28,11 +28,11 @@ def find_loop(answer: CheckedAnswer) -> Iterator[str]:
     "prompt_echo",
     title="Echo of the prompt",
     title_ko="지시문 되풀이",
-    description="The answer repeats headings or instructions of the prompt.",
+    description="The answer repeats headings or instructions from the prompt.",
     order=40,
 )
 def find_prompt_echo(answer: CheckedAnswer) -> Iterator[str]:
-    """Yield the repeated part of the prompt."""
+    """Yield the part of the answer that is copied from the prompt."""
     if span := korean.prompt_echo(answer.text, answer.question):
         yield span.text
 
@@ -54,7 +54,7 @@ def find_garbled(answer: CheckedAnswer) -> Iterator[str]:
     "empty",
     title="Empty answer",
     title_ko="빈 답",
-    description="The answer has no text. Nothing is invented, so it is not a hallucination.",
+    description="The answer has no text. Nothing is invented, so this is not a hallucination.",
     hallucination=False,
     on_empty=True,
     order=110,

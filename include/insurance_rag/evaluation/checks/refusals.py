@@ -1,4 +1,4 @@
-"""Refusals in the wrong place."""
+"""Checks for missing refusals and for refusals of questions that the context answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_SPAN_CHARACTERS = 200
     order=90,
 )
 def find_missed_refusal(answer: CheckedAnswer) -> Iterator[str]:
-    """Yield the first sentence of the answer."""
+    """Yield the first sentence of an answer that should have been a refusal."""
     if answer.answerable is False and answer.refusal == "none":
         yield korean.sentences(answer.text)[0].text
 
@@ -27,12 +27,12 @@ def find_missed_refusal(answer: CheckedAnswer) -> Iterator[str]:
     "false_refusal",
     title="False refusal",
     title_ko="잘못된 거절",
-    description="The answer refuses although the context answers the question. Nothing is invented, so it is not a "
-    "hallucination.",
+    description="The answer refuses although the context answers the question. Nothing is invented, so this is not "
+    "a hallucination.",
     hallucination=False,
     order=100,
 )
 def find_false_refusal(answer: CheckedAnswer) -> Iterator[str]:
-    """Yield the beginning of the refusal."""
+    """Yield the beginning of a refusal if the context answers the question."""
     if answer.answerable is True and answer.refusal == "full":
         yield answer.text.strip()[:MAX_SPAN_CHARACTERS]

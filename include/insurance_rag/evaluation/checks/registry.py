@@ -1,4 +1,4 @@
-"""The registry of checks. A check is a function that is decorated with `check`, in a module of this package."""
+"""The registry of checks. A check is a function decorated with `check` in any module of this package."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from insurance_rag.core.registry import Registry
 
 @dataclass(frozen=True)
 class CheckedAnswer:
-    """One answer with everything that a check may look at."""
+    """One answer and all other data that checks may use."""
 
     text: str
-    """The answer; of a very long one its beginning and its end."""
+    """Text of the answer. A very long answer is reduced to its beginning and its end."""
     context: str
-    """The chunks that the model was given."""
+    """Text of the chunks that the model was given."""
     question: str
     answerable: bool | None
     """Whether the context answers the question; None if that is unknown."""
     refusal: RefusalLevel
-    """How much of the answer is a refusal."""
+    """Whether the answer is a full refusal, a partial refusal, or no refusal."""
     min_support: float
-    """Least share of a sentence's character bigrams that must occur in the context."""
+    """Minimum fraction of a sentence's character bigrams that must occur in the context or the question."""
 
 
 FindSpans = Callable[[CheckedAnswer], Iterable[str]]
-"""Yields the faulty parts of an answer; nothing if there is no fault."""
+"""A function that yields the faulty parts of an answer, or nothing if the answer has no fault."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,13 @@ class Check:
     hallucination: bool = True
     """Whether a finding makes the answer a hallucination."""
     on_empty: bool = False
-    """Whether the check looks at empty answers. All other checks skip them."""
+    """Whether the check also runs on empty answers."""
     order: int = 1000
-    """Position of the findings, ascending. Checks of other distributions come last by default."""
+    """Position of the check's findings, ascending. Checks from other installed packages come last by default."""
 
     @property
     def info(self) -> CheckInfo:
-        """The part of the definition that is written into a summary."""
+        """The fields that are written into an evaluation summary."""
         return CheckInfo(
             title=self.title,
             title_ko=self.title_ko,
@@ -70,9 +70,9 @@ def check(
     on_empty: bool = False,
     order: int = 1000,
 ) -> Callable[[FindSpans], FindSpans]:
-    """Return a decorator that registers a function as a check; see `Check` for the fields.
+    """Return a decorator that registers a function as a check. See `Check` for the parameters.
 
-    Raises ValueError if another check has the name.
+    The decorator raises ValueError if the name is taken.
     """
 
     def register(find: FindSpans) -> FindSpans:

@@ -1,4 +1,4 @@
-"""Sentences that share too few words with the context."""
+"""Checks for sentences that share too few words with the context."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from insurance_rag.evaluation.checks.registry import CheckedAnswer, check
 _WORD = re.compile(r"[가-힣A-Za-z]{2,}")
 
 MIN_BIGRAMS = 6
-"""Shorter sentences are not checked: a few bigrams say nothing."""
+"""Sentences with fewer distinct bigrams are not checked, because a few bigrams are not conclusive."""
 
 
 @check(
     "unsupported",
     title="Unsupported sentence",
     title_ko="근거 없는 문장",
-    description="A sentence shares too few character bigrams with context and question. Refusals are not checked.",
+    description="A sentence shares too few character bigrams with the context and question. Refusals are not checked.",
     order=80,
 )
 def find_unsupported_sentences(answer: CheckedAnswer) -> Iterator[str]:
-    """Yield every sentence of which less than `min_support` of the character bigrams occurs in context or question."""
+    """Yield every sentence in which too few of the character bigrams occur in the context or the question.
+
+    The minimum fraction is `answer.min_support`.
+    """
     if answer.refusal == "full":
         return
     known = _bigrams(f"{answer.context}\n{answer.question}")

@@ -1,4 +1,4 @@
-"""Text after the answer that has nothing to do with it."""
+"""Checks for unrelated text after the actual answer."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from insurance_rag.evaluation.checks.registry import CheckedAnswer, check
     "foreign_tail",
     title="Foreign tail",
     title_ko="외국어 꼬리",
-    description="The answer ends in another language that neither context nor question use.",
+    description="The answer ends in another language that neither the context nor the question uses.",
     order=10,
 )
 def find_foreign_tail(answer: CheckedAnswer) -> Iterator[str]:
-    """Yield the part that is not Korean."""
+    """Yield the part in the other language."""
     if span := korean.foreign_tail(answer.text, answer.context, answer.question):
         yield span.text
 

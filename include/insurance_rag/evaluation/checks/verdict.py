@@ -7,7 +7,7 @@ from insurance_rag.evaluation.checks.registry import CHECKS, CheckedAnswer, orde
 from insurance_rag.korean import refusal
 
 MAX_CHECKED_CHARACTERS = 20_000
-"""Of a longer answer only the beginning and the end are checked: it is a loop or an echo in any case."""
+"""Only the beginning and the end of a longer answer are checked. An answer this long is a loop or an echo anyway."""
 
 MIN_SUPPORT = 0.4
 
@@ -15,10 +15,10 @@ MIN_SUPPORT = 0.4
 def check_answer(
     answer: str, context: str, question: str = "", answerable: bool | None = None, min_support: float = MIN_SUPPORT
 ) -> Verdict:
-    """Return the findings of all checks on one answer.
+    """Run all checks on one answer and return their verdict.
 
-    `answerable` says whether this context answers the question; None means unknown. What the question itself states
-    (amounts, articles) counts as known: an answer may repeat it.
+    `answerable` is whether the context answers the question; None means unknown. Amounts and articles that the question
+    itself states are not faults, because an answer may repeat them. See `CheckedAnswer` for `min_support`.
     """
     text = _shortened(answer)
     is_empty = not text.strip()

@@ -1,4 +1,4 @@
-"""The metrics of the evaluation. Add one by adding a module with a predicate that is decorated with `metric`."""
+"""The evaluation metrics. To add one, add a module with a predicate decorated with `metric`."""
 
 from __future__ import annotations
 

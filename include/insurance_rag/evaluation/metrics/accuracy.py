@@ -1,4 +1,4 @@
-"""Metrics of what an answer must contain."""
+"""Metrics for content that an answer must have."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from insurance_rag.evaluation.metrics.registry import metric
     "number_accuracy",
     title="Required numbers stated",
     title_ko="필요한 숫자를 맞힘",
-    description="Answers that state every required number, among the questions that require one and have a gold chunk "
-    "in the context.",
+    description="Answers that state every required number, among questions with required numbers and a gold chunk in "
+    "the context.",
     better="higher",
     population=has_required_numbers,
     order=70,
 )
 def states_required_numbers(row: ScoredAnswer) -> bool:
-    """Count answers with all required numbers."""
+    """Return whether the answer states all required numbers."""
     return bool(row.number_accuracy)

@@ -1,4 +1,4 @@
-"""Metrics of the form of an answer."""
+"""Metrics for cut and empty answers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from insurance_rag.evaluation.metrics.registry import metric
     order=90,
 )
 def was_cut(row: ScoredAnswer) -> bool:
-    """Count answers of which the end was cut."""
+    """Return whether post-processing cut the end of the answer."""
     return row.stop_cut is not None
 
 
@@ -28,5 +28,5 @@ def was_cut(row: ScoredAnswer) -> bool:
     order=100,
 )
 def is_empty(row: ScoredAnswer) -> bool:
-    """Count answers without any text."""
+    """Return whether the answer has no text."""
     return not row.answer

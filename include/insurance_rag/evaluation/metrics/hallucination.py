@@ -1,4 +1,4 @@
-"""Metrics of invented and otherwise wrong content."""
+"""Metrics for hallucinated and otherwise faulty answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from insurance_rag.evaluation.metrics.registry import metric
     order=10,
 )
 def is_hallucinated(row: ScoredAnswer) -> bool:
-    """Count answers that a check calls hallucinated."""
+    """Return whether a check found a hallucination in the answer."""
     return row.hallucinated
 
 
@@ -25,12 +25,12 @@ def is_hallucinated(row: ScoredAnswer) -> bool:
     "raw_hallucination",
     title="Hallucination before post-processing",
     title_ko="환각 (후처리 전)",
-    description="Like hallucination, but of the generated text, before stop phrases and foreign tails are cut.",
+    description="Answers with a finding that counts as hallucination before post-processing, among all answers.",
     better="lower",
     order=20,
 )
 def is_raw_hallucinated(row: ScoredAnswer) -> bool:
-    """Count answers whose generated text a check calls hallucinated."""
+    """Return whether a check found a hallucination in the generated text, before post-processing."""
     return row.raw_hallucinated
 
 
@@ -38,12 +38,12 @@ def is_raw_hallucinated(row: ScoredAnswer) -> bool:
     "faulty",
     title="Faulty answer",
     title_ko="잘못된 답",
-    description="Answers that are hallucinated, empty or a false refusal, among all answers. "
+    description="Hallucinated answers, empty answers and false refusals, among all answers. "
     "A model cannot lower this rate by saying nothing.",
     better="lower",
     compared=True,
     order=30,
 )
 def is_faulty(row: ScoredAnswer) -> bool:
-    """Count answers that are hallucinated, empty, or refuse although a gold chunk is in the context."""
+    """Return whether the answer is hallucinated, is empty, or refuses although a gold chunk is in the context."""
     return row.hallucinated or not row.answer or (gold_in_context(row) and row.refusal == "full")

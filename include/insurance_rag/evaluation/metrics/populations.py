@@ -1,4 +1,4 @@
-"""Populations that several metrics share."""
+"""Populations of answers that metrics share. A population is a predicate that selects answers."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from insurance_rag.core.records import ScoredAnswer
 
 
 def gold_in_context(row: ScoredAnswer) -> bool:
-    """Select answerable questions with a gold chunk in the context: only there a refusal is wrong."""
+    """Return whether the question is answerable from a gold chunk in the context, so that a refusal is wrong."""
     return row.answerable and bool(row.gold_in_context)
 
 
 def unanswerable(row: ScoredAnswer) -> bool:
-    """Select questions that the policies do not answer."""
+    """Return whether no policy answers the question."""
     return not row.answerable
 
 
 def has_gold_chunks(row: ScoredAnswer) -> bool:
-    """Select questions for which the gold chunks are known."""
+    """Return whether the question has gold chunks."""
     return row.gold_in_context is not None
 
 
 def has_required_numbers(row: ScoredAnswer) -> bool:
-    """Select answers that must state numbers, with a gold chunk in the context."""
+    """Return whether the answer must state numbers and a gold chunk is in the context."""
     return row.number_accuracy is not None

@@ -1,4 +1,4 @@
-"""Metrics of refusals in the wrong place."""
+"""Metrics for false, missed and partial refusals."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from insurance_rag.evaluation.metrics.registry import metric
     "false_refusal",
     title="False refusal",
     title_ko="잘못된 거절",
-    description="Full refusals, among the answerable questions with a gold chunk in the context.",
+    description="Full refusals, among answerable questions with a gold chunk in the context.",
     better="lower",
     population=gold_in_context,
     compared=True,
     order=40,
 )
 def is_full_refusal(row: ScoredAnswer) -> bool:
-    """Count answers that only refuse."""
+    """Return whether the answer is only a refusal."""
     return row.refusal == "full"
 
 
@@ -26,14 +26,14 @@ def is_full_refusal(row: ScoredAnswer) -> bool:
     "missed_refusal",
     title="Missed refusal",
     title_ko="놓친 거절",
-    description="Answers without any refusal, among the unanswerable questions. Empty answers are not counted.",
+    description="Answers without any refusal, among unanswerable questions. Empty answers are not counted.",
     better="lower",
     population=unanswerable,
     compared=True,
     order=50,
 )
 def answers_without_refusal(row: ScoredAnswer) -> bool:
-    """Count non-empty answers that do not refuse."""
+    """Return whether the answer has text but no refusal."""
     return row.refusal == "none" and bool(row.answer)
 
 
@@ -46,5 +46,5 @@ def answers_without_refusal(row: ScoredAnswer) -> bool:
     order=60,
 )
 def is_partial_refusal(row: ScoredAnswer) -> bool:
-    """Count answers that refuse and also answer."""
+    """Return whether the answer contains both a refusal and other content."""
     return row.refusal == "partial"

@@ -1,4 +1,4 @@
-"""The registry of metrics. A metric is a predicate that is decorated with `metric`, in a module of this package."""
+"""The registry of metrics. A metric is defined by a predicate decorated with `metric` in any module of this package."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def metric(
     compared: bool = False,
     order: int = 1000,
 ) -> Callable[[Predicate], Predicate]:
-    """Return a decorator that registers a predicate as the counted outcome of a metric; see `Metric` for the fields.
+    """Return a decorator that registers a metric. The decorated predicate selects the answers that the metric counts.
 
-    Raises ValueError if another metric has the name.
+    See `Metric` for the parameters. The decorator raises ValueError if the name is taken.
     """
 
     def register(counted: Predicate) -> Predicate:

@@ -1,4 +1,4 @@
-"""Metrics of the context that a model was given."""
+"""Metrics for the context that a model was given."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from insurance_rag.evaluation.metrics.registry import metric
     "retrieval_miss",
     title="Retrieval miss",
     title_ko="검색 실패",
-    description="Contexts without a gold chunk, among the questions that have gold chunks.",
+    description="Contexts without a gold chunk, among questions that have gold chunks.",
     better="lower",
     population=has_gold_chunks,
     order=80,
 )
 def lacks_gold_chunk(row: ScoredAnswer) -> bool:
-    """Count contexts without a gold chunk."""
+    """Return whether the context has no gold chunk."""
     return not row.gold_in_context

@@ -1,4 +1,4 @@
-"""The retrievers. Add one by adding a module with a builder that is decorated with `retriever`."""
+"""The retrievers. To add one, add a module with a builder function decorated with `retriever`."""
 
 from __future__ import annotations
 

@@ -20,10 +20,10 @@ log = logging.getLogger(__name__)
 
 
 class Bm25Retriever(Retriever):
-    """Lucene's BM25 with its usual k1 and b. Tuning them, or another variant, gains nothing on Korean policies."""
+    """Uses Lucene's BM25 with the usual k1 and b. On Korean policies, other values or variants are no better."""
 
     def __init__(self, chunks: Sequence[Chunk], cache: Path | None = None) -> None:
-        """Index `chunks`, or load the index from `cache`, where it is stored under the hash of the texts."""
+        """Index `chunks`, or load the index from `cache`, where it is stored under a hash of the chunk texts."""
         super().__init__(chunks)
         texts = [searchable_text(chunk) for chunk in self.chunks]
         folder = cache / f"bm25-{sha256_text(tokens.VERSION, *texts)[:16]}" if cache else None
@@ -35,7 +35,7 @@ class Bm25Retriever(Retriever):
         self.index = index
 
     def scores(self, query: str) -> Scores:
-        """Return the BM25 scores; -inf for chunks without a term of the query."""
+        """Return the BM25 scores; -inf for chunks without any query term."""
         scores = self.index.scores(tokens.terms([query])[0])
         scores[scores <= 0] = -np.inf
         return scores
@@ -47,24 +47,24 @@ class Bm25Retriever(Retriever):
     description="Lexical search over Korean morphemes and character bigrams. Needs no model.",
 )
 def build_bm25(chunks: Sequence[Chunk], config: RetrievalConfig, cache: Path | None) -> Retriever:
-    """Build the lexical retriever."""
+    """Build the BM25 retriever."""
     return Bm25Retriever(chunks, cache)
 
 
 def _load(folder: Path | None) -> Bm25Index | None:
-    """Return the stored index, or None if there is none or it cannot be read."""
+    """Return the stored index, or None if it does not exist or cannot be read."""
     if folder is None or not folder.is_dir():
         return None
     try:
         return Bm25Index.load(folder)
     except (OSError, ValueError, KeyError) as e:
-        log.warning("%s: the index cannot be read (%s) and is built again", folder, e)
+        log.warning("%s: the index cannot be read (%s) and is rebuilt", folder, e)
         return None
 
 
 def _save(index: Bm25Index, folder: Path) -> None:
-    """Store the index. A cache that cannot be written is logged, not raised."""
+    """Store the index. If it cannot be written, log a warning."""
     try:
         index.save(folder)
     except OSError as e:
-        log.warning("%s: the index cannot be stored (%s); the next run builds it again", folder, e)
+        log.warning("%s: the index cannot be stored (%s); the next run rebuilds it", folder, e)

@@ -18,12 +18,15 @@ from insurance_rag.retrieval.retrievers.registry import retriever
 
 
 class DenseRetriever(Retriever):
-    """Compares the query with every chunk: milliseconds for up to 100,000 chunks. Use an index server beyond that."""
+    """Compares the query with every chunk, which takes milliseconds for up to 100,000 chunks.
+
+    For more chunks, use an index server.
+    """
 
     def __init__(self, chunks: Sequence[Chunk], config: RetrievalConfig, cache: Path | None = None) -> None:
         """Embed `chunks`, or load their vectors from `cache`.
 
-        Raises InvalidInputError if no embedder is configured, or it is not available or does not understand Korean.
+        Raises InvalidInputError if the embedder is not configured, is not available or does not understand Korean.
         """
         super().__init__(chunks)
         if not config.embedder:
@@ -37,7 +40,7 @@ class DenseRetriever(Retriever):
         self._vectors = _vectors(texts, self._embed, file)
 
     def scores(self, query: str) -> Scores:
-        """Return the cosine similarities; every chunk matches."""
+        """Return the cosine similarity of the query to each chunk. Every chunk is a match."""
         scores: Scores = (self._vectors @ self._embed([query])[0]).astype(np.float32)
         return scores
 
@@ -48,12 +51,12 @@ class DenseRetriever(Retriever):
     description="Cosine similarity of embeddings. Needs an embedder that understands Korean.",
 )
 def build_dense(chunks: Sequence[Chunk], config: RetrievalConfig, cache: Path | None) -> Retriever:
-    """Build the retriever over embeddings."""
+    """Build the dense retriever."""
     return DenseRetriever(chunks, config, cache)
 
 
 def _vectors(texts: list[str], embed: Embed, file: Path | None) -> Vectors:
-    """Return one unit vector per text, from `file` if it exists; else store them there."""
+    """Return one unit vector per text. Load the vectors from `file` if it exists; otherwise embed and store them."""
     if file and file.exists():
         stored: Vectors = np.load(file, allow_pickle=False)
         return stored

@@ -16,10 +16,10 @@ from insurance_rag.retrieval.retrievers.registry import retriever
 
 
 class HybridRetriever(Retriever):
-    """Weighted reciprocal rank fusion (Cormack, Clarke and Büttcher 2009).
+    """Combines two rankings by weighted reciprocal rank fusion (Cormack, Clarke and Büttcher 2009).
 
-    The score of a chunk is the sum of weight / (rrf_constant + rank) over both rankings. Ranks can be added, the scores
-    of two retrievers cannot.
+    A chunk's score is the sum of weight / (rrf_constant + rank) over both rankings. Ranks are used because the scores
+    of two retrievers are not on the same scale.
     """
 
     def __init__(self, lexical: Retriever, dense: Retriever, config: RetrievalConfig) -> None:
@@ -28,7 +28,7 @@ class HybridRetriever(Retriever):
         self._constant = config.rrf_constant
 
     def scores(self, query: str) -> Scores:
-        """Return the fused scores; -inf for chunks without a match in either ranking."""
+        """Return the combined scores; -inf for chunks that match in neither ranking."""
         total = np.full(len(self.chunks), -np.inf, dtype=np.float32)
         for part, weight in self._weighted:
             scores = part.scores(query)

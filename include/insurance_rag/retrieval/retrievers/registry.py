@@ -1,4 +1,4 @@
-"""The registry of retrievers. An entry is a function that builds a retriever, decorated with `retriever`."""
+"""The registry of retrievers. A retriever is registered by decorating its builder function with `retriever`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from insurance_rag.core.registry import Registry
 from insurance_rag.retrieval.base import Retriever
 
 Builder = Callable[[Sequence[Chunk], RetrievalConfig, Path | None], Retriever]
-"""(chunks, config, cache folder or None) -> retriever over the chunks."""
+"""A function that takes chunks, config and a cache folder or None, and returns a retriever over the chunks."""
 
 
 @dataclass(frozen=True)
 class RetrieverEntry:
-    """A kind of retriever, as configuration, command line and reference docs show it."""
+    """A kind of retriever, as shown in the configuration, the command line help and the reference docs."""
 
     name: str
     title: str

@@ -1,4 +1,4 @@
-"""The backend that answers with a model in this process.
+"""The backend that runs the model in this process.
 
-Its modules import torch when they are imported; import them inside functions only.
+Import the modules of this package only inside functions, because they import torch.
 """

@@ -31,7 +31,7 @@ GPU_CACHE_SHARE = 0.7
 
 
 class LocalBackend:
-    """The base model with all adapters attached. Use it as a context manager, which frees the memory."""
+    """The base model with all adapters attached. Use it as a context manager to free the memory."""
 
     def __init__(self, base_model: str, adapters: Mapping[str, Path], config: EvaluationConfig) -> None:
         """Load the models. `adapters` maps names to folders.
@@ -73,7 +73,7 @@ class LocalBackend:
         return len(self._encode(text))
 
     def answer(self, requests: Sequence[GenerationRequest], decoding: DecodingConfig, on_answer: OnAnswer) -> None:
-        """Answer all requests, in any order, and call `on_answer` as soon as an answer is finished.
+        """Answer all requests, in any order. Call `on_answer` for each answer as soon as it is finished.
 
         A batch that does not fit into GPU memory is split in half. Raises GpuMemoryError if a single answer does not
         fit.

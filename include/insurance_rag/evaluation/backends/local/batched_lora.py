@@ -98,7 +98,7 @@ class BatchedLora:
             start += rank
         self._width = start
         self.mask = torch.zeros(0, self._width, device=self._device, dtype=self._dtype)
-        """Shape [rows, columns], 1 in the columns of a row's adapter. Assign a slice of it to run only those rows."""
+        """Shape [rows, columns], 1 in the columns of each row's adapter. Assign a slice of it to run only some rows."""
         targets = sorted({target for layers in weights.values() for target in layers})
         self._hooks = [self._hook(modules[target], target, weights) for target in targets]
 

@@ -1,4 +1,4 @@
-"""Decoding with transformers' `generate`, for architectures that the static loop does not support."""
+"""Decoding with transformers' `generate`, for architectures that the static decoding loop does not support."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class _ChooseToken(LogitsProcessor):
-    """Chooses the token itself and leaves `generate` no alternative, so that both loops sample in the same way."""
+    """Chooses the next token and rules out all others, so that `generate` samples like the static decoding loop."""
 
     def __init__(
         self, prompt_length: int, penalized: torch.Tensor, noise: torch.Tensor, decoding: DecodingConfig
@@ -31,7 +31,7 @@ class _ChooseToken(LogitsProcessor):
 
 
 class _StopWhenFinished(StoppingCriteria):
-    """Reports the rows that the stop rule considers finished, every CHECK_INTERVAL steps."""
+    """Stops the rows that are finished according to the stop rule, checking every CHECK_INTERVAL steps."""
 
     def __init__(self, prompt_length: int, rule: StopRule) -> None:
         self.prompt_length, self.rule = prompt_length, rule
@@ -53,7 +53,7 @@ def generate_batch(
     rule: StopRule,
     on_finished: Callable[[int, list[int]], None],
 ) -> None:
-    """Answer one batch of token ids; `on_finished(row, tokens)` is called for every row.
+    """Answer one batch of prompts (lists of token ids), then call `on_finished(row, tokens)` for every row.
 
     `noise` has the shape [rows, max_new_tokens]. Prompts are padded on the left, as `generate` requires.
     """

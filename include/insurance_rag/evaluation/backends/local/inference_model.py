@@ -1,4 +1,4 @@
-"""The base model for inference, with the weights that the adapters were trained on."""
+"""Load the base model for inference with the same weights that the adapters were trained on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BaseModelSpec:
-    """The base model as the adapters were trained on it; the defaults apply if the adapters do not say."""
+    """Describes the base model that the adapters were trained on. The defaults apply if none has a manifest."""
 
     quantized: bool = True
     double_quantization: bool = True
@@ -29,11 +29,12 @@ class BaseModelSpec:
 
     @classmethod
     def of(cls, adapters: Mapping[str, Path], base_model: str) -> BaseModelSpec:
-        """Read the specification from the adapters' manifests; adapters without a manifest are accepted.
+        """Read the specification from the adapters' manifests. Adapters without a manifest are accepted.
 
-        Raises InvalidInputError if the adapters differ, because one model in memory serves all of them, or if an
-        adapter names another base model. Folders are not compared, because a folder may have been moved. Double
-        quantization affects only the rounding of the scales: if adapters differ in it, it is not applied.
+        Raises InvalidInputError if the adapters need different quantization or revisions, because one model in memory
+        serves all adapters, or if an adapter names another base model. Base models that are folders are not compared,
+        because a folder may have been moved. If adapters differ in double quantization, which affects only the rounding
+        of the scales, it is not applied.
         """
         folders = {name: AdapterFolder(folder) for name, folder in adapters.items()}
         manifests = {name: found for name, folder in folders.items() if (found := folder.read_manifest()) is not None}
@@ -58,7 +59,7 @@ class BaseModelSpec:
 
 
 def _check_base_name(manifests: Mapping[str, TrainingManifest], base_model: str) -> None:
-    """Raise InvalidInputError if adapters were trained on another Hugging Face model than `base_model`."""
+    """Raise InvalidInputError if an adapter was trained on a Hugging Face model other than `base_model`."""
     if Path(base_model).is_dir():
         return
     named = {name: m.base_model for name, m in manifests.items() if not Path(m.base_model).is_absolute()}
@@ -73,11 +74,11 @@ def _check_base_name(manifests: Mapping[str, TrainingManifest], base_model: str)
 def load_inference_model(
     base_model: str, precision: str, spec: BaseModelSpec | None = None
 ) -> tuple[PreTrainedModel, str]:
-    """Load the base model in evaluation mode; return it with the precision that `auto` was resolved to.
+    """Load the base model in evaluation mode, and return it with its actual precision, which is never `auto`.
 
-    `nf4-dequantized` quantizes to NF4 and back: the weights have the values that an adapter was trained on, as plain
-    16-bit numbers (32-bit on a CPU), and bitsandbytes is not used afterwards. Raises InvalidInputError if the model
-    cannot be loaded.
+    The precision `nf4-dequantized` quantizes the weights to NF4 and back. They then have the values that an adapter was
+    trained on, but are plain 16-bit numbers (32-bit on a CPU), so bitsandbytes is not needed for inference. Raises
+    InvalidInputError if the model cannot be loaded.
     """
     spec = spec or BaseModelSpec()
     cuda = torch.cuda.is_available()
@@ -91,7 +92,11 @@ def load_inference_model(
 
 
 def resolve_precision(precision: str, config: PretrainedConfig, spec: BaseModelSpec) -> str:
-    """Return `precision`, or the one that `auto` stands for: the precision of the training, if it fits the memory."""
+    """Return `precision`, or the precision that `auto` stands for.
+
+    `auto` gives the weights that the adapters were trained on. For a quantized base model, it prefers the faster
+    `nf4-dequantized` and falls back to `nf4` if 16-bit weights do not fit into GPU memory.
+    """
     if precision != "auto":
         return precision
     cuda = torch.cuda.is_available()
@@ -101,7 +106,7 @@ def resolve_precision(precision: str, config: PretrainedConfig, spec: BaseModelS
 
 
 def _fits_in_16_bits(config: PretrainedConfig) -> bool:
-    """Return whether 16-bit weights leave half of the free GPU memory for caches and activations."""
+    """Return whether 16-bit weights would leave half of the free GPU memory for caches and activations."""
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):

@@ -1,7 +1,7 @@
-"""Choice of the next token and the end of an answer: one implementation for both decoding loops.
+"""Choose the next token and find the end of an answer. Both decoding loops use this implementation.
 
-Sampling inverts the cumulative distribution at a random number that is fixed per row and step. An answer therefore does
-not depend on the other rows of its batch, and both loops, as well as a resumed run, give the same answer.
+Sampling inverts the cumulative distribution at a random number that is fixed for each row and step. An answer therefore
+does not depend on the other rows in its batch, and both loops, as well as a resumed run, give the same answer.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from insurance_rag.evaluation.postprocess import first_stop
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-#: Candidates of the sampling, best first. Top-p needs more only if the distribution is almost flat.
+#: Number of most likely tokens to sample from. Top-p needs more only if the distribution is almost flat.
 MAX_CANDIDATES = 1024
-#: Steps between two checks for finished rows, stop strings and loops: reading tokens from a GPU stalls it.
+#: Number of steps between checks for finished rows. Checks are rare because reading tokens from a GPU stalls it.
 CHECK_INTERVAL = 16
 MIN_LOOP_TOKENS = 24
-"""A loop is a sequence that is repeated at least three times and fills at least this many tokens at the end."""
+"""Minimum length of a loop, in tokens. A loop is a sequence that occurs at least three times in a row at the end."""
 
 
 def uniform_noise(identities: Sequence[str], steps: int, seed: int) -> torch.Tensor:
-    """Return random numbers in [0, 1) of shape [rows, steps]; a row depends on its identity and the seed only."""
+    """Return random numbers in [0, 1), shape [rows, steps]. A row depends only on its identity and the seed."""
     rows = []
     for identity in identities:
         generator = torch.Generator().manual_seed(int(sha256_text(str(seed), identity)[:12], 16))
@@ -40,8 +40,8 @@ def next_tokens(
 ) -> torch.Tensor:
     """Return one token per row, shape [rows].
 
-    `logits` has the shape [rows, vocabulary] in float32; `penalized`, of the same shape, marks the tokens that the
-    repetition penalty applies to; `noise` has the shape [rows].
+    `logits` (float32) and `penalized` (bool) have the shape [rows, vocabulary]; `penalized` marks the tokens that the
+    repetition penalty applies to. `noise` has the shape [rows].
     """
     if decoding.repetition_penalty != 1:
         penalty = decoding.repetition_penalty
@@ -62,7 +62,7 @@ class StopRule:
         self.tokenizer, self.eos, self.decoding = tokenizer, eos, decoding
 
     def truncate(self, tokens: Sequence[int]) -> tuple[list[int], bool]:
-        """Return the tokens of the answer, without the end-of-text token, and whether the answer is finished."""
+        """Return the answer's tokens, without the end-of-text token, and whether the answer is finished."""
         end = next((i for i, token in enumerate(tokens) if token in self.eos), None)
         if end is not None:
             return list(tokens[:end]), True
@@ -73,7 +73,7 @@ class StopRule:
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the answer as text, up to and including the first stop string."""
-        # The limit of new tokens may split the bytes of a syllable.
+        # The token limit may split the bytes of a syllable, which then decode to U+FFFD.
         text = str(self.tokenizer.decode(tokens, skip_special_tokens=True)).rstrip("\ufffd")
         stop = first_stop(text, self.decoding.stop_strings)
         return text if stop is None else text[: stop[0] + len(stop[1])]
@@ -86,14 +86,14 @@ class StopRule:
 
 
 def _find_loop(tokens: Sequence[int]) -> int | None:
-    """Return where the answer ends because its tokens repeat; None without a loop.
+    """Return the number of tokens after which a loop is detected, or None if there is no loop.
 
-    Only every CHECK_INTERVAL-th position is tried, so that both decoding loops give the same result.
+    Only multiples of CHECK_INTERVAL are tested, so that both decoding loops give the same result.
     """
     for end in range(CHECK_INTERVAL, len(tokens) + 1, CHECK_INTERVAL):
         for period in range(1, end // 3 + 1):
             if tokens[end - 1] != tokens[end - 1 - period]:
-                continue  # rejects most of the hundreds of periods without a scan
+                continue  # rejects most periods without a scan
             span = max(3 * period, MIN_LOOP_TOKENS)
             if span <= end and all(tokens[i] == tokens[i - period] for i in range(end - span + period, end)):
                 return end

@@ -1,4 +1,4 @@
-"""A key/value cache of fixed size. Its write position is set from outside, so that a CUDA graph can record the step."""
+"""A key/value cache of fixed size. The caller sets the write position, so that a CUDA graph can record a step."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from transformers.cache_utils import CacheLayerMixin
 
 @dataclass
 class WritePosition:
-    """Where keys and values are written next: whole rows in the prefill, else one position of every row."""
+    """Where keys and values are written next: to whole rows during the prefill, otherwise to one position per row."""
 
     rows: torch.Tensor
     """Row numbers, shape [rows]."""
     position: torch.Tensor
     """Next position of each row, shape [rows]."""
     prefill: slice | None = None
-    """Rows that the prefill fills from the start; None while decoding."""
+    """Rows that the current prefill pass fills, from position 0; None while decoding."""
 
 
 class StaticLayer(CacheLayerMixin):
-    """Keys and values of one layer, shape [rows, heads, positions, width]."""
+    """Keys and values for one layer, each of shape [rows, heads, positions, width]."""
 
     def __init__(self, write: WritePosition, shape: tuple[int, ...], dtype: torch.dtype) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class StaticLayer(CacheLayerMixin):
     def update(
         self, keys: torch.Tensor, values: torch.Tensor, *_: object, **__: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Store new keys and values; return those that the attention reads."""
+        """Store new keys and values, and return the keys and values that attention reads."""
         write = self.write
         if write.prefill is not None:
             self.keys[write.prefill, :, : keys.shape[2]] = keys
@@ -44,14 +44,14 @@ class StaticLayer(CacheLayerMixin):
         return self.keys, self.values
 
     def lazy_initialization(self, *_: object) -> None:
-        """Do nothing: the tensors exist from the start."""
+        """Do nothing, because the tensors already exist."""
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Return (keys, offset) of the mask; only the prefill asks, because decoding steps bring a mask."""
+        """Return the number of keys and the offset for the prefill's mask. Decoding steps pass their own mask."""
         return query_length, 0
 
     def get_seq_length(self) -> int:
-        """Return 0: positions are passed to the model explicitly."""
+        """Return 0, because positions are passed to the model explicitly."""
         return 0
 
     def get_max_length(self) -> int:

@@ -1,9 +1,9 @@
-"""A decoding loop with a static cache: one prefill per batch, then the same step until every row is finished.
+"""A decoding loop with a static cache: one prefill per batch, then identical steps until every row is finished.
 
-Prompts are padded on the right, so the prefill needs no mask and uses the fast causal kernel. Each row then writes its
-new tokens over its own padding. On a GPU the step is recorded once as a CUDA graph, so a step costs the memory traffic
-of the weights without the launch overhead of the host. The loop gives the tokens of `generate`. Layers with a sliding
-window (Gemma 3) keep all their keys and mask those outside of the window.
+Prompts are padded on the right, so the prefill needs no mask and uses the fast causal kernel. Each row's new tokens
+then overwrite its padding. On a GPU, the step is recorded as a CUDA graph, so it costs only the time to read the
+weights, without launch overhead on the host. The loop gives the same tokens as `generate`. Layers with a sliding window
+(Gemma 3) keep all keys, and a mask hides the keys outside the window.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from insurance_rag.evaluation.backends.local.static_cache import StaticLayer, Wr
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-#: Architectures in which every layer has plain causal attention over all positions.
+#: Architectures in which every layer has causal attention over all earlier positions.
 PLAIN_ATTENTION = frozenset({"llama", "mistral", "qwen2", "qwen3"})
-#: Architectures that take one mask per kind of layer: full attention, and attention over a sliding window.
+#: Architectures that take two masks: one for layers with full attention, one for layers with a sliding window.
 MIXED_ATTENTION = frozenset({"gemma3_text"})
-#: Prompt tokens per forward pass of the prefill, including padding.
+#: Maximum number of prompt tokens, including padding, in one forward pass of the prefill.
 PREFILL_TOKENS = 16384
-#: The masked attention kernels need a number of keys that is a multiple of this.
+#: The number of keys must be a multiple of this value for the masked attention kernels.
 KEY_ALIGNMENT = 64
 
 
 def supports_static_decoding(config: PretrainedConfig) -> bool:
-    """Return whether the loop gives the same tokens as `generate` for a model of this configuration."""
+    """Return whether this loop gives the same tokens as `generate` for a model with this configuration."""
     if config.model_type in MIXED_ATTENTION:
         return not config.use_bidirectional_attention
     return config.model_type in PLAIN_ATTENTION and getattr(config, "sliding_window", None) is None
 
 
 class StaticDecoder:
-    """Answers one batch. The adapters of the rows must have been set with `lora.select`."""
+    """Answers one batch. Call `lora.select` first to set the adapter for each row."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class StaticDecoder:
         noise: torch.Tensor,
         decoding: DecodingConfig,
     ) -> None:
-        """`noise` has the shape [rows, max_new_tokens]."""
+        """Allocate the cache. `prompts` are lists of token ids, and `noise` has the shape [rows, max_new_tokens]."""
         parameter = next(model.parameters())
         self.device, dtype = parameter.device, parameter.dtype
         self.model, self.lora, self.decoding, self.prompts = model, lora, decoding, prompts
@@ -69,9 +69,9 @@ class StaticDecoder:
 
     @torch.inference_mode()
     def run(self, rule: StopRule, on_finished: Callable[[int, list[int]], None]) -> None:
-        """Generate; `on_finished(row, tokens)` is called once per row, at the check that finds it finished."""
+        """Generate all answers. Call `on_finished(row, tokens)` once per row, as soon as a check finds it finished."""
         self._choose_tokens(self._prefill())
-        rows: list[int | None] = list(range(len(self.prompts)))  # rows of the batch; None once they are finished
+        rows: list[int | None] = list(range(len(self.prompts)))  # original row numbers, or None for finished rows
         n_generated, advance = 1, self._record_step()
         while True:
             steps = min(CHECK_INTERVAL - n_generated % CHECK_INTERVAL, self.decoding.max_new_tokens - n_generated)
@@ -88,13 +88,13 @@ class StaticDecoder:
                     rows[index] = None
             if not active:
                 return
-            if len(active) <= len(rows) // 2:  # a finished row costs as much as an active one
+            if len(active) <= len(rows) // 2:  # finished rows cost as much as active ones
                 rows = [rows[index] for index in active]
                 self._keep_rows(active)
                 advance = self._record_step()
 
     def _prefill(self) -> torch.Tensor:
-        """Fill the cache; return the hidden state of each prompt's last token, shape [rows, hidden]."""
+        """Fill the cache with the prompts. Return each last token's hidden state, shape [rows, hidden]."""
         last_states = []
         mask = self.lora.mask if self.lora else None
         for part in self._prefill_parts():
@@ -115,7 +115,7 @@ class StaticDecoder:
         return torch.cat(last_states)
 
     def _prefill_parts(self) -> list[slice]:
-        """Divide the rows so that each part has at most PREFILL_TOKENS tokens with padding, or is a single row."""
+        """Split the rows into parts of at most PREFILL_TOKENS tokens with padding. A longer row forms its own part."""
         parts, start = [], 0
         while start < len(self.prompts):
             end, longest = start + 1, len(self.prompts[start])
@@ -148,7 +148,10 @@ class StaticDecoder:
         self._choose_tokens(states[:, 0])
 
     def _attention_mask(self) -> torch.Tensor | dict[str, torch.Tensor]:
-        """Return the keys that each row's token attends to, shape [rows, 1, 1, positions]; one mask per layer kind."""
+        """Return a mask of the positions that each row's token attends to, shape [rows, 1, 1, positions].
+
+        For MIXED_ATTENTION, return one such mask per type of layer.
+        """
         config, position = self.model.config, self.write.position[:, None]
         causal = (self.positions <= position)[:, None, None]
         if config.model_type not in MIXED_ATTENTION:
@@ -157,7 +160,7 @@ class StaticDecoder:
         return {"full_attention": causal, "sliding_attention": causal & in_window}
 
     def _record_step(self) -> Callable[[], None]:
-        """Return the step as a CUDA graph; on a CPU the step itself."""
+        """Return a function that runs one step: a recorded CUDA graph on a GPU, `_advance` itself on a CPU."""
         if self.device.type != "cuda":
             return self._advance
         state = (self.write.position, self.step, self.penalized, self.tokens)
@@ -165,7 +168,7 @@ class StaticDecoder:
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            self._advance()  # libraries allocate memory in their first call, which a graph must not contain
+            self._advance()  # libraries allocate memory on the first call, which must not be recorded
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
@@ -175,7 +178,7 @@ class StaticDecoder:
         return graph.replay
 
     def _keep_rows(self, rows: list[int]) -> None:
-        """Remove all other rows from the batch."""
+        """Remove all rows except `rows` from the batch."""
         index = torch.tensor(rows, device=self.device)
         for layer in self.cache.layers:
             layer.keys, layer.values = layer.keys[index], layer.values[index]
