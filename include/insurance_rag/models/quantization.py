@@ -17,8 +17,8 @@ def nf4_config(
 ) -> BitsAndBytesConfig:
     """Return the configuration for loading a model in NF4.
 
-    `double_quantization` quantizes the scales too. `storage_dtype` is the dtype of the packed weights; FSDP requires it
-    to be the dtype of all other parameters.
+    `double_quantization` quantizes the scales too. `storage_dtype` is the dtype of the packed weights; under FSDP,
+    it must match the dtype of all other parameters.
     """
     from transformers import BitsAndBytesConfig
 

@@ -13,7 +13,7 @@ from insurance_rag.core.records import Rate
 from insurance_rag.report.view import AdapterTraining, BreakdownRow, Evaluation, Funnel
 
 CURVE_POINTS = 400
-"""Number of points that a longer curve is reduced to; a screen cannot show more."""
+"""Longer curves are reduced to about this many points, because a screen cannot show more."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def row_band(row: BreakdownRow, funnel: Funnel, widest: int) -> list[Segment]:
 
 @dataclass(frozen=True)
 class Curves:
-    """The axes and loss curves for one adapter. Each curve is a list of SVG points in a 1000 x 1000 box."""
+    """The axes and loss curves for one adapter. Each curve is a string of SVG points in a 1000 x 1000 box."""
 
     x: Axis
     y: Axis

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 LARGEST_NUMBER = 1e15
-"""Larger numbers, NaN and infinity are treated as invalid, because charts cannot draw them."""
+"""Largest valid number. Larger numbers, NaN and infinity are replaced by None, because charts cannot draw them."""
 
 
 def visible_text(text: str) -> str:

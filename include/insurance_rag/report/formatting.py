@@ -46,9 +46,9 @@ def duration(seconds: float) -> str:
 
 
 def plain(value: object) -> str:
-    """Format a number with grouped thousands, and a float with at most four significant digits.
+    """Format a number with grouped thousands; floats get at most four significant digits.
 
-    Other values are converted to strings, None to an empty string.
+    Other values are converted to strings; None becomes an empty string.
     """
     if isinstance(value, bool | str) or value is None:
         return str(value or "")

@@ -1,4 +1,4 @@
-"""Read a run folder that may be incomplete, damaged or hostile. Errors are reported and never raised."""
+"""Read a run folder that may be incomplete, damaged or hostile. Problems are collected and never raised."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Reader:
         return None
 
     def problem(self, path: Path, what: object) -> None:
-        """Record a problem with the file `path`, unless it is a repeat or the file already has `PROBLEMS_PER_FILE`."""
+        """Record a problem with `path`, unless it is a duplicate or there are already `PROBLEMS_PER_FILE`."""
         name = self._name(path)
         problem = f"{name}: " + visible_text(str(what)).replace(f"{path}: ", "").replace(str(path), name)
         of_file = [known for known in self._problems if known.startswith(f"{name}: ")]

@@ -108,7 +108,7 @@ def render_page(template: str, values: Mapping[str, object]) -> str:
 def policy(css: str, js: str, requests: str = "'none'", forms: str = "'none'") -> str:
     """Return a Content-Security-Policy that allows only this style sheet and this script, identified by hash.
 
-    `requests` and `forms` are the sources to which the page may send requests and submit forms.
+    `requests` and `forms` are the CSP sources to which the page may send requests and submit forms.
     """
     style, script = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, js))
     return (
@@ -124,9 +124,9 @@ def json_block(data: JsonValue) -> Markup:
 
 
 def explain(report: Report) -> Markup:
-    """Explain in both languages why the promotion gate decided as it did.
+    """Return the reason for the promotion gate's decision, in both languages.
 
-    The explanation names the rules that decided and the paired difference in the main metric. If no rule decided, the
+    The reason names the rules that decided and the paired difference in the main metric. If no rule decided, the
     gate's own reason is returned.
     """
     decision = report.decision

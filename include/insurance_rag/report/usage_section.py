@@ -32,7 +32,7 @@ def read_usage(reader: Reader, run: RunFolder, stages: Sequence[StageProgress]) 
         return None
     run_usage = reader.record(run.usage, RunUsage)
     shards_of_key = Counter(shard.key_id for shard in plan.shards)
-    # Usage is recorded per key, so it can be shown for a shard only if that shard is the only one of its key.
+    # Usage is recorded per key, so it can be shown for a shard only if no other shard uses the same key.
     by_key = {key: usage for key, usage in run_usage.keys.items() if shards_of_key[key] == 1} if run_usage else {}
     progress = {stage.state.label: stage.state for stage in stages if stage.state.stage == "generate"}
     return [_shard_usage(reader, run, plan, shard, by_key, progress.get(shard.label)) for shard in plan.shards]

@@ -79,7 +79,7 @@ class Evaluation(View):
     )
 
     def label(self, metric: str) -> MetricLabel:
-        """Return the label of a metric, or a label with its identifier if none is defined."""
+        """Return the label of `metric`, or one that shows the identifier if no label is defined."""
         return self.labels.get(metric) or MetricLabel(title=metric, title_ko=metric)
 
 
@@ -165,7 +165,7 @@ class AdapterTraining(View):
 
 
 class ShownFinding(View):
-    """One fault in an answer, with the span to underline in it and the evidence to highlight in the chunks."""
+    """One fault in an answer, with the span of the answer to underline and the evidence to highlight in the chunks."""
 
     check: str
     span: str = ""

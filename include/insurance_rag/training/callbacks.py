@@ -26,7 +26,7 @@ class TrainingMonitor(TrainerCallback):
     """Reports progress, writes loss_history.jsonl, marks complete checkpoints, and stops the run on request."""
 
     def __init__(self, progress: Progress, history: Path, stop: threading.Event) -> None:
-        """`history` is the loss history file. Setting `stop` ends the run after the current step, with a checkpoint."""
+        """`history` is the loss history file. Setting `stop` saves a checkpoint and ends the run after the step."""
         self.progress, self.history, self.stop = progress, history, stop
         self.seconds = 0.0
         self.tokens = 0
@@ -80,7 +80,7 @@ class TrainingMonitor(TrainerCallback):
 
 
 def _on_any_process(flag: bool) -> bool:
-    """Return whether any training process set its flag. All processes get the same result, so they stop together."""
+    """Return whether `flag` is true in any training process. All get the same result, so they stop together."""
     if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
         return flag
     device = "cuda" if torch.cuda.is_available() else "cpu"

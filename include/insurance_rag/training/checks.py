@@ -69,7 +69,7 @@ def package_problems(config: TrainingConfig) -> list[str]:
 def row_problems(
     rows: EncodedRows, total: int, config: TrainingConfig, model_config: PretrainedConfig, path: Path
 ) -> list[str]:
-    """Return messages about `max_length`, and log how many of the `total` rows were skipped or shortened."""
+    """Return a message for each problem with `max_length`; log how many of `total` rows were skipped or shortened."""
     limit = getattr(model_config.get_text_config(), "max_position_embeddings", None)
     problems = []
     if limit and config.max_length > limit:

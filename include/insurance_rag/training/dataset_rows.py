@@ -14,7 +14,7 @@ from insurance_rag.core.records import TrainingRow
 
 
 def training_file(dataset: Path, prompt_format: str) -> Path:
-    """Return the folder's training file for `prompt_format`, or `dataset` itself if it is a file."""
+    """Return the training file for `prompt_format` in the folder `dataset`, or `dataset` itself if it is a file."""
     return DatasetFolder(dataset).training(prompt_format) if dataset.is_dir() else dataset
 
 
@@ -46,7 +46,7 @@ def read_rows(path: Path) -> list[TrainingRow]:
     """Read training rows from a JSON or JSON-lines file.
 
     A row with only a `text` field, as in the reference design, is split into prompt and answer. Raises
-    InvalidInputError if the file has no rows or if a row is invalid, for example has no prompt or no answer.
+    InvalidInputError if the file has no rows or if a row is invalid, e.g. because it has no answer.
     """
     rows, problems = _parse_rows(_read_values(path), path)
     if not rows and not problems:
@@ -62,7 +62,7 @@ def read_heldout_rows(path: Path) -> list[TrainingRow]:
 
 
 def in_prompt_format(row: TrainingRow, prompt_format: str) -> TrainingRow:
-    """Return a held-out row with its prompt rebuilt in the prompt format that the adapter is trained on.
+    """Return a held-out row with its prompt rebuilt in `prompt_format`, the format of the training rows.
 
     A row that lacks the `instruction`, `input` or `output` field is returned unchanged.
     """

@@ -40,7 +40,7 @@ class EncodedRows:
 
 
 def encode_rows(rows: Sequence[TrainingRow], tokenizer: PreTrainedTokenizerBase, config: TrainingConfig) -> EncodedRows:
-    """Encode rows. For a row longer than `max_length`, `overlong` decides: shorten its context, or skip the row."""
+    """Encode rows. A row longer than `max_length` gets a shorter context or is skipped, depending on `overlong`."""
     result = EncodedRows()
     for number, row in enumerate(rows, 1):
         answer = _encode_answer(row.completion, tokenizer, append_eos=config.append_eos)

@@ -1,8 +1,8 @@
 """Merge an adapter into 16-bit weights, for servers that do not support adapters and for conversion to other formats.
 
 An adapter that was trained on a 4-bit base model is merged into the dequantized 4-bit weights. The packed 4-bit weights
-are too coarse: rounding would remove all but 0.2 % of a small adapter. The original 16-bit weights differ from the NF4
-values that the adapter was trained on by 9 %.
+are too coarse: rounding would remove all but 0.2 % of a small adapter. The original 16-bit weights differ by 9 %
+from the NF4 values that the adapter was trained on.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _load_trained_base(base_model: str, manifest: TrainingManifest) -> PreTraine
 
     quantization = None
     if manifest.quantization == "nf4":
-        # The adapter compensates for rounding errors, so double quantization must be set as it was in training.
+        # The adapter compensates for quantization errors, so double quantization must be set as it was in training.
         quantization = nf4_config(torch.bfloat16, double_quantization=manifest.plan.double_quantization)
     model = load_base_model(base_model, torch.bfloat16, revision=manifest.base_revision, quantization=quantization)
     return model.dequantize(torch.bfloat16) if quantization is not None else model

@@ -18,7 +18,7 @@ def training_fingerprint(
 ) -> str:
     """Return 16 hexadecimal digits that identify the settings, the content of the data files, and the base model.
 
-    `files` are the training rows and the held-out rows, or None if there are no held-out rows.
+    `files` holds the path of the training rows, then that of the held-out rows or None if there are none.
     """
     digests = [sha256_file(path) if path else "" for path in files]
     settings = config.model_dump(mode="json", exclude=_EXECUTION_SETTINGS)

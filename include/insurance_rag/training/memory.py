@@ -76,7 +76,7 @@ def _apply_layout(
 
 
 def _micro_batch_size(config: TrainingConfig, rows_per_device: int, layout: Layout) -> int:
-    """Return the largest micro-batch size, up to the one configured, that divides `rows_per_device` evenly."""
+    """Return the largest micro-batch size, up to the configured one, that divides `rows_per_device` evenly."""
     wanted = config.per_device_train_batch_size
     size = min(rows_per_device, layout.per_device_train_batch_size if wanted == "auto" else wanted)
     while rows_per_device % size:

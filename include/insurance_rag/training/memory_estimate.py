@@ -99,8 +99,8 @@ def _activation_bytes_per_token(plan: MemoryPlan, config: TrainingConfig, shape:
     """Return the number of bytes per token that are kept for the backward pass."""
     width = _bytes(plan.compute_dtype)
     # Elements per token that one layer keeps: inputs of both norms, output of the first norm, queries, keys, values,
-    # attention output, and the gate and up projections. Without Liger, more intermediate results are kept; with
-    # dropout, its masks and masked inputs.
+    # attention output, and the gate and up projections. Without Liger, more intermediate results are kept.
+    # Dropout adds its masks and masked inputs.
     layer = (
         3 * shape.hidden
         + 2 * shape.attention
@@ -118,8 +118,8 @@ def _activation_bytes_per_token(plan: MemoryPlan, config: TrainingConfig, shape:
 def _largest_micro_batch(lengths: Sequence[int], plan: MemoryPlan, *, padded: bool) -> float:
     """Return the number of tokens expected in the largest micro-batch.
 
-    Micro-batches are balanced, so the largest one is an equal part of the largest batch. Its size is estimated as the
-    mean plus three standard deviations, which covers about a thousand batches.
+    Micro-batches are balanced, so the largest one has an equal part of the tokens in the largest batch. That batch is
+    estimated as the mean plus three standard deviations, which covers about a thousand batches.
     """
     if not lengths:
         return 0.0

@@ -1,4 +1,4 @@
-"""Write the model cards for adapters and merged models."""
+"""Compose the model cards for adapters and merged models."""
 
 from __future__ import annotations
 

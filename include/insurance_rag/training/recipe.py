@@ -1,4 +1,4 @@
-"""Load recipes, YAML files with the settings for one adapter each, into a typed `TrainingConfig`."""
+"""Load a recipe, which is a YAML file with the settings for one adapter, into a typed `TrainingConfig`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Sample training rows in random order, in micro-batches with nearly equal token counts.
 
-The gradient of an optimizer step is a sum over its rows, so grouping them differently does not change it. Balanced
-micro-batches lower the peak memory, and the processes wait less for each other.
+The gradient of an optimizer step is a sum over its rows, so it does not depend on how rows are grouped into
+micro-batches. Balanced micro-batches lower the peak memory and shorten the time that processes wait for each other.
 
 This module imports torch at import time, so import it inside the function that trains.
 """
@@ -22,7 +22,7 @@ class BalancedSampler(torch.utils.data.Sampler[int]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Select the random order for an epoch. accelerate calls this method, including when a run is resumed."""
+        """Select the random order for an epoch. accelerate calls this method, also in resumed runs."""
         self.epoch = epoch
 
     def __len__(self) -> int:

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """Yield an event that SIGTERM and SIGINT set. Outside the main thread the event is never set.
+    """Yield an event that SIGTERM and SIGINT set.
 
-    A second SIGINT has its usual effect. Repeated SIGTERMs are ignored, because Airflow sends several when a task is
-    cleared, and the checkpoint must still be written.
+    Only the main thread receives signals; in other threads the event is never set. A second SIGINT has its usual
+    effect. Repeated SIGTERMs are ignored, because Airflow sends several when a task is cleared, and the checkpoint must
+    still be written.
     """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""Train one QLoRA adapter: check the inputs, train or resume, and write the adapter, its manifest last."""
+"""Train one QLoRA adapter: check the inputs, train or resume, and write the adapter and then its manifest."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _train_or_reuse(training: PreparedTraining, folder: AdapterFolder, progress_
 
 
 def _read_finished(folder: AdapterFolder) -> TrainingManifest | None:
-    """Return the manifest of a finished adapter. Ignore an unreadable manifest, because this run replaces it."""
+    """Return the manifest of a finished adapter, or None. Ignore an unreadable manifest, which this run replaces."""
     try:
         return folder.read_manifest()
     except InvalidInputError as e:

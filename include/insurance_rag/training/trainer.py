@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 class AdapterTrainer(SFTTrainer):
-    """Trainer that resumes with the result of an uninterrupted run, and splits micro-batches when memory runs out."""
+    """Trainer whose resumed runs match uninterrupted runs, and that splits micro-batches when memory runs out."""
 
     def __init__(self, *args: object, adapter_dtype: str, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
