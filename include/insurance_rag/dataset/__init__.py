@@ -1,1 +1,1 @@
-"""Dataset: writes training files from validated rows, with distractors and refusals, and the dataset card."""
+"""Writes validated rows to training files, adding distractors and refusal rows, and writes the dataset card."""

@@ -1,4 +1,4 @@
-"""The distribution of the rows over types, companies and products: shares, caps, and how many rows are missing."""
+"""Measures and caps the fraction of rows that belong to each question type, company and product."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from collections.abc import Mapping, Sequence
 from insurance_rag.core.records import GroupBalance, ValidationReport
 
 OVER_CAP = "balance"
-"""Reason of rows that pass every rule and are left out because of a cap."""
+"""Drop reason recorded for rows that pass every rule but exceed a cap."""
 OVER_CAP_TITLE = "Above a cap"
 
 Grouping = Mapping[str, Sequence[str]]
-"""Name of a grouping ("type", "company", "product") -> group of each row."""
+"""Maps the name of a grouping ("type", "company" or "product") to the group of each row."""
 
 
 def rows_over_cap(groups: Grouping, caps: Mapping[str, float], draws: Sequence[float]) -> list[int]:
-    """Return the rows to leave out so that no group exceeds its share. `draws` has one random number per row.
+    """Return the rows to leave out so that no group exceeds its cap.
 
-    Leaving rows out shrinks the total, so a group with cap c may keep c / (1 - c) times the rows of the other groups. A
-    cap that the other groups cannot meet (two groups, cap 0.3) reduces the groups to one size and no further.
+    `caps` maps a grouping to the maximum fraction of rows in one group. `draws` has one random number per row; within a
+    group, the rows with the smallest numbers are kept. Leaving rows out shrinks the total, so a group with cap c may
+    have at most c / (1 - c) times as many rows as all other groups together. If a cap cannot be met (two groups, cap
+    0.3), every group is cut to the size of the smallest one.
     """
     out: set[int] = set()
     for name, cap in caps.items():
@@ -35,7 +37,7 @@ def rows_over_cap(groups: Grouping, caps: Mapping[str, float], draws: Sequence[f
 
 
 def _allowed_sizes(sizes: Mapping[str, int], cap: float) -> dict[str, int]:
-    """Return the largest sizes that meet the cap: one limit for all groups, found by bisection."""
+    """Return the largest group sizes that meet the cap. Bisects for one size limit that applies to all groups."""
     low, high = min(sizes.values(), default=0), max(sizes.values(), default=0)
     while low < high:
         limit = (low + high + 1) // 2
@@ -45,7 +47,7 @@ def _allowed_sizes(sizes: Mapping[str, int], cap: float) -> dict[str, int]:
 
 
 def balance_report(groups: Grouping) -> dict[str, dict[str, GroupBalance]]:
-    """Return the rows and the share of each group of each grouping, largest first, and the rows missing to the mean."""
+    """Return the size of each group, its fraction of all rows, and how many rows it needs to reach the mean size."""
     return {name: _group_balances(Counter(members)) for name, members in groups.items()}
 
 
@@ -59,7 +61,7 @@ def _group_balances(counts: Counter[str]) -> dict[str, GroupBalance]:
 
 
 def drop_title(report: ValidationReport, name: str) -> str:
-    """Return the title of a key of `report.drops`: that of the rule, or of the cap."""
+    """Return the display title for a key of `report.drops`, which is a rule name or OVER_CAP."""
     if name == OVER_CAP:
         return OVER_CAP_TITLE
     return report.rules[name].title if name in report.rules else name

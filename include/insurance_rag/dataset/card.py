@@ -1,4 +1,4 @@
-"""The dataset card: README.md with the header that Hugging Face reads. It is made only from the report."""
+"""Builds the dataset card, a README.md with the header that Hugging Face reads, from the validation report."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from insurance_rag.dataset.balance import drop_title
 
 CARD = Path(__file__).parent / "card.txt"
 SIZES = [(1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M")]
-"""Size categories of Hugging Face: rows below this -> name."""
+"""Hugging Face size categories as (exclusive upper limit on the number of rows, name of the category)."""
 LARGEST_SIZE = "n>1M"
 
 
 def render_card(report: ValidationReport) -> str:
-    """Return the text of the card; the same report gives the same card."""
+    """Return the Markdown text of the dataset card."""
     contexts = report.contexts
     values = {
         "header": _header(report),

@@ -1,7 +1,7 @@
-"""Chooses the contexts of retrieval-style rows: the right chunk among distractors, or chunks that lack the answer.
+"""Chooses the contexts of retrieval-style rows: the right chunk among distractors, or only chunks without the answer.
 
-The chunks come only from training documents. Every choice is seeded by the row and the configured seed, so a context
-depends only on the row, the chunks and the seed.
+All chunks come from training documents. Every random choice is seeded with the row and the configured seed, so that a
+context depends only on the row, the chunks and the configuration.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from insurance_rag.korean import quantities, remove_whitespace
 _TITLE = re.compile(r"제\s?\d+\s?조(?:의\s?\d+)?\s?\(([^()\n]{1,60})\)")
 NGRAM = 3
 MAX_OVERLAP = 0.5
-"""A chunk that shares more of its 3-grams with the right one may answer the question as well."""
+"""Limit for the 3-gram overlap of a distractor with the right chunk; a more similar chunk may also have the answer."""
 MAX_ANSWER_SHARE = 0.5
-"""A chunk that contains this share of an answer's 3-grams may contain the answer."""
+"""Limit for the fraction of an answer's 3-grams in a chunk; a chunk with more of them may contain the answer."""
 NEIGHBOURS = 6
-"""Chunks before and after the right one that are candidates for distractors."""
+"""Number of chunks on each side of the right chunk that are candidates for distractors."""
 SAMPLED = 8
-"""Further candidates from the same document, and from other products of its kind."""
+"""Number of candidates sampled from the same document and, separately, from all chunks of the same policy type."""
 HARD_NEGATIVES = 16
-"""Chunks with the same title that are tried: a common title has thousands."""
+"""Maximum number of chunks with the same title that are tried; thousands of chunks can share a title."""
 
 
 class Contexts:
-    """Chooses distractors and hard negatives among `chunks`, the chunks that may be trained on."""
+    """Chooses distractors and hard negatives from `chunks`, all of which may be used for training."""
 
     def __init__(self, chunks: Sequence[Chunk], config: DatasetConfig) -> None:
         self._config = config
@@ -51,7 +51,7 @@ class Contexts:
         self._numbers = lru_cache(maxsize=5000)(lambda i: {q.key for q in quantities(self._chunks[i].text)})
 
     def with_distractors(self, row: QARow) -> list[Chunk]:
-        """Return the row's chunk and chunks that lack the answer, shuffled; an empty list if its chunk is unknown."""
+        """Return the row's chunk and distractors in random order, or an empty list if the row's chunk is unknown."""
         if row["chunk_id"] not in self._position:
             return []
         rng = self._rng("distractors", row)
@@ -62,7 +62,10 @@ class Contexts:
         return shown
 
     def refusal_context(self, row: QARow) -> list[Chunk]:
-        """Return shuffled chunks that lack the answer, one of them a hard negative; an empty list if there are none."""
+        """Return chunks without the answer in random order: a hard negative if possible, and for some rows distractors.
+
+        The list is empty if the row's chunk is unknown or if every candidate may contain the answer.
+        """
         if row["chunk_id"] not in self._position:
             return []
         rng = self._rng("unanswerable", row)
@@ -88,7 +91,11 @@ class Contexts:
         return shown
 
     def _negatives(self, row: QARow, rng: Random) -> Iterator[int]:
-        """Yield chunks with the same title of other products if the question names its own, then the pool."""
+        """Yield hard negatives and then the pool of distractors.
+
+        A hard negative has the same title as the row's chunk but comes from another document, and the question names
+        the right product.
+        """
         own = self._chunks[self._position[row["chunk_id"]]]
         for i in _sample(self._by_title[title(own)], rng, HARD_NEGATIVES):
             if self._chunks[i].metadata.source == own.metadata.source:
@@ -102,7 +109,10 @@ class Contexts:
         return rng.sample(pool, len(pool))
 
     def _find_pool(self, own_position: int) -> list[int]:
-        """Return chunks with other titles, of the same document and of other documents of the same policy type."""
+        """Return the positions of candidate distractors for the chunk at `own_position`.
+
+        They come from the same document or policy type. Chunks with the same title or a similar text are excluded.
+        """
         own = self._chunks[own_position]
         rng = Random(sha256_text(str(self._config.seed), "pool", own.chunk_id))
         document, same_type = self._by_source[own.metadata.source], self._by_policy_type[own.metadata.policy_type]
@@ -129,27 +139,28 @@ class Contexts:
 
 
 def title(chunk: Chunk) -> str:
-    """Return the title of a chunk's clause without its number (보험금의 지급사유), or the beginning of its text."""
+    """Return the title of the chunk's article without number and whitespace, or else the start of the text."""
     match = _TITLE.search(chunk.text[:120]) or _TITLE.search(chunk.metadata.breadcrumbs)
     return remove_whitespace(match[1]) if match else remove_whitespace(chunk.text[:20])
 
 
 def product(chunk: Chunk) -> str:
-    """Return the name of the product: the first breadcrumb, or the document if there are no breadcrumbs."""
+    """Return the name of the chunk's product: the first breadcrumb, or the document if there are no breadcrumbs."""
     return chunk.metadata.breadcrumbs.split(">")[0].strip() or chunk.metadata.source
 
 
 def names_product(question: str, own: Chunk, other: Chunk) -> bool:
-    """Return whether the question names the product of `own` in a way that excludes the product of `other`."""
+    """Return whether the question names the product of `own` in a way that rules out the product of `other`."""
     words, whole = _distinctive_parts(product(own), product(other))
     return any(word in question for word in words) or (whole != "" and whole in remove_whitespace(question))
 
 
 @lru_cache(maxsize=100_000)
 def _distinctive_parts(name: str, other: str) -> tuple[tuple[str, ...], str]:
-    """Return the words of a product name that another name does not contain, and the whole name if it is distinctive.
+    """Return the words in `name` that do not occur in `other`, and the whole name without whitespace.
 
-    든든 is part of 여성든든: only a word that is not a part of the other name is distinctive.
+    A word that is part of a longer word in `other` (든든 in 여성든든) is left out. The whole name is an empty string if
+    it does not distinguish the two products.
     """
     words = set(re.findall(r"\w+", name)) - set(re.findall(r"\w+", other))
     whole = remove_whitespace(name) if words and remove_whitespace(name) not in remove_whitespace(other) else ""

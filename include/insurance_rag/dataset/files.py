@@ -1,4 +1,4 @@
-"""Data files: JSON arrays with one row per line, and Parquet. Both are written row by row and atomically."""
+"""Writes data files row by row and atomically: JSON arrays with one row per line, and Parquet files."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     import pyarrow.parquet
 
 PARQUET_ROWS = 5000
-"""Rows per row group; as many are held in memory."""
+"""Number of rows per Parquet row group, and maximum number of rows held in memory."""
 TEXT_COLUMNS = ("text", "prompt", "completion", "chunk_id", "type", "instruction", "input", "output", "evidence")
 
 
 class RowWriter:
-    """Writes rows to a JSON array and, optionally, to a Parquet file. `rows` counts them."""
+    """Writes rows to a JSON array and, optionally, to a Parquet file. `rows` is the number of rows written so far."""
 
     def __init__(self, array: IO[str], parquet: IO[bytes] | None = None) -> None:
         self.rows = 0
@@ -42,7 +42,7 @@ class RowWriter:
                 self._flush(self._parquet)
 
     def close(self) -> None:
-        """Write what is pending and finish both files."""
+        """Write the pending rows and finish both files."""
         self._array.write("\n]\n" if self.rows else "[]\n")
         if self._parquet is not None and (self._pending or self._writer is None):
             self._flush(self._parquet)
@@ -50,17 +50,17 @@ class RowWriter:
             self._writer.close()
 
     def _flush(self, parquet: IO[bytes]) -> None:
-        """Write a row group. Arrow parses the lines itself: faster than Python objects, and without pandas."""
+        """Write the pending rows as a row group. Arrow parses the JSON, which is faster than using Python objects."""
         import pyarrow.json
         import pyarrow.parquet
 
         schema = _schema(self._columns or TEXT_COLUMNS)
         self._writer = self._writer or pyarrow.parquet.ParquetWriter(parquet, schema)
-        if not self._pending:  # a dataset without rows is still a valid Parquet file
+        if not self._pending:  # the file for an empty dataset contains only the schema
             return
         parse_options = pyarrow.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
         lines = io.BytesIO("\n".join(self._pending).encode())
-        # All lines form one block, because Arrow rejects a row that is larger than a block.
+        # Read all lines as one block, because Arrow rejects a row that is larger than a block.
         read_options = pyarrow.json.ReadOptions(block_size=max(1, lines.getbuffer().nbytes))
         table = pyarrow.json.read_json(lines, read_options=read_options, parse_options=parse_options)
         self._writer.write_table(table.cast(schema))
@@ -68,7 +68,7 @@ class RowWriter:
 
 
 def _schema(columns: Sequence[str]) -> pyarrow.Schema:
-    """Return the schema of a Parquet file. It leaves out `meta`, whose fields and types depend on the teacher."""
+    """Return the Parquet schema for these columns. It omits `meta`, whose fields and types depend on the teacher."""
     import pyarrow as pa
 
     message = pa.struct([("role", pa.string()), ("content", pa.string())])
@@ -82,7 +82,7 @@ def _schema(columns: Sequence[str]) -> pyarrow.Schema:
 
 @contextlib.contextmanager
 def row_writer(path: Path, parquet: Path | None = None) -> Iterator[RowWriter]:
-    """Open a JSON array and, optionally, a Parquet file. Both appear if the block ends without an error."""
+    """Open a JSON array and, optionally, a Parquet file. They appear only if the block ends without an error."""
     with contextlib.ExitStack() as stack:
         array = stack.enter_context(atomic_write(path))
         columns = stack.enter_context(atomic_write(parquet, "wb")) if parquet else None

@@ -1,8 +1,8 @@
-"""Formats validated rows as training rows: one function for every registered prompt format, and one for chat messages.
+"""Converts validated rows to training rows: `format_row` for prompt formats, `chat_row` for chat messages.
 
-`text` is the row as in the reference design (docs/origin.md), `prompt` and `completion` are its halves. The prompt ends
-where the answer begins, so that the loss can be computed on the answer. A completion has no end-of-text token: the
-trainer appends the one of its own tokenizer.
+`text` is the whole training text as in the reference design (docs/origin.md); `prompt` and `completion` are its two
+parts. The prompt ends where the answer begins, so that the loss can be computed on the answer alone. A completion has
+no end-of-text token, because the trainer appends its own tokenizer's token.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from insurance_rag.korean import cut_at_sentence
 
 
 class ChatMessage(TypedDict):
-    """One message of a chat."""
+    """One chat message."""
 
     role: Literal["system", "user", "assistant"]
     content: str
 
 
 class ChatRow(TypedDict):
-    """One row of the chat file."""
+    """One row in the chat file."""
 
     chunk_id: str
     type: str
@@ -31,9 +31,9 @@ class ChatRow(TypedDict):
 
 
 def format_row(prompt_format: PromptFormat, row: QARow, chunks: Sequence[Chunk] = ()) -> FormattedRow:
-    """Return the row in a prompt format.
+    """Return the row in the given prompt format.
 
-    `chunks` are the context of formats with retrieved contexts; without them the context is the row's own chunk.
+    `chunks` is the context for formats with retrieved contexts. If it is empty, the context is the row's own chunk.
     """
     context = "\n\n".join(chunk.text for chunk in chunks) if chunks else row["input"]
     if prompt_format.max_context_characters is not None:
@@ -59,7 +59,7 @@ def format_row(prompt_format: PromptFormat, row: QARow, chunks: Sequence[Chunk] 
 
 
 def chat_row(rag_row: FormattedRow) -> ChatRow:
-    """Return a row of the RAG format as messages, for base models with a chat template."""
+    """Convert a row in the RAG format to chat messages, for base models with a chat template."""
     return {
         "chunk_id": rag_row["chunk_id"],
         "type": rag_row["type"],

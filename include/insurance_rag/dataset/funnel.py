@@ -1,4 +1,4 @@
-"""Draws the funnel as SVG: one band of all rows with a slice per reason, the kept rows first."""
+"""Draws the funnel as SVG: one bar with a slice for the kept rows, followed by a slice for each drop reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DROPPED_COLOURS = ("#8a8f98", "#c3c7cd")
 
 
 def render_funnel(report: ValidationReport) -> str:
-    """Return the SVG: the band on top, below it one line per reason that dropped rows, with count and share."""
+    """Return the SVG. A legend below the bar gives the count and the percentage for each slice."""
     rows = max(1, report.rows)
     slices = [("kept", report.kept)]
     slices += [(drop_title(report, name), n) for name, n in report.drops.items() if n]

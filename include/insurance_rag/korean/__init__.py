@@ -1,4 +1,4 @@
-"""Analysis of Korean policy text, as pure functions over `str`; validation, evaluation and generation share it."""
+"""Pure functions that analyze Korean policy text, used by generation, validation and evaluation."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""References to articles of a policy or a law: 제7조, 제59조의4, 제7조 제1항 제2호, 제2항.
+"""Parses references to articles of a policy or a law: 제7조, 제59조의4, 제7조 제1항 제2호, 제2항.
 
-A Korean law has articles (조), which have paragraphs (항), which have items (호).
+An article (조) is divided into paragraphs (항), and a paragraph into items (호).
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 
 class Article(NamedTuple):
-    """One reference in a text. A level that the reference does not name is None; `branch` is the M of 제N조의M.
+    """A reference to an article, a paragraph or an item.
 
-    `start` and `end` are the span of `text` in the analysed text.
+    A level that the reference does not name is None. `branch` is the M in 제N조의M. `start` and `end` are the position
+    of `text` in the analyzed text.
     """
 
     article: int | None
@@ -25,7 +26,7 @@ class Article(NamedTuple):
 
     @property
     def levels(self) -> list[tuple[str, int, int | None]]:
-        """The levels that the reference names, as (level, number, branch).
+        """Levels that the reference names, as (level, number, branch) tuples.
 
         >>> articles("제7조 제1항")[0].levels
         [('조', 7, None), ('항', 1, None)]
@@ -34,13 +35,13 @@ class Article(NamedTuple):
         return [(level, number, branch) for level, number, branch in named if number is not None]
 
 
-# Between the levels of one reference: `제7조 제1항`, `제7조, 제1항`.
+# Separator between the levels of one reference, as in `제7조 제1항` and `제7조, 제1항`.
 _GAP = r"[\s,]{0,2}"
-# The title of an article may follow its number: 제7조(보험금의 지급사유) 제1항.
+# An article's title may follow its number, as in 제7조(보험금의 지급사유) 제1항.
 _TITLE = r"(?:\s?\([^()\n]{1,60}\))?"
-# First alternative: an article with optional paragraph and item. A bare `7조` without 제 counts only before a particle,
-# a paragraph or a title, because `10조원` is an amount of money. Other alternatives: references that begin with a
-# paragraph or an item, as a policy makes them within one article.
+# The first alternative is an article, optionally with a paragraph and an item. `7조` without 제 matches only before a
+# particle, a paragraph or a title, because `10조원` is an amount of money. The other alternatives are references that
+# begin with a paragraph or an item.
 _PATTERN = re.compile(
     rf"""
       (?:제\s?(?P<article>\d{{1,4}})\s?조|(?<![\d제,.])(?P<bare>\d{{1,4}})조(?=[에의는은를가와과]|\s?(?:제\s?)?\d+항|\s?\())
@@ -59,7 +60,7 @@ _ITEM_LINE = re.compile(r"^[ \t]*(\d{1,2})[.)]\s", re.MULTILINE)
 
 
 def articles(text: str) -> list[Article]:
-    """Return every article reference of the text, in order.
+    """Return all references to articles, paragraphs and items in the text, in order.
 
     >>> [(a.text, a.article, a.paragraph) for a in articles("제7조 제1항과 제8조에 따릅니다.")]
     [('제7조 제1항', 7, 1), ('제8조', 8, None)]
@@ -80,9 +81,9 @@ def articles(text: str) -> list[Article]:
 
 
 def named_levels(context: str) -> set[tuple[str, int, int | None]]:
-    """Return the levels that a context refers to or contains, as (level, number, branch).
+    """Return the levels that a context refers to or contains, as (level, number, branch) tuples.
 
-    A context contains 제2항 if it has a ②, and 제3호 if one of its lines begins with `3. `.
+    A context contains 제2항 if it contains the character ②, and 제3호 if one of its lines begins with `3. `.
 
     >>> sorted(named_levels("제7조(지급)\\n② 다음과 같습니다.\\n1. 사망"))
     [('조', 7, None), ('항', 2, None), ('호', 1, None)]
@@ -93,7 +94,7 @@ def named_levels(context: str) -> set[tuple[str, int, int | None]]:
 
 
 def unsupported_articles(answer: str, *contexts: str) -> list[Article]:
-    """Return the references of the answer that name a level which no context contains or refers to.
+    """Return the references in the answer that name at least one level missing from every context.
 
     >>> [a.text for a in unsupported_articles("제7조와 제9조에 따릅니다.", "제7조(보험금의 지급사유)")]
     ['제9조']

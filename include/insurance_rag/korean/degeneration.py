@@ -1,4 +1,4 @@
-"""Recognises degenerate model output: foreign or advertising text, echoes of the prompt, and repetition."""
+"""Detects degenerate model output: foreign or advertising text, prompt echoes, and repetition."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections import Counter
 from insurance_rag.korean.sentences import Span, sentences
 
 _HANGUL = re.compile("[가-힣]")
-# A letter of another script: a word character that is no digit, underscore or Korean syllable.
+# A letter from another script: a word character that is not a digit, an underscore or a Korean syllable.
 _OTHER_LETTER = re.compile(r"[^\W\d_가-힣]")
 # Scripts that do not occur in Korean policies: kana, Cyrillic, Arabic, Thai and Devanagari.
 _STRANGE_SCRIPT = re.compile("[\u3040-\u30ff\u0400-\u04ff\u0600-\u06ff\u0e00-\u0e7f\u0900-\u097f]{2,}")
-# Three Latin words in a row, or six Chinese characters in a row. Shorter ones are normal in a policy: MRI, CT, 犬. The
-# quantifiers are possessive, which keeps the search linear.
+# Three Latin words in a row, or six Chinese characters in a row. Shorter sequences are normal in a policy: MRI, CT, 犬.
+# Possessive quantifiers keep the search time linear.
 _LATIN = "[A-Za-zÀ-ɏ'’\\-]"
 _FOREIGN_PHRASE = re.compile(
     rf"(?<!{_LATIN}){_LATIN}{{2,}}+(?:[\s,;:]++{_LATIN}++){{2,}}+|[\u4e00-\u9fff]{{6,}}|(?:Este es|Ich möchte)\b"
 )
 _LATIN_WORDS = re.compile(f"{_LATIN}+")
-# Phrases of blogs and advertisements, on which Korean language models were trained.
+# Phrases that are typical of the blogs and advertisements that Korean language models were trained on.
 _ADVERTISING = re.compile(
     r"이번에 새로 (?:나온|출시)|이번엔 |https?://|www\.|[#＃][가-힣A-Za-z]{2,}|놓치지 마세요|"
     r"지금 (?:바로|즉시) (?:가입|신청|상담|클릭|전화|다운)|구독(?:과|하|은|을|,)|좋아요(?:와|를|\s?버튼)|"
@@ -27,26 +27,27 @@ _ADVERTISING = re.compile(
     r"(?:무료|특별)\s?(?:상담|증정|할인|체험)|사은품|최저가|광고\s?문의|친구\s?추가|"
     r"(?:클릭|터치)(?:하세요|해\s?주세요|하시면)|카카오톡 (?:채널|친구|상담)|[\U0001f300-\U0001faff]"
 )
-# Section headings, role markers and sentences of prompts, and the tokens of chat formats.
+# Section headings, role markers and sentences from prompts, and special tokens from chat templates.
 _ECHO = re.compile(
     r"#{2,}\s?(?:지시|입력|출력|보험\s?약관|질문|답변|응답)|\[(?:보험\s?약관|요구\s?사항|지시|질문|답변)\]|"
     r"<\|[a-z_]+\|>|</?s>|\[/?INST\]|(?<!\S)(?:질문|답변|지시|출력)\s?:|아래 제공된|약관에 없는 내용은 추측하지|"
     r"보험\s?약관 전문가(?:입니다|로서)|as an ai|AI 언어 ?모델",
     re.IGNORECASE | re.MULTILINE,
 )
-# A phrase of 6 to 60 characters three times in a row, or a token of 2 to 5 characters six times in a row.
+# A phrase of 6 to 60 characters that occurs three times in a row, or a token of 2 to 5 characters six times in a row.
 _LOOP = re.compile(r"(.{6,60}?)(?:\s?\1){2,}|(\S{2,5})(?:\s?\2){5,}", re.DOTALL)
 _LOOP_WINDOW = 2000
-"""Characters searched at the start and at the end of a text: the search is quadratic, and a loop fills the end."""
+"""Number of characters searched at the start and at the end of a text. The search takes quadratic time, and a model
+that falls into a loop usually repeats itself to the end."""
 _GRAM = 6
-"""Length of the character n-grams that are counted first, which is quick: a loop contains some 6-gram three times, and
-a repeated sentence contains some 6-grams twice."""
+"""Length of the character n-grams that are counted before the slow searches: a loop contains some 6-gram at least three
+times, and a repeated sentence contains some 6-gram at least twice."""
 _STUTTER = 7
-"""This many equal letters in a row, spaces ignored, are not a word."""
+"""Number of equal letters in a row, ignoring whitespace, that is treated as a repetition."""
 
 
 def hangul_share(text: str) -> float:
-    """Return the share of Korean letters among all letters; 1.0 for a text without letters.
+    """Return the fraction of letters that are Korean; 1.0 for a text without letters.
 
     >>> hangul_share("보험 ab")
     0.5
@@ -59,7 +60,7 @@ def hangul_share(text: str) -> float:
 
 
 def _is_known(phrase: str, contexts: tuple[str, ...]) -> bool:
-    """Return whether a context contains the phrase, or each of its words is an abbreviation (CT) or in a context."""
+    """Return whether a context contains the phrase, or each word is in a context or is all capitals (CT)."""
     words = _LATIN_WORDS.findall(phrase)
     return any(phrase in context for context in contexts) or (
         bool(words) and all(word.isupper() or any(word in context for context in contexts) for word in words)
@@ -67,7 +68,7 @@ def _is_known(phrase: str, contexts: tuple[str, ...]) -> bool:
 
 
 def foreign_tail(text: str, *contexts: str) -> Span | None:
-    """Return the first foreign phrase that no context contains, with the rest of the text; None if there is none.
+    """Return the rest of the text, starting at the first foreign phrase that no context contains, or None.
 
     >>> foreign_tail("지급합니다. Este es un seguro de vida").text
     'Este es un seguro de vida'
@@ -94,9 +95,9 @@ def advertising(text: str, *contexts: str) -> Span | None:
 
 
 def prompt_echo(text: str, question: str = "") -> Span | None:
-    """Return the first marker of a prompt in the text, or the question if the text begins with it; None otherwise.
+    """Return the first prompt marker in the text, or the question if the text begins with the question, or None.
 
-    A question of fewer than 10 characters is too short to tell an echo from an answer.
+    A question of fewer than 10 characters is ignored, because an answer may begin with the same words.
 
     >>> prompt_echo("### 입력 암 진단비").text
     '### 입력'
@@ -113,8 +114,8 @@ def prompt_echo(text: str, question: str = "") -> Span | None:
 def repetition(text: str) -> Span | None:
     """Return the first repetition in the text, or None.
 
-    A repetition is a phrase three times in a row, a short token six times in a row, a letter seven times in a row, or a
-    sentence twice in a row or three times in total.
+    A repetition is a phrase that occurs three times in a row, a short token that occurs six times in a row, a letter
+    that occurs seven times in a row, or a sentence that occurs twice in a row or three times in total.
 
     >>> repetition("보험금을 지급합니다. 보험금을 지급합니다.").text
     '보험금을 지급합니다.'
@@ -133,7 +134,7 @@ def repetition(text: str) -> Span | None:
 
 
 def _stutter(text: str) -> Span | None:
-    """Return the first occurrence of a letter that is repeated _STUTTER times in a row."""
+    """Find a letter that occurs _STUTTER times in a row, ignoring whitespace, and return its first occurrence."""
     squeezed = "".join(text.split())
     for letter in sorted(set(squeezed)):
         if letter.isalnum() and letter * _STUTTER in squeezed:
@@ -143,7 +144,7 @@ def _stutter(text: str) -> Span | None:
 
 
 def _repeated_sentence(text: str) -> Span | None:
-    """Return the first sentence of at least 10 characters that occurs twice in a row or three times."""
+    """Return the first sentence of at least 10 characters that occurs twice in a row or three times in total."""
     counts: dict[str, int] = {}
     previous = ""
     for sentence in sentences(text):
@@ -155,7 +156,7 @@ def _repeated_sentence(text: str) -> Span | None:
     return None
 
 
-# Two letters of another script in a row. Checking for them first saves the slow patterns for most texts.
+# Two letters from another script in a row. Checking for them first avoids the slow patterns for most texts.
 _MAY_BE_FOREIGN = re.compile(
     "[A-Za-zÀ-ɏ\u3040-\u30ff\u0400-\u04ff\u0600-\u06ff\u0e00-\u0e7f\u0900-\u097f\u4e00-\u9fff]{2}"
 )

@@ -1,7 +1,7 @@
-"""Amounts, periods, rates and counts in Korean text: `3천만원`, `3,000만 원` and `삼천만원` are the same quantity.
+"""Parses amounts, periods, rates and counts in Korean text: `3천만원`, `3,000만 원` and `삼천만원` are equal.
 
-The normalised units are 원 % 일 영업일 개월 시간 시 분 회 세 배 명 건. Weeks become days, years become months, and
-퍼센트 becomes %. A number without a unit is not a quantity.
+The normalized units are 원 % 일 영업일 개월 시간 시 분 회 세 배 명 건. Weeks are converted to days, and years to
+months. A number without a unit is not a quantity.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from insurance_rag.korean.text import fold_width
 
 
 class Quantity(NamedTuple):
-    """A value in its normalised unit. `start` and `end` are the span of `text` in the analysed text."""
+    """A value in its normalized unit. `start` and `end` are the position of `text` in the analyzed text."""
 
     value: float
     unit: str
@@ -24,12 +24,12 @@ class Quantity(NamedTuple):
 
     @property
     def key(self) -> tuple[float, str]:
-        """Value and unit, which are equal for two spellings of the same quantity."""
+        """Value and unit, which do not depend on how the quantity is spelled."""
         return self.value, self.unit
 
 
-#: Normalised unit and factor by written unit. If two units begin alike, the longer one comes first, as patterns try the
-#: units in this order.
+#: Maps a written unit to its normalized unit and a conversion factor. A longer unit precedes a shorter one with the
+#: same beginning, because patterns try the units in this order.
 UNITS: dict[str, tuple[str, float]] = {
     "퍼센트": ("%", 1), "프로": ("%", 1), "%": ("%", 1), "영업일": ("영업일", 1),
     "개월": ("개월", 1), "달": ("개월", 1), "년": ("개월", 12),
@@ -52,13 +52,13 @@ _WORDS: dict[str, tuple[float, str]] = {
     "보름": (15, "일"), "일주일": (7, "일"), "이주일": (14, "일"), "반년": (6, "개월"), "절반": (50, "%"),
 }  # fmt: skip
 
-# Atomic groups (?>...) and bounded gaps keep the search linear on any text. Both searches begin at one of a set of
-# characters, which makes them quick: a policy has few digits, and few of its words begin like a number.
+# Atomic groups (?>...) and bounded gaps keep the search time linear. A match starts with a digit or with the first
+# syllable of a numeral. Both are rare in a policy, which makes the searches fast.
 _NUMBER = r"(?>[0-9]+(?:,[0-9]{3})*(?:\.[0-9]+)?)"
 _UNIT = "|".join(UNITS)
-# 조 is a scale (10^12) only before an amount of money; elsewhere it is an article (제7조) or part of a word.
+# 조 means 10^12 only in an amount of money; elsewhere it means an article (제7조) or is part of a word.
 _SCALES = r"(?>(?:[십백천만억]|조(?=\s?(?:[0-9][0-9,]{0,8}\s?[십백천]?억|원)))+)"
-# Quantities written with digits. A digit after a comma or point belongs to the number before it.
+# Quantities written with digits. A match cannot start after a comma or point: 5 in `2.5` is not a separate number.
 _DIGITS = re.compile(
     rf"""
     (?P<first>[0-9](?<![\d.,][0-9])(?>[0-9]*(?:,[0-9]{{3}})*(?:\.[0-9]+)?))
@@ -69,10 +69,10 @@ _DIGITS = re.compile(
     )""",
     re.VERBOSE,
 )
-# Sino-Korean numerals. One syllable only counts before the few units of the second alternative below, because 일, 이
-# and 사 are also words and parts of words.
+# A Sino-Korean numeral of several syllables. A single syllable is a numeral only before the units in the second
+# alternative below, because 일, 이 and 사 are also words and parts of words.
 _SINO_RUN = "[일이삼사오육칠팔구십백천만억]{2,12}?"
-# Quantities written in words: Sino-Korean (삼천만원), native Korean (열두 달), and words such as 보름.
+# Quantities written in words: Sino-Korean (삼천만원), native Korean (열두 달), and words such as 보름 (15 days).
 _SPELLED = re.compile(
     rf"""
       (?P<sino>{_SINO_RUN}(?:\s{_SINO_RUN})?)\s?(?P<unit>{_UNIT})                         # 삼천만원
@@ -84,17 +84,17 @@ _SPELLED = re.compile(
     re.VERBOSE,
 )
 _INITIALS = "".join(sorted({*"일이삼사오육칠팔구십백천만억", *(word[0] for word in (*_TENS, *_ONES, *_WORDS))}))
-# A numeral word begins after a non-letter: 이 in `보험이` is a particle.
+# A numeral in words cannot follow a Korean syllable or a digit: 이 in `보험이` is a particle.
 _WORD_START = re.compile(rf"[{_INITIALS}](?<![가-힣\d].)")
 _SCALE = re.compile("[십백천만억]")
-# The numbers, digits and scales of which a written number consists.
+# Parts of a written number: numbers in digits, Korean digits, and scales such as 만.
 _TOKENS = re.compile(rf"{_NUMBER}|[영공일이삼사오육륙칠팔구십백천만억조]")
-# Continuations that turn a unit into the start of another word: `3회사` is no count, and `5일반` no day.
+# Text after a unit that makes it part of another word: `3회사` is not a count, and `5일반` is not a number of days.
 _NOT_A_UNIT = re.compile(r"째|사(?!이|람|고|유|용)|반(?!복|환|드)|칙|래|장(?!애)|원칙")
 
 
 def quantities(text: str) -> list[Quantity]:
-    """Return every quantity of the text, in order.
+    """Return every quantity in the text, in order.
 
     >>> [quantity.key for quantity in quantities("1년 이내에는 3천만원의 50%")]
     [(12.0, '개월'), (30000000.0, '원'), (50.0, '%')]
@@ -110,20 +110,20 @@ def quantities(text: str) -> list[Quantity]:
 
 
 def _read_digits(match: re.Match[str]) -> tuple[float, str] | None:
-    """Return value and unit of a match of _DIGITS, or None if it is not a quantity."""
+    """Return the value and unit for a match of _DIGITS, or None if the match is not a quantity."""
     first, part, low, lowunit, rangeunit, more, unit = match.groups()
     if part:
         whole = parse_number(first)
         return (_tidy(100 * parse_number(part) / whole), "%") if whole else None
     if unit:
         return _normalised(parse_number(first + more), unit) if _is_unit(match, unit) else None
-    if not (low or lowunit):  # the scale of `1~2만원` applies to both ends
+    if not (low or lowunit):  # in `1~2만원`, the scale 만 applies to both numbers
         low = "".join(_SCALE.findall(match.string[match.end() : match.start("rangeunit")]))
     return _normalised(parse_number(first + low), lowunit or rangeunit)
 
 
 def _read_spelled(match: re.Match[str]) -> tuple[float, str] | None:
-    """Return value and unit of a match of _SPELLED, or None if it is not a quantity."""
+    """Return the value and unit for a match of _SPELLED, or None if the match is not a quantity."""
     sino, unit, one, unit1, native, unit2, word = match.groups()
     if word:
         return _WORDS[word]
@@ -155,7 +155,7 @@ def _native(word: str) -> float:
 
 
 def parse_number(text: str) -> float:
-    """Return the value of a number in digits, in Korean numerals, or mixed.
+    """Return the value of a number written in digits, in Korean numerals, or in both.
 
     >>> parse_number("1억 2,000만"), parse_number("삼천오백"), parse_number("1.5억")
     (120000000.0, 3500.0, 150000000.0)
@@ -177,15 +177,15 @@ def parse_number(text: str) -> float:
     return total + section + digit
 
 
-#: Supported quantities from which a result may be calculated. Every pair of them is tried, so the number is limited.
+#: Maximum number of quantities from which a result may be calculated. Every pair of them is tried.
 MAX_OPERANDS = 12
 
 
 def unsupported_quantities(answer: str, *contexts: str) -> list[Quantity]:
-    """Return the quantities of the answer that no context states.
+    """Return the quantities in the answer that no context states.
 
-    A result that the answer calculates from stated quantities is supported: the 500만원 of `1,000만원의 50%인 500만원`,
-    if the context states the other two. The words 전액 and 전부 in a context state 100 %.
+    A quantity that the answer calculates from supported quantities is also supported: 500만원 in `1,000만원의 50%인
+    500만원`, if a context states 1,000만원 and 50%. The words 전액 and 전부 ("in full") in a context count as 100 %.
 
     >>> [quantity.text for quantity in unsupported_quantities("90일 이후 1천만원", "보험금은 1,000만원입니다.")]
     ['90일']
@@ -198,9 +198,9 @@ def unsupported_quantities(answer: str, *contexts: str) -> list[Quantity]:
 
 
 def unsupported(stated: Iterable[Quantity], known: set[tuple[float, str]]) -> list[Quantity]:
-    """Return the stated quantities that are neither known nor calculated from earlier supported ones.
+    """Return the stated quantities that are neither known nor calculated from supported quantities that precede them.
 
-    Does the work of `unsupported_quantities` for quantities that were parsed before. `known` contains their keys.
+    Unlike `unsupported_quantities`, takes parsed quantities. `known` contains the keys of the known quantities.
     """
     missing: list[Quantity] = []
     operands: list[tuple[float, str]] = []
@@ -214,7 +214,7 @@ def unsupported(stated: Iterable[Quantity], known: set[tuple[float, str]]) -> li
 
 
 def _is_calculated(result: tuple[float, str], operands: list[tuple[float, str]]) -> bool:
-    """Return whether the result is the sum, difference, product or percentage of two of the operands."""
+    """Return whether the result is a sum, difference, product or percentage calculated from two of the operands."""
     value, unit = result
     for i, (a, unit_a) in enumerate(operands):
         for b, unit_b in operands[i + 1 :]:

@@ -1,4 +1,4 @@
-"""Recognises refusals and evasions: answers that say that the policy does not state what was asked."""
+"""Detects refusals and evasions: answers that say that the policy does not state what the question asks for."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from insurance_rag.korean.sentences import CLOSERS, Span, sentences
 if TYPE_CHECKING:
     from insurance_rag.core.records import RefusalLevel
 
-# Predicates that mean "it is not stated". They count only at the end of a sentence: `알 수 없는 경우에는 ...` at its
-# start is a condition of the policy.
+# Predicates that mean "it is not stated". They count only at the end of a sentence: a sentence that begins with
+# `알 수 없는 경우에는 ...` states a condition in the policy.
 _POLITE = r"(?:습니다|어요|아요|네요|죠|다|음|는데요|군요|지만)?"
 _NOT_STATED = (
     r"(?:명시|언급|기재|규정|기술|서술|설명|안내|수록|제시|정의)(?:되어\s?있지|돼\s?있지|되지|하고\s?있지|하지|이\s?되어\s?있지|된\s?바(?:가|는)?)"
@@ -24,29 +24,30 @@ _NOT_STATED = (
     r"|(?:모르겠|잘\s?모르|알지\s?못)"
     r"|(?:정해져|정하고|다루고|포함하고)\s?있지\s?(?:는\s?)?않(?=.{0,4}$)"
 )
-# A refusal may end in advice: `명시되어 있지 않으므로 확인이 필요합니다`.
+# Advice that may follow the predicate in the same sentence: `명시되어 있지 않으므로 확인이 필요합니다`.
 _ADVICE = r"(?:으므로|아서|어서|으니|기에|기\s?때문에),?\s.{0,30}(?:확인|문의|상담|연락|판단|답변).{0,25}"
 # The predicate at the end of a sentence, with its polite ending, punctuation and closing quotes.
 _NOT_STATED_FINAL = re.compile(
     rf"(?:{_NOT_STATED})(?:[가-힣]{{0,3}}{_POLITE}|{_ADVICE})[\s.?!。…]*[{re.escape(CLOSERS)}]*[.]?$"
 )
-# The sentence must be about the text. `회사는 그 사유를 설명할 수 없습니다` is about the company, so it is no refusal.
+# Words in sentences about the text or the answer. Without one of them, a sentence is not a refusal:
+# `회사는 그 사유를 설명할 수 없습니다` is about the company.
 _ABOUT_THE_TEXT = re.compile(
     r"약관|조항|문서|본문|지문|자료|내용|정보|규정|조문|명시|언급|기재|자세|구체|정확|제공된|주어진|질문|답변|해당\s|모르|알\s?수|찾을"
 )
-# A party of the contract as the subject.
+# A sentence with a person or a company as its subject.
 _ABOUT_A_PARTY = re.compile(r"(?:회사|계약자|피보험자|수익자|보험자|가입자|고객|의사|병원)(?:는|은|가|이|께서)\s")
 # Sentences that accompany a refusal without answering anything: apologies, and advice to ask elsewhere.
 _FILLER = re.compile(
     r"죄송|양해|문의(?:하|해|바랍|를|드)|확인(?:하시|해\s?주|해\s?보|이\s?필요|하는\s?것이)|상담|고객\s?센터|참고\s?(?:하|해)|도움이\s?필요|"
     r"(?:보험사|회사|설계사)(?:에|에게|로|와)\s?(?:직접\s?)?(?:연락|상담|확인|문의)|추가(?:적인)?\s?(?:정보|질문|문의)"
 )
-# Words of politeness that are whole sentences.
+# Polite phrases that form a whole sentence.
 _NOT_ASSERTING = re.compile(r"^(?:네|아니요|안녕하세요|감사합니다)[,.!\s]*$")
 
 
 def refusal_sentences(text: str) -> list[Span]:
-    """Return the sentences that say that the policy does not state what was asked.
+    """Return the sentences that say that the policy does not state what the question asks for.
 
     >>> [sentence.text for sentence in refusal_sentences("제7조에 따릅니다. 시기는 약관에 명시되어 있지 않습니다.")]
     ['시기는 약관에 명시되어 있지 않습니다.']
@@ -55,7 +56,7 @@ def refusal_sentences(text: str) -> list[Span]:
 
 
 def is_refusal_sentence(sentence: str) -> bool:
-    """Return whether one sentence says that the policy does not state what was asked.
+    """Return whether a sentence says that the policy does not state what the question asks for.
 
     >>> is_refusal_sentence("약관에 명시되어 있지 않습니다."), is_refusal_sentence("회사는 해지할 수 없습니다.")
     (True, False)
@@ -91,7 +92,7 @@ def refusal(text: str) -> RefusalLevel:
 def evasion(text: str) -> Span | None:
     """Return the sentence with which the text evades the question, or None.
 
-    That is its first refusal, or its first sentence if all of them only advise to ask elsewhere.
+    This is the first refusal, or the first sentence if every sentence only advises the customer to ask elsewhere.
 
     >>> evasion("고객센터에 문의하시기 바랍니다.").text
     '고객센터에 문의하시기 바랍니다.'
@@ -106,14 +107,14 @@ def evasion(text: str) -> Span | None:
     return None
 
 
-# `... 3,000만원을 지급하지만, 시기는 명시되어 있지 않습니다` is one sentence that answers and refuses: the part before
-# the contrast is the answer.
+# The end of a clause that answers, within a sentence that then refuses: `3,000만원을 지급하지만, ` in `3,000만원을
+# 지급하지만, 시기는 명시되어 있지 않습니다`.
 _CONTRAST = re.compile(r"(?:지급|보장|보상|납입|해지|적용|인정|부담|가능|[말합입])[가-힣]{0,6}(?:지만|나|며|고),?\s")
-# Every refusal contains one of these syllables. Checking them first saves the slow patterns for most texts.
+# Every refusal contains one of these syllables. Checking for them first avoids the slow patterns for most texts.
 _MAY_REFUSE = re.compile("없|않|어렵|곤란|불가|모르|못")
 _MAY_EVADE = re.compile("없|않|어렵|곤란|불가|모르|못|문의|상담|연락|확인")
-# A sentence that only advises the customer to ask elsewhere. One that says when to report what is a duty that the
-# policy imposes; _ANSWERS recognises it.
+# A sentence that advises the customer to ask elsewhere. It is not an evasion if it states a condition, an amount or a
+# duty that the policy imposes; _ANSWERS matches these.
 _DEFLECTION = re.compile(
     r"(?:문의|상담|연락|확인)(?:하시|해\s?(?:주|보)|을?\s?(?:바랍|부탁|권)|하는\s?것이\s?(?:좋|필요|정확)|이\s?필요)[^.]{0,20}[.!]?$"
 )

@@ -1,27 +1,27 @@
-"""Splits Korean policy text into sentences, and checks whether a text ends like a sentence."""
+"""Splits Korean policy text into sentences, and checks whether a text ends with a complete sentence."""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
-#: Quotes, brackets and Markdown marks that may follow the end of a sentence.
+#: Quotation marks, brackets and Markdown characters that may follow the end of a sentence.
 CLOSERS = "\"'”’」』》〉)]}）］｝*`"
-#: Punctuation marks that end a sentence, in ASCII and full width.
+#: Punctuation marks that end a sentence, in ASCII and in full width.
 TERMINATORS = ".?!。！？．"
 
-#: Endings of a complete sentence: a punctuation mark, or the last syllable of 합니다 and 한다, 해요, or 하죠. The list
-#: is that of the reference design (docs/origin.md), with full-width punctuation added.
+#: Endings of a complete sentence: a punctuation mark, or the last syllable of a verb such as 한다, 해요 or 하죠. The
+#: list comes from the reference design (docs/origin.md), except for the full-width punctuation.
 ENDINGS = (".", "?", "!", "。", "．", "？", "！", "다", "요", "죠")
 
-# A mark ends a sentence only if white space or the end of the text follows it, after any closing quotes: the point in
-# `4.0%` does not. A line break ends a sentence too, as list items often have no punctuation.
+# A punctuation mark ends a sentence only if whitespace or the end of the text follows, possibly after closing quotes:
+# the point in `4.0%` does not. A line break also ends a sentence, because list items often have no punctuation.
 _BOUNDARY = re.compile(
     rf"(?:(?<![{re.escape(TERMINATORS)}…])[{re.escape(TERMINATORS)}…]++[{re.escape(CLOSERS)}]*+(?=\s|$))|\n"
 )
-# The point of a list marker at the start of a line ("1. ", "가. ") does not end a sentence.
+# The point in a list marker at the start of a line ("1. ", "가. ") does not end a sentence.
 _LIST_MARKER = re.compile(r"\s*(?:\(?\d{1,3}\)?|[가-하]|[a-zA-Z])\.$")
-# Nouns and particles that end in 요 or 다, and dots that trail off: the text looks complete although it is not.
+# Nouns and particles that end in 요 or 다, and trailing dots, which make an incomplete text look complete.
 _OPEN_ENDING = re.compile(r"(?:필요|중요|주요|소요|수요|개요|마다|보다|이다음)$|(?:\.{2,}|…)$")
 
 
@@ -34,7 +34,7 @@ class Span(NamedTuple):
 
 
 def sentences(text: str) -> list[Span]:
-    """Split the text into sentences without surrounding white space. A line break ends a sentence.
+    """Split the text into sentences without surrounding whitespace. A line break also ends a sentence.
 
     >>> [sentence.text for sentence in sentences("1. 이율은 4.0%입니다. 지급합니다.")]
     ['1. 이율은 4.0%입니다.', '지급합니다.']
@@ -60,7 +60,7 @@ def _append(found: list[Span], text: str, start: int, end: int) -> None:
 
 
 def ends_as_sentence(text: str) -> bool:
-    """Return whether the text has one of ENDINGS at its end; closing quotes and brackets after it are ignored.
+    """Return whether the text ends with one of ENDINGS. Closing quotes and brackets at the end are ignored.
 
     >>> ends_as_sentence('"지급합니다."'), ends_as_sentence("보험금을")
     (True, False)
@@ -69,7 +69,7 @@ def ends_as_sentence(text: str) -> bool:
 
 
 def is_open_ended(text: str) -> bool:
-    """Return whether the text is incomplete although it has one of ENDINGS at its end.
+    """Return whether the text ends with a word or with dots that only resemble the end of a sentence.
 
     >>> is_open_ended("진단서가 필요"), is_open_ended("1년마다"), is_open_ended("진단서가 필요합니다")
     (True, True, False)
@@ -78,7 +78,7 @@ def is_open_ended(text: str) -> bool:
 
 
 def cut_at_sentence(text: str, limit: int) -> str:
-    """Return at most `limit` characters; cut after a sentence if one ends in the second half of them.
+    """Cut the text to at most `limit` characters, after a sentence if one ends in the second half of these characters.
 
     >>> cut_at_sentence("첫 문장입니다. 둘째 문장입니다. 셋째", 18)
     '첫 문장입니다. 둘째 문장입니다.'

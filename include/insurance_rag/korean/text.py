@@ -1,28 +1,28 @@
-"""Unicode clean-up: normal form, control characters, lone surrogates, full-width digits, white space."""
+"""Cleans up Unicode text: normal form, control characters, lone surrogates, full-width digits and whitespace."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
-# Characters that are invisible on the screen and yet make equal texts unequal: control characters except tab and
-# newline, soft hyphens, zero-width characters, direction marks, byte order marks. The replacement character marks a
-# lost letter.
+# Invisible characters that make strings differ although they look equal: control characters except tab and newline,
+# soft hyphens, zero-width characters, direction marks and byte order marks. The replacement character, which marks a
+# lost letter, is also removed.
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ufffd]"
 )
-# Line ends of Windows and of old Macs.
+# Line endings on Windows and on old Macs.
 _NEWLINES = re.compile(r"\r\n?")
-# Halves of a character outside the basic plane; UTF-8 has no encoding for one half.
+# Surrogates, which are halves of UTF-16 pairs. UTF-8 cannot encode a lone surrogate.
 _SURROGATE = re.compile("[\ud800-\udfff]")
-# Korean documents mix full-width digits with ASCII ones. Each maps to exactly one character, so that spans stay valid.
+# Korean documents mix full-width and ASCII digits. Every character maps to one character, so that spans remain valid.
 _DIGITS = str.maketrans("０１２３４５６７８９％，．", "0123456789%,.")
 
 
 def clean(text: str) -> str:
-    """Return the text in NFC, with `\\n` line ends and without control or invisible characters.
+    """Return the text in NFC, with `\\n` line endings and without control or invisible characters.
 
-    Cleaning a clean text changes nothing.
+    Cleaning a text twice gives the same result as cleaning it once.
 
     >>> clean("보험\\u200b금\\r\\n지급")
     '보험금\\n지급'
@@ -36,7 +36,7 @@ def clean(text: str) -> str:
 
 
 def is_encodable(text: str) -> bool:
-    """Return whether the text can be written as UTF-8: lone surrogates can occur in JSON but not in UTF-8.
+    """Return whether the text can be encoded as UTF-8. Lone surrogates can occur in JSON but not in UTF-8.
 
     >>> is_encodable("보험"), is_encodable("보험\\ud800")
     (True, False)
@@ -45,7 +45,7 @@ def is_encodable(text: str) -> bool:
 
 
 def replace_surrogates(text: str) -> str:
-    """Replace each lone surrogate by a question mark, so that the text can be written as UTF-8.
+    """Replace each lone surrogate with a question mark, so that the text can be encoded as UTF-8.
 
     >>> replace_surrogates("보험\\ud800")
     '보험?'
@@ -54,7 +54,7 @@ def replace_surrogates(text: str) -> str:
 
 
 def fold_width(text: str) -> str:
-    """Replace full-width digits, percent signs and separators by ASCII ones; the length of the text does not change.
+    """Replace full-width digits, percent signs and separators with ASCII characters, without changing the length.
 
     >>> fold_width("３０％")
     '30%'
@@ -63,7 +63,7 @@ def fold_width(text: str) -> str:
 
 
 def remove_whitespace(text: str) -> str:
-    """Remove all white space, to compare quotes whose line breaks differ.
+    """Remove all whitespace, so that quotes with different line breaks can be compared.
 
     >>> remove_whitespace("보험금을\\n 지급")
     '보험금을지급'

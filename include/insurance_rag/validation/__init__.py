@@ -1,4 +1,4 @@
-"""Validation: rules for generated rows, the split, and the report. `validate.py` runs all of it.
+"""Validation of generated rows: the rules, the split, and the report. `validate.py` runs the whole stage.
 
-This module imports nothing, so that the configuration can read the rule names without loading the stage.
+This file imports nothing, so that the configuration can read the rule names without importing the whole stage.
 """

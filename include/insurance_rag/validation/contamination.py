@@ -1,4 +1,8 @@
-"""The split: documents of evaluation questions are held out, and chunks that repeat a gold chunk are not trained on."""
+"""Keeps evaluation data out of training.
+
+The documents that evaluation questions ask about are held out. Chunks in other documents that repeat a gold chunk are
+not used for training.
+"""
 
 from __future__ import annotations
 
@@ -16,32 +20,32 @@ from insurance_rag.validation.shingles import hashed_shingles, jaccard, shingles
 
 NGRAM = 5
 CHUNKS_AT_ONCE = 5000
-"""Chunks that are hashed in one array operation; bounds the memory."""
+"""Number of chunks that are hashed in one array operation; limits memory use."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """What the evaluation questions keep out of training. Empty if there are no questions."""
+    """Documents, chunks and questions that are kept out of training. Empty if there are no evaluation questions."""
 
     documents: frozenset[str] = frozenset()
-    """Held-out documents (`metadata.source`)."""
+    """Names of the held-out documents (`metadata.source`)."""
     leaking: frozenset[str] = frozenset()
-    """Ids of chunks of other documents that repeat a gold chunk."""
+    """Ids of chunks in other documents that repeat a gold chunk."""
     questions: frozenset[str] = frozenset()
-    """The questions without whitespace."""
+    """Evaluation questions with all whitespace removed."""
     sha256: str | None = None
-    """Hash of the questions."""
+    """Hash of the evaluation questions."""
 
     def may_train(self, chunk: Chunk) -> bool:
-        """Return whether rows and contexts of the training files may use this chunk."""
+        """Return whether training rows may ask about this chunk or contain it in their context."""
         return chunk.metadata.source not in self.documents and chunk.chunk_id not in self.leaking
 
 
 def make_split(chunks: Sequence[Chunk], questions: Sequence[Question], config: ValidationConfig) -> Split:
-    """Return the split for these questions.
+    """Return the split for these evaluation questions.
 
-    Raises InvalidInputError if the questions name unknown chunks, hold out every document, or differ from the frozen
-    ones (`questions_sha256`).
+    Raises InvalidInputError if the questions name unknown chunks, if they hold out every document, or if their hash
+    differs from `config.questions_sha256`.
     """
     chunk_by_id = {chunk.chunk_id: chunk for chunk in chunks}
     gold_ids = sorted({i for question in questions for i in question.gold_chunk_ids})
@@ -73,7 +77,7 @@ def _unknown_gold_chunks(ids: Sequence[str]) -> str:
 
 
 def similar_chunks(chunks: Sequence[Chunk], gold: Sequence[str], min_similarity: float) -> frozenset[str]:
-    """Return the ids of the chunks whose text is at least this similar to one of the gold texts."""
+    """Return the ids of the chunks whose Jaccard similarity to some gold text is at least `min_similarity`."""
     if not gold or not chunks:
         return frozenset()
     gold_hashes = np.unique(hashed_shingles(gold, NGRAM)[0])
@@ -83,7 +87,7 @@ def similar_chunks(chunks: Sequence[Chunk], gold: Sequence[str], min_similarity:
         batch = chunks[start : start + CHUNKS_AT_ONCE]
         flat, offsets = hashed_shingles([chunk.text for chunk in batch], NGRAM)
         shared = np.add.reduceat(np.isin(flat, gold_hashes).astype(np.int64), offsets[:-1])
-        # A chunk can only reach the similarity if that share of its n-grams occurs in gold texts; few chunks do.
+        # A chunk's similarity is at most the fraction of its n-grams in gold texts, so most chunks can be skipped.
         for i in np.flatnonzero(shared >= min_similarity * np.diff(offsets) - 1).tolist():
             own = shingles(batch[i].text, NGRAM)
             if any(jaccard(own, other) >= min_similarity for other in gold_shingles):

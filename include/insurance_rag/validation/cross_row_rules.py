@@ -1,4 +1,4 @@
-"""Applies the cross-row rules to the table of all rows."""
+"""Applies the rules that compare rows with each other to the table of all rows."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from insurance_rag.validation.table import RowTable
 
 
 def apply_cross_row_rules(table: RowTable, config: ValidationConfig, product: Callable[[str], str]) -> None:
-    """Apply each cross-row rule at its place in the configured order: it sees the rows that no earlier rule dropped.
+    """Apply the cross-row rules. Each rule sees only the rows that no earlier rule in the configured order drops.
 
-    `product` maps a chunk id to the name of its product.
+    `product` maps a chunk id to the name of the chunk's product.
     """
     context = CrossRowContext(config, product)
     for position, name in enumerate(config.rules):

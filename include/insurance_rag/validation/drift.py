@@ -5,11 +5,11 @@ from __future__ import annotations
 from insurance_rag.core.records import CountChange, DatasetDrift, ShareChange, ValidationReport
 
 NOTABLE_CHANGE = 0.05
-"""A share that changed by more than this is notable."""
+"""A change in a fraction is notable if it is larger than this."""
 
 
 def compare_reports(now: ValidationReport, before: ValidationReport) -> DatasetDrift:
-    """Return the shares of kept rows, of dropped rows by rule and of kept rows by type, before and now."""
+    """Compare the fractions of rows kept, of rows dropped by each rule, and of kept rows by question type."""
     old, new = _shares(before), _shares(now)
     shares = {
         name: ShareChange(before=round(old.get(name, 0.0), 4), now=round(new.get(name, 0.0), 4))

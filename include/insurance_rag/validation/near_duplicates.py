@@ -1,6 +1,6 @@
-"""Finds near duplicates: MinHash bands give candidates, the exact 3-grams confirm them, the later row is dropped.
+"""Finds near duplicates: MinHash bands propose pairs, the exact 3-grams confirm them, and the later row is dropped.
 
-The rows come in canonical order (by chunk, type and content), so the result does not depend on files or shards.
+Rows are in canonical order (by chunk, type and content), so the result does not depend on part files or shards.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from insurance_rag.validation.row import Row
 from insurance_rag.validation.shingles import jaccard, shingles
 
 LEADERS = 12
-"""A row is compared only with the first rows of its bucket, so that a bucket of thousands stays linear."""
+"""Number of rows at the start of a bucket that the other rows in the bucket are compared with; comparing all pairs
+would take quadratic time."""
 SLACK = 0.15
-"""An estimate from 80 permutations rarely differs from the true similarity by more than this."""
+"""Margin for errors in the estimated similarity; an estimate from 80 permutations is rarely off by more than this."""
 COMPARED_AT_ONCE = 200_000
-"""Pairs whose sketches are compared in one array operation; bounds the memory."""
+"""Number of pairs whose sketches are compared in one array operation; limits memory use."""
 
 Rows = NDArray[np.int64]
 
@@ -35,24 +36,24 @@ def near_duplicates(
     product: Callable[[str], str],
     config: ValidationConfig,
 ) -> dict[int, int]:
-    """Return each row that repeats an earlier one, with that earlier row.
+    """Map each row that repeats an earlier row to that earlier row.
 
-    `bands` and `sketches` have one line per entry of `rows`, the row numbers in canonical order. `product` maps a chunk
-    id to the name of its product.
+    `rows` contains row numbers in canonical order; `bands` and `sketches` have one entry per row number. `product` maps
+    a chunk id to the name of the chunk's product.
     """
     pairs = candidates(bands, sketches, config.near_duplicate - SLACK)
     content = lru_cache(maxsize=20_000)(lambda i: _Content(read_row(i)))
     dropped: dict[int, int] = {}
     for later, earlier in rows[pairs].tolist():
         if later in dropped or earlier in dropped:
-            continue  # the row that `earlier` repeats is a candidate of its own if it is similar to `later`
+            continue  # if `earlier` is dropped, the row that it repeats may form a separate pair with `later`
         if _repeats(content(earlier), content(later), product, config):
             dropped[later] = earlier
     return dropped
 
 
 def candidates(bands: NDArray[np.uint64], sketches: NDArray[np.uint8], min_similarity: float) -> Rows:
-    """Return the sorted pairs (later, earlier) that share a band and have similar sketches, with shape (pairs, 2)."""
+    """Return the pairs (later, earlier) that share a band and have similar sketches, as a sorted (pairs, 2) array."""
     n = len(bands)
     found = [np.empty(0, np.int64)]
     for band in range(bands.shape[1]):
@@ -68,7 +69,10 @@ def candidates(bands: NDArray[np.uint64], sketches: NDArray[np.uint8], min_simil
 
 
 def _bucket_pairs(keys: NDArray[np.uint64]) -> Iterator[tuple[Rows, Rows]]:
-    """Yield every row of each bucket with the first row of the bucket, then with the second, and so on."""
+    """Yield arrays (later, earlier) that pair the rows in each bucket with its first row, then its second row, etc.
+
+    A bucket contains the rows with equal keys. Only the first LEADERS rows in a bucket occur as `earlier`.
+    """
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(keys) else np.empty(0, np.int64)
@@ -81,7 +85,7 @@ def _bucket_pairs(keys: NDArray[np.uint64]) -> Iterator[tuple[Rows, Rows]]:
 
 
 class _Content:
-    """What two rows are compared by."""
+    """The parts of a row that are compared with those of other rows."""
 
     def __init__(self, row: Row) -> None:
         text = f"{row.instruction}\n{row.output}"
@@ -97,14 +101,17 @@ def _repeats(a: _Content, b: _Content, product: Callable[[str], str], config: Va
         a.row.answerable == b.row.answerable
         and jaccard(a.both, b.both) >= config.near_duplicate
         and jaccard(a.question, b.question) >= config.near_duplicate_question
-        and a.numbers == b.numbers  # another amount, period or article is another fact
+        and a.numbers == b.numbers  # a different amount, period or article is a different fact
         and a.cited == b.cited
         and not _about_different_products(a.row, b.row, product)
     )
 
 
 def _about_different_products(a: Row, b: Row, product: Callable[[str], str]) -> bool:
-    """Return whether a question names its product: sister products share clauses, so both rows are needed then."""
+    """Return whether a question names its product with a word that is not in the other row's product name.
+
+    Similar products share clauses, so questions that name different products are both needed.
+    """
     if a.chunk_id == b.chunk_id:
         return False
     words_a, words_b = (set(re.findall(r"\w+", product(row.chunk_id))) for row in (a, b))

@@ -1,4 +1,4 @@
-"""Checks new pairs during generation, so that the teacher can be asked to repair the faulty ones."""
+"""Checks new pairs during generation, so that the teacher can be asked to repair those that break a rule."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from insurance_rag.validation.rules.registry import RULES, ChunkText, RowRule, R
 
 
 def pair_check(config: ValidationConfig | None = None) -> PairCheck:
-    """Return a function that checks the pairs of one answer with the repairable ones of the configured row rules.
+    """Return a function that checks the pairs generated for a chunk with the configured row rules that are repairable.
 
-    The function takes the chunk and its pairs. It returns one entry per pair: the name of the first rule that drops the
+    The function takes the chunk and the pairs. It returns one entry per pair: the name of the first rule that drops the
     pair and the text at fault, or None if the pair passes.
     """
     config = config or ValidationConfig()
@@ -33,7 +33,7 @@ def _find_fault(chunk: Chunk, pair: Pair, rules: Sequence[RowRule], context: Rul
     fields = {"type": pair.type, "instruction": pair.question, "output": pair.answer, "evidence": pair.evidence}
     row = parse_row({"chunk_id": chunk.chunk_id, **fields}, context.config.max_characters)
     if row.problem:
-        return None  # too long or not Unicode (`malformed`), which a second answer rarely fixes
+        return None  # too long or invalid Unicode (rule `malformed`), which a second answer rarely fixes
     for rule in rules:
         if (span := rule.check(row, context)) is not None:
             return rule.name, span

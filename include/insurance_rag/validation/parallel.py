@@ -1,4 +1,4 @@
-"""Runs work on several processes and yields the results in the order of the items."""
+"""Runs work in several processes and yields the results in input order."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ R = TypeVar("R")
 
 
 def in_order(pool: Executor, work: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[R]:
-    """Yield `work(item)` for each item, in order.
+    """Yield `work(item)` for each item, in input order.
 
-    At most `ahead` results wait to be consumed, so that reading the items does not run ahead of the consumer.
+    Items are read lazily: at most `ahead` results are computed in advance.
     """
     pending: deque[Future[R]] = deque()
     for item in items:

@@ -1,4 +1,4 @@
-"""Makes the validation report: the funnel by rule, shard and type, with samples, shares and lineage."""
+"""Builds the validation report: row counts by rule, shard and type, with samples, proportions and lineage."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from insurance_rag.validation.selection import UNKNOWN, Selection
 from insurance_rag.validation.table import NOT_DROPPED, RowTable
 
 SAMPLES = 5
-"""Rows that the report shows per rule."""
+"""Number of dropped rows that the report shows per rule."""
 SAMPLE_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """Everything that the report is made from."""
+    """Everything that the report is built from."""
 
     table: RowTable
     selection: Selection
@@ -46,12 +46,12 @@ class ReportInputs:
     ranks: NDArray[np.int32]
     config: ValidationConfig
     labels: Sequence[str]
-    """Label of each part."""
+    """Labels of the parts, by part index."""
     chunks: Sequence[Chunk]
 
 
 def make_report(inputs: ReportInputs) -> ValidationReport:
-    """Return the report without drift and without the hash of the data files."""
+    """Return the report except for drift and the hash of the data files, which are added later."""
     table, selection, config = inputs.table, inputs.selection, inputs.config
     by_shard, by_type, total = _funnel(table, config.rules, inputs.labels, selection.over_cap)
     rules = {name: RULES[name].info() for name in config.rules}
@@ -85,7 +85,7 @@ def make_report(inputs: ReportInputs) -> ValidationReport:
 def _funnel(
     table: RowTable, rules: Sequence[str], labels: Sequence[str], over_cap: Sequence[int]
 ) -> tuple[dict[str, RowCounts], dict[str, RowCounts], RowCounts]:
-    """Return the counts by shard, by type and in total."""
+    """Return the row counts by shard, by type and in total."""
     reason = table.dropped_by.copy()
     reason[list(over_cap)] = len(rules)
     names = [*rules, OVER_CAP]
@@ -119,7 +119,7 @@ def _context_counts(stats: BuildStats) -> ContextCounts:
 
 
 def _samples(table: RowTable, rules: Sequence[str]) -> dict[str, list[RejectSample]]:
-    """Return the first rows that each rule dropped, with the span at fault."""
+    """Return the first rows that each rule dropped, with the text at fault."""
     found: dict[str, list[RejectSample]] = {}
     for position, name in enumerate(rules):
         for i in np.flatnonzero(table.dropped_by == position)[:SAMPLES].tolist():
@@ -136,7 +136,7 @@ def _samples(table: RowTable, rules: Sequence[str]) -> dict[str, list[RejectSamp
 
 
 def _lineage(table: RowTable, selection: Selection, chunks: Sequence[Chunk]) -> DatasetLineage:
-    """Return the hash of the chunks, and the models and prompt versions that the kept rows name in their `meta`."""
+    """Return the hash of the chunks, and the models and prompt versions named in the `meta` of the kept rows."""
     models: set[str] = set()
     prompt_versions: set[str] = set()
     for i in [*selection.training, *selection.heldout]:

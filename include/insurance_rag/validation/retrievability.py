@@ -1,4 +1,4 @@
-"""Ranks the chunk of every question among all chunks with BM25: can a retriever find the chunk from the question?"""
+"""Ranks each question's chunk among all chunks with BM25, to check whether a retriever can find the chunk."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ from insurance_rag.validation.row_checks import SINGLE_PROCESS_ROWS
 from insurance_rag.validation.table import RowTable
 
 UNRANKED = 0
-"""Rank of rows whose chunk is unknown or was not searched."""
+"""Rank of a row for which there was no search or whose chunk is unknown."""
 BATCH_ROWS = 500
 
 QueryBatch = tuple[list[list[str]], list[int]]
-"""The search terms of some questions, and the positions of their chunks."""
+"""The search terms of each question in a batch, and the positions of the questions' chunks."""
 
 
 class Ranker:
-    """Ranks chunks for questions. Chunks with the same text count as one, because any of them is the right one."""
+    """Ranks the right chunk for a question. Chunks with the same text also count as the right chunk."""
 
     def __init__(self, index: Bm25Index, text_ids: NDArray[np.int64]) -> None:
-        """`text_ids` has one number per chunk, equal for chunks with the same text."""
+        """`text_ids` has one number per chunk. Chunks with the same text have equal numbers."""
         self._index = index
         self._text_ids = text_ids
 
     def rank(self, terms: Sequence[str], chunk: int) -> int:
-        """Return the rank of the chunk at position `chunk`; 1 is best. A chunk without any match comes last."""
+        """Return the rank, starting at 1, of the chunk at position `chunk` in a search for `terms`."""
         better = self._index.positions_above(terms, chunk)
         return 1 + int(np.count_nonzero(self._text_ids[better] != self._text_ids[chunk]))
 
     def rank_batch(self, batch: QueryBatch) -> list[int]:
-        """Return the rank of each chunk of a batch."""
+        """Return the rank of the right chunk for each question in a batch."""
         return [self.rank(terms, chunk) for terms, chunk in zip(*batch, strict=True)]
 
 
@@ -60,9 +60,9 @@ def rank_rows(
     config: ValidationConfig,
     on_rows: Callable[[int], None] = lambda n: None,
 ) -> NDArray[np.int32]:
-    """Return one rank per row of the table: UNRANKED for rows that are not in `rows` or whose chunk is unknown.
+    """Return one rank per row in the table: UNRANKED for rows that are not in `rows` or whose chunk is unknown.
 
-    `on_rows` is called with the number of rows that were ranked since the last call.
+    `on_rows` is called with the number of rows that were ranked since the previous call.
     """
     ranks = np.full(len(table), UNRANKED, dtype=np.int32)
     position = {chunk.chunk_id: i for i, chunk in enumerate(chunks)}
@@ -73,7 +73,7 @@ def rank_rows(
     texts = (
         ([table.row(i).instruction for i in batch], [position[table.chunk_id(i)] for i in batch]) for batch in batches
     )
-    # The morphological analyser needs half a gigabyte: it runs in this process, and the workers get search terms.
+    # The morphological analyzer needs half a gigabyte, so it runs only in this process. The workers get search terms.
     queries = ((tokens.terms(questions), positions) for questions, positions in texts)
     for batch, found in zip(batches, _ranked(queries, len(wanted), chunks, config), strict=True):
         ranks[batch] = found
@@ -82,7 +82,7 @@ def rank_rows(
 
 
 def rank_summary(ranks: NDArray[np.int32]) -> RankSummary:
-    """Return recall at 1, 5 and 10 and the mean reciprocal rank over the ranked rows."""
+    """Return recall at 1, 5 and 10, the mean reciprocal rank and the worst rank for the ranked rows."""
     ranked = ranks[ranks != UNRANKED]
     if not len(ranked):
         return RankSummary()
@@ -110,10 +110,10 @@ def _ranked(
         yield from (ranker.rank_batch(batch) for batch in queries)
         return
     with tempfile.TemporaryDirectory() as name:
-        folder, processes = Path(name), get_context("spawn")  # the analyser's threads do not survive a fork
+        folder, processes = Path(name), get_context("spawn")  # the analyzer's threads do not survive a fork
         write_jsonl(folder / "texts.jsonl", (searchable_text(chunk) for chunk in chunks))
         _return_freed_memory()
-        # Analyser and index builder need a gigabyte each. One process per task frees it when the task is done.
+        # The analyzer and the index builder each need a gigabyte. Separate processes free the memory when they end.
         with ProcessPoolExecutor(1, processes, max_tasks_per_child=1) as builder:
             builder.submit(_encode_texts, folder).result()
             builder.submit(_build_index, folder).result()
@@ -127,25 +127,25 @@ def _text_ids(texts: Sequence[str]) -> NDArray[np.int64]:
 
 
 def _return_freed_memory() -> None:
-    """Return freed memory to the system: hundreds of megabytes after a million rows. Only glibc can do that."""
+    """Return freed memory to the system (hundreds of megabytes after a million rows). Works only with glibc."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def _encode_texts(folder: Path) -> None:
-    """Turn texts.jsonl into search terms. Runs in a process of its own."""
+    """Convert texts.jsonl to search terms. Runs in a separate process."""
     with (folder / "texts.jsonl").open(encoding="utf-8") as lines, (folder / "encoded").open("wb") as out:
         pickle.dump(tokens.encode([json.loads(line) for line in lines]), out)
 
 
 def _build_index(folder: Path) -> None:
-    """Build the index from the search terms. Runs in a process of its own."""
+    """Build the index from the search terms. Runs in a separate process."""
     with (folder / "encoded").open("rb") as encoded:
         Bm25Index.build(pickle.load(encoded)).save(folder / "index")
 
 
 _ranker: Ranker | None = None
-"""The ranker of a worker process."""
+"""The ranker in a worker process; None in the main process."""
 
 
 def _start_worker(index: Path, text_ids: NDArray[np.int64]) -> None:

@@ -1,4 +1,4 @@
-"""One generated row: whatever a part file contains becomes a `Row`, and nothing in it can stop the reading."""
+"""Parses generated rows. Invalid content becomes a `Row` with a `problem`, so that it cannot stop validation."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from insurance_rag.korean import clean, is_encodable
 
 TEXT_FIELDS = ("chunk_id", "type", "instruction", "input", "output", "evidence")
 CLEANED_FIELDS = ("instruction", "output", "evidence")
-"""Fields in which cleaning is counted. Cleaning of `input` is not: it repeats the text of the chunk."""
+"""Fields for which cleaning is counted. `input` is not one of them, because it repeats the text of the chunk."""
 
 
 @dataclass
 class Row:
-    """A generated pair. Its texts are in NFC and free of control characters."""
+    """A generated pair. If the row is readable, its strings are in NFC and contain no control characters."""
 
     chunk_id: str = ""
     type: str = ""
@@ -29,12 +29,12 @@ class Row:
     answerable: bool = True
     meta: dict[str, JsonValue] = field(default_factory=dict)
     problem: str | None = None
-    """Why the row cannot be read; None if it can."""
+    """Reason why the row cannot be read; None if it can be read."""
     cleaned: tuple[str, ...] = ()
-    """Fields whose text was cleaned."""
+    """Names of the fields that cleaning changed."""
 
     def as_qa_row(self) -> QARow:
-        """Return the row as the dataset stage reads it."""
+        """Return the row in the form that the dataset stage reads."""
         return {
             "chunk_id": self.chunk_id,
             "type": self.type,
@@ -48,7 +48,7 @@ class Row:
 
 
 def parse_row(raw: object, max_characters: int) -> Row:
-    """Return `raw`, a decoded JSON value or the bytes of one, as a row. `problem` says why it is unreadable."""
+    """Parse a row from JSON bytes or from a decoded JSON value. If it is unreadable, its `problem` says why."""
     if isinstance(raw, bytes):
         try:
             raw = json.loads(raw)
@@ -61,7 +61,7 @@ def parse_row(raw: object, max_characters: int) -> Row:
 
 
 def json_type_name(value: object) -> str:
-    """Return the type of a decoded JSON value as it is called in messages."""
+    """Return the type of a decoded JSON value in words for messages, such as "a list"."""
     names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
 
@@ -79,7 +79,7 @@ def _field_problem(name: str, value: object, max_characters: int) -> str | None:
 def _cleaned_row(raw: Mapping[str, JsonValue]) -> Row:
     given = {name: str(raw.get(name) or "") for name in TEXT_FIELDS}
     texts = {name: clean(text) if name != "chunk_id" else text for name, text in given.items()}
-    question_type = texts["type"].strip().lower()  # the reference design prints type names capitalised
+    question_type = texts["type"].strip().lower()  # the reference design capitalizes type names
     answerable = raw.get("answerable", question_type != "unanswerable")
     meta = raw.get("meta")
     extra = {k: v for k, v in raw.items() if k not in (*TEXT_FIELDS, "answerable", "meta")}
@@ -103,7 +103,7 @@ def _cleaned_row(raw: Mapping[str, JsonValue]) -> Row:
 
 
 def _unreadable_row(raw: Mapping[str, JsonValue], problem: str) -> Row:
-    """Return a row with enough of every field to recognise it in rejects.jsonl."""
+    """Return a row with the beginning of every field, so that the row can be recognized in rejects.jsonl."""
     row = Row(problem=problem)
     for name in TEXT_FIELDS:
         value = raw.get(name)

@@ -101,7 +101,7 @@ def _append(checked: CheckedBlock, row: Row, dropped_by: int, context: RuleConte
     if dropped_by == NOT_DROPPED and context.chunks is not None and row.chunk_id in context.chunks:
         fields["input"] = ""  # `RowTable.row` restores the input from the chunk
     encoded = _encoded(fields)
-    # Order and random draws follow the content only: the lineage in `meta` contains the time of the answer.
+    # The content decides row order and random draws. `meta` contains the time of the answer, so it only breaks ties.
     content = {name: value for name, value in fields.items() if name != "meta"}
     content_digest = hashlib.blake2b(_encoded(content), digest_size=16).hexdigest()
     meta_digest = hashlib.blake2b(_encoded(fields["meta"]), digest_size=8).hexdigest()

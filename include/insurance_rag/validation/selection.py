@@ -1,4 +1,4 @@
-"""Selects the rows: which are trained on, which are held out with their documents, which exceed a cap."""
+"""Divides the rows that passed every rule into training rows, held-out rows and rows that exceed a cap."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from insurance_rag.validation.contamination import Split
 from insurance_rag.validation.table import RowTable
 
 UNKNOWN = "unknown"
-"""Group of rows without a type or without a known chunk."""
+"""Group name for rows without a type or with an unknown chunk."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Row numbers in canonical order."""
+    """Numbers of the training rows, the held-out rows and the rows above a cap, each in canonical order."""
 
     training: list[int]
     heldout: list[int]
     over_cap: list[int]
-    """Rows that passed every rule and are left out because of a cap."""
+    """Rows that passed every rule but are left out because of a cap."""
     groups: Grouping
-    """Type, company and product of each training row."""
+    """Question types, companies and products of the training rows."""
 
 
 def select_rows(table: RowTable, chunks: Mapping[str, Chunk], split: Split, config: DatasetConfig) -> Selection:
-    """Split the rows that passed every rule."""
+    """Assign each row that passed every rule to training, to the held-out rows, or to the rows above a cap."""
     passed = table.passed()
     heldout = [i for i in passed if (c := chunks.get(table.chunk_id(i))) and c.metadata.source in split.documents]
     candidates = sorted(set(passed) - set(heldout))

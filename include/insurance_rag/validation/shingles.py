@@ -1,4 +1,4 @@
-"""Character n-grams of many texts at once, their MinHash signatures, and the exact similarity of two texts."""
+"""Computes character n-grams, MinHash signatures and the exact similarity of texts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 PERMUTATIONS, BANDS = 80, 16
-"""Bands of five permutations miss about one in 500 pairs with a similarity of 0.8, and practically none at 0.9."""
+"""Number of MinHash permutations, and number of bands that they form. With five permutations per band, about one in 500
+pairs with a similarity of 0.8 shares no band, and almost no pair with a similarity of 0.9."""
 SEED = 42
 
 _IGNORED = re.compile(r"[\W_]+")
@@ -17,23 +18,26 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 def normalize(text: str) -> str:
-    """Return only the letters and digits, in lower case: spaces and punctuation make no difference."""
+    """Return only the letters and digits of the text, in lower case."""
     return _IGNORED.sub("", text).lower()
 
 
 def shingles(text: str, n: int) -> set[str]:
-    """Return the n-grams of the normalized text; a text shorter than `n` is its only n-gram."""
+    """Return the n-grams of the normalized text. If the text is shorter than `n`, it is the only n-gram."""
     text = normalize(text)
     return {text[i : i + n] for i in range(max(1, len(text) - n + 1))}
 
 
 def jaccard(a: set[str], b: set[str]) -> float:
-    """Return the Jaccard similarity; 1 for two empty sets."""
+    """Return the Jaccard similarity of two sets; 1 if both are empty."""
     return len(a & b) / len(a | b) if a or b else 1.0
 
 
 def hashed_shingles(texts: Sequence[str], n: int) -> tuple[NDArray[np.uint64], list[int]]:
-    """Return the 64-bit hashes of all n-grams, text by text, and the offset of each text, followed by the total."""
+    """Return the 64-bit hashes of all n-grams, text by text, and the offsets.
+
+    The offsets are the position of each text's first hash, followed by the total number of hashes.
+    """
     padded = [normalize(text).ljust(n, "\0") for text in texts]
     codes = np.frombuffer("".join(padded).encode("utf-32-le"), dtype=np.uint32).astype(np.uint64)
     hashes = np.zeros(max(0, len(codes) - n + 1), dtype=np.uint64)
@@ -42,7 +46,7 @@ def hashed_shingles(texts: Sequence[str], n: int) -> tuple[NDArray[np.uint64], l
         hashes ^= hashes >> np.uint64(29)
     ends = np.cumsum([len(text) for text in padded])
     inside = np.ones(len(hashes), dtype=bool)
-    for k in range(1, n):  # n-grams that reach into the next text
+    for k in range(1, n):  # exclude n-grams that extend into the next text
         inside[(ends[:-1] - k)[ends[:-1] - k >= 0]] = False
     offsets = [0, *np.cumsum([len(text) - n + 1 for text in padded]).tolist()]
     return hashes[inside], offsets
@@ -51,8 +55,9 @@ def hashed_shingles(texts: Sequence[str], n: int) -> tuple[NDArray[np.uint64], l
 def signatures(texts: Sequence[str], n: int = 3) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
     """Return the MinHash bands and the sketches of the texts.
 
-    The bands have shape (texts, BANDS); candidates for near duplicates share one. The sketches have shape
-    (texts, PERMUTATIONS); the share of equal bytes estimates the Jaccard similarity of two texts.
+    The bands have shape (texts, BANDS). Two texts that have a band in common are candidates for near duplicates. The
+    sketches have shape (texts, PERMUTATIONS). The fraction of equal bytes in two sketches estimates the Jaccard
+    similarity of the texts.
     """
     from rensa import RMinHash
 

@@ -30,7 +30,7 @@ class CheckedBlock:
     part: int
     """Index of the part file."""
     keys: list[str] = field(default_factory=list)
-    """Canonical sort keys: chunk id, question type and content hash, separated by NUL."""
+    """Canonical sort keys: chunk id, question type, content hash and hash of `meta`, separated by NUL."""
     rows: list[bytes] = field(default_factory=list)
     """Encoded rows. `input` is empty if the row passed and its chunk is known; `RowTable.row` restores it."""
     dropped_by: list[int] = field(default_factory=list)
@@ -65,7 +65,7 @@ class RowTable:
     types: NDArray[np.object_]
     """Question types of the rows; an empty string for an unreadable row."""
     digests: NDArray[np.uint64]
-    """64-bit content hashes of the rows, which seed all random choices about them."""
+    """64-bit hashes of the rows without `meta`, which seed all random choices about the rows."""
     spans: dict[int, str]
     """Maps the number of each dropped row to the text at fault."""
     repair_reasons: dict[int, str]

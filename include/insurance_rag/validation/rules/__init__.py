@@ -1,1 +1,1 @@
-"""The validation rules: `registry.py`, and one file per subject that registers its rules."""
+"""The validation rules. `registry.py` defines the registry, and each other file registers the rules on one subject."""

@@ -1,4 +1,4 @@
-"""Rules that compare rows: identical questions and near duplicates. Which row stays depends only on content."""
+"""Rules that compare rows: identical questions and near duplicates. Which row is kept depends only on row content."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from insurance_rag.validation.table import NOT_DROPPED, RowTable
 def duplicate(table: RowTable, rows: NDArray[np.int64], context: CrossRowContext) -> dict[int, str]:
     """Has the same question as another row, which is kept.
 
-    The row that stays is one that passes the row rules and whose answer fits the question best.
+    The kept row is the one with the most relevant answer, preferably among the rows that pass the row rules.
     """
     _, group, sizes = np.unique(table.question_hashes[rows], return_inverse=True, return_counts=True)
     groups: dict[int, list[int]] = defaultdict(list)
@@ -31,7 +31,7 @@ def duplicate(table: RowTable, rows: NDArray[np.int64], context: CrossRowContext
 
 
 def _relevance(table: RowTable, i: int) -> float:
-    """Return the share of the question's 3-grams in the answer: of two answers, the wrong one contains fewer."""
+    """Return the fraction of the question's 3-grams that occur in the answer; wrong answers tend to contain fewer."""
     row = table.row(i)
     question = shingles(row.instruction, 3)
     return len(question & shingles(row.output, 3)) / len(question)
@@ -39,7 +39,7 @@ def _relevance(table: RowTable, i: int) -> float:
 
 @cross_row_rule("near_duplicate", title="Near duplicate", title_ko="거의 같은 행", needs_signatures=True)
 def near_duplicate(table: RowTable, rows: NDArray[np.int64], context: CrossRowContext) -> dict[int, str]:
-    """Says nearly the same as another row, which is kept."""
+    """Is nearly identical to another row, which is kept."""
     bands, sketches = table.signatures
     found = near_duplicates(bands[rows], sketches[rows], rows, table.row, context.product, context.config)
     return {i: table.row(kept).instruction for i, kept in found.items()}

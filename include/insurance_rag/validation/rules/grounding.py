@@ -1,4 +1,4 @@
-"""Rules that compare a row with the chunk that it was generated from."""
+"""Rules that compare a row with the chunk from which it was generated."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _QUOTE_EDGES = " \"'“”‘’…."
 
 @rule("unknown_chunk", title="Unknown chunk", title_ko="알 수 없는 청크", repairable=False)
 def unknown_chunk(row: Row, context: RuleContext) -> str | None:
-    """Belongs to a chunk that is not among the given chunks; it was changed or removed since."""
+    """Belongs to a chunk that is not in the chunk file, because the chunk was changed or removed after generation."""
     return f"no chunk {row.chunk_id!r}" if context.chunks is not None and row.chunk_id not in context.chunks else None
 
 
@@ -36,7 +36,7 @@ def unsupported_article(row: Row, context: RuleContext) -> str | None:
 
 @rule("unsupported_number", title="Number not in the chunk", title_ko="청크에 없는 숫자", repairable=True)
 def unsupported_number(row: Row, context: RuleContext) -> str | None:
-    """States an amount, a period, a share or a count that appears neither in its chunk nor in its question."""
+    """States an amount, a period, a percentage or a count that appears neither in its chunk nor in its question."""
     stated = quantities(row.output)
     if not stated:
         return None
@@ -47,7 +47,7 @@ def unsupported_number(row: Row, context: RuleContext) -> str | None:
 
 @rule("evidence", title="Evidence not in the chunk", title_ko="청크에 없는 근거", repairable=True)
 def evidence(row: Row, context: RuleContext) -> str | None:
-    """Gives evidence that is not a quote of its chunk."""
+    """Gives evidence that is not a quote from its chunk."""
     quote = remove_whitespace(row.evidence.strip(_QUOTE_EDGES))
     if not quote or not row.answerable:
         return None

@@ -1,4 +1,4 @@
-"""Rules about the language of questions and answers."""
+"""Rules about the language in which questions and answers are written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LATIN_WORD = re.compile("[A-Za-z]+")
 
 @rule("foreign_tail", title="Foreign or advertising text", title_ko="외국어 또는 광고 문구", repairable=True)
 def has_foreign_tail(row: Row, context: RuleContext) -> str | None:
-    """Contains foreign-language or advertising text that its chunk does not contain."""
+    """Contains foreign-language or advertising text that does not occur in its chunk."""
     chunk = context.chunk(row).text
     for text in (row.output, row.instruction):
         if span := foreign_tail(text, chunk) or advertising(text, chunk):
@@ -23,7 +23,9 @@ def has_foreign_tail(row: Row, context: RuleContext) -> str | None:
 
 @rule("not_korean", title="Not in Korean", title_ko="한국어가 아님", repairable=True)
 def not_korean(row: Row, context: RuleContext) -> str | None:
-    """Has a question or an answer with a share of Hangul below `min_korean`; Latin words of the chunk do not count."""
+    """Has a question or an answer in which the fraction of Korean letters is below `min_korean`, not counting Latin
+    words that occur in the chunk.
+    """
     least = context.config.min_korean
     for text in (row.instruction, row.output):
         if hangul_share(text) < least:

@@ -1,14 +1,14 @@
-"""The registry of validation rules, and what a rule gets to see.
+"""The registry of validation rules, and the data that rules receive.
 
-A rule is a function with a decorator; its docstring says what a row that it drops does wrong:
+A rule is a decorated function. Its docstring describes the fault in the rows that it drops:
 
     @rule("too_short", title="Answer too short", title_ko="너무 짧은 답변", repairable=True)
     def too_short(row: Row, context: RuleContext) -> str | None:
-        \"""Answers with fewer characters than `min_output`.\"""
+        \"""Has an answer with fewer than `min_output` characters.\"""
         return row.output if len(row.output) < context.config.min_output else None
 
-The order of the rules is configuration (`ValidationConfig.rules`). Worker processes look up rules by name, so a rule of
-another distribution must be registered through the entry point group of its kind.
+The configuration sets the order of the rules (`ValidationConfig.rules`). Worker processes look up rules by name, so
+rules from other distributions must be registered through the entry point group `insurance_rag.rule`.
 """
 
 from __future__ import annotations
@@ -31,75 +31,76 @@ from insurance_rag.validation.table import RowTable
 
 @dataclass(frozen=True)
 class ChunkText:
-    """The text of a chunk with what the grounding rules look up in it, computed once."""
+    """The text of a chunk, with cached properties for the grounding rules."""
 
     text: str
 
     @cached_property
     def squeezed(self) -> str:
-        """The text without whitespace."""
+        """The text with all whitespace removed."""
         return remove_whitespace(self.text)
 
     @cached_property
     def amounts(self) -> set[tuple[float, str]]:
-        """Value and unit of every number; "in full" counts as 100 %."""
+        """(value, unit) of every quantity in the text. The words 전액 and 전부 ("in full") count as 100 %."""
         stated = {q.key for q in quantities(self.text)}
         return stated | {(100.0, "%")} if "전액" in self.text or "전부" in self.text else stated
 
     @cached_property
     def levels(self) -> set[tuple[str, int, int | None]]:
-        """Articles, paragraphs and items that the text contains or cites."""
+        """Articles, paragraphs and items that the text contains or cites, as (level, number, branch) tuples."""
         return named_levels(self.text)
 
 
 @dataclass(frozen=True)
 class RuleContext:
-    """What row rules compare a row with."""
+    """Data that row rules compare a row with."""
 
     config: ValidationConfig
     chunks: Mapping[str, ChunkText] | None = None
-    """Chunk id -> text; None if no chunks were given."""
+    """Maps chunk ids to chunk texts; None if no chunks were given."""
     leaking: frozenset[str] = frozenset()
-    """Ids of chunks that repeat a gold chunk of the evaluation."""
+    """Ids of chunks that repeat an evaluation question's gold chunk."""
     questions: frozenset[str] = frozenset()
-    """Evaluation questions without whitespace."""
+    """Evaluation questions with all whitespace removed."""
 
     def chunk(self, row: Row) -> ChunkText:
-        """Return the chunk that the row was generated from; the row's own input if the chunk is unknown."""
+        """Return the chunk that the row was generated from, or the row's own `input` if the chunk is unknown."""
         known = self.chunks.get(row.chunk_id) if self.chunks is not None else None
         return known or ChunkText(row.input)
 
 
 @dataclass(frozen=True)
 class CrossRowContext:
-    """What cross-row rules know in addition to the rows."""
+    """Data that cross-row rules receive in addition to the rows."""
 
     config: ValidationConfig
     product: Callable[[str], str]
-    """Chunk id -> name of its product; empty if unknown."""
+    """Maps a chunk id to the name of the chunk's product, or to an empty string if the chunk is unknown."""
 
 
 RowCheck = Callable[[Row, RuleContext], str | None]
-"""Returns the text at fault, or None if the row passes."""
+"""Called with (row, context). Returns the text at fault, or None if the row passes."""
 CrossRowCheck = Callable[[RowTable, NDArray[np.int64], CrossRowContext], Mapping[int, str]]
-"""(table, rows that no earlier rule dropped, context) -> dropped row -> the text at fault."""
+"""Called with (table, rows that no earlier rule dropped, context). Maps each row to drop to the text at fault."""
 RankCheck = Callable[[int, ValidationConfig], str | None]
-"""(rank of the row's chunk for its question, 1 is best; config) -> the text at fault, or None if the row passes."""
+"""Called with (rank, config). The rank is the position, starting at 1, of the row's chunk in a search for its question.
+Returns the text at fault, or None if the row passes."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What all kinds of rules have in common."""
+    """Attributes that all kinds of rules have in common."""
 
     name: str
     title: str
     title_ko: str
     description: str
     repairable: bool
-    """Whether a second answer of the teacher can fix the fault."""
+    """Whether the teacher can fix the fault in a second answer."""
 
     def info(self) -> RuleInfo:
-        """Return the definition for report.json."""
+        """Return the definition of the rule for report.json."""
         return RuleInfo(
             title=self.title, title_ko=self.title_ko, description=self.description, repairable=self.repairable
         )
@@ -107,14 +108,14 @@ class Rule:
 
 @dataclass(frozen=True)
 class RowRule(Rule):
-    """A rule that looks at one row. Runs on several processes, and on new answers during generation."""
+    """A rule that checks one row at a time. It also checks new answers during generation if it is repairable."""
 
     check: RowCheck
 
 
 @dataclass(frozen=True)
 class CrossRowRule(Rule):
-    """A rule that compares rows. It sees the rows that no earlier rule dropped."""
+    """A rule that compares rows with each other. It sees only the rows that no earlier rule dropped."""
 
     check: CrossRowCheck
     needs_signatures: bool = False
@@ -123,7 +124,7 @@ class CrossRowRule(Rule):
 
 @dataclass(frozen=True)
 class RankRule(Rule):
-    """A rule about the rank of a row's chunk in the search for its question. Runs after all other kinds."""
+    """A rule about the rank of a row's chunk in a search for the row's question. Runs after all other rules."""
 
     check: RankCheck
 
@@ -134,7 +135,7 @@ RULES: Registry[Rule] = Registry("rule", "insurance_rag.validation.rules")
 def rule(
     name: str, *, title: str, title_ko: str, repairable: bool, description: str | None = None
 ) -> Callable[[RowCheck], RowCheck]:
-    """Register a function as a row rule. `description` defaults to the first paragraph of its docstring."""
+    """Register a function as a row rule. `description` defaults to the first paragraph of the function's docstring."""
 
     def register(check: RowCheck) -> RowCheck:
         RULES.add(name, RowRule(name, title, title_ko, description or _first_paragraph(check), repairable, check))
