@@ -1,7 +1,7 @@
-"""Compare existing adapters on all frozen questions: no generation, no training.
+"""Compare existing adapters on all evaluation questions, without generating a dataset or training.
 
-Start it by hand with the adapters of any run, or let the new adapters of `finetune_pipeline` start it. If a model
-registry is named, its champion is evaluated too, and a better adapter replaces it.
+Start this DAG by hand with the adapters of any run. New adapters from `finetune_pipeline` start it automatically. If
+the run names a model registry, the champion in the registry is evaluated too, and a better adapter replaces it.
 """
 
 from __future__ import annotations

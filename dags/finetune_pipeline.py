@@ -1,18 +1,18 @@
-"""From policy chunks to measured adapters.
+"""Generate a dataset from policy chunks, train adapters on the dataset, and evaluate the adapters.
 
 1. **plan** divides the chunks into one shard per API key.
-2. **generate** asks a teacher model for question-answer pairs, one mapped task per key. Chunks that a dead key leaves
-   unanswered move to healthy keys.
-3. **validate** checks and merges the pairs.
+2. **generate** asks a teacher model for question-answer pairs, with one mapped task per key. Chunks that a dead key
+   leaves unanswered move to healthy keys.
+3. **validate** checks the pairs and merges them into a dataset.
 4. **train** trains the adapters.
-5. **evaluate** compares the base model and the adapters on frozen questions with retrieval.
-6. **promote** decides by the policy whether an adapter replaces the champion.
-7. **report** writes everything into one page.
+5. **evaluate** compares the base model and the adapters on a fixed set of evaluation questions, using retrieval.
+6. **promote** decides by the promotion policy whether an adapter replaces the champion.
+7. **report** writes one page with all results.
 
-Start it by hand, or let a published dataset start it: then nothing is generated.
+Start this DAG by hand. A newly published dataset starts it automatically, in which case nothing is generated.
 
-A failed shard is red and its log says why. Fix the cause and clear "only failed": that shard and the tasks after it run
-again, and answered chunks are not requested again.
+A failed shard is red, and its log says why. Fix the cause and choose "Clear only failed": the shard and the tasks after
+it run again, but chunks that already have an answer are not requested again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def finetune_pipeline() -> None:
     dataset = make_dataset(run)
 
     base_models = gpu_job("pretrain", as_task(tasks.pretrain_jobs)(run), pretrain_argv, label="demo base model")
-    # Without a demo base model `pretrain` is skipped.
+    # The trigger rule NONE_FAILED is needed because `pretrain` is skipped unless the base model is the demo's own.
     training = as_task(tasks.training_jobs, trigger_rule=TriggerRule.NONE_FAILED)(run, dataset, base_models)
     adapters = gpu_job("train", training, train_argv, label="{{ task.arguments[2] }}")
     comparison = as_task(tasks.evaluation_jobs, trigger_rule=TriggerRule.NONE_FAILED)(run, adapters, base_models)

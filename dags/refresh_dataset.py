@@ -1,8 +1,8 @@
-"""Keep the dataset up to date: generate pairs for new and changed chunks only, and publish what a person approved.
+"""Keep the dataset up to date: generate pairs only for new and changed chunks, and publish them after approval.
 
-It runs weekly ($REFRESH_SCHEDULE) or by hand. A backfill over dates (one run at a time) does not pay twice for the same
-answer. If the rows did not change, nothing is published. The approval page shows counts, dropped rows and samples; no
-answer within three days counts as a rejection.
+This DAG runs weekly ($REFRESH_SCHEDULE) or when started by hand. A backfill over several dates runs one date at a time
+and does not pay twice for the same answer. If the rows did not change, nothing is published. The approval page shows
+row counts, dropped rows and samples. If nobody responds within three days, the dataset is rejected.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def refresh_dataset() -> None:
         defaults="Reject",
         response_timeout=APPROVAL_TIMEOUT,
         **APPROVAL_RETRY,
-        doc_md="A person checks counts, dropped rows and samples. No answer in time counts as a rejection.",
+        doc_md="A person checks row counts, dropped rows and samples. No response in time counts as a rejection.",
     )
     published = as_task(tasks.publish, outlets=[QA_DATASET], trigger_rule=TriggerRule.NONE_FAILED)(run, dataset)
 

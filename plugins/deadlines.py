@@ -1,4 +1,4 @@
-"""Airflow plugin that registers the reference time of the DAGs' deadlines."""
+"""Airflow plugin that registers the start time from which the DAGs' deadlines are counted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from insurance_rag.orchestration.alerts import FirstQueuedAt
 
 
 class DeadlinesPlugin(AirflowPlugin):
-    """Airflow can only store a DAG whose deadline reference is registered."""
+    """Registers `FirstQueuedAt`, because Airflow cannot store a DAG whose deadline reference is not registered."""
 
     name = "deadlines"
     deadline_references: ClassVar[list[type[FirstQueuedAt]]] = [FirstQueuedAt]

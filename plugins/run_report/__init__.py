@@ -1,1 +1,1 @@
-"""The report tab of a DAG run, and the page that compares runs."""
+"""The report tab on the page of a DAG run, and the page that compares runs."""

@@ -1,7 +1,7 @@
 """The pages that the plugin serves under /run-report.
 
-Airflow leaves the app of a plugin open to everyone, so every route requires a user who may read the DAG in question.
-Run folders are looked up by `run_folder`, and only for runs that Airflow knows: no request can name a path.
+Airflow does not protect the app of a plugin, so the routes themselves check which DAGs the user may read. Routes
+open the folders of runs in Airflow's database only, so that no request can name an arbitrary path.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from insurance_rag.report.results_version import results_version
 from insurance_rag.report.runs import RunLine, read_run, render_runs
 
 MAX_RUNS = 100
-"""Runs on the page that lists them, newest first."""
+"""Maximum number of runs on the page that lists the latest runs."""
 
-#: Airflow shows the page in a frame; no other site may.
+#: Response headers. They allow only Airflow itself to show the pages in a frame.
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "frame-ancestors 'self'",
@@ -49,7 +49,7 @@ may_read = Depends(requires_access_dag(method="GET", access_entity=DagAccessEnti
 
 @app.get("/dags/{dag_id}/runs/{run_id}", dependencies=[may_read])
 def report(dag_id: str, run_id: str, user: GetUserDep, session: SessionDep) -> Response:
-    """Return the whole page of one run."""
+    """Return the full report page for one run."""
     folder = _folder(dag_id, run_id, session)
     live = Live(
         updates_url=f"./{quote(run_id)}/updates",
@@ -63,7 +63,7 @@ def report(dag_id: str, run_id: str, user: GetUserDep, session: SessionDep) -> R
 
 @app.get("/dags/{dag_id}/runs/{run_id}/updates", dependencies=[may_read])
 def updates(dag_id: str, run_id: str, user: GetUserDep, session: SessionDep) -> Response:
-    """Return what an open page polls for: the parts that change, and the version of the rest."""
+    """Return what an open report page polls for: the parts that change during a run, and the version of the results."""
     folder = _folder(dag_id, run_id, session)
     live = collect_live(folder)
     body = {
@@ -77,7 +77,7 @@ def updates(dag_id: str, run_id: str, user: GetUserDep, session: SessionDep) -> 
 
 @app.get("/")
 def runs(user: GetUserDep, session: SessionDep, compare: Annotated[list[str], Query()] = []) -> Response:  # noqa: B006
-    """Return the list of the latest runs this user may read, with the runs in `compare` side by side."""
+    """Return a page that lists the latest runs the user may read, and shows the runs in `compare` side by side."""
     readable = get_auth_manager().get_authorized_dag_ids(user=user, method="GET", session=session)
     latest = session.execute(
         select(DagRun.dag_id, DagRun.run_id, DagRun.state, DagRun.run_after)

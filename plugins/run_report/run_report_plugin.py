@@ -1,7 +1,7 @@
-"""Airflow plugin: a report tab on every DAG run, a page that compares runs, and a link on each task.
+"""Airflow plugin with a report tab for every DAG run, a page that compares runs, and a link on each task.
 
-Tasks, the scheduler and the DAG processor load this file too. It therefore imports little; only the api-server reads
-`fastapi_apps` and with it the pages.
+Tasks, the scheduler and the DAG processor load this file, too, so it imports little. Only the api-server reads
+`fastapi_apps`, which imports the pages.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from fastapi import FastAPI
 
-#: Task id -> section of the report that shows the work of the task. The link of any other task leads to the verdict.
+#: Task id -> section of the report about the task. Links of all other tasks lead to the section `verdict`.
 SECTIONS = {
     "plan": "usage",
     "generate": "usage",
@@ -31,7 +31,7 @@ SECTIONS = {
 
 
 class PluginApp(TypedDict):
-    """An app that the api-server mounts."""
+    """Describes an app that the api-server mounts at `url_prefix`."""
 
     app: FastAPI
     url_prefix: str
@@ -39,7 +39,7 @@ class PluginApp(TypedDict):
 
 
 class ReportLink(BaseOperatorLink):
-    """A button on each task of a run that has a run folder; tasks of other DAGs have none."""
+    """A button on each task of a run that has a run folder. Tasks of other DAGs have no such button."""
 
     name = "Run report"
 
@@ -52,18 +52,17 @@ class ReportLink(BaseOperatorLink):
         if not run_folder(ti_key.dag_id, ti_key.run_id).root.is_dir():
             return ""
         task = ti_key.task_id.rsplit(".", 1)[-1]
-        base = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip(
-            "/"
-        )  # path at which a proxy serves Airflow
+        # The base URL has a path if a reverse proxy serves Airflow under one.
+        base = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
         page = f"dags/{quote(ti_key.dag_id)}/runs/{quote(ti_key.run_id)}"
         return f"{base}/run-report/{page}#{SECTIONS.get(task, 'verdict')}"
 
 
 class RunReportPlugin(AirflowPlugin):
-    """Registers the tab, the page that compares runs, and the link."""
+    """Registers the report tab, the page that compares runs, and the link on each task."""
 
     name = "run_report"
-    external_views = [  # noqa: RUF012 - the form that Airflow expects
+    external_views = [  # noqa: RUF012 - Airflow expects a list
         {
             "name": "Run report",
             "href": "run-report/dags/{DAG_ID}/runs/{RUN_ID}",
@@ -82,7 +81,7 @@ class RunReportPlugin(AirflowPlugin):
 
     @property
     def fastapi_apps(self) -> list[PluginApp]:
-        """Import the app with the pages; only the api-server asks for it."""
+        """Import and return the app with the pages. Only the api-server reads this property."""
         from run_report.routes import app
 
         return [{"app": app, "url_prefix": "/run-report", "name": "Run report"}]

@@ -64,7 +64,7 @@ def test_no_key_is_in_any_file_or_log_of_the_run(airflow: Airflow, run_id: str) 
 def test_each_task_logs_its_command_line(airflow: Airflow, run_id: str) -> None:
     for task_id, map_index in (("plan", -1), ("generate", 0), ("validate", -1), ("train", 1), ("evaluate", 0)):
         log = airflow.api.log(DAG, run_id, task_id, map_index)
-        assert "The same by hand: " in log and "-m insurance_rag" in log, task_id
+        assert "Equivalent command: " in log and "-m insurance_rag" in log, task_id
 
 
 def _items(value: JsonValue) -> list[dict[str, JsonValue]]:

@@ -80,7 +80,7 @@ def test_a_failure_says_what_why_what_to_do_and_how_to_resume() -> None:
     what, why, todo, resume, look = text.splitlines()
     assert what == f"failed: finetune_pipeline · generate [shard 2/7 · gemini_k2] · {RUN}"
     assert why == "why:    KeyRejectedError: gemini_k2: API key not valid"
-    assert "replace it in its connection" in todo
+    assert "replace the key in its connection" in todo
     assert resume == f"resume: airflow dags clear --run-id {RUN} --only-failed -y finetune_pipeline"
     assert look.endswith("/dags/finetune_pipeline/runs/manual__2026-11-23T04%3A00%3A00%2B00%3A00")
 

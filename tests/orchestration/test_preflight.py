@@ -56,7 +56,7 @@ def write_champion(registry: Path, base_model: str) -> None:
 
 def test_a_champion_is_only_compared_with_adapters_of_its_base_model(tmp_path: Path) -> None:
     write_champion(tmp_path, base_model="a/model")
-    with pytest.raises(InvalidInputError, match="belongs to the base model a/model, this run to b/model"):
+    with pytest.raises(InvalidInputError, match="was trained on the base model a/model, but this run uses b/model"):
         check_registry(RunConfig(base_model="b/model", registry=str(tmp_path)))
     with pytest.raises(InvalidInputError, match="`demo` is a different base model in every run"):
         check_registry(RunConfig(registry=str(tmp_path)))

@@ -52,7 +52,7 @@ def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="set a field of EvaluationConfig or of decoding, e.g. decoding.temperature=0.1; may be repeated",
+        help="set a field of EvaluationConfig or DecodingConfig, e.g. decoding.temperature=0.1; may be repeated",
     )
 
 

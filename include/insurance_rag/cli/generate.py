@@ -1,11 +1,12 @@
-"""Generate question-answer pairs for every chunk of a plan. The same command again resumes from the journal.
+"""Generate question-answer pairs for every chunk in a plan. Run the same command again to resume from the journal.
 
-Writes RUN/parts/. Keys: --keys, else the file that the plan was made with, else the teacher's environment variable
-(GEMINI_API_KEYS). Without --shard all shards run side by side, and the unanswered chunks of a dead key move to the
-healthy keys. Pairs that validation would drop are requested once more, unless --no-repair is given.
+Writes RUN/parts/. API keys are read from --keys, else from the key file that was given to `plan`, else from the
+teacher's environment variable (GEMINI_API_KEYS). Without --shard, all shards run at the same time, and chunks that a
+dead key leaves unanswered move to healthy keys. Pairs that break a validation rule are requested once more, unless
+--no-repair is given.
 """
 
-# This command is not part of `generation`, because it connects it with the pair check of `validation`.
+# The command is not in the package `generation`, because it also uses the pair check of `validation`.
 
 from __future__ import annotations
 
@@ -22,12 +23,15 @@ EXAMPLE = "python -m insurance_rag generate --run runs/first --base-url http://1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of the command."""
     parser.add_argument("--run", required=True, type=Path, help="run folder with a plan")
     parser.add_argument("--shard", type=int, help="generate only the shard with this number")
-    parser.add_argument("--keys", type=Path, help="keys.json")
-    parser.add_argument("--budget", type=float, metavar="USD", help="stop cleanly when the run has cost this much")
-    parser.add_argument("--no-repair", action="store_true", help="do not request pairs again that the rules would drop")
+    parser.add_argument("--keys", type=Path, help="JSON file with the API keys")
+    parser.add_argument(
+        "--budget", type=float, metavar="USD", help="stop cleanly when the cost of the run reaches this amount"
+    )
+    parser.add_argument(
+        "--no-repair", action="store_true", help="do not repeat the request for pairs that break a rule"
+    )
     add_teacher_arguments(parser)
 
 

@@ -1,7 +1,7 @@
-"""The command line `insurance-rag COMMAND`. DAG tasks, pods and people run the same commands.
+"""The command-line interface `insurance-rag COMMAND`, used by people, DAG tasks and pods.
 
-Only the module of the called command is imported, so that `--help` stays fast. Each module of this package has
-`EXAMPLE`, `add_arguments(parser)` and `run(args)`, which returns the result as a record or a dict.
+Only the module of the given command is imported, so that `--help` remains fast. Each command module defines `EXAMPLE`,
+`add_arguments(parser)` and `run(args)`, which returns the result as a record or a dict.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-#: command -> one line of help; the module has the name of the command.
+#: Command -> one-line help text. The module of a command has the same name as the command.
 COMMANDS: dict[str, str] = {
     "plan": "split the chunks into one shard per API key",
     "generate": "generate QA pairs with the teacher; resumes from the journal",
     "validate": "check the generated pairs and merge them into training datasets",
     "pretrain": "train the demo's tiny base model from scratch",
     "train": "train a QLoRA adapter from a recipe",
-    "evaluate": "answer the questions with Base and the adapters, and compare them",
-    "sweep": "try decoding settings on one half of the questions and report the other half",
+    "evaluate": "answer the questions with the base model and the adapters, and compare the answers",
+    "sweep": "choose decoding settings on half of the questions and measure them on the other half",
     "retrieve": "measure how often the retriever finds the gold chunk",
-    "check": "find hallucinations in any answers, given their context",
+    "check": "find hallucinations in answers from any model, given their context",
     "promote": "decide by the promotion policy whether an adapter replaces the champion",
-    "report": "write the self-contained HTML report of a run",
-    "export": "merge an adapter into 16-bit weights",
+    "report": "write the report about a run as a self-contained HTML file",
+    "export": "merge an adapter into the base model and write 16-bit weights",
     "simulate": "serve a Gemini-compatible API with quotas and faults",
 }
 
 
 def build_parser(commands: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
-    """Build the parser. Only `commands` get their arguments: each of them costs the import of its module."""
+    """Build the parser. Only `commands` get their arguments, because that requires the import of their modules."""
     description = (__doc__ or "").split("\n")[0]
     parser = argparse.ArgumentParser(prog="insurance-rag", description=description)
     sub = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -49,24 +49,27 @@ def build_parser(commands: Sequence[str] = tuple(COMMANDS)) -> argparse.Argument
             command.description = module.__doc__
             command.epilog = f"example:\n  {module.EXAMPLE}"
             module.add_arguments(command)
-            command.set_defaults(execute=module.run)  # not named `run`: several commands have an option --run
+            command.set_defaults(execute=module.run)  # not named `run`, because several commands have an option --run
         command.add_argument("--json", action="store_true", help="print the result as JSON on the last line")
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 2 invalid input, 3 resumable, 4 rejected by a gate, 1 other."""
+    """Run one command and return its exit code.
+
+    0 means success, 2 invalid input, 3 resumable, 4 rejected by a gate, and 1 any other error.
+    """
     argv = sys.argv[1:] if argv is None else list(argv)
     named = [word for word in argv if word in COMMANDS][:1]
     args = build_parser(named).parse_args(argv)
 
-    # Imported after parsing: `--help` must not load pydantic.
+    # Imported after parsing, so that `--help` does not load pydantic.
     from insurance_rag.core.errors import PipelineError
     from insurance_rag.core.progress import is_main_process
 
     level = logging.INFO if is_main_process() else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # httpx logs URLs
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # httpx logs every request at level INFO
 
     try:
         result = args.execute(args)
@@ -82,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _deliver(result: BaseModel | Mapping[str, object], *, as_json: bool) -> None:
-    """Print the result. Also write it to $RESULT_JSON if set: there the caller of a GPU job looks for it."""
+    """Print the result. If $RESULT_JSON is set, also write the result to this file, from which a GPU task reads it."""
     from insurance_rag.core.files import write_json
 
     values = dict(result) if isinstance(result, Mapping) else result.model_dump(mode="json")

@@ -1,7 +1,7 @@
 """Divide the chunks into one shard per API key, in proportion to the quotas, with each chunk in exactly one shard.
 
-Writes RUN/plan.json and RUN/chunked_data.jsonl. Keys: --keys keys.json, a list of {"id", "key", "project"?, "rpm"?,
-"tpm"?, "rpd"?}, or GEMINI_API_KEYS=k1,k2. With --previous, answers of earlier runs are reused for unchanged chunks.
+Writes RUN/plan.json and RUN/chunked_data.jsonl. API keys are read from --keys, a JSON list of {"id", "key", "project"?,
+"rpm"?, "tpm"?, "rpd"?}, or from GEMINI_API_KEYS=k1,k2. With --previous, unchanged chunks reuse answers of earlier runs.
 """
 
 from __future__ import annotations
@@ -21,33 +21,38 @@ EXAMPLE = "python -m insurance_rag plan --chunks sample --keys keys.json --out r
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of the command."""
     parser.add_argument("--chunks", required=True, help='chunk file (JSON lines), or "sample"')
-    parser.add_argument("--keys", type=Path, help="keys.json; default: the environment variable GEMINI_API_KEYS")
-    parser.add_argument("--out", required=True, type=Path, help="run folder")
+    parser.add_argument("--keys", type=Path, help="JSON file with the API keys; default: $GEMINI_API_KEYS")
+    parser.add_argument("--out", required=True, type=Path, help="run folder to write")
     parser.add_argument(
-        "--previous", type=Path, nargs="+", metavar="RUN", help="earlier runs whose answers are reused, newest first"
+        "--previous",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="folders of earlier runs to reuse answers from, newest first",
     )
     add_teacher_arguments(parser)
 
 
 def add_teacher_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options that `plan` and `generate` share."""
+    """Add the options that `plan` and `generate` share."""
     from insurance_rag.core.registry import registry
 
-    parser.add_argument("--teacher", choices=registry("teacher").names)
-    parser.add_argument("--model", help="model of the teacher; default: GEMINI_MODEL, else the configured model")
+    parser.add_argument("--teacher", choices=registry("teacher").names, help="type of the teacher")
+    parser.add_argument("--model", help="teacher model; default: $GEMINI_MODEL, else the configured model")
     parser.add_argument(
-        "--base-url", help="server address without /v1beta; default: GEMINI_BASE_URL, else Google's server"
+        "--base-url", help="server address without /v1beta; default: $GEMINI_BASE_URL, else Google's server"
     )
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any field of GenerationConfig")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="set a field of GenerationConfig"
+    )
 
 
 def generation_config(args: argparse.Namespace, base: Mapping[str, object] | None = None) -> GenerationConfig:
-    """Return the configuration from `base` (that of a plan), --set and the flags; later ones override earlier ones.
+    """Return the configuration: the options override --set, and --set overrides `base` (the configuration in a plan).
 
-    Without `base`, a model that is set nowhere is read from the teacher's environment variable (GEMINI_MODEL).
-    Raises InvalidInputError that lists every invalid setting.
+    Without `base`, the environment variable of the teacher (GEMINI_MODEL) sets the model if no option does. Raises
+    InvalidInputError that lists every invalid setting.
     """
     import os
 
@@ -67,7 +72,7 @@ def generation_config(args: argparse.Namespace, base: Mapping[str, object] | Non
 
 
 def run(args: argparse.Namespace) -> PlanArtifact:
-    """Write the plan. Raises InvalidInputError with all problems of settings, chunks, keys and folders at once."""
+    """Write the plan. Raises InvalidInputError that lists all problems with the settings, chunks, keys and folders."""
     from insurance_rag.chunks import read_chunks
     from insurance_rag.core.artifacts import describe
     from insurance_rag.core.errors import InvalidInputError
@@ -105,7 +110,7 @@ def run(args: argparse.Namespace) -> PlanArtifact:
 
 
 def _collect(problems: list[str], step: Callable[[], T]) -> T | None:
-    """Return the result of `step`. On invalid input add its problems to `problems` and return None."""
+    """Return the result of `step`. If it raises InvalidInputError, add the problems to `problems` and return None."""
     from insurance_rag.core.errors import InvalidInputError
 
     try:

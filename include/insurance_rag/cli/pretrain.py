@@ -1,4 +1,4 @@
-"""Train the demo's tiny base model (a Llama with its own tokenizer) from scratch on the chunks, in about a minute."""
+"""Train the demo's tiny base model and its tokenizer from scratch on the chunks. This takes about a minute."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ EXAMPLE = "insurance-rag pretrain --chunks sample --out run/base_model"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of the command."""
     parser.add_argument(
         "--chunks",
         required=True,
         metavar="FILE",
-        help='JSONL file of chunks, or "sample" for those that are part of the project',
+        help='chunk file (JSON lines), or "sample" for the chunks that come with the project',
     )
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the model")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write the model to")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of PretrainConfig, e.g. steps=100"
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="set a field of PretrainConfig, e.g. steps=100"
     )
 
 
 def run(args: argparse.Namespace) -> PretrainedModel:
-    """Train the model and return its artifact."""
+    """Train the model and return the artifact that describes it."""
     from insurance_rag.cli.train import limit_thread_spinning, progress_folder
 
     limit_thread_spinning()

@@ -1,4 +1,4 @@
-"""Write the report of a run as one self-contained HTML file, however far the run got."""
+"""Write the report about a run as one self-contained HTML file. The run does not have to be complete."""
 
 from __future__ import annotations
 

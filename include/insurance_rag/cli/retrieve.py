@@ -1,4 +1,4 @@
-"""Measure how often the retriever finds a gold chunk of each question."""
+"""Measure for what fraction of the questions the retriever finds a gold chunk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ EXAMPLE = "insurance-rag retrieve --chunks sample --questions sample --retriever
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
     from insurance_rag.config import RetrievalConfig
     from insurance_rag.retrieval.retrievers import RETRIEVERS
 
@@ -25,15 +24,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=RetrievalConfig().kind,
         help=" ".join(f"{entry.name}: {entry.description}" for entry in RETRIEVERS.entries.values()),
     )
-    parser.add_argument("--cache", type=Path, help="folder that keeps the index between runs")
-    parser.add_argument("--out", type=Path, help="also write the scores, with one row per question, to this file")
+    parser.add_argument("--cache", type=Path, help="folder in which the index is kept for later runs")
+    parser.add_argument("--out", type=Path, help="also write the scores, and one row per question, to this JSON file")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="a retrieval setting; may be repeated"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="set a field of RetrievalConfig; may be repeated",
     )
 
 
 def run(args: argparse.Namespace) -> RetrievalSummary:
-    """Run the command."""
     from insurance_rag.chunks import read_chunks, read_questions
     from insurance_rag.config import RetrievalConfig
     from insurance_rag.core.config_base import parse_settings

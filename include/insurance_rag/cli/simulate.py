@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--faults",
         default="{}",
         metavar="JSON",
-        help="JSON object with fault rates, e.g. '{\"503\": 0.02}'; see SimulatorConfig",
+        help="JSON object with the rate of each fault: 503, 500, 502, drop, malformed, ...",
     )
     parser.add_argument(
         "--speed",

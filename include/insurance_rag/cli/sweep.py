@@ -1,4 +1,4 @@
-"""Try decoding settings on one half of the questions and report the best ones on the other half."""
+"""Choose decoding settings on one half of the questions, and measure the chosen ones on the other half."""
 
 from __future__ import annotations
 
@@ -15,14 +15,12 @@ EXAMPLE = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
     from insurance_rag.cli.evaluate import add_shared_arguments
 
     add_shared_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> SweepArtifact:
-    """Run the command."""
     from insurance_rag.cli.evaluate import read_shared_arguments
     from insurance_rag.evaluation.sweep import sweep
 

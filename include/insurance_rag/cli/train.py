@@ -1,4 +1,4 @@
-"""Train a QLoRA adapter with a recipe; the same command again resumes from the last checkpoint."""
+"""Train a QLoRA adapter from a recipe. Run the same command again to resume from the last checkpoint."""
 
 from __future__ import annotations
 
@@ -12,30 +12,29 @@ EXAMPLE = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of the command."""
     parser.add_argument("--recipe", required=True, metavar="NAME|FILE", help="v1, v2, v3, smoke, or a YAML file")
     parser.add_argument(
         "--dataset", required=True, type=Path, metavar="DIR|FILE", help="dataset folder, or one of its files"
     )
     parser.add_argument("--base-model", required=True, metavar="NAME|DIR", help="Hugging Face name or local folder")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the adapter")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write the adapter to")
     parser.add_argument(
         "--heldout",
         type=Path,
         metavar="FILE",
-        help="rows for the held-out loss (default: heldout.json of the dataset)",
+        help="rows for the held-out loss (default: heldout.json in the dataset folder)",
     )
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="a setting that overrides the recipe, e.g. max_steps=300, lora.r=8 or profile=reference|smoke",
+        help="override a setting of the recipe, e.g. max_steps=300, lora.r=8 or profile=reference|smoke",
     )
 
 
 def run(args: argparse.Namespace) -> dict[str, object]:
-    """Train the adapter, in one process per GPU, and return its artifact."""
+    """Train the adapter, with one process per GPU, and return the artifact that describes the adapter."""
     limit_thread_spinning()
     from insurance_rag.core.config_base import parse_settings
     from insurance_rag.training.launch import check_gpu_count, destroy_process_group, is_launched, launch
@@ -52,7 +51,7 @@ def run(args: argparse.Namespace) -> dict[str, object]:
 
 
 def _worker_argv(args: argparse.Namespace) -> list[str]:
-    """Return the same command for the process of one GPU."""
+    """Return the command line that each worker process (one per GPU) runs."""
     paths = ["--dataset", str(args.dataset), "--base-model", args.base_model, "--out", str(args.out)]
     heldout = ["--heldout", str(args.heldout)] if args.heldout else []
     settings = [word for setting in args.set for word in ("--set", setting)]
@@ -60,15 +59,15 @@ def _worker_argv(args: argparse.Namespace) -> list[str]:
 
 
 def limit_thread_spinning() -> None:
-    """Let idle OpenMP threads sleep: spinning threads make the steps of small models 10 times slower under load.
+    """Let idle OpenMP threads sleep. On a busy machine, spinning threads make steps of small models 10 times slower.
 
-    The OpenMP runtime reads the setting when torch is imported, so this must run before.
+    Call this function before torch is imported, because the OpenMP runtime reads the setting during the import.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def progress_folder(out: Path) -> Path | None:
-    """Return the progress folder of the run that `out` belongs to; None if it is not in a run folder."""
+    """Return the progress folder of the run that `out` belongs to, or None if `out` is not in a run folder."""
     from insurance_rag.core.run_folder import RunFolder
 
     runs = (RunFolder(parent) for parent in out.resolve().parents)

@@ -1,6 +1,6 @@
 """Check the generated rows with the validation rules, merge them, and write the training files.
 
-The folder --out gets one training file per prompt format, heldout.json, rejects.jsonl (every dropped row with its
+Writes to the folder --out: one training file per prompt format, heldout.json, rejects.jsonl (every dropped row with the
 reason), report.json and README.md (the dataset card).
 """
 
@@ -19,21 +19,27 @@ EXAMPLE = """insurance-rag validate --run runs/demo --out runs/demo/dataset
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this command."""
     rows = parser.add_mutually_exclusive_group(required=True)
-    rows.add_argument("--run", type=Path, help="run folder whose parts and chunks are used")
-    rows.add_argument("--parts", type=Path, nargs="+", help="part files (dataset_part_N.json) or folders of them")
+    rows.add_argument("--run", type=Path, help="run folder with the parts and the chunks")
+    rows.add_argument(
+        "--parts", type=Path, nargs="+", help="part files (dataset_part_N.json), or folders that contain them"
+    )
     parser.add_argument(
-        "--chunks", help="chunk file that the rows were generated from (default: the run's), or `sample`"
+        "--chunks", help="chunk file that the rows were generated from, or `sample` (default: the chunk file of --run)"
     )
     parser.add_argument("--questions", help="evaluation questions whose documents are held out, or `sample`")
-    parser.add_argument("--allow-partial", action="store_true", help="accept a --run with unanswered chunks")
+    parser.add_argument("--allow-partial", action="store_true", help="accept a run with unanswered chunks")
     parser.add_argument("--out", type=Path, required=True, help="dataset folder to write")
-    parser.add_argument("--previous", type=Path, help="report.json of an earlier dataset, to measure drift against")
+    parser.add_argument("--previous", type=Path, help="report.json of an earlier dataset, the baseline for drift")
     parser.add_argument(
-        "--rules", choices=("all", "reference"), default="all", help="reference: only the five rules of docs/origin.md"
+        "--rules",
+        choices=("all", "reference"),
+        default="all",
+        help="`reference` applies only the five rules in docs/origin.md",
     )
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any field of ValidationConfig")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="set a field of ValidationConfig"
+    )
 
 
 def run(args: argparse.Namespace) -> DatasetArtifact:

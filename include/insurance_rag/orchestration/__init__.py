@@ -1,1 +1,1 @@
-"""The code that depends on Airflow: tasks around the stages, GPU jobs, connections, alerts, the trigger form."""
+"""The code that depends on Airflow: tasks, GPU jobs, connections, alerts and the trigger form."""

@@ -1,8 +1,8 @@
-"""Messages about a failed task or a late run: what happened, why, what to do, and the command that resumes.
+"""Alerts about a failed task or a late run: what happened, why, what to do, and how to resume.
 
-They are always logged (by the task, or by the triggerer). If $ALERT_CONNECTION names a connection, they are also posted
-as `{"text": ...}`, which Slack, Mattermost and most chat tools accept. The host of the connection is the URL of the
-webhook; its password, if it has one, is the secret end of that URL.
+Alerts are always logged. If $ALERT_CONNECTION names a connection, they are also posted to a webhook as `{"text": ...}`,
+which Slack, Mattermost and most other chat tools accept. The host of the connection is the URL of the webhook; the
+password, if there is one, is appended to this URL as the secret last part.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ log = logging.getLogger(__name__)
 
 TIMEOUT_S = 10
 MAX_REASON = 1500
-"""Characters of the reason in a message; the log has all of it."""
+"""Maximum number of characters of the error message in an alert. The log contains the full error message."""
 
 
 class TaskInstance(Protocol):
-    """The part of Airflow's task instance that a message needs."""
+    """The attributes of Airflow's task instance that an alert uses."""
 
     dag_id: str
     run_id: str
@@ -46,21 +46,21 @@ class TaskInstance(Protocol):
 
 
 class FailureContext(TypedDict, total=False):
-    """The part of Airflow's context that a failure callback needs."""
+    """The entries of Airflow's context that the failure callback reads."""
 
     ti: TaskInstance
     exception: BaseException | None
 
 
 class DeadlineContext(TypedDict):
-    """What Airflow passes to the callback of a deadline."""
+    """The context that Airflow passes to a deadline callback."""
 
     dag_run: Mapping[str, str]
     deadline: Mapping[str, object]
 
 
 def notify_failure(context: FailureContext) -> None:
-    """Log and post a failure: Airflow's `on_failure_callback`, called in the process of the task after its last try."""
+    """Log and post that a task failed. Airflow calls this function in the task process after the last try."""
     text = failure_text(context["ti"], context.get("exception"))
     log.error("%s", text)
     if connection_id := os.environ.get("ALERT_CONNECTION"):
@@ -72,7 +72,7 @@ def notify_failure(context: FailureContext) -> None:
 
 
 async def notify_late(hours: float, context: DeadlineContext) -> None:
-    """Log and post that a run is late: the callback of the deadline, called once in the triggerer."""
+    """Log and post that a run is late. Airflow calls this deadline callback once per run, in the triggerer."""
     run = context["dag_run"]
     text = late_text(run["dag_id"], run["dag_run_id"], hours)
     log.error("%s", text)
@@ -86,16 +86,17 @@ async def notify_late(hours: float, context: DeadlineContext) -> None:
 
 
 class FirstQueuedAt(BaseDeadlineReference):
-    """Deadline reference: the time at which a run was first queued. plugins/deadlines.py registers it with Airflow.
+    """Deadline reference: the time at which a run was first queued. plugins/deadlines.py registers this class.
 
-    Airflow's own DAGRUN_QUEUED_AT cannot be used: in 3.3 a run that has it cannot be cleared (apache/airflow#70368).
+    Airflow's built-in DAGRUN_QUEUED_AT is not an option: Airflow 3.3 cannot clear a run with such a deadline
+    (apache/airflow#70368).
     """
 
     required_kwargs = frozenset({"dag_id", "run_id"})
 
     @property
     def reference_name(self) -> str:
-        """Completes the sentence of the DAG page: "Must complete within a day of ..."."""
+        """Return the words that follow "Must complete within a day of" on the DAG page."""
         return "the time it was first queued"
 
     def _evaluate_with(self, *, session: Session, dag_id: str, run_id: str) -> datetime | None:
@@ -106,7 +107,7 @@ class FirstQueuedAt(BaseDeadlineReference):
 
 
 def deadline_after(hours: float) -> DeadlineAlert:
-    """Return the `deadline` of a DAG whose runs should be done `hours` after they were first queued."""
+    """Return a deadline for DAGs whose runs should finish within `hours` hours after they were first queued."""
     return DeadlineAlert(
         name=f"done in {hours:g} h",
         reference=FirstQueuedAt(),
@@ -116,7 +117,7 @@ def deadline_after(hours: float) -> DeadlineAlert:
 
 
 def failure_text(ti: TaskInstance, error: BaseException | None) -> str:
-    """Return five lines: what failed, why, what to do, how to resume, where to look.
+    """Return five lines: what failed, why, what to do, how to resume and where to look.
 
     `error` is None if Airflow itself ended the task.
     """
@@ -133,17 +134,17 @@ def failure_text(ti: TaskInstance, error: BaseException | None) -> str:
 
 
 def late_text(dag_id: str, run_id: str, hours: float) -> str:
-    """Return three lines about a run that is late."""
+    """Return three lines about a late run: its name, what to do and where to look."""
     return "\n".join([
         f"late:   {dag_id} · {run_id}: not done {hours:g} hours after it was queued",
-        "to do:  find out what it waits for: a person (Required Actions), a slot of a pool or the daily quota. "
+        "to do:  find out what the run waits for: a person (Required Actions), a pool slot or the daily quota. "
         "The run continues",
         f"look:   {_page(dag_id, run_id)}",
     ])  # fmt: skip
 
 
 def resume_command(dag_id: str, run_id: str) -> str:
-    """Return the command that clears the failed tasks and those after them. Finished work is not repeated."""
+    """Return the command that clears the failed tasks and the tasks after them. Finished work is not repeated."""
     return shlex.join(["airflow", "dags", "clear", "--run-id", run_id, "--only-failed", "-y", dag_id])
 
 
@@ -160,5 +161,5 @@ def _webhook(connection: Connection) -> str:
 
 
 def _log_undelivered(connection_id: str, error: Exception) -> None:
-    """Log only the type of the error: its text can contain the URL, which is a secret."""
+    """Log only the type of the error, because its text can contain the secret URL."""
     log.warning("the alert could not be posted to connection %s: %s", connection_id, type(error).__name__)

@@ -1,8 +1,8 @@
 """The assets that connect the DAGs: the published dataset and the trained adapters.
 
-The task that publishes emits one event, never for a partial dataset and never if nothing changed. The file
-published/qa_dataset.json names the dataset that is published now. If the task is killed between writing that file and
-emitting the event, its next try emits the event.
+The task `publish` emits one event per published dataset; partial and unchanged datasets are not published. The file
+published/qa_dataset.json names the currently published dataset. If `publish` is killed after it wrote this file and
+before it emitted the event, the next try emits the event.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ADAPTERS = Asset("adapters")
 
 
 def published_dataset() -> PublishedDataset | None:
-    """Return the dataset that is published now. Raises InvalidInputError if its file cannot be read."""
+    """Return the currently published dataset, or None. Raises InvalidInputError if qa_dataset.json is invalid."""
     path = _published_file()
     if not path.is_file():
         return None
@@ -38,14 +38,14 @@ def published_dataset() -> PublishedDataset | None:
 
 
 def published_report() -> Path | None:
-    """Return the report.json of the published dataset, against which the drift of the next dataset is measured."""
+    """Return the path of the published dataset's report.json, the baseline for the drift of the next dataset."""
     published = published_dataset()
     path = DatasetFolder(Path(published.uri)).report if published else None
     return path if path and path.is_file() else None
 
 
 def publish_dataset(run: RunArtifact, dataset: DatasetArtifact) -> PublishedDataset:
-    """Make `dataset` the published one."""
+    """Record `dataset` as the published dataset, and return the record."""
     facts = dataset.model_dump(include={"uri", "sha256", "rows", "data_sha256"})
     published = PublishedDataset(**facts, run=run.uri)
     write_json(_published_file(), published.model_dump(mode="json"))

@@ -1,4 +1,4 @@
-"""The mapped task that generates one shard: by single requests, or in Gemini's batch mode without a worker slot."""
+"""The mapped task that generates one shard, with single requests or in Gemini's batch mode."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 
 
 class GenerateOperator(BaseOperator):
-    """Asks the teacher for the pairs of one shard. Answers in the journal are not requested again.
+    """Asks the teacher for the QA pairs of one shard. Answers that are in the journal are not requested again.
 
-    In batch mode the task submits a batch and then wakes up every `batch_poll_s` seconds for one short request. The API
-    key never enters the triggerer. What the batch leaves unanswered is requested as without batch mode.
+    In batch mode the task submits a batch, frees its worker slot, and wakes up every `batch_poll_s` seconds to ask
+    whether the batch is done. The API key never enters the triggerer. Chunks that the batch leaves unanswered are
+    requested one at a time.
     """
 
     template_fields: Sequence[str] = ("shard",)
@@ -42,7 +43,7 @@ class GenerateOperator(BaseOperator):
 
     @message_only
     def execute(self, context: Context) -> JsonValue:
-        """Generate the shard, or submit it as a batch and defer. Returns the artifact of the part file."""
+        """Generate the shard, or submit it as a batch and defer. Return the artifact that describes the part file."""
         from insurance_rag.generation.batch import submit_batch
 
         folder, key, config = self._inputs()
@@ -52,7 +53,7 @@ class GenerateOperator(BaseOperator):
 
     @message_only
     def resume_batch(self, context: Context, handle: dict[str, JsonValue], event: object = None) -> JsonValue:
-        """Continue after a wait: defer again, or read the answers of the batch."""
+        """Defer again if the batch is still running; otherwise fetch its answers."""
         from insurance_rag.generation.batch import fetch_batch, poll_batch
 
         folder, key, config = self._inputs()
@@ -80,7 +81,7 @@ class GenerateOperator(BaseOperator):
 
         def show(progress: ProgressState) -> None:
             if store is not None:
-                with contextlib.suppress(AirflowRuntimeError):  # The work does not depend on its display.
+                with contextlib.suppress(AirflowRuntimeError):  # a failed progress update must not stop the work
                     store.set("progress", progress.model_dump(mode="json"))
 
         return dump(generate_shard(folder, number, key, config, on_update=show, pair_check=self._pair_check()))
@@ -91,7 +92,7 @@ class GenerateOperator(BaseOperator):
         return pair_check(open_run(self._shard)[1].validation)
 
     def _inputs(self) -> tuple[RunFolder, ApiKey, GenerationConfig]:
-        """Return the run folder, the API key and the configuration with the base URL of the connection."""
+        """Return the run folder, the API key and the settings; the connection supplies the base URL if they do not."""
         from insurance_rag.orchestration.gemini_hook import GeminiHook
 
         folder, config = open_run(self._shard)
@@ -100,8 +101,10 @@ class GenerateOperator(BaseOperator):
         return folder, key, generation.model_copy(update={"base_url": generation.base_url or url})
 
     def _wait(self, config: GenerationConfig, handle: BatchHandle) -> None:
-        """Free the worker slot for `batch_poll_s` seconds."""
-        self.log.info("a batch of %s chunks is running; next request in %s s", handle.chunks, config.batch_poll_s)
+        """Defer the task for `batch_poll_s` seconds, which frees its worker slot."""
+        self.log.info(
+            "a batch of %s chunks is running; next status request in %s s", handle.chunks, config.batch_poll_s
+        )
         self.defer(
             trigger=TimeDeltaTrigger(timedelta(seconds=config.batch_poll_s)),
             method_name="resume_batch",

@@ -1,4 +1,7 @@
-"""Airflow's trigger form, made from a typed configuration: one field each, nested models as JSON editors below."""
+"""Builds Airflow's trigger form from a typed configuration: one form field per configuration field.
+
+Fields that hold an object become JSON editors in a section below the other fields.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from insurance_rag.core.config_base import Config
 
 Schema = dict[str, JsonValue]
 
-#: Keywords of JSON schema that limit a value, and how they read.
+#: JSON Schema keyword that limits a number -> wording in the help text.
 LIMITS = {
     "minimum": "at least {}",
     "exclusiveMinimum": "more than {}",
@@ -28,10 +31,10 @@ def trigger_params(
     defaults: Mapping[str, JsonValue] | None = None,
     settings_of: Mapping[str, type[Config]] | None = None,
 ) -> dict[str, Param]:
-    """Return one Param per field of `model`, or per field in `only`; `defaults` override those of the model.
+    """Return one Param per field of `model`, or per field in `only`. `defaults` override the defaults of the model.
 
-    An object is a JSON editor in the section "More settings". Its help text lists the fields of its model, or of the
-    model that `settings_of` names for it.
+    A field that holds an object becomes a JSON editor in the section "More settings", with a help text that lists the
+    keys. For a field without a model of its own (a plain dict), `settings_of` gives the model that defines the keys.
     """
     fields = _fields(_inlined_schema(model.model_json_schema()))
     values = {**model().model_dump(mode="json"), **(defaults or {})}
@@ -42,7 +45,7 @@ def trigger_params(
 def _param(value: JsonValue, field: Schema, settings: Schema | None) -> Param:
     facts = {key: fact for key, fact in field.items() if key not in ("default", "description")}
     description = str(field.get("description") or "")
-    if "anyOf" in facts:  # `int | None`: the form expects a list of types
+    if "anyOf" in facts:  # the form expects a type such as `int | None` as a list of types
         alternatives = _objects(facts.pop("anyOf"))
         facts["type"] = [alternative["type"] for alternative in alternatives]
         facts |= {key: fact for alternative in alternatives for key, fact in alternative.items() if key != "type"}
@@ -50,7 +53,7 @@ def _param(value: JsonValue, field: Schema, settings: Schema | None) -> Param:
     if facts.get("type") == "array" and isinstance(items, dict) and "enum" in items:
         facts["examples"] = items["enum"]  # makes the form show a multi-select
     if facts.get("type") == "object":
-        # The form marks every field as required whose type excludes null.
+        # The form marks a field as required unless its type includes null.
         facts |= {"section": "More settings", "type": ["object", "null"]}
         facts.pop("required", None)
         description = "\n".join([description, "", *_field_list(settings or field)]).strip()
@@ -58,7 +61,7 @@ def _param(value: JsonValue, field: Schema, settings: Schema | None) -> Param:
 
 
 def _field_list(schema: Schema, prefix: str = "") -> Iterator[str]:
-    """Yield a Markdown list with the name, type, default and description of every field that has a default."""
+    """Yield one Markdown list item per optional field, with its name, type, default and description."""
     required = schema.get("required")
     for name, field in _fields(schema).items():
         if isinstance(required, list) and name in required:
@@ -74,7 +77,7 @@ def _field_list(schema: Schema, prefix: str = "") -> Iterator[str]:
 
 
 def _type_text(field: Schema) -> str:
-    """Return a type in words: `number, at least 0`, `one of a, b`, `integer or null`."""
+    """Describe the type of a field in words, e.g. `number, at least 0`, `one of a, b` or `integer or null`."""
     if "anyOf" in field:
         return " or ".join(dict.fromkeys(_type_text(alternative) for alternative in _objects(field["anyOf"])))
     if isinstance(choices := field.get("enum"), list):
@@ -83,12 +86,12 @@ def _type_text(field: Schema) -> str:
         return _plain(field["const"])
     limits = [text.format(field[keyword]) for keyword, text in LIMITS.items() if keyword in field]
     items = field.get("items")
-    name = f"list, each {_type_text(items)}" if isinstance(items, dict) else str(field.get("type", "any"))
+    name = f"list, each item {_type_text(items)}" if isinstance(items, dict) else str(field.get("type", "any"))
     return ", ".join([name, *limits])
 
 
 def _plain(value: JsonValue) -> str:
-    """Return a value as JSON has it, without the quotes of a string."""
+    """Return `value` as JSON, but a string without quotes."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
@@ -109,7 +112,7 @@ def _inlined_schema(schema: Schema) -> Schema:
 
 
 def _inlined(node: JsonValue, definitions: Mapping[str, JsonValue]) -> JsonValue:
-    """Return a JSON schema without `$ref`: Airflow validates each parameter on its own."""
+    """Replace every `$ref` by its definition, because Airflow validates the schema of each parameter separately."""
     if isinstance(node, list):
         return [_inlined(item, definitions) for item in node]
     if not isinstance(node, dict):

@@ -49,7 +49,7 @@ class PodConfig(Config):
     connection: str = "kubernetes_default"
     """Airflow connection to the cluster. If it does not exist, the pods run in the cluster that Airflow runs in."""
     deferrable: bool = False
-    """Wait for the pod in the triggerer, which frees the worker slot. The log is then updated every 30 seconds."""
+    """Whether to wait for the pod in the triggerer, which frees the worker slot. Log lines arrive every 30 s."""
     schedule_timeout_s: int = Field(default=1800, ge=1)
     """Maximum wait for a node with a free GPU, in seconds. An autoscaler needs minutes to add a node."""
     startup_timeout_s: int = Field(default=1800, ge=1)

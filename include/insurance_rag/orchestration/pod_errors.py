@@ -1,4 +1,4 @@
-"""Why a pod failed, as the named error that says what to do: fix and clear, or try again and resume."""
+"""Turns the state of a failed pod into an error that says why the pod failed and what to do."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     from kubernetes.client import V1Pod
 
 GONE = (
-    "the pod does not exist any more, although its job had not ended: it was deleted by hand, or its node was removed. "
+    "the pod no longer exists although its job had not ended: it was deleted by hand, or its node was removed. "
     "Finished work is kept, and the next try resumes"
 )
 EVICTION_HELP = (
-    "The next try resumes. If this happens again, request what the job uses (resources of the pod template) "
-    "or give it a priority class"
+    "The next try resumes. If this happens again, set the resource requests in the pod template to what the job uses, "
+    "or give the pod a priority class"
 )
-#: A container that waits for one of these reasons will not start without a change.
+#: Reasons that Kubernetes reports for a waiting container that cannot start until a person fixes the cause.
 IMAGE_REASONS = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError")
 CONFIG_REASONS = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError")
-#: 128 + SIGKILL and 128 + SIGTERM: the container was stopped from outside.
+#: 128 + SIGKILL and 128 + SIGTERM: exit codes of a container that was stopped from outside.
 SIGNAL_EXITS = (137, 143)
 
 
 def pod_error(pod: V1Pod | None, command: str) -> PipelineError:
     """Return the error for a failed pod that ran `command`.
 
-    `pod` is its last known state; None if it does not exist any more.
+    `pod` is the state that was last read from the cluster; None if the pod no longer exists.
     """
     if pod is None:
         return IncompleteError(f"{command}: {GONE}")
@@ -42,7 +42,7 @@ def pod_error(pod: V1Pod | None, command: str) -> PipelineError:
 
 
 def _disruption(pod: V1Pod, command: str) -> PipelineError | None:
-    """The pod was evicted or preempted, or its node was drained or shut down."""
+    """Return an error if the pod was evicted or preempted, or its node was drained or shut down."""
     conditions = [c for c in pod.status.conditions or [] if c.type == "DisruptionTarget" and c.status == "True"]
     if pod.status.reason != "Evicted" and not conditions:
         return None
@@ -52,7 +52,7 @@ def _disruption(pod: V1Pod, command: str) -> PipelineError | None:
 
 
 def _waiting(pod: V1Pod, command: str) -> PipelineError | None:
-    """A container did not start."""
+    """Return an error if a container did not start."""
     for status in pod.status.container_statuses or []:
         waiting = status.state.waiting
         if waiting and waiting.reason in IMAGE_REASONS:
@@ -63,35 +63,35 @@ def _waiting(pod: V1Pod, command: str) -> PipelineError | None:
         if waiting and waiting.reason in CONFIG_REASONS:
             return InvalidInputError(
                 f"{command}: the container cannot be created ({waiting.reason}: {waiting.message}). Check that the "
-                "namespace has the Secrets of GPU_POD_SECRETS and everything that the pod template names, then clear "
-                "this task"
+                "namespace has the Secrets listed in GPU_POD_SECRETS and everything that the pod template refers to, "
+                "then clear this task"
             )
     if pod.status.phase != "Pending":
         return None
     why = [f"{c.reason}: {c.message}" for c in pod.status.conditions or [] if c.status != "True" and c.message]
     return ServerUnavailableError(
         f"{command}: the pod did not start in time ({'; '.join(why) or 'no reason given'}). The next try waits again; "
-        "if no node fits, change resources, tolerations and node selector (pod template, GPU_POD_NODE_SELECTOR), or "
+        "if no node fits, change the resources, tolerations or node selector (pod template, GPU_POD_NODE_SELECTOR), or "
         "allow more time (GPU_POD_SCHEDULE_TIMEOUT_S, GPU_POD_STARTUP_TIMEOUT_S)"
     )
 
 
 def _ended(pod: V1Pod, command: str) -> PipelineError:
-    """The container ended, or the time limit of the task stopped it."""
+    """Return the error for a container that ended by itself, or that was stopped at the time limit of the task."""
     statuses = {status.name: status for status in pod.status.container_statuses or []}
     ended = statuses["base"].state.terminated if "base" in statuses else None
     if ended is None:
-        return IncompleteError(f"{command}: the time limit of the task stopped it. The next try resumes")
+        return IncompleteError(f"{command}: stopped at the time limit of the task. The next try resumes")
     last_lines = f":\n{ended.message.rstrip()}" if ended.message else ""
     if ended.reason == "OOMKilled":
         return GpuMemoryError(
-            f"{command}: killed because it used more memory than the limit of the pod ({_limit(pod)}; this is memory "
-            f"of the node, not of the GPU). Raise it in the pod template, then clear this task: finished work is kept"
+            f"{command}: killed because the job exceeded the pod's memory limit ({_limit(pod)}; this is the node's "
+            f"memory, not the GPU's). Raise the limit in the pod template, then clear this task; finished work is kept"
             f"{last_lines}"
         )
     if ended.exit_code == 0:
         return ServerUnavailableError(
-            f"{command}: the job succeeded but its result could not be fetched; the next try finds the finished work"
+            f"{command}: the job succeeded but its result could not be fetched; the next try reuses the finished work"
         )
     if ended.exit_code in SIGNAL_EXITS:
         return IncompleteError(
@@ -103,8 +103,10 @@ def _ended(pod: V1Pod, command: str) -> PipelineError:
 
 def _image_help(container: str) -> str:
     if container == "base":
-        return "Correct GPU_POD_IMAGE, push the image, or give the pod template imagePullSecrets"
-    return "Copy it to your registry and name the copy in the Kubernetes connection (xcom_sidecar_container_image)"
+        return "Correct GPU_POD_IMAGE, push the image, or add imagePullSecrets to the pod template"
+    return (
+        "Copy the image to your registry and set xcom_sidecar_container_image in the Kubernetes connection to the copy"
+    )
 
 
 def _image(pod: V1Pod, container: str) -> str:

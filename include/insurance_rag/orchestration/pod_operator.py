@@ -1,4 +1,4 @@
-"""The operator of GPU jobs in pods. Importing it imports the Kubernetes client, which takes two seconds."""
+"""Airflow operator that runs GPU jobs in pods. Importing this module takes two seconds (Kubernetes client)."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 COMMAND = ["python", "-m", "insurance_rag"]
 RESULT_JSON = "/airflow/xcom/return.json"
-#: For the sidecar that returns the result: what the "restricted" pod security standard requires.
+#: Security settings that the "restricted" pod security standard requires of the sidecar that returns the result.
 SIDECAR_SECURITY = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
 class PodJobOperator(KubernetesPodOperator):
-    """Runs `python -m insurance_rag <arguments>` in a pod and streams its output into the task's log.
+    """Runs `python -m insurance_rag <arguments>` in a pod and streams the pod's output into the task's log.
 
-    A pod that fails raises the error of its cause (`pod_errors`), so that the retry table treats it like a local
-    process. The settings come from the environment (`PodConfig`) where the task runs: Airflow does not instantiate the
-    operator of a mapped task when it parses a DAG file.
+    If the pod fails, the task raises an error for the cause (see `pod_errors`), so that the retry policy treats pods
+    and local processes alike. The pod settings (`PodConfig`) are read from the environment of the running task, because
+    Airflow does not instantiate the operator of a mapped task when it parses a DAG file.
     """
 
     template_fields: Sequence[str] = ("arguments",)
@@ -57,7 +57,7 @@ class PodJobOperator(KubernetesPodOperator):
             startup_timeout_seconds=config.startup_timeout_s,
             startup_check_interval_seconds=config.poll_s,
             poll_interval=config.poll_s,
-            # The last lines of a failed container become its termination message, and so the error of the task.
+            # Kubernetes stores the last log lines of a failed container, and `pod_error` quotes these lines.
             termination_message_policy="FallbackToLogsOnError",
             log_events_on_failure=True,
             log_pod_spec_on_failure=False,
@@ -69,15 +69,15 @@ class PodJobOperator(KubernetesPodOperator):
 
     @message_only
     def execute(self, context: Context) -> JsonValue:
-        """Run the pod and return its result."""
+        """Run the pod and return the result of the command."""
         log_command(*self.arguments, python="python")
         result = super().execute(context)
-        # In deferrable mode the parent class returns nothing, even if it found a finished pod and did not defer.
+        # In deferrable mode the parent class returns None, even if it did not defer because the pod had finished.
         return self._result if self.deferrable else result
 
     @message_only
     def trigger_reentry(self, context: Context, event: dict[str, JsonValue]) -> JsonValue:
-        """Continue after the triggerer saw the pod end (deferrable mode)."""
+        """Continue after the triggerer has seen the pod end (deferrable mode)."""
         try:
             self._result = super().trigger_reentry(context, event)
         except PodNotFoundException as e:
@@ -91,7 +91,7 @@ class PodJobOperator(KubernetesPodOperator):
         xcom_result: dict[str, JsonValue] | None = None,
         context: Context | None = None,
     ) -> None:
-        """Delete the pod. If it failed, raise the error of its cause, which is read before the pod is deleted."""
+        """Delete the pod. If the pod failed, raise the error for its last state, which is read before the deletion."""
         last = None if self._killed else self._read(pod)
         try:
             super().cleanup(pod, remote_pod, xcom_result, context)
@@ -99,7 +99,7 @@ class PodJobOperator(KubernetesPodOperator):
             raise pod_error(last, self.arguments[0]) from e
 
     def _read(self, pod: V1Pod) -> V1Pod | None:
-        """Return the current state of the pod; None if it does not exist any more."""
+        """Return the current state of the pod, or None if the pod no longer exists."""
         try:
             return self.pod_manager.read_pod(pod)
         except ApiException as e:

@@ -6,11 +6,11 @@ from pydantic import JsonValue
 
 
 def get_provider_info() -> dict[str, JsonValue]:
-    """Return the description of this provider that Airflow's ProvidersManager reads."""
+    """Return the provider description that Airflow's ProvidersManager reads."""
     return {
         "package-name": "insurance-rag",
         "name": "Insurance RAG",
-        "description": "One Gemini API key per connection, with the quota of its project.",
+        "description": "One Gemini API key per connection, with the quota of the key's project.",
         "connection-types": [
             {
                 "connection-type": "gemini",
@@ -18,16 +18,18 @@ def get_provider_info() -> dict[str, JsonValue]:
                 "hook-name": "Gemini API key",
                 "ui-field-behaviour": {
                     "hidden-fields": ["login", "schema", "port"],
-                    "relabeling": {"password": "API key", "host": "Base URL (empty: Google's)"},
+                    "relabeling": {"password": "API key", "host": "Base URL (empty: Google's server)"},
                     "placeholders": {"host": "https://generativelanguage.googleapis.com"},
                 },
                 "conn-fields": {
                     "project": _field(
-                        "Project", "string", "Keys of one project share one quota. Empty: a quota of its own."
+                        "Project", "string", "Keys of one project share a quota. Empty: the key has its own quota."
                     ),
-                    "rpm": _field("Requests per minute", "integer", "Quota of the project. Empty: learned from 429s."),
-                    "tpm": _field("Input tokens per minute", "integer", "Quota of the project. Empty: learned."),
-                    "rpd": _field("Requests per day", "integer", "Quota of the project. Empty: learned."),
+                    "rpm": _field(
+                        "Requests per minute", "integer", "Limit of the project. Empty: learned from 429 errors."
+                    ),
+                    "tpm": _field("Input tokens per minute", "integer", "Limit of the project. Empty: learned."),
+                    "rpd": _field("Requests per day", "integer", "Limit of the project. Empty: learned."),
                     "model": _field("Model for the connection test", "string", "Default: gemini-2.5-flash."),
                 },
             }

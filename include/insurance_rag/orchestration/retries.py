@@ -1,4 +1,4 @@
-"""What Airflow does about each named error: one table for all tasks. The first rule that matches decides."""
+"""The retry policy of all tasks: whether Airflow retries after an error. The first rule that matches applies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from insurance_rag.core.errors import (
     ServerUnavailableError,
 )
 
-#: Exit code of the command line -> error, so that the retry table treats a process like a function.
+#: Exit code of the command line -> error to raise, so that the retry policy treats a process like a function call.
 ERROR_BY_EXIT_CODE: dict[int, type[PipelineError]] = {2: InvalidInputError, 3: IncompleteError, 4: GateRejectedError}
 
 FAIL, RETRY = RetryAction.FAIL, RetryAction.RETRY
@@ -30,24 +30,24 @@ RETRY_POLICY = ExceptionRetryPolicy(
         RetryRule(
             KeyRejectedError,
             FAIL,
-            reason="the API rejects this key: replace it in its connection, then clear this task",
+            reason="the API rejects this key: replace the key in its connection, then clear this task",
         ),
         RetryRule(
             QuotaExhaustedError,
             FAIL,
-            reason="the daily quota is used up: other keys continue, or clear this task tomorrow",
+            reason="the daily quota is used up: healthy keys answer the rest; without one, clear this task tomorrow",
         ),
         RetryRule(
             BudgetExceededError,
             FAIL,
-            reason="the budget is used up: start a new run with a larger budget; it reuses the answers",
+            reason="the budget is used up: start a new run with a larger budget, which reuses the answers",
         ),
-        RetryRule(GpuMemoryError, FAIL, reason="the memory is too small for these settings: see the message"),
+        RetryRule(GpuMemoryError, FAIL, reason="there is not enough memory for these settings: see the message"),
         RetryRule(
             IncompleteError,
             RETRY,
             timedelta(seconds=10),
-            reason="interrupted: finished work is kept, the next try resumes",
+            reason="interrupted: finished work is kept, and the next try resumes",
         ),
         RetryRule(ServerUnavailableError, RETRY, timedelta(minutes=1), reason="the server is not available"),
     ]

@@ -1,4 +1,4 @@
-"""What a person sees before approving a dataset: counts, dropped rows by rule and a few rows, as Markdown."""
+"""Builds the Markdown text of the approval page: row counts, dropped rows per rule and sample rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SAMPLES = 5
 
 
 def review_text(dataset: Mapping[str, JsonValue]) -> str:
-    """Return the text for the artifact of a dataset, as XCom carries it. The rows are read from the dataset folder."""
+    """Return the text for `dataset`, a DatasetArtifact as plain JSON. The rows are read from the dataset folder."""
     folder = DatasetFolder(Path(str(dataset["uri"])))
     report = folder.read_report()
     rows: list[QARow] = read_json(folder.training("merged"))
@@ -37,5 +37,5 @@ def review_text(dataset: Mapping[str, JsonValue]) -> str:
 
 
 def _escape(text: str) -> str:
-    """Escape the characters that mean something in Markdown or HTML: the text was written by a model."""
+    """Escape Markdown and HTML characters, because `text` was written by a model."""
     return "".join(f"\\{c}" if c in "\\`*_{}[]()<>#|!" else c for c in text.replace("\n", " "))

@@ -1,4 +1,4 @@
-"""What a task reads before it starts: the run's folder and configuration, and the event that started the run."""
+"""Reads what a task needs before it starts: the run folder, the configuration and the event that started the run."""
 
 from __future__ import annotations
 
@@ -17,36 +17,38 @@ from insurance_rag.core.run_folder import RunFolder
 
 
 class AssetEvent(Protocol):
-    """The part of Airflow's asset event that is read here."""
+    """The attributes of Airflow's asset event that this package reads."""
 
     timestamp: datetime
     extra: Mapping[str, JsonValue]
 
 
 class OutletEvent(Protocol):
-    """The part of Airflow's outlet event accessor that is written here."""
+    """The attribute of Airflow's outlet event accessor that this package sets."""
 
     extra: dict[str, JsonValue]
 
 
-#: What Airflow passes as `triggering_asset_events` and as `outlet_events`; the keys are assets.
+#: Types of the task arguments `triggering_asset_events` and `outlet_events`. The keys are assets.
 AssetEvents = Mapping[object, Sequence[AssetEvent]]
 OutletEvents = Mapping[object, OutletEvent]
 
 
 def open_run(artifact: RunArtifact | ShardArtifact | None) -> tuple[RunFolder, RunConfig]:
-    """Return the run folder and the configuration that the first task stored in it.
+    """Return the run folder and the configuration that the first task stored in this folder.
 
-    Raises AirflowFailException if there is no artifact, because the first task failed.
+    Raises AirflowFailException if `artifact` is None, which means that the first task failed.
     """
     if artifact is None:
-        raise AirflowFailException("check_input did not succeed; fix the problems that its log lists and clear it")
+        raise AirflowFailException(
+            "check_input did not succeed; fix the problems listed in its log, then clear check_input"
+        )
     folder = RunFolder(Path(artifact.run if isinstance(artifact, ShardArtifact) else artifact.uri))
     return folder, RunConfig.parse(read_json(folder.config), str(folder.config))
 
 
 def event_settings(events: AssetEvents | None) -> dict[str, JsonValue]:
-    """Return the settings in the newest asset event that started the run; none if no event started it."""
+    """Return the settings in the newest asset event that started the run; empty if the run was started otherwise."""
     newest = max((e for several in (events or {}).values() for e in several), key=lambda e: e.timestamp, default=None)
     settings = newest.extra["settings"] if newest else {}
     return settings if isinstance(settings, dict) else {}

@@ -1,4 +1,4 @@
-"""Folders of DAG runs: $ARTIFACT_ROOT/<dag id>/<run id>, for tasks, pods and the report tab."""
+"""Locates the folder of a DAG run, $ARTIFACT_ROOT/<dag id>/<run id>, for tasks, pods and the report tab."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from insurance_rag.core.run_folder import RunFolder
 
 
 def artifact_root() -> Path:
-    """Return $ARTIFACT_ROOT as an absolute path; `artifacts` in the working directory if it is not set."""
+    """Return $ARTIFACT_ROOT as an absolute path, by default `artifacts` in the working directory."""
     return Path(os.environ.get("ARTIFACT_ROOT") or "artifacts").resolve()
 
 
 def run_folder(dag_id: str, run_id: str) -> RunFolder:
-    """Return the folder of one DAG run. It is always under the root, even for ids that come from a request."""
+    """Return the folder of a DAG run. It is always under the artifact root, even if the ids come from a request."""
     return folder_under(artifact_root(), dag_id, run_id)
 
 
 def earlier_runs(run: RunFolder) -> list[RunFolder]:
-    """Return every other run with a plan under the same artifact root, newest first. Their answers can be reused."""
+    """Return the other runs under the same artifact root that have a plan and thus answers to reuse, newest first."""
     plans = [plan for plan in run.root.parents[1].glob("*/*/plan.json") if plan.parent != run.root]
     return [RunFolder(plan.parent) for plan in sorted(plans, key=lambda plan: plan.stat().st_mtime, reverse=True)]
 
@@ -31,5 +31,5 @@ def folder_under(root: Path, dag_id: str, run_id: str) -> RunFolder:
 
 
 def _one_folder_name(identifier: str) -> str:
-    """Return a single path component: it contains no separator and is neither `.` nor `..`."""
+    """Turn `identifier` into a single path component that contains no separator and is neither `.` nor `..`."""
     return re.sub(r"[^\w.+-]", "_", identifier).lstrip(".") or "_"

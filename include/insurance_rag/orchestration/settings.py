@@ -1,4 +1,4 @@
-"""Named bundles of DAG and task arguments, so that the DAG files contain the flow only."""
+"""Named bundles of DAG and task arguments, so that the DAG files contain only the flow."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ DAG_DEFAULTS: dict[str, object] = {
     },
 }
 
-#: One mapped task per shard. The time limit is per try: finished answers are kept and the next try resumes.
+#: Settings of the task `generate`, which is mapped over the shards. The time limit applies to one try: finished
+#: answers are kept, and the next try resumes.
 GENERATE: dict[str, object] = {
     "map_index_template": "{{ task.shard['label'] }}",
-    "doc_md": "Ask the teacher for the pairs of one shard. Answers in the journal are not requested again.",
+    "doc_md": "Ask the teacher for the QA pairs of one shard. Answers that are in the journal are not requested again.",
     "pool": "gemini",
     "retries": 3,
     "execution_timeout": timedelta(hours=3),
 }
 
-#: Environment variable -> field of the trigger form whose default it sets.
+#: Environment variable -> field of the trigger form. The variable sets the default of the field.
 FORM_VARIABLES = {
     "CHUNKS": "chunks",
     "QUESTIONS": "questions",
@@ -45,18 +46,18 @@ FORM_VARIABLES = {
 
 
 def default_keys() -> list[str]:
-    """Return the connections that the trigger form names by default: $GEMINI_CONNECTIONS, comma separated."""
+    """Return the default connection names in the trigger form, from the comma-separated $GEMINI_CONNECTIONS."""
     return [name.strip() for name in os.environ.get("GEMINI_CONNECTIONS", "gemini_k1").split(",") if name.strip()]
 
 
 def form_defaults() -> dict[str, JsonValue]:
-    """Return the defaults of the trigger forms, and so of scheduled runs, that the environment sets."""
+    """Return the trigger form defaults that environment variables set. Scheduled runs use these defaults, too."""
     found = {field: os.environ.get(variable) for variable, field in FORM_VARIABLES.items()}
     keys: list[JsonValue] = [*default_keys()]
     return {"keys": keys, **{field: value for field, value in found.items() if value}}
 
 
-#: Fields of RunConfig in the form of `refresh_dataset`; the others are about training.
+#: RunConfig fields in the trigger form of `refresh_dataset`; the omitted fields concern training and evaluation.
 DATASET_FIELDS = (
     "chunks",
     "keys",
@@ -67,20 +68,20 @@ DATASET_FIELDS = (
     "generation",
     "validation",
 )
-#: Fields of RunConfig in the form of `evaluate_models`.
+#: RunConfig fields in the trigger form of `evaluate_models`.
 MODEL_FIELDS = ("base_model", "adapters", "questions", "question_limit", "registry", "chunks")
 
 APPROVAL_TIMEOUT = timedelta(days=3)
-#: Airflow 3.3 loses an answer that a person gives within about a second of the request (race condition
-#: apache/airflow#66374). The task then counts a try and requests the answer again.
+#: Airflow 3.3 loses a response that a person gives within about a second of the request (a race condition, see
+#: apache/airflow#66374). The task then uses up one try and requests the response again.
 APPROVAL_RETRY: dict[str, object] = {"retries": 3, "retry_delay": timedelta(seconds=5)}
 
 
 def refresh_schedule() -> CronTriggerTimetable:
     """Return the schedule of `refresh_dataset`: cron expression $REFRESH_SCHEDULE, by default Monday 03:00 in Seoul.
 
-    Unpausing the DAG starts no run before the next scheduled time. Missed times are not made up for, except by a
-    backfill that a person starts.
+    Unpausing the DAG starts no run before the next scheduled time. Missed runs are not made up for unless a person
+    starts a backfill.
     """
     cron = os.environ.get("REFRESH_SCHEDULE", "0 3 * * 1")
     return CronTriggerTimetable(cron, timezone="Asia/Seoul", run_immediately=timedelta(0))

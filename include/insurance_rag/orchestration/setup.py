@@ -1,7 +1,7 @@
 """Prepare a running Airflow for these DAGs: `python -m insurance_rag.orchestration.setup --url URL --user admin`.
 
-Creates or updates the pools; running it again changes nothing. The password is read from $AIRFLOW_PASSWORD or from the
-terminal. Connections are created by people (Admin > Connections) or by a secrets backend.
+Creates or updates the pools; running the command again changes nothing. The password is read from $AIRFLOW_PASSWORD or
+entered at a prompt. Connections are not created: add them in Airflow (Admin > Connections) or in a secrets backend.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from insurance_rag.orchestration.airflow_api import AirflowApi
 
 
 def set_up_pools(api: AirflowApi, keys: int, gpus: int) -> None:
-    """Create or update the pools: one slot per API key, one per GPU.
+    """Create or update the pools: `gemini` with one slot per API key, `gpu` with one slot per GPU.
 
-    A pod that the triggerer waits for still uses its GPU and keeps its slot. A batch that Gemini works on needs none.
+    A task that waits for its pod in the triggerer keeps its slot in `gpu`, because the pod still uses a GPU. A task
+    that waits for a Gemini batch frees its slot in `gemini`.
     """
-    api.put_pool("gemini", keys, "one slot per shard: as many as there are API keys")
-    api.put_pool("gpu", gpus, "GPU jobs at a time: as many as there are GPUs", include_deferred=True)
+    api.put_pool("gemini", keys, "shards that are generated at a time: one slot per API key")
+    api.put_pool("gpu", gpus, "GPU jobs that run at a time: one slot per GPU", include_deferred=True)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -32,11 +33,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--url", default="http://localhost:8080", help="address of the api-server (default %(default)s)"
     )
-    parser.add_argument("--user", default="admin", help="a user who may edit pools (default %(default)s)")
-    parser.add_argument("--keys", type=int, default=7, help="slots of the pool gemini (default %(default)s)")
-    parser.add_argument("--gpus", type=int, default=1, help="slots of the pool gpu (default %(default)s)")
+    parser.add_argument("--user", default="admin", help="user who may edit pools (default %(default)s)")
+    parser.add_argument(
+        "--keys", type=int, default=7, help="number of slots in the pool `gemini` (default %(default)s)"
+    )
+    parser.add_argument("--gpus", type=int, default=1, help="number of slots in the pool `gpu` (default %(default)s)")
     args = parser.parse_args(argv)
-    password = os.environ.get("AIRFLOW_PASSWORD") or getpass.getpass(f"password of {args.user}: ")
+    password = os.environ.get("AIRFLOW_PASSWORD") or getpass.getpass(f"password for {args.user}: ")
     try:
         set_up_pools(AirflowApi(args.url, args.user, password), args.keys, args.gpus)
     except httpx.HTTPError as e:

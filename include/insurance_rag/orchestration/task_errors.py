@@ -1,4 +1,4 @@
-"""How a failure appears in a task's log."""
+"""Keeps tracebacks out of the task log where the error message already explains the failure."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ R = TypeVar("R")
 
 
 def message_only(function: Callable[P, R]) -> Callable[P, R]:
-    """Wrap the body of a task so that a named error reaches Airflow without the frames and causes below it.
+    """Wrap the body of a task so that the pipeline's own errors reach Airflow without their tracebacks and causes.
 
-    Airflow logs every exception with its traceback. The message of a named error already says what to do, and a long
-    traceback hides it. The traceback is logged at level DEBUG.
+    Airflow logs every exception with its traceback, which would hide the message that says what to do. The full
+    traceback is logged at level DEBUG.
     """
 
     @functools.wraps(function)

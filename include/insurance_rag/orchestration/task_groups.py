@@ -1,4 +1,4 @@
-"""Tasks made from plain functions, and the group of tasks that two DAGs share."""
+"""Turns plain functions into tasks, and defines the group of tasks that two DAGs share."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from insurance_rag.orchestration.xcom import with_records
 
 
 def as_task(function: Callable[..., object], **settings: Any) -> Callable[..., XComArg]:
-    """Make a task of a plain function: its result is one XCom value, its docstring the documentation of the task.
+    """Turn a plain function into a task. Airflow shows the docstring of the function as the task's documentation.
 
-    Parameters and result may be records; XCom carries them as plain JSON.
+    The function may take and return records; XCom carries them as plain JSON. The result is a single XCom value.
     """
     return task(multiple_outputs=False, doc_md=function.__doc__, **settings)(message_only(with_records(function)))
 
@@ -25,9 +25,10 @@ def as_task(function: Callable[..., object], **settings: Any) -> Callable[..., X
 def short_circuit(
     function: Callable[..., bool], *, ignore_downstream_trigger_rules: bool = True, **settings: Any
 ) -> Callable[..., XComArg]:
-    """Make a task that skips downstream tasks if `function` returns False.
+    """Turn `function` into a task that skips downstream tasks if `function` returns False.
 
-    It skips all of them, or only the next one if `ignore_downstream_trigger_rules` is False.
+    With `ignore_downstream_trigger_rules`, all downstream tasks are skipped. Without it, only direct downstream tasks
+    are skipped, and the trigger rules decide about the rest.
     """
     return task.short_circuit(
         ignore_downstream_trigger_rules=ignore_downstream_trigger_rules, doc_md=function.__doc__, **settings
@@ -35,9 +36,10 @@ def short_circuit(
 
 
 def make_dataset(run: XComArg) -> XComArg:
-    """Add the tasks plan, generate (one mapped task per API key), the same again for what dead keys left, and validate.
+    """Add the tasks that make the dataset: plan, generate (mapped over the API keys), redistribute and validate.
 
-    The shard of a dead key stays failed. `validate` judges by the plan and the journals, not by task states, so the run
+    `plan_redistributed` and `generate_redistributed` process the chunks that dead keys left unanswered. The task of a
+    dead key remains failed, but `validate` looks at the plan and the journals instead of the task states, so the run
     continues if no answer is missing.
     """
     shards = as_task(tasks.plan)(run)
@@ -46,6 +48,7 @@ def make_dataset(run: XComArg) -> XComArg:
     more_parts = GenerateOperator.partial(task_id="generate_redistributed", **GENERATE).expand(shard=redistributed)
     dataset = as_task(tasks.validate, trigger_rule=TriggerRule.ALL_DONE)(run)
     parts >> redistributed
-    # `parts` also directly: "clear only failed" then selects the shard and `validate`, not the tasks between them.
+    # Because of the direct edge from `parts`, "Clear only failed" selects a failed shard and `validate`, but not the
+    # tasks between them.
     [parts, more_parts] >> dataset
     return dataset

@@ -1,7 +1,7 @@
-"""The bodies of the DAGs' tasks: plain functions around the stages, with records in and records out.
+"""The functions that the DAGs' tasks run. They call the pipeline stages, and take and return records.
 
 A task gets the results of earlier tasks as arguments and everything else from the run folder, so that a cleared task
-does the same work on the same input.
+does the same work on the same input. Airflow shows the docstring of each function as the documentation of its task.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def check_input(
 ) -> RunArtifact:
     """Check everything that can be checked before the run costs anything: chunks, questions, keys, recipes, models.
 
-    All problems are listed at once. The checked configuration is stored in the run folder. The settings of an asset
-    event that started the run override the parameters.
+    All problems are listed at once. The checked configuration is stored in the run folder. If an asset event started
+    the run, the settings in the event override the parameters.
     """
     from insurance_rag.chunks import read_chunks, read_questions
     from insurance_rag.orchestration.preflight import validate_run_config
@@ -76,7 +76,7 @@ def check_input(
 def plan(run: RunArtifact) -> list[ShardArtifact]:
     """Divide the chunks into one shard per API key, with every chunk in exactly one shard.
 
-    Answers to unchanged chunks are reused from earlier runs. There is nothing to plan if the run names a dataset.
+    Answers for unchanged chunks are reused from earlier runs. No shards are planned if the run names a dataset.
     """
     from insurance_rag.chunks import read_chunks
     from insurance_rag.orchestration.gemini_hook import connection_keys
@@ -96,7 +96,7 @@ def plan(run: RunArtifact) -> list[ShardArtifact]:
 
 
 def plan_redistributed(run: RunArtifact) -> list[ShardArtifact]:
-    """Move the unanswered chunks of dead keys to new shards of healthy keys. If there are none, nothing is planned."""
+    """Move the chunks that dead keys left unanswered to new shards of healthy keys."""
     from insurance_rag import planning
     from insurance_rag.orchestration.gemini_hook import connection_keys
 
@@ -107,7 +107,7 @@ def plan_redistributed(run: RunArtifact) -> list[ShardArtifact]:
 
 
 def validate(run: RunArtifact | None) -> DatasetArtifact:
-    """Check and merge the parts. The plan and the journals decide whether they are complete, not the task states."""
+    """Check and merge the parts. The plan and the journals, not task states, show whether they are complete."""
     from insurance_rag.chunks import read_questions
     from insurance_rag.validation.validate_run import validate_run
 
@@ -124,14 +124,14 @@ def validate(run: RunArtifact | None) -> DatasetArtifact:
     questions = read_questions(config.questions)
     try:
         return validate_run(folder, questions, config.validation, config.allow_partial, previous)
-    except IncompleteError as e:  # another try of this task alone would find the same
+    except IncompleteError as e:  # another try of this task alone could not add the missing answers
         raise AirflowFailException(
-            f'{e}\nTo generate them again, clear the failed tasks ("Clear only failed")'
+            f'{e}\nTo generate the missing answers, clear the failed tasks ("Clear only failed")'
         ) from None
 
 
 def dataset_changed(dataset: DatasetArtifact) -> bool:
-    """Continue only if the dataset is complete and its rows differ from those of the published dataset."""
+    """Return whether the dataset is complete and its rows differ from the published ones. If not, the run ends here."""
     published = published_dataset()
     before = published.data_sha256 if published else None
     log.info("hash of the published rows: %s; of the new rows: %s", before, dataset.data_sha256)
@@ -139,12 +139,12 @@ def dataset_changed(dataset: DatasetArtifact) -> bool:
 
 
 def wants_approval(run: RunArtifact) -> bool:
-    """Whether a person has to approve the dataset before it is published."""
+    """Return whether a person has to approve the dataset before it is published."""
     return open_run(run)[1].approve
 
 
 def publish(run: RunArtifact, dataset: DatasetArtifact, outlet_events: OutletEvents | None = None) -> PublishedDataset:
-    """Publish the dataset and start the DAGs that train on it."""
+    """Publish the dataset, which starts the DAGs that train on it."""
     _, config = open_run(run)
     published = publish_dataset(run, dataset)
     settings: JsonValue = {"dataset": dataset.uri, "chunks": config.chunks, "questions": config.questions}
@@ -154,7 +154,7 @@ def publish(run: RunArtifact, dataset: DatasetArtifact, outlet_events: OutletEve
 
 
 def pretrain_jobs(run: RunArtifact) -> list[PretrainJob]:
-    """Return one job if the run uses the demo's own base model, otherwise none."""
+    """Return one job if the base model is the demo's own, which the run trains itself; otherwise no job."""
     folder, config = open_run(run)
     return [PretrainJob(uri=str(folder.base_model), chunks=config.chunks)] if config.base_model == "demo" else []
 
@@ -162,7 +162,7 @@ def pretrain_jobs(run: RunArtifact) -> list[PretrainJob]:
 def training_jobs(
     run: RunArtifact, dataset: DatasetArtifact, base_models: Sequence[BaseModelArtifact] = ()
 ) -> list[TrainingJob]:
-    """Return one job per adapter version. `base_models` is the result of `pretrain`, if it was not skipped."""
+    """Return one job per adapter version. `base_models` has the result of `pretrain`, unless `pretrain` was skipped."""
     folder, config = open_run(run)
     settings = [f"profile={config.profile}", *(f"{key}={json.dumps(value)}" for key, value in config.training.items())]
     return [
@@ -182,9 +182,9 @@ def evaluation_jobs(
     adapters: Sequence[AdapterArtifact] = (),
     base_models: Sequence[BaseModelArtifact] = (),
 ) -> list[EvaluationJob]:
-    """Return one job that answers every question with the base model, the champion of the registry and each adapter.
+    """Return one job that answers every question with the base model, the registry's champion and each adapter.
 
-    `adapters` are the results of `train`, in any order; without them the adapters that the run names are evaluated.
+    `adapters` are the results of `train`, in any order. If the run names adapters, those are evaluated instead.
     """
     from insurance_rag.promotion.model_registry import ModelRegistry
 
@@ -207,9 +207,10 @@ def promote(
     adapters: Sequence[AdapterArtifact] = (),
     outlet_events: OutletEvents | None = None,
 ) -> DecisionArtifact:
-    """Decide by the policy whether an adapter replaces the champion. The decision is a result, not a failure.
+    """Decide by the promotion policy whether an adapter replaces the champion. A rejection does not fail the task.
 
-    Only an evaluation on all questions changes the registry. The event of new adapters names those in `adapters`.
+    The registry changes only if all questions were evaluated. In the DAG that trains adapters, an asset event
+    announces the new adapters.
     """
     from insurance_rag.promotion import decide
 
@@ -234,7 +235,7 @@ def promote(
 
 
 def report(run: RunArtifact, decision: DecisionArtifact) -> object:
-    """Write the report of the run as one HTML page."""
+    """Write the report about the run as one HTML page."""
     from insurance_rag.report import render_report
 
     folder, _ = open_run(run)
@@ -244,12 +245,12 @@ def report(run: RunArtifact, decision: DecisionArtifact) -> object:
 
 
 def read_summary(evaluation: EvaluationArtifact) -> EvaluationSummary:
-    """Return the summary.json of a finished evaluation."""
+    """Read the summary.json of a finished evaluation."""
     return EvaluationSummary.model_validate(read_json(Path(evaluation.uri) / "summary.json"))
 
 
 def _given_dataset(folder: Path) -> DatasetArtifact:
-    """Return the artifact of a dataset that an earlier run validated."""
+    """Return the artifact that describes a dataset from an earlier run."""
     made = DatasetFolder(folder).read_report()
     facts = {"rows": made.rows, "kept": made.kept, "files": made.files}
     return describe(folder, DatasetArtifact, **facts, data_sha256=made.lineage.data_sha256)
@@ -275,5 +276,5 @@ def _base_model(config: RunConfig, trained: Sequence[BaseModelArtifact]) -> str:
 
 
 def _named_adapters(config: RunConfig, trained: Sequence[AdapterArtifact]) -> dict[str, str]:
-    """Return name -> folder of the adapters that the run names, otherwise of the trained ones, ordered by version."""
+    """Return adapter folders by name: those that the run names, or else those of the trained adapters by version."""
     return config.adapters or {a.version: a.uri for a in sorted(trained, key=lambda a: a.version)}

@@ -1,4 +1,4 @@
-"""Typed records on both sides of XCom, which itself carries plain JSON values only."""
+"""Converts between typed records, which the tasks use, and plain JSON values, which XCom carries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ P = ParamSpec("P")
 
 
 def dump(result: object) -> JsonValue:
-    """Return a record, a list of records or a plain JSON value as a plain JSON value."""
+    """Convert a record or a list of records to a plain JSON value, and return other JSON values unchanged."""
     if isinstance(result, BaseModel):
         value: JsonValue = result.model_dump(mode="json")
         return value
@@ -27,10 +27,10 @@ def dump(result: object) -> JsonValue:
 
 
 def with_records(function: Callable[P, object]) -> Callable[P, JsonValue]:
-    """Wrap `function` so that it is called with the records of its annotations, and its result becomes plain JSON.
+    """Return a wrapper of `function` that takes and returns plain JSON values instead of records.
 
-    Only parameters annotated with pydantic models, or with sequences of them, are converted.
-    Raises InvalidInputError if a value does not fit its annotation.
+    The wrapper converts an argument if the annotation is a pydantic model or a sequence of models. It raises
+    InvalidInputError if an argument does not match the annotation.
     """
 
     @functools.wraps(function)
@@ -51,7 +51,8 @@ def _has_record(hint: object) -> bool:
 
 def _load(name: str, adapter: TypeAdapter[object], value: object) -> object:
     if isinstance(value, Sequence) and not isinstance(value, (str, list, tuple)):
-        # The results of a mapped task. One slice is one request; iterating would send one request per item.
+        # The results of a mapped task are a lazy sequence. A slice loads all of them with one request; iterating would
+        # send one request per item.
         value = value[:]
     try:
         return adapter.validate_python(value)
