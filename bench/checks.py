@@ -85,7 +85,7 @@ class FaultKind:
 
     insert: Fault
     by_check: bool = True
-    """Whether a check can find this kind."""
+    """Whether a check can find faults of this kind."""
     seed: str = ""
     """Seed for the random numbers; if empty, the name of the kind is the seed."""
 
@@ -104,7 +104,7 @@ class Recall(Rate):
     """The fraction of the faulty answers of one kind in which a check found a fault."""
 
     by_check: bool
-    """Whether a check can find this kind."""
+    """Whether a check can find faults of this kind."""
 
 
 class CheckFigures(Record):

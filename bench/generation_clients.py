@@ -178,7 +178,7 @@ def main() -> None:
 
 
 def warm_up(spec: RunSpec) -> None:
-    """Trigger all lazy imports of a first call before the fork, so that only the calls themselves are measured."""
+    """Import what the first call would import, before the fork, so that only the calls themselves are measured."""
     import httpx
 
     from insurance_rag.generation import shard  # noqa: F401

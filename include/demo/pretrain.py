@@ -1,7 +1,7 @@
 """Trains the demo's tiny base model from scratch on the text of the chunks, in about a minute on a CPU.
 
-It replaces a real base model if there is no GPU: it continues text like that of the chunks and copies from its context.
-It does not know what the adapters are trained for: prompt formats, citations, refusals, and where to stop.
+The tiny model replaces a real base model if there is no GPU. It can continue policy text and copy from its context. It
+does not learn what the adapters are meant to teach: prompt formats, citations, refusals and when to stop.
 """
 
 from __future__ import annotations
@@ -25,52 +25,53 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
     from transformers import LlamaForCausalLM
 
-#: Fewer chunks leave nothing to hold out.
+#: Minimum number of chunks, so that there are enough for training and for measurement.
 MIN_CHUNKS = 10
-#: One in this many chunks is held out for the measurements.
+#: One in this number of chunks is excluded from training, to measure the model.
 HELDOUT_EVERY = 10
-#: Share of the steps over which the learning rate falls to zero, and number of steps over which it rises.
+#: The learning rate falls to zero over this fraction of the steps, at the end. It rises over this number of steps, at
+#: the beginning.
 DECAY_SHARE, WARMUP_STEPS = 0.4, 20
 
 
 class HeldoutFigures(Record):
-    """What the model can do on the chunks that it was not trained on."""
+    """Measurements on the held-out chunks, which are not used for training."""
 
     heldout_loss: float
-    """Mean loss of held-out chunks in nats per token."""
+    """Mean loss on the held-out chunks, in nats per token."""
     copy_accuracy: float
-    """Share of sentences, asked for with a cue, of which every token is predicted correctly."""
+    """Fraction of sentences in which every token is predicted correctly after a cue (some words from the sentence)."""
     copy_token_accuracy: float
-    """Share of the tokens of these sentences that are predicted correctly."""
+    """Fraction of all tokens in these sentences that are predicted correctly."""
 
 
 class PretrainFigures(HeldoutFigures):
-    """The figures of one pretraining."""
+    """Results of a pretraining run."""
 
     steps: int
     loss: float
-    """Moving average of the training loss at the end, in nats per token."""
+    """Moving average of the training loss after the last step, in nats per token."""
     parameters: int
     seconds: float
 
 
 class PretrainManifest(PretrainFigures):
-    """pretrain.json of the model's folder."""
+    """Content of pretrain.json in the model's folder."""
 
     settings: PretrainConfig
 
 
 class PretrainedModel(PretrainFigures, Artifact):
-    """A tiny base model: its folder and its figures."""
+    """A pretrained base model: its folder and the results of the pretraining run."""
 
 
 def pretrain_base_model(
     chunks: list[Chunk], out: Path, config: PretrainConfig, progress_folder: Path | None = None
 ) -> PretrainedModel:
-    """Train tokenizer and model on the chunks and write them to `out`.
+    """Train a tokenizer and a model on the chunks and write both to the folder `out`.
 
-    The same chunks, settings and seed give the same weights on the same hardware, whatever the speed of the machine.
-    Raises InvalidInputError for fewer than MIN_CHUNKS chunks.
+    On the same hardware, the same chunks and settings always give the same weights. Raises InvalidInputError if there
+    are fewer than MIN_CHUNKS chunks.
     """
     import torch
 
@@ -106,15 +107,18 @@ def pretrain_base_model(
 
 
 class Phase(NamedTuple):
-    """A part of the training: sequence length in tokens, and the kinds of sequences to choose from."""
+    """A phase of the training.
+
+    `length` is the maximum sequence length in tokens. The kind of each sequence is drawn at random from `kinds`.
+    """
 
     end: float
-    """End of the phase as a share of all steps."""
+    """End of the phase, as a fraction of all steps."""
     length: int
     kinds: tuple[SequenceKind, ...]
 
 
-#: Short sequences come first: they are cheap and teach the language.
+#: Phases of the training. Short sequences come first because they are cheap and teach the language.
 CURRICULUM = (
     Phase(0.1, 128, ("repeat", "plain", "plain")),
     Phase(0.5, 256, ("extract", "extract", "extract", "plain", "repeat")),
@@ -124,10 +128,9 @@ CURRICULUM = (
 
 
 def _batch(sampler: SequenceSampler, done: float, config: PretrainConfig) -> tuple[Tensor, Tensor]:
-    """Draw one batch of about `tokens_per_step` tokens.
+    """Draw a batch of about `tokens_per_step` tokens. `done` is the completed fraction of the training.
 
-    Returns ids and labels, both of shape [sequences, longest sequence], padded on the right. `done` is the share of the
-    training that is finished.
+    Returns token IDs and labels, both padded on the right to the shape [sequences, length of the longest sequence].
     """
     import torch
 
@@ -146,7 +149,10 @@ def _batch(sampler: SequenceSampler, done: float, config: PretrainConfig) -> tup
 
 
 def _optimizers(model: LlamaForCausalLM, config: PretrainConfig) -> list[Optimizer]:
-    """Return Muon for the weight matrices and AdamW for the rest; AdamW alone needs twice the steps at this size."""
+    """Return Muon for the weight matrices and AdamW for all other weights.
+
+    For a model of this size, AdamW alone would need twice as many steps.
+    """
     import torch
 
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
@@ -160,7 +166,7 @@ def _optimizers(model: LlamaForCausalLM, config: PretrainConfig) -> list[Optimiz
 def _fit(model: LlamaForCausalLM, sampler: SequenceSampler, config: PretrainConfig, progress: Progress) -> float:
     """Train for `config.steps` steps and return the moving average of the loss.
 
-    The schedule depends on the number of steps only, never on time, so that the same seed gives the same model.
+    The schedule depends only on the step, never on elapsed time, so that the same seed gives the same model.
     """
     import torch
 
@@ -185,10 +191,10 @@ def _fit(model: LlamaForCausalLM, sampler: SequenceSampler, config: PretrainConf
 
 
 def model_loss(model: LlamaForCausalLM, ids: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean cross-entropy over the labelled positions, in nats per token.
+    """Return the mean cross-entropy over the labeled positions, in nats per token.
 
-    `ids` and `labels` have the shape [sequences, tokens]; labels equal to IGNORE_INDEX are not counted. The output
-    layer runs on the counted positions only, which saves a third of the time at this size.
+    `ids` and `labels` have the shape [sequences, tokens]. Positions with the label IGNORE_INDEX are not counted. The
+    output layer is applied only to counted positions, which saves a third of the time for a model of this size.
     """
     import torch
 
@@ -199,7 +205,7 @@ def model_loss(model: LlamaForCausalLM, ids: Tensor, labels: Tensor) -> Tensor:
 
 
 def measure(model: LlamaForCausalLM, sampler: SequenceSampler, n: int = 60) -> HeldoutFigures:
-    """Measure loss and copying on `n` sequences each, drawn from held-out chunks."""
+    """Measure the loss and the copying accuracy, each on `n` sequences drawn from held-out chunks."""
     import torch
 
     with torch.no_grad():
@@ -215,7 +221,10 @@ def measure(model: LlamaForCausalLM, sampler: SequenceSampler, n: int = 60) -> H
 
 
 def _copy_sentence(model: LlamaForCausalLM, sampler: SequenceSampler) -> list[bool]:
-    """Ask for one sentence of a chunk with a cue; return for each of its tokens whether it is predicted correctly."""
+    """Give the model a chunk and a cue for one of its sentences.
+
+    Returns, for each token in the sentence, whether the model predicts this token correctly.
+    """
     import torch
 
     layout = sampler.rng.choice(LAYOUTS)

@@ -4,11 +4,11 @@ There are three kinds of sequences:
 
 - `repeat`: random tokens, then the same tokens again. This is the quickest way to train induction (copying) heads.
 - `plain`: a chunk up to its end-of-text token.
-- `extract`: chunks, then several times a cue (words of one sentence) followed by that sentence, in varied layouts.
+- `extract`: chunks, then several pairs of a cue (words from one sentence) and that sentence, in varied layouts.
 
-They teach what a base model brings along, and nothing that the adapters are trained for: no refusals, no citations, no
-end of text after an answer. Digits and words are replaced at random, identically in chunk and answer, so that the model
-has to copy them and cannot memorise them.
+They teach the skills that a base model is expected to have, and nothing that the adapters are trained for: no refusals,
+no citations, no end of text after an answer. Digits and words are replaced at random, identically in chunk and answer,
+so that the model has to copy them and cannot memorize them.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 SequenceKind = Literal["repeat", "plain", "extract"]
 
-#: A particle or a final verb at the end of a word. Users often leave it out of a question.
+#: A particle or verb ending at the end of a word. Users often omit these endings in questions.
 PARTICLE = re.compile(
     r"(?<=[가-힣]{2})(은|는|이|가|을|를|의|에|에서|에게|으로|로|와|과|도|하며|하고|합니다\.|입니다\.)$"
 )
-#: A digit, except those of an article number (제7조, 제15조), which the chunk and its title share.
+#: A digit that is not part of an article number (제7조, 제15조): a chunk and its title share the article number.
 _DIGIT = re.compile(r"(?<!제)(?<!제\d)\d")
 
 CUE_ENDINGS = (
@@ -46,7 +46,7 @@ CUE_ENDINGS = (
 
 
 class Layout(NamedTuple):
-    """The text around chunks, cues and sentences in one sequence."""
+    """The strings around chunks, cues and sentences in a sequence."""
 
     before_chunks: str
     before_first_cue: str
@@ -64,12 +64,12 @@ LAYOUTS = (
 
 
 def split_sentences(text: str) -> list[str]:
-    """Return the sentences and list items of a chunk that are long enough for a question about them."""
+    """Return the sentences and list items in a chunk that are long enough to ask about."""
     return [span.text for span in sentences(text) if len(span.text) >= 12]
 
 
 def make_cue(sentence: str, rng: random.Random) -> str:
-    """Return two to five words of the sentence in their order, mostly without particles, and the end of a question."""
+    """Return two to five words from the sentence, in order and mostly without particles, and a question ending."""
     words = sentence.split()
     n = min(len(words), rng.randint(2, 5))
     start = rng.randrange(len(words) - n + 1)
@@ -81,20 +81,20 @@ def make_cue(sentence: str, rng: random.Random) -> str:
 
 
 def replace_digits(text: str, rng: random.Random) -> str:
-    """Replace the digits of all numbers except article numbers by random ones; a zero stays a zero."""
+    """Replace digits with random digits, except in article numbers. Zeros remain zeros."""
     return _DIGIT.sub(lambda match: str(rng.randint(1, 9)) if match.group() != "0" else "0", text)
 
 
 @dataclass(frozen=True)
 class TokenSequence:
-    """Token ids, and for each of them whether it counts for the loss."""
+    """Token IDs and, for each token, whether it counts toward the loss."""
 
     ids: list[int]
     in_loss: list[bool]
 
 
 class SequenceSampler:
-    """Draws training sequences of at most `length` tokens; the same seed gives the same sequences."""
+    """Draws training sequences at random. The same seed gives the same sequences."""
 
     def __init__(self, texts: Sequence[str], tokenizer: PreTrainedTokenizerFast, length: int, seed: int) -> None:
         self.texts, self.tokenizer, self.length = list(texts), tokenizer, length
@@ -103,30 +103,33 @@ class SequenceSampler:
         self._first_id = max(tokenizer.all_special_ids) + 1
 
     def encode(self, text: str) -> list[int]:
-        """Return the token ids of a text, without special tokens."""
+        """Return the token IDs of a string, without special tokens."""
         return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
     def draw(self, kind: SequenceKind, length: int) -> TokenSequence:
-        """Draw one sequence of this kind with at most `length` tokens."""
+        """Draw a sequence of this kind with at most `length` tokens."""
         if kind == "repeat":
             return self.repeat(length)
         return self.plain(length) if kind == "plain" else self.extract(length)
 
     def repeat(self, length: int) -> TokenSequence:
-        """Draw random tokens and repeat them; the loss counts the repetitions."""
+        """Draw random tokens and repeat them. Only the repetitions count toward the loss."""
         n = self.rng.randint(length // 4, length // 2)
         ids = [self.rng.randrange(self._first_id, len(self.tokenizer)) for _ in range(n)]
         times = length // n
         return TokenSequence(ids * times, [False] * n + [True] * (n * (times - 1)))
 
     def plain(self, length: int) -> TokenSequence:
-        """Draw the text of a chunk; the loss counts all of it."""
+        """Draw the text of a chunk. All tokens count toward the loss."""
         text = self.rng.choice(self.texts)
         ids = [self.tokenizer.bos_token_id, *self.encode(text), self.tokenizer.eos_token_id][:length]
         return TokenSequence(ids, [True] * len(ids))
 
     def extract(self, length: int) -> TokenSequence:
-        """Draw chunks, then cues with their sentences up to the length; the loss counts what follows the chunks."""
+        """Draw chunks, followed by cues and their sentences until `length` is reached.
+
+        Only the tokens after the chunks count toward the loss.
+        """
         rng = self.rng
         layout = rng.choice(LAYOUTS)
         texts = [self.vary(text) for text in rng.sample(self.texts, rng.choice((1, 1, 2, 3)))]
@@ -145,7 +148,7 @@ class SequenceSampler:
         return TokenSequence(ids[:length], in_loss[:length])
 
     def vary(self, text: str) -> str:
-        """Replace the digits of a chunk and some of its words, both only in a share of the draws."""
+        """Replace the digits in a chunk in 70% of the calls, and some of its words in two thirds of the calls."""
         rng = self.rng
         if rng.random() < 0.7:
             text = replace_digits(text, rng)

@@ -1,4 +1,4 @@
-"""The architecture of the demo's tiny base model: a Llama with its own tokenizer."""
+"""The demo's tiny base model, which is a small Llama, and its tokenizer."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from insurance_rag.core.records import REFUSAL
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-#: Padding, begin and end of text. The last two are named as in Llama 3, because train_dataset_rag.json contains the
-#: end-of-text token literally. Padding has its own token, so that the end of text can be learned.
+#: Tokens for padding, begin of text and end of text. The last two have the same names as in Llama 3, because
+#: train_dataset_rag.json contains the end-of-text token as a string. Padding has a separate token because padding is not
+#: counted in the loss, but the model must learn to end a text.
 SPECIAL_TOKENS = ("<|pad|>", "<|begin_of_text|>", "<|end_of_text|>")
 
-#: Fixed phrases of the prompt formats. They are only in the tokenizer's training text, where they become few tokens.
-#: They are part of the tokenizer's training data: a change gives another tokenizer.
+#: Fixed phrases from the prompt formats. The tokenizer is also trained on these phrases, so that it encodes them as few
+#: tokens. Changing the phrases changes the tokenizer.
 FORMAT_TEXT = (
     "### 지시\n### 입력\n[보험약관]\n\n질문: \n### 출력\n제조에 따르면 " + REFUSAL + ".",
     "아래 제공된 [보험약관]을 참고하여 사용자의 질문에 답변하세요. 약관에 명시된 내용에 근거하여 답변해야 하며, "
@@ -26,7 +27,7 @@ FORMAT_TEXT = (
 
 
 def train_tokenizer(texts: Sequence[str], config: PretrainConfig) -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE tokenizer. Every digit is one token, so that any number can be copied."""
+    """Train a byte-level BPE tokenizer. Each digit is a separate token, so that the model can copy any number."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -57,9 +58,9 @@ def train_tokenizer(texts: Sequence[str], config: PretrainConfig) -> PreTrainedT
 
 
 def new_model(config: PretrainConfig, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """Create an untrained Llama whose initial weights can copy from the context.
+    """Create an untrained Llama that is initialized to copy from its context.
 
-    Draws from torch's global random number generator: seed it before.
+    Uses torch's global random number generator, which the caller must seed.
     """
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -72,7 +73,7 @@ def new_model(config: PretrainConfig, tokenizer: PreTrainedTokenizerFast) -> Lla
             num_attention_heads=HEADS,
             num_key_value_heads=HEADS,
             max_position_embeddings=config.context,
-            # A large theta turns slowly, so that tokens match over the whole context.
+            # With a large theta, equal tokens attend to each other across the whole context.
             rope_parameters={"rope_type": "default", "rope_theta": 1e6},
             attention_bias=True,
             tie_word_embeddings=True,

@@ -41,7 +41,7 @@ def test_a_bad_key_and_a_bad_address_have_different_messages(airflow: Airflow, s
 
 def test_a_missing_key_says_where_to_enter_it(airflow: Airflow, simulator: RunningSimulator) -> None:
     status, message = press_test(airflow, simulator.url, None)
-    assert not status and "put it into the password field" in message
+    assert not status and "put it into the field `password`" in message
 
 
 def test_a_key_is_never_shown_again(airflow: Airflow, simulator: RunningSimulator) -> None:

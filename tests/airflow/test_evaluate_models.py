@@ -66,4 +66,4 @@ def test_a_champion_of_another_base_model_fails_the_first_task(airflow: Airflow,
     conf: dict[str, JsonValue] = {"base_model": "b/model", "adapters": {"v2": str(tmp_path)}, "registry": str(tmp_path)}
     run_id = airflow.run(DAG, conf)
     assert airflow.states(DAG, run_id)["check_input"] == "failed"
-    assert "belongs to the base model a/model, this run to b/model" in airflow.explain(DAG, run_id)
+    assert "was trained on the base model a/model, but this run uses b/model" in airflow.explain(DAG, run_id)

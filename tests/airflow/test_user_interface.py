@@ -73,7 +73,7 @@ def trigger_by_form(page: Page, url: str, inputs: dict[str, str]) -> str:
     form.get_by_role("button", name="More settings").click()
     editor = form.locator(".monaco-editor:visible").first  # the JSON editor of the field `Generation`
     expect(editor).to_contain_text("gemini-2.5-flash")
-    expect(form).to_contain_text("Move the unanswered chunks of dead keys to healthy keys.")
+    expect(form).to_contain_text("Move unanswered chunks from dead keys to healthy keys.")
     editor.click()
     page.keyboard.press("Control+A")
     page.keyboard.insert_text('{"redistribute": false}')

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> CheckedAnswers:
-    """Check the answers and write the verdicts. Raises InvalidInputError that lists all invalid lines."""
+    """Check the answers and write the verdicts. Raises an InvalidInputError that lists all invalid lines."""
     from insurance_rag.core.artifacts import describe
     from insurance_rag.core.files import write_jsonl
     from insurance_rag.core.records import CheckedAnswers

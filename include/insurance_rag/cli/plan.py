@@ -72,7 +72,7 @@ def generation_config(args: argparse.Namespace, base: Mapping[str, object] | Non
 
 
 def run(args: argparse.Namespace) -> PlanArtifact:
-    """Write the plan. Raises InvalidInputError that lists all problems with the settings, chunks, keys and folders."""
+    """Write the plan. Raises an InvalidInputError that lists all problems with settings, chunks, keys and folders."""
     from insurance_rag.chunks import read_chunks
     from insurance_rag.core.artifacts import describe
     from insurance_rag.core.errors import InvalidInputError

@@ -23,7 +23,7 @@ class PromotionConfig(Config):
     """Largest loss against the champion that still counts as "no worse". The whole confidence interval for the
     difference must be within this margin."""
     must_improve: bool = True
-    """Require the challenger to be better than the champion, with confidence. If false, being no worse is enough."""
+    """Require the challenger to be significantly better than the champion. If false, being no worse is enough."""
     limits: dict[Annotated[str, Choice("metric")], Annotated[float, Field(ge=0, le=1)] | None] = Field(
         default=DEFAULT_LIMITS
     )

@@ -19,7 +19,7 @@ class LoraSettings(Config):
     alpha: int = Field(default=32, ge=1)
     """Numerator of the scaling factor alpha / r for the adapter's output."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Dropout on the adapter's input. The reference design uses 0.05, which makes training 3 % slower and takes some
+    """Dropout on the adapter's input. The reference design uses 0.05, which makes training 3 % slower and uses slightly
     more memory."""
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
     """Linear layers that get an adapter. Do not list `lm_head`: TRL's fused loss would leave its adapter untrained."""

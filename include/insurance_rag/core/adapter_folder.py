@@ -74,7 +74,7 @@ class AdapterFolder:
     def read_loss_history(self) -> list[LossRow]:
         """Return the logged steps, or an empty list if nothing has been logged yet.
 
-        Raises InvalidInputError that lists every unreadable line.
+        Raises an InvalidInputError that lists every unreadable line.
         """
         if not self.loss_history.is_file():
             return []

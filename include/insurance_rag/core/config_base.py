@@ -28,7 +28,7 @@ class Config(BaseModel):
     def parse(cls, values: Mapping[str, object], where: str = "configuration") -> Self:
         """Validate `values` and return the configuration.
 
-        Raises InvalidInputError that lists every problem as `<where>: <key>: <what is wrong>`.
+        Raises an InvalidInputError that lists every problem as `<where>: <key>: <what is wrong>`.
         """
         try:
             return cls.model_validate(dict(values))
@@ -65,7 +65,7 @@ def _explain(model: type[BaseModel], error: ErrorDetails) -> str:
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
     """Return the values of `--set` as a nested dict: `["max_steps=20", "lora.r=8"]` -> `{max_steps: 20, lora: {r: 8}}`.
 
-    What follows the equals sign is read as YAML. Raises InvalidInputError that lists every value that cannot be read.
+    What follows the equals sign is read as YAML. Raises an InvalidInputError that lists every unreadable value.
     """
     result: dict[str, Any] = {}
     problems = []

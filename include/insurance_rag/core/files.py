@@ -75,7 +75,7 @@ def write_jsonl(path: Path, rows: Iterable[object]) -> int:
 def read_json(path: Path) -> Any:
     """Read one JSON document.
 
-    Raises InvalidInputError that names the file and, for a syntax error, the line and column.
+    Raises an InvalidInputError that names the file and, for a syntax error, the line and column.
     """
     try:
         return json.loads(path.read_bytes())
@@ -114,7 +114,7 @@ def parse_jsonl(path: Path) -> tuple[list[tuple[int, Any]], list[LineProblem]]:
 
 
 def read_jsonl(path: Path) -> list[Any]:
-    """Read all rows of a JSON Lines file. Raises InvalidInputError that lists every unreadable line."""
+    """Read all rows of a JSON Lines file. Raises an InvalidInputError that lists every unreadable line."""
     rows, problems = parse_jsonl(path)
     if problems:
         raise InvalidInputError(problems)

@@ -39,7 +39,7 @@ def is_main_process() -> bool:
 
 
 class Progress:
-    """Counts finished units. `advance` and `note` may be called often: file and log are updated at intervals."""
+    """Counts finished units. `advance` and `note` may be called often: file and log are written only at intervals."""
 
     def __init__(
         self,

@@ -66,7 +66,7 @@ class Registry(Generic[T]):
         return lambda entry: self.add(name, entry)
 
     def __getitem__(self, name: str) -> T:
-        """Return the entry called `name`. Raises InvalidInputError that lists the available names if there is none."""
+        """Return the entry called `name`. Raises an InvalidInputError that lists the names if there is none."""
         if name not in self._discovered:
             raise InvalidInputError(self.unknown(name))
         return self._discovered[name]

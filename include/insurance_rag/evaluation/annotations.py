@@ -102,7 +102,7 @@ def agreement(
 def _weighted(
     labels_by_flag: Mapping[bool, list[bool]], flagged: int, n: int
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return (correct, total) for sensitivity and for specificity, as if the labeled answers were a random sample.
+    """Return (correct, total) for sensitivity and for specificity, estimated for a random sample of the answers.
 
     `flagged` of the `n` answers are flagged. The counts are scaled to add up to the number of labels, so that the
     confidence intervals are not too narrow.

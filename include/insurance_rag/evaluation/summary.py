@@ -14,7 +14,7 @@ from insurance_rag.evaluation.metrics import ordered_metrics
 
 Rows = Sequence[ScoredAnswer]
 POWER_DIFFERENCES = (0.05, 0.10, 0.15, 0.20)
-"""Differences between two rates for which the summary reports how many questions are needed to detect them."""
+"""Differences between two rates. The summary reports how many questions are needed to detect each of them."""
 
 
 def summarize(

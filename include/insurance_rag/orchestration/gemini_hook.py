@@ -33,7 +33,7 @@ class GeminiHook(BaseHook):
     def get_conn(self) -> tuple[ApiKey, str | None]:
         """Return the API key and the server address (None for the default server), and mask the key in logs.
 
-        Raises InvalidInputError that lists everything missing or wrong in the connection.
+        Raises an InvalidInputError that lists everything missing or wrong in the connection.
         """
         connection = self.get_connection(self.gemini_conn_id)
         if not connection.password:

@@ -61,7 +61,7 @@ class PodConfig(Config):
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> PodConfig:
         """Read the settings from environment variables. Empty variables count as not set.
 
-        Raises InvalidInputError that lists every unknown variable and every invalid value.
+        Raises an InvalidInputError that lists every unknown variable and every invalid value.
         """
         given = {k.removeprefix(PREFIX).lower(): v for k, v in environment.items() if k.startswith(PREFIX) and v}
         return cls.parse(given, f"environment variables {PREFIX}*")

@@ -76,7 +76,7 @@ def check_input(
 def plan(run: RunArtifact) -> list[ShardArtifact]:
     """Divide the chunks into one shard per API key, with every chunk in exactly one shard.
 
-    Answers for unchanged chunks are reused from earlier runs. No shards are planned if the run names a dataset.
+    Answers for unchanged chunks are reused from earlier runs. A run that uses an existing dataset has no shards.
     """
     from insurance_rag.chunks import read_chunks
     from insurance_rag.orchestration.gemini_hook import connection_keys
@@ -124,7 +124,7 @@ def validate(run: RunArtifact | None) -> DatasetArtifact:
     questions = read_questions(config.questions)
     try:
         return validate_run(folder, questions, config.validation, config.allow_partial, previous)
-    except IncompleteError as e:  # another try of this task alone could not add the missing answers
+    except IncompleteError as e:  # retrying only this task would not add the missing answers
         raise AirflowFailException(
             f'{e}\nTo generate the missing answers, clear the failed tasks ("Clear only failed")'
         ) from None

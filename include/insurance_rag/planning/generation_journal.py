@@ -52,7 +52,7 @@ class GenerationJournal:
         """
         self.folder = folder
         self._places: dict[str, tuple[int, int]] = {}  # cache key -> (index of the file, byte offset)
-        self._not_answered: dict[str, int] = {}  # cache key -> rank of its state, for states other than "answered"
+        self._not_answered: dict[str, int] = {}  # cache key -> rank in _STATES; no entry if answered
         own_path = folder / f"shard_{shard}.jsonl" if shard else None
         self._own = Journal(own_path, append=True) if own_path else None
         self._paths = sorted(folder.glob("*.jsonl"))

@@ -103,7 +103,7 @@ class QuotaPool:
         self.day = day
 
     def limit_times(self, now: float, window_s: float) -> None:
-        """Lower stored times that are too far in the future because the clock was set back to `now`."""
+        """Limit every stored time to what is plausible at `now`, after the clock was set back."""
         for call in self.calls:
             call.sent_at = min(call.sent_at, now)
         self.calls = deque(sorted(self.calls, key=lambda call: call.sent_at))

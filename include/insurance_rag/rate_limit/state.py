@@ -73,7 +73,7 @@ class RateLimitState:
         self._latest_event_at = -math.inf
         self._merged_into: dict[str, str] = {}
         self._shared_pool_suspect: tuple[str, float] | None = None
-        """Key and limit from the last refusal that is explained only by the calls of all unshared pools together."""
+        """Key and limit from the last refusal that only the calls of all keys without a project together explain."""
 
     def apply(self, event: Event) -> None:
         """Update the state with one event. Events may be missing, so the end of an unknown call is ignored."""
@@ -267,11 +267,11 @@ class RateLimitState:
             pool.throttle_factor, pool.throttled_at = max(pool.throttle_factor / 2, 1 / 64), at
 
     def _merge_shared_pools(self, pool: QuotaPool, call: SentCall, limit: float, metric: Metric) -> bool:
-        """Merge the unshared pools if they turn out to share one quota. Return whether they were merged.
+        """Merge the pools of keys without a project if these keys turn out to share one quota. Return whether they do.
 
-        A refusal is suspicious if all unshared pools together had used up the limit when it occurred. Two successive
+        A refusal is suspicious if these pools together had used up the limit when it occurred. Two successive
         suspicious refusals with the same limit but different keys show that the keys belong to one project. Pools that
-        together were granted more than the limit are never merged.
+        were granted more than the limit together are never merged.
         """
         unshared = {name: other for name, other in self.pools.items() if other.quota_unshared}
         since = call.sent_at - self.window_s

@@ -94,7 +94,7 @@ def prepare_training(
 ) -> PreparedTraining:
     """Read and encode the rows, run all checks, and plan the memory.
 
-    Raises InvalidInputError that lists all problems with the data, base model, device, disk and settings.
+    Raises an InvalidInputError that lists all problems with the data, base model, device, disk and settings.
     """
     problems = _Problems()
     data = _read_data(config, dataset, heldout, problems)

@@ -47,7 +47,7 @@ def train_adapter(
     If the adapter is already finished, it is returned; an interrupted run resumes from its last checkpoint. `heldout`
     is a file of held-out rows and defaults to the one in the dataset folder.
 
-    Raises InvalidInputError that lists every problem found before the model is loaded, IncompleteError if another
+    Raises an InvalidInputError that lists every problem found before the model is loaded, IncompleteError if another
     process is training into `out`, InterruptedRunError if a signal stopped the run (after saving a checkpoint), and
     GpuMemoryError if the GPU is too small for a single row.
     """
@@ -160,8 +160,8 @@ def _save(outcome: _Outcome, training: PreparedTraining, folder: AdapterFolder) 
         shutil.rmtree(folder.staging)
         write_json(folder.manifest, manifest.model_dump(mode="json"))
         shutil.rmtree(folder.checkpoints, ignore_errors=True)
-    # Every process hashes the folder, so all wait until it is complete. If a process exited earlier, the main process
-    # would also hang while FSDP gathers the weights.
+    # Every process hashes the folder, so all wait until it is complete. The wait also prevents a hang: if a process
+    # exited early, the main process would block while FSDP gathers the weights.
     trainer.accelerator.wait_for_everyone()
     return manifest
 

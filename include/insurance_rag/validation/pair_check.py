@@ -14,7 +14,7 @@ from insurance_rag.validation.rules.registry import RULES, ChunkText, RowRule, R
 
 
 def pair_check(config: ValidationConfig | None = None) -> PairCheck:
-    """Return a function that checks the pairs generated for a chunk with the configured row rules that are repairable.
+    """Return a function that applies the configured repairable row rules to the pairs generated for a chunk.
 
     The function takes the chunk and the pairs. It returns one entry per pair: the name of the first rule that drops the
     pair and the text at fault, or None if the pair passes.

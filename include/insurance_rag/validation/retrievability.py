@@ -36,7 +36,7 @@ QueryBatch = tuple[list[list[str]], list[int]]
 
 
 class Ranker:
-    """Ranks the right chunk for a question. Chunks with the same text also count as the right chunk."""
+    """Finds the rank of the right chunk in a search for a question. Chunks with the same text also count as right."""
 
     def __init__(self, index: Bm25Index, text_ids: NDArray[np.int64]) -> None:
         """`text_ids` has one number per chunk. Chunks with the same text have equal numbers."""

@@ -282,9 +282,9 @@ class SweepSummary(Record):
     tuning: dict[str, dict[str, dict[str, Rate]]]
     """Arm -> model -> metric -> rate on the tuning half."""
     best: dict[str, str]
-    """Model -> the arm that was chosen for it on the tuning half."""
+    """Model -> the arm (decoding setting) chosen for it on the half of the questions used for tuning."""
     report: dict[str, dict[str, dict[str, Rate]]]
-    """Arm -> model -> metric -> rate on the report half, for presets and chosen arms only."""
+    """Arm -> model -> metric -> rate on the reported half, for presets and chosen arms only."""
     before_after: dict[str, BeforeAfter]
 
 
@@ -292,9 +292,9 @@ class SweepArtifact(Artifact):
     """A finished sweep; `uri` is the path of `sweep.json`."""
 
     rows: int
-    """Number of answers on the report half."""
+    """Number of answers to the half of the questions that is reported."""
     best: dict[str, str]
-    """Model -> the arm that was chosen for it on the tuning half."""
+    """Model -> the arm (decoding setting) chosen for it on the half of the questions used for tuning."""
 
 
 class CheckedAnswers(Artifact):

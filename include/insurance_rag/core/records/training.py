@@ -102,7 +102,7 @@ class TrainingManifest(Record):
 
     version: AdapterVersion
     prompt_format: str
-    """Prompt format that the adapter was trained on and that should also be used for questions to it."""
+    """Prompt format that the adapter was trained on; use the same format when asking it questions."""
     base_model: str
     """Hugging Face name or absolute path, as given to `train`."""
     base_revision: str | None

@@ -22,7 +22,7 @@ MIN_BIGRAMS = 6
     order=80,
 )
 def find_unsupported_sentences(answer: CheckedAnswer) -> Iterator[str]:
-    """Yield every sentence in which too few of the character bigrams occur in the context or the question.
+    """Yield every sentence that shares too few of its character bigrams with the context and the question.
 
     The minimum fraction is `answer.min_support`.
     """

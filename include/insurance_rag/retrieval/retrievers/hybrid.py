@@ -46,6 +46,6 @@ class HybridRetriever(Retriever):
     description="Reciprocal rank fusion of BM25 and dense retrieval. Needs an embedder that understands Korean.",
 )
 def build_hybrid(chunks: Sequence[Chunk], config: RetrievalConfig, cache: Path | None) -> Retriever:
-    """Build both retrievers and combine them."""
+    """Build a BM25 retriever and a dense retriever, and combine them."""
     dense = DenseRetriever(chunks, config, cache)
     return HybridRetriever(Bm25Retriever(chunks, cache), dense, config)
