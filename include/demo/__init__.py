@@ -1,1 +1,1 @@
-"""The demo: a tiny base model, and an embedded Airflow whose components are local processes on SQLite."""
+"""The demo: a tiny base model, and an embedded Airflow that runs as local processes with an SQLite database."""

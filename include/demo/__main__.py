@@ -1,6 +1,6 @@
-"""Run the demo: an embedded Airflow and a Gemini simulator, on this machine.
+"""Run the demo on this machine, with an embedded Airflow and a Gemini simulator.
 
-python -m demo run    run the whole pipeline once and print the comparison of the models (make demo)
+python -m demo run    run the whole pipeline once and compare the models (make demo)
 python -m demo up     start Airflow and leave it running for the browser (make up)
 python -m demo down   stop what `up` started (make down)
 """
@@ -24,26 +24,26 @@ DAG = "finetune_pipeline"
 
 
 def main() -> int:
-    """Run one action and return its exit code."""
+    """Run the requested action and return its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("action", choices=list(ACTIONS), help="what to do")
+    parser.add_argument("action", choices=list(ACTIONS), help="action to perform")
     parser.add_argument(
         "--home",
         type=Path,
         default=PROJECT_ROOT / "airflow_home",
-        help="folder of Airflow's database, logs and ports (default: %(default)s)",
+        help="folder for Airflow's database, logs and settings (default: %(default)s)",
     )
     parser.add_argument(
         "--artifacts",
         type=Path,
         default=PROJECT_ROOT / "artifacts",
-        help="folder of the run folders (default: %(default)s)",
+        help="folder that contains the run folders (default: %(default)s)",
     )
     args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # SIGTERM stops everything that the demo started, as Ctrl-C does.
+    # On SIGTERM, stop everything that the demo started, as on Ctrl-C.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return ACTIONS[args.action](Services(args.home.resolve(), args.artifacts.resolve()))
@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def run(services: Services) -> int:
-    """Run the pipeline once and print its result; returns 1 if a task failed."""
+    """Run the pipeline once and print the result. Return 1 if a task failed, else 0."""
     was_running = services.running
     try:
         api = services.start()
@@ -72,7 +72,7 @@ def run(services: Services) -> int:
 
 
 def up(services: Services) -> int:
-    """Start Airflow and the simulator, and print the address and the login."""
+    """Start Airflow and the simulator, and print Airflow's URL and login."""
     services.start()
     print(f"Airflow:  {services.url}\nLogin:    admin / {services.password}\nTo stop:  make down")
     return 0

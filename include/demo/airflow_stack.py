@@ -1,4 +1,7 @@
-"""Starts and stops an embedded Airflow on SQLite: four components, each a process group with its own log file."""
+"""Starts and stops an embedded Airflow with an SQLite database.
+
+Each of the four components has a separate process group and log file.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ import httpx
 from insurance_rag.core.errors import PipelineError
 from insurance_rag.core.files import read_json, write_json
 
-#: The folder of the repository.
+#: Root folder of the repository.
 PROJECT_ROOT = Path(__file__).parents[2]
 COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 START_TIMEOUT_S = 240
@@ -27,11 +30,11 @@ STOP_TIMEOUT_S = 15
 
 
 class AirflowStartError(PipelineError):
-    """A component did not start or exited; the message contains the end of its log."""
+    """A component failed to start or has exited. The message says why or names the log."""
 
 
 def free_port() -> int:
-    """Return a port of this machine that is free at the moment."""
+    """Return a local TCP port that is currently free."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return int(s.getsockname()[1])
@@ -39,14 +42,14 @@ def free_port() -> int:
 
 @dataclass
 class AirflowStack:
-    """An embedded Airflow. Its processes run until `stop` is called, even if this object is gone."""
+    """An embedded Airflow. Its processes run until `stop` is called, even after this Python process has ended."""
 
     home: Path
-    """Folder of the database, the logs, the ports and the secrets."""
+    """Folder for the database, logs, ports and secrets."""
     artifacts: Path
-    """Folder of the run folders."""
+    """Folder that contains the run folders."""
     extra_env: Mapping[str, str] = field(default_factory=dict)
-    """Environment variables of every component, in addition to those of this process."""
+    """Environment variables for every component, in addition to those of this process."""
     dags: Path = PROJECT_ROOT / "dags"
 
     def __post_init__(self) -> None:
@@ -55,9 +58,9 @@ class AirflowStack:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def _load_settings(self) -> dict[str, str]:
-        """Read the ports and secrets of this home; create them the first time.
+        """Return the ports and secrets that are stored in the home folder. Create them on the first call.
 
-        They are stored because a restarted component needs those of the components that kept running.
+        They are stored because a restarted component must use the same values as the components that are still running.
         """
         path = self.home / "embedded.json"
         if path.is_file():
@@ -76,12 +79,12 @@ class AirflowStack:
 
     @property
     def url(self) -> str:
-        """Address of the api-server and its web interface."""
+        """URL of the api-server, which also serves the web interface."""
         return f"http://127.0.0.1:{self.settings['port']}"
 
     @property
     def env(self) -> dict[str, str]:
-        """Environment of every component, and of every `airflow` command that works on this stack."""
+        """Environment variables for the components and for `airflow` commands that use this stack."""
         port = self.settings["port"]
         settings = {
             "AIRFLOW_HOME": str(self.home),
@@ -92,7 +95,7 @@ class AirflowStack:
             # SQLite works with 8 parallel tasks and fails with Airflow's default of 32.
             "AIRFLOW__CORE__PARALLELISM": "8",
             "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": "8",
-            # After a scheduler was killed, its tasks are restarted within one minute instead of five.
+            # If a scheduler is killed, its tasks are restarted within one minute instead of five.
             "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "20",
             "AIRFLOW__CORE__FERNET_KEY": self.settings["fernet_key"],
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
@@ -137,7 +140,7 @@ class AirflowStack:
         self.wait_healthy()
 
     def start_component(self, name: str) -> None:
-        """Start one component without waiting for it."""
+        """Start one component without waiting until it is healthy."""
         with (self.home / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "airflow", name],
@@ -151,7 +154,10 @@ class AirflowStack:
         write_json(self._pid_file(name), {"pid": process.pid})
 
     def wait_healthy(self, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Wait until Airflow reports that its components are healthy; raises AirflowStartError."""
+        """Wait until Airflow reports that its components are healthy.
+
+        Raises AirflowStartError if a component exits or the time is over.
+        """
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             self.check_alive()
@@ -176,7 +182,10 @@ class AirflowStack:
                 )
 
     def stop(self) -> None:
-        """Stop all running components of this home: SIGTERM first, and SIGKILL for those that keep running."""
+        """Stop all components of this stack, including those that an earlier process started.
+
+        Sends SIGTERM first, then SIGKILL to the components that are still running.
+        """
         pids = {name: pid for name in COMPONENTS if (pid := self._running_pid(name))}
         for signal_number in (signal.SIGTERM, signal.SIGKILL):
             for pid in pids.values():
@@ -190,11 +199,11 @@ class AirflowStack:
 
     @property
     def running(self) -> bool:
-        """Whether at least one component of this home runs."""
+        """Whether at least one component of this stack is running."""
         return any(self._running_pid(name) for name in COMPONENTS)
 
     def kill_component(self, name: str) -> None:
-        """Kill one component and its children with SIGKILL, to imitate a crash."""
+        """Kill one component and its child processes with SIGKILL, to simulate a crash."""
         if pid := self._running_pid(name):
             _signal_group(pid, signal.SIGKILL)
             self._processes.pop(name).wait()
@@ -221,7 +230,7 @@ def _signal_group(pid: int, signal_number: signal.Signals) -> None:
 def _is_airflow(pid: int) -> bool:
     """Return whether the process is an Airflow component.
 
-    A pid file may remain after its process has ended, and the system may have given the pid to another process.
+    A PID file can remain after its process has ended, and the system can then give the same PID to another process.
     """
     try:
         command = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True).stdout

@@ -1,15 +1,15 @@
-"""Initial weights that can already copy: an induction circuit, written into the first two layers.
+"""Initial weights that can already copy text: an induction circuit in the first two layers of the model.
 
-Transformers learn this circuit by themselves, but only after millions of tokens, and the demo trains for one minute.
-Training starts from the circuit and may change it. The initialisation follows the idea of mimetic initialisation
-(Trockman and Kolter, arXiv 2305.09828); the circuit is the one of Olsson et al. (arXiv 2209.11895):
+Transformers learn such a circuit by themselves, but only after millions of tokens, and the demo trains for just one
+minute. Training starts from the circuit and can change it. The approach is inspired by mimetic initialization
+(Trockman and Kolter, arXiv 2305.09828). The circuit was described by Olsson et al. (arXiv 2209.11895):
 
-- Layer 0: two heads look one and two tokens back and record which token is there.
-- Layer 1: one head finds the position whose recorded tokens are the current token and the one before it, and copies the
-  token of that position.
+- Layer 0: at each position, one head stores the previous token, and another head stores the token before that.
+- Layer 1: one head looks for an earlier place where the last two tokens of the text also occur, and copies the token
+  that follows them there.
 
-The hidden state has three equal parts: the token, the token before it, and the token before that. The model needs three
-attention heads and attention biases.
+The hidden state is divided into three equal parts, for the current token, the previous token and the token before that.
+The model needs three attention heads and attention biases.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import LlamaForCausalLM
 
-#: Attention heads of every layer.
+#: Number of attention heads per layer.
 HEADS = 3
-#: Scale of queries and keys of the heads that look back by position.
+#: Scale of the queries and keys in the heads that attend by position.
 POSITION_SHARPNESS = 6.5
-#: Scale of queries and keys of the head that compares tokens.
+#: Scale of the queries and keys in the head that compares tokens.
 MATCH_SHARPNESS = 3.0
-#: Scale with which the copied token is written to the output.
+#: Scale of the copied token in the output of the head that copies.
 WRITE_SCALE = 1.5
 
 
 def write_induction_circuit(model: LlamaForCausalLM) -> None:
-    """Overwrite the embeddings and parts of the attention of layers 0 and 1 of a new Llama model.
+    """Write the circuit into a new Llama model: into its embeddings and the attention weights of layers 0 and 1.
 
-    Raises ValueError if the model does not have HEADS heads and at least two layers.
+    Raises ValueError if the model does not have HEADS heads or has fewer than two layers.
     """
     import torch
 
@@ -57,7 +57,7 @@ def write_induction_circuit(model: LlamaForCausalLM) -> None:
             look_back.v_proj.weight[head, token] = identity
             look_back.o_proj.weight[:, head] = 0
             look_back.o_proj.weight[target, head] = 0.5 * identity
-        # These dimensions of the head rotate slowly, so that a match counts the same at any distance.
+        # The position embedding rotates these dimensions slowly, so a match has a similar score at any distance.
         slow = [i for half in (0, width // 2) for i in range(half + width // 4, half + width // 2)]
         code = torch.linalg.qr(torch.randn(width, width))[0][: width // 4] * MATCH_SHARPNESS
         for projection, older in ((match.q_proj, (token, before)), (match.k_proj, (before, second))):
@@ -71,10 +71,10 @@ def write_induction_circuit(model: LlamaForCausalLM) -> None:
 
 
 def _attend_back(attention: nn.Module, head: slice, distance: int, model: LlamaForCausalLM) -> None:
-    """Make one head attend `distance` tokens back.
+    """Make one head attend to the position that is `distance` tokens back.
 
-    Its query and key are constant biases. Rotary position embedding turns them by an angle that depends on the
-    position, and the query is turned in advance so that it fits the key `distance` tokens before.
+    The head's query and key are constant biases. Rotary position embedding rotates both by an angle that depends on the
+    position. The query is rotated in advance so that it matches the key `distance` tokens back.
     """
     import torch
 

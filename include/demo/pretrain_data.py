@@ -6,9 +6,9 @@ There are three kinds of sequences:
 - `plain`: a chunk up to its end-of-text token.
 - `extract`: chunks, then several pairs of a cue (words from one sentence) and that sentence, in varied layouts.
 
-They teach the skills that a base model is expected to have, and nothing that the adapters are trained for: no refusals,
-no citations, no end of text after an answer. Digits and words are replaced at random, identically in chunk and answer,
-so that the model has to copy them and cannot memorize them.
+The sequences teach what any base model can do, and nothing that the adapters are trained for: no refusals, no
+citations, no end of text after an answer. In `extract` sequences, digits and words are replaced at random, identically
+in chunk and sentence, so that the model has to copy them and cannot memorize them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Starts the embedded Airflow together with the Gemini simulator, and sets up pools and connections for a run."""
+"""Starts the embedded Airflow together with the Gemini simulator, and sets up Airflow's pools and connections."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from insurance_rag.orchestration.setup import set_up_pools
 
 #: Names of the Airflow connections, one per API key.
 CONNECTIONS = tuple(f"gemini_k{n}" for n in range(1, 8))
-#: Two of the seven keys share a project, and with it a quota, as real keys often do.
+#: Connection -> project. As often in practice, two of the keys share a project and therefore a quota.
 PROJECTS = {"gemini_k6": "shared", "gemini_k7": "shared"}
-#: Requests per simulated minute of each project.
+#: Quota of each project, in requests per simulated minute.
 SIMULATOR_RPM = 60
-#: Simulated seconds per second: a minute of the simulator lasts three seconds.
+#: Number of simulated seconds per real second. A simulated minute lasts three seconds.
 SIMULATOR_SPEED = 20
 
 
 class Services:
-    """An embedded Airflow and a Gemini simulator, whose seven keys are Airflow connections."""
+    """An embedded Airflow and a Gemini simulator. Airflow has one connection for each of the simulator's seven keys."""
 
     def __init__(self, home: Path, artifacts: Path) -> None:
         home.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ class Services:
         self.password = self._stack.settings["password"]
 
     def _load_settings(self) -> dict[str, str]:
-        """Read port and keys of the simulator; create them the first time."""
+        """Return the simulator's port and keys from the home folder. Create them on the first call."""
         path = self.home / "simulator.json"
         if not path.is_file():
             write_json(path, {"port": str(free_port()), **{name: secrets.token_hex(8) for name in CONNECTIONS}})
@@ -53,11 +53,11 @@ class Services:
 
     @property
     def running(self) -> bool:
-        """Whether at least one component of Airflow runs."""
+        """Whether at least one Airflow component is running."""
         return self._stack.running
 
     def start(self) -> AirflowApi:
-        """Start what is not running yet, set up pools and connections, and wait for the DAG.
+        """Start Airflow and the simulator if necessary, set up pools and connections, and wait until the DAG is loaded.
 
         Raises AirflowStartError.
         """
@@ -71,7 +71,7 @@ class Services:
         return api
 
     def stop(self) -> None:
-        """Stop Airflow and the simulator, also those of an earlier process."""
+        """Stop Airflow and the simulator, even if an earlier process started them."""
         self._stack.stop()
         if (pid_file := self.home / "simulator.pid.json").is_file():
             pid = int(read_json(pid_file)["pid"])
@@ -108,7 +108,7 @@ class Services:
 
 
 def set_up(api: AirflowApi, base_url: str, keys: dict[str, str]) -> None:
-    """Create or update pools and connections; `keys` contains the API key of each connection."""
+    """Create or update Airflow's pools and connections. `keys` maps connection names to API keys."""
     set_up_pools(api, keys=len(keys), gpus=2)  # a laptop has room for two of the demo's small jobs at a time
     for name, key in keys.items():
         project = PROJECTS.get(name)

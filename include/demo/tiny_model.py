@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 #: Tokens for padding, begin of text and end of text. The last two have the same names as in Llama 3, because
-#: train_dataset_rag.json contains the end-of-text token as a string. Padding has a separate token because padding is not
+#: train_dataset_rag.json contains the end-of-text token as a string. Padding needs a separate token because it is not
 #: counted in the loss, but the model must learn to end a text.
 SPECIAL_TOKENS = ("<|pad|>", "<|begin_of_text|>", "<|end_of_text|>")
 

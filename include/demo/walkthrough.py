@@ -1,4 +1,4 @@
-"""Follows a DAG run in the terminal: task states and progress while it runs, then the comparison of the models."""
+"""Shows a DAG run in the terminal: task states and progress during the run, then the comparison of the models."""
 
 from __future__ import annotations
 
@@ -27,43 +27,43 @@ from insurance_rag.orchestration.runs import folder_under
 POLL_INTERVAL_S = 1.5
 FINAL_RUN_STATES = {"success", "failed"}
 FAILED_TASK_STATES = ("failed", "upstream_failed")
-#: States before a task starts; `waiting` means that Airflow has no state for it yet.
+#: States of a task that has not started. `waiting` is used here for tasks that have no state in Airflow yet.
 PENDING_TASK_STATES = ("waiting", "scheduled", "queued")
-#: Colours of task states; other states are dim.
+#: Colors of task states. All other states are dimmed.
 STATE_STYLES = {"success": "green", "failed": "red", "upstream_failed": "red", "running": "cyan"}
-#: Marks of a metric in the comparison, by its `better`.
+#: Value of a metric's `better` -> arrow next to the metric in the comparison.
 BETTER_ARROWS = {"higher": "↑", "lower": "↓"}
-#: Lines of a failed task's log that are printed.
+#: Number of log lines that are printed for a failed task.
 LOG_LINES = 15
-#: Names of figures that are not clear as they are; others are shown with spaces instead of underscores.
+#: Labels for progress figures. If a figure is not listed, its label is its name with spaces instead of underscores.
 FIGURE_LABELS = {"cost_usd": "USD", "requests_429": "responses 429", "gib": "GiB", "tokens_per_s": "tokens/s"}
-#: Without a terminal, a line is printed whenever a stage has finished another quarter of its work.
+#: Number of parts into which a stage's work is divided. If the output is not a terminal, each part prints one line.
 PROGRESS_PARTS = 4
 
 
 class TaskInstance(NamedTuple):
-    """One task of a run, or one of its mapped instances, as Airflow reports it."""
+    """A task in a run, or one instance of a mapped task, as reported by Airflow."""
 
     task_id: str
     label: str
-    """Name of a mapped instance, or its index before Airflow knows the name; empty for other tasks."""
+    """Name of a mapped instance, or its index until Airflow knows the name. Empty for tasks that are not mapped."""
     is_named: bool
-    """Whether `label` is final."""
+    """Whether `label` is final and not a temporary index."""
     map_index: int
     try_number: int
     state: str
-    """`waiting` before Airflow has scheduled it."""
+    """Airflow's state of the task, or `waiting` if Airflow has not set a state yet."""
     started: str
-    """Start time in ISO format; empty before the start."""
+    """Start time in ISO format. Empty if the task has not started."""
 
     @property
     def name(self) -> str:
-        """Task id, followed by the label of a mapped instance."""
+        """Task ID, followed by the label if there is one."""
         return f"{self.task_id} [{self.label}]" if self.label else self.task_id
 
 
 def follow(api: AirflowApi, dag_id: str, run_id: str, artifacts: Path) -> list[TaskInstance]:
-    """Show progress until the run ends, and return the task instances that failed."""
+    """Show the run's progress until the run ends, and return the task instances that failed."""
     run = folder_under(artifacts, dag_id, run_id)
     console = Console()
     printer = _LinePrinter(console)
@@ -88,7 +88,7 @@ def print_result(
     artifacts: Path,
     failed: Sequence[TaskInstance],
 ) -> int:
-    """Print the failed tasks with the end of their logs, the comparison of the models, and where the results are.
+    """Print the failed tasks with the end of their logs, the comparison of the models, and the paths of the results.
 
     Returns the exit code: 1 if a task failed, else 0.
     """
@@ -112,11 +112,11 @@ def print_result(
 
 
 def comparison_table(summary: EvaluationSummary) -> Table:
-    """Return a table with one row per metric and one column per model: rate and 95 % interval.
+    """Return a table of rates with 95% confidence intervals: one row per metric, one column per model.
 
-    Three models fit a terminal of 80 columns.
+    With three models, the table fits a terminal with 80 columns.
     """
-    title = f"{summary.questions} questions: rate and 95 % interval (↑ higher is better, ↓ lower is better)"
+    title = f"{summary.questions} questions: rate and 95% interval (↑ higher is better, ↓ lower is better)"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
     table.add_column("metric")
     table.add_column("n", justify="right", no_wrap=True)
@@ -153,15 +153,15 @@ def _task_instances(api: AirflowApi, dag_id: str, run_id: str) -> list[TaskInsta
 
 
 def _read_progress(run: RunFolder) -> list[ProgressState]:
-    """Return the state of every stage, those that started first at the top."""
+    """Return the progress of all stages, with the oldest stage first."""
     paths = sorted(run.progress.glob("*.json"), key=lambda path: path.stat().st_ctime)
     return [ProgressState.model_validate(read_json(path)) for path in paths]
 
 
 def _task_line(tasks: Sequence[TaskInstance]) -> Text:
-    """Return the task ids in order of their start, each in the colour of its most important state."""
+    """Return the task IDs in the order in which they started, each in the color of its most important state."""
     states: dict[str, Counter[str]] = {}
-    for task in sorted(tasks, key=lambda task: task.started or "~"):  # "~" sorts after every time
+    for task in sorted(tasks, key=lambda task: task.started or "~"):  # "~" sorts after every timestamp
         states.setdefault(task.task_id, Counter())[task.state] += 1
     line = Text()
     for task_id, counts in states.items():
@@ -183,7 +183,7 @@ def _stage_name(stage: ProgressState) -> str:
 
 
 def _figures(stage: ProgressState) -> str:
-    """Return the remaining time and the stage's own figures, separated by commas; zeros are left out."""
+    """Return the remaining time and the stage's nonzero figures, separated by commas."""
     remaining = [f"ETA {stage.eta_s} s"] if stage.state == "running" and stage.eta_s else []
     figures = [_format_figure(name, value) for name, value in stage.figures.items() if value]
     return ", ".join([*remaining, *figures])
@@ -196,7 +196,7 @@ def _format_figure(name: str, value: ProgressFigure) -> str:
 
 @dataclass
 class _LinePrinter:
-    """Prints one line per change, for output that is not a terminal: task states, and the progress of each stage."""
+    """Prints a line whenever a task's state or a stage's progress changes. Used if the output is not a terminal."""
 
     console: Console
     _printed: set[str] = field(default_factory=set)
@@ -205,7 +205,7 @@ class _LinePrinter:
     def print_changes(self, tasks: Sequence[TaskInstance], stages: Sequence[ProgressState]) -> None:
         """Print what has changed since the last call."""
         for task in tasks:
-            # A mapped task gets its name a little after its start; its line would appear twice.
+            # A mapped task gets its name shortly after it starts. An earlier line would be printed again with the name.
             if task.state in FAILED_TASK_STATES or (task.is_named and task.state not in PENDING_TASK_STATES):
                 self._print_once(f"task {task.name} {task.state}", f"{task.name}: {task.state}")
         for stage in stages:

@@ -1,10 +1,10 @@
-"""A test server that imitates the Gemini API over HTTP: quotas per project, rejected keys, faults, batches and answers.
+"""A test server that imitates the Gemini API over HTTP, including project quotas, rejected keys, faults and batches.
 
     with running_simulator(quota={"rpm": 10}, speed=20) as simulator:
         ...  # simulator.url, simulator.stats(), simulator.ground_truth()
 
-The demo, the tests and the benchmarks use it in place of Google's servers.
-The command `python -m insurance_rag simulate` serves it.
+The demo, the tests and the benchmarks use this server instead of Google's servers.
+The command `python -m insurance_rag simulate` starts the server.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Answers to a request: question-answer pairs about its chunk, a share of them with defects.
+"""Writes the answer to a request: question-answer pairs about the chunk in the request, some of them with defects.
 
-The same seed, chunk and question types always give the same pairs.
+The same seed and request always give the same pairs.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from gemini_simulator.pairs import SimulatedPair
 from gemini_simulator.parsed_request import ParsedRequest
 from gemini_simulator.seeded_random import hash_uniform, seeded_rng
 
-#: A teacher that is shown its faults repeats fewer of them: a correction has this share of the usual defects.
+#: The defect rate is multiplied by this factor if the request asks to correct earlier pairs. Real teachers also make
+#: fewer mistakes when the prompt names the faults.
 CORRECTION_DEFECT_FACTOR = 0.25
 
 
 @dataclass(frozen=True)
 class WrittenAnswer:
-    """The text of an answer, and the pairs in it with their defects."""
+    """The text of an answer and the pairs in that text. Each pair records its defect."""
 
     text: str
     pairs: list[SimulatedPair]
@@ -35,12 +36,12 @@ def _parse(chunk_text: str) -> ParsedChunk:
 
 
 def write_answer(request: ParsedRequest, seed: int, defects: float) -> WrittenAnswer:
-    """Write the requested pairs, about a share of `defects` of them defective, in the requested form.
+    """Write the requested pairs. `defects` is the approximate fraction of pairs that get a defect.
 
-    The form is JSON that follows the request's schema, or plain text for a request without a schema.
+    The text of the answer is JSON that follows the request's schema, or plain text if the request has no schema.
     """
     chunk = _parse(request.chunk_text)
-    if request.is_correction:  # other pairs than those of the first request, with fewer defects
+    if request.is_correction:  # different pairs from the first request, and fewer defects
         seed, defects = int(hash_uniform(seed, "correction") * 2**32), defects * CORRECTION_DEFECT_FACTOR
     good = [pair for question_type in request.question_types for pair in _pairs(chunk, question_type, request, seed)]
     pairs = inject_defects(good, chunk, seed, defects)
@@ -50,7 +51,7 @@ def write_answer(request: ParsedRequest, seed: int, defects: float) -> WrittenAn
 
 
 def _pairs(chunk: ParsedChunk, question_type: str, request: ParsedRequest, seed: int) -> list[SimulatedPair]:
-    """Write the pairs of one type, each from another statement until all statements are used."""
+    """Write the pairs for one question type. No statement is used twice until every statement has been used once."""
     order = list(chunk.statements)
     seeded_rng(seed, "order", chunk.text).shuffle(order)
     first = request.question_types.index(question_type) * request.pairs_per_type

@@ -1,4 +1,4 @@
-"""The HTTP routes: pass each request to the service or to the batches, and write refusals in the format of its API."""
+"""HTTP routes of the simulator. Errors are written in the format of the API that the request uses."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from gemini_simulator.json_types import JsonObject, as_object
 from gemini_simulator.service import Service
 from gemini_simulator.stats import summarize_requests
 
-#: Models that GET /models lists; requests may name any model.
+#: Models that GET /models lists. Requests may also name other models.
 MODELS = ("gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-2.5-pro")
 
 
 class SimulatorApi:
-    """The endpoints over one service."""
+    """HTTP endpoints of one simulator."""
 
     def __init__(self, config: SimulatorConfig) -> None:
         self.service = Service(config)
         self.batches = BatchService(self.service)
 
     async def call_model(self, request: Request) -> Response:
-        """POST models/MODEL:METHOD."""
+        """Handle POST models/MODEL:METHOD."""
         model, _, method = request.path_params["target"].rpartition(":")
         key, body = _key(request), await _body(request)
         match method:
@@ -49,53 +49,56 @@ class SimulatorApi:
                 return JSONResponse(gemini.write_not_found(f"Method {method}"), 404)
 
     async def get_model(self, request: Request) -> Response:
-        """GET models/MODEL."""
+        """Handle GET models/MODEL."""
         self.service.check_key(_key(request))
         return JSONResponse(gemini.write_model(request.path_params["model"]))
 
     async def list_models(self, request: Request) -> Response:
-        """GET models. Both APIs have this path under /v1; OpenAI's clients send a bearer token, Google's do not."""
+        """Handle GET models.
+
+        Both APIs have this path under /v1. Only OpenAI's clients send an Authorization header.
+        """
         self.service.check_key(_key(request))
         if "authorization" in request.headers:
             return JSONResponse({"object": "list", "data": [{"id": name, "object": "model"} for name in MODELS]})
         return JSONResponse({"models": [gemini.write_model(name) for name in MODELS]})
 
     async def list_batches(self, request: Request) -> Response:
-        """GET batches."""
+        """Handle GET batches."""
         return JSONResponse({"operations": self.batches.list_operations(_key(request))})
 
     async def get_batch(self, request: Request) -> Response:
-        """GET batches/NAME."""
+        """Handle GET batches/NAME."""
         return _batch_response(self.batches.get(_key(request), _batch_name(request)))
 
     async def delete_batch(self, request: Request) -> Response:
-        """DELETE batches/NAME."""
+        """Handle DELETE batches/NAME."""
         return _batch_response(self.batches.delete(_key(request), _batch_name(request)))
 
     async def cancel_batch(self, request: Request) -> Response:
-        """POST batches/NAME:cancel."""
+        """Handle POST batches/NAME:cancel."""
         return _batch_response(self.batches.cancel(_key(request), _batch_name(request)))
 
     async def chat(self, request: Request) -> Response:
-        """POST chat/completions."""
+        """Handle POST chat/completions."""
         body = await _body(request)
         parsed = openai.parse_request(body)
         model = str(as_object(body).get("model", ""))
         return JSONResponse(openai.write_answer(await self.service.complete(_key(request), model, parsed), model))
 
     async def stats(self, request: Request) -> Response:
-        """GET /stats: what was requested so far; the schema is stats.SimulatorStats."""
+        """Handle GET /stats: return statistics on the requests so far, as stats.SimulatorStats."""
         return JSONResponse(summarize_requests(self.service))
 
     async def ground_truth(self, request: Request) -> Response:
-        """GET /ground_truth: every pair that was sent, with its defect; the schema is a list of pairs.GroundTruth."""
+        """Handle GET /ground_truth: return all pairs that were sent, with their defects, as pairs.GroundTruth."""
         return JSONResponse(list(self.service.ground_truth.values()))
 
 
 def make_app(config: SimulatorConfig) -> Starlette:
-    """Create the application with an empty state; `app.state.service` is its service."""
+    """Create the application with a new Service, which is available as `app.state.service`."""
     api = SimulatorApi(config)
-    google = "/{version:str}"  # v1, v1alpha or v1beta: the official client's default version has changed before
+    google = "/{version:str}"  # any version, because the official client has changed its default version before
     app = Starlette(
         routes=[
             Route("/v1/chat/completions", api.chat, methods=["POST"]),
@@ -117,12 +120,12 @@ def make_app(config: SimulatorConfig) -> Starlette:
 
 
 class DroppedConnection(Response):
-    """No answer at all: resets the connection, through server.AbortableProtocol."""
+    """Resets the connection instead of sending a response. Requires server.AbortableProtocol."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Reset the connection, then let Starlette finish the request."""
         scope["extensions"]["abort"]()
-        await asyncio.sleep(0)  # the event loop reports the lost connection in its next round
+        await asyncio.sleep(0)  # let the event loop report the lost connection first
         await super().__call__(scope, receive, send)
 
 
@@ -144,7 +147,7 @@ def _batch_name(request: Request) -> str:
 
 
 def _batch_response(body: JsonObject | None) -> Response:
-    """Return the body, or status 404 if there is no such batch."""
+    """Return a response with `body`, or with status 404 if `body` is None because the batch does not exist."""
     return JSONResponse(gemini.write_not_found("The batch"), 404) if body is None else JSONResponse(body)
 
 

@@ -1,7 +1,7 @@
-"""Batch mode: many requests submitted at once, whose answers are ready together after `batch_s` seconds.
+"""Batch mode: many requests are submitted together, and all answers become available after `batch_s` seconds.
 
-A batch uses no quota per minute, but a project may run only `max_running_batches` at the same time. Each request of a
-batch is answered, blocked or fails independently of the others.
+Batches do not count against the quotas, but a project may run only `max_running_batches` batches at a time. Each
+request in a batch succeeds, fails or is blocked independently of the other requests.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BATCH_TYPE = "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateC
 
 @dataclass
 class SubmittedBatch:
-    """A batch; its output is computed at the first request for it after `batch_s` seconds."""
+    """A submitted batch. The output is computed when a client first asks for the finished batch."""
 
     name: str
     key: str
@@ -31,21 +31,24 @@ class SubmittedBatch:
     display_name: str
     requests: list[JsonValue]
     created_s: float
-    """Time of the submission on the simulator's clock."""
+    """Time of submission on the simulator's clock."""
     cancelled: bool = False
     output: JsonObject | None = None
 
 
 @dataclass
 class BatchService:
-    """The batches of a running simulator. Keys of one project see the same batches."""
+    """The batches of a running simulator. Each key has access to all batches in its project."""
 
     service: Service
     batches: dict[str, SubmittedBatch] = field(default_factory=dict)
-    """By name."""
+    """Batches by name."""
 
     def submit(self, key: str | None, model: str, body: JsonValue) -> JsonObject:
-        """Start a batch and return its operation; raises RequestRefusedError."""
+        """Start a batch and return it as an operation, which is Google's term for a job that runs in the background.
+
+        Raises RequestRefusedError if the key or the request is rejected or too many batches are running.
+        """
         project = self.service.check_key(key)
         batch = as_object(as_object(body).get("batch"))
         config = as_object(batch.get("inputConfig") or batch.get("input_config"))
@@ -63,24 +66,24 @@ class BatchService:
         return self._operation(submitted)
 
     def get(self, key: str | None, name: str) -> JsonObject | None:
-        """Return the batch as an operation, or None if the key's project has no batch of this name."""
+        """Return the batch as an operation, or None if the key's project has no batch with this name."""
         batch = self._find(key, name)
         return self._operation(batch) if batch else None
 
     def cancel(self, key: str | None, name: str) -> JsonObject | None:
-        """Cancel the batch if it still runs; None if the key's project has no batch of this name."""
+        """Cancel the batch if it is still running. Return None if the key's project has no batch with this name."""
         batch = self._find(key, name)
         if batch and self._state(batch) == "RUNNING":
             batch.cancelled = True
         return {} if batch else None
 
     def delete(self, key: str | None, name: str) -> JsonObject | None:
-        """Delete the batch; None if the key's project has no batch of this name."""
+        """Delete the batch. Return None if the key's project has no batch with this name."""
         batch = self._find(key, name)
         return {} if batch and self.batches.pop(batch.name) else None
 
     def list_operations(self, key: str | None) -> list[JsonObject]:
-        """Return all batches of the key's project as operations."""
+        """Return all batches in the key's project as operations."""
         project = self.service.check_key(key)
         return [self._operation(batch) for batch in self.batches.values() if batch.project == project]
 

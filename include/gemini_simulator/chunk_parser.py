@@ -1,4 +1,4 @@
-"""Parses the text of a chunk into statements: verbatim passages from which a question can be made."""
+"""Parses a chunk's text into statements: verbatim passages that questions can be built from."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Literal
 _HEADING = re.compile(r"^제\s*(\d+)\s*조(?:의\s*(\d+))?\s*[(（\[]\s*(.+?)\s*[)）\]](?=\s|$|[①-⑳])")
 _SENTENCE = re.compile(r"[^\s].*?(?:다|요)\.(?=\s|$)")
 _LIST_MARKER = re.compile(r"^(?:\d{1,2}\.|[가-하]\.|[-•·])\s+")
-#: Words that refer to another place of the chunk, anywhere or at the start of a sentence.
+#: Words that refer to another part of the chunk: anywhere in a statement (first line) or at its start (second line).
 _REFERS_ELSEWHERE = re.compile(
     r"다음(?:\s각\s?호|\s표|의|과 같|\s금액|\s사유|\s서류|\s중|\s행위|\s어느)|아래|각 호|위의"
     r"|^(?:이 경우|이때|이 때|그|이를|이는|이에|다만|단,|또한|이와)\s?"
 )
-#: Titles that say what the items of the list below them are.
+#: Words in a chunk's title that show what its list items are, e.g. exclusions, documents or costs.
 _LIST_TITLE = re.compile(r"않는|않은|무효|서류|사유|손해|비용|제외|의무")
 _REFERS_BY_NUMBER = re.compile(r"제\s?\d+\s?항|제\s?\d+\s?호|전항|같은 항|본항")
 
@@ -24,9 +24,10 @@ StatementKind = Literal["sentence", "term", "item", "row"]
 
 @dataclass(frozen=True)
 class Statement:
-    """A passage of a chunk. `evidence` is its verbatim text.
+    """A passage from a chunk, with its verbatim text in `evidence`.
 
-    A term and a list item have a `head`; a table row has a `head`, a `column` and a `cell`.
+    `head` is the defined term, the list item, or the first cell of the table row. `column` and `cell` are only set for
+    table rows.
     """
 
     kind: StatementKind
@@ -37,13 +38,16 @@ class Statement:
 
     @property
     def is_self_contained(self) -> bool:
-        """Whether a question about this statement is clear without the rest of the chunk."""
+        """Whether a question about this statement can be understood without the rest of the chunk."""
         return not (_REFERS_ELSEWHERE.search(self.evidence) or _REFERS_BY_NUMBER.search(self.evidence))
 
 
 @dataclass(frozen=True)
 class ParsedChunk:
-    """A chunk's statements, with its article number (제N조, or empty) and the title in its heading (or empty)."""
+    """A chunk and its statements.
+
+    `article` (e.g. 제7조) and `title` come from the chunk's heading; both are empty if there is no heading.
+    """
 
     text: str
     article: str
@@ -52,17 +56,17 @@ class ParsedChunk:
 
 
 def parse_chunk(text: str) -> ParsedChunk:
-    """Parse a chunk; it always has at least one statement.
+    """Parse a chunk into at least one statement.
 
-    Keeps the self-contained statements. Falls back to all statements if none is self-contained, and to the first line
-    if there are no statements.
+    Keeps only the self-contained statements, or all statements if none is self-contained. If there are no statements at
+    all, the first line becomes the only statement.
     """
     heading = _HEADING.match(text)
     article = "" if not heading else f"제{heading[1]}조" + (f"의{heading[2]}" if heading[2] else "")
     body = text[heading.end() :] if heading else text
     found = list(dict.fromkeys(_statements(body)))
     title = heading[3] if heading else ""
-    # An item such as "전쟁" has a meaning only under a title that says what the list contains.
+    # An item such as "전쟁" (war) makes sense only under a title that says what the list contains.
     usable = [statement for statement in found if statement.kind != "item" or _LIST_TITLE.search(title)] or found
     kept = [statement for statement in usable if statement.is_self_contained] or usable
     if not kept:
@@ -72,7 +76,7 @@ def parse_chunk(text: str) -> ParsedChunk:
 
 
 def _statements(body: str) -> Iterator[Statement]:
-    """Yield the statements of every line; the first line of a table (` | ` between cells) is its header."""
+    """Yield the statements in every line. Adjacent lines with ` | ` between cells form a table with a header line."""
     header: list[str] = []
     for raw in body.split("\n"):
         line = raw.strip()
@@ -91,14 +95,14 @@ def _statements(body: str) -> Iterator[Statement]:
 
 
 def _table_row(line: str, header: list[str], cells: list[str]) -> Iterator[Statement]:
-    """Yield one statement per cell that contains a number, except for cells of a remarks column (비고)."""
+    """Yield a statement for each short cell that contains a number, except in the remarks column (비고)."""
     for column, cell in zip(header[1:], cells[1:], strict=False):
         if re.search(r"\d", cell) and len(cell) <= 40 and "비고" not in column:
             yield Statement("row", line, head=cells[0], column=re.sub(r"\(.*?\)", "", column).strip(), cell=cell)
 
 
 def _list_item(text: str) -> Iterator[Statement]:
-    """Yield a definition (`term: meaning`), the sentences of the item, or the item itself."""
+    """Yield the statements in a list item: a definition (`term: meaning`), its sentences, or the item itself."""
     term, colon, meaning = text.partition(":")
     if colon and len(term) <= 25 and len(meaning.strip()) >= 8:
         yield Statement("term", text, head=term.strip())
@@ -109,9 +113,9 @@ def _list_item(text: str) -> Iterator[Statement]:
 
 
 def _sentences(line: str) -> list[str]:
-    """Split a line into sentences; a 다만 sentence stays joined to the one that it limits.
+    """Split a line into sentences, but keep an exception (다만 or 단) together with the sentence before it.
 
-    A quote without its exception would misstate the policy.
+    A quote without the exception would misstate the policy.
     """
     spans = [(found.start(), found.end()) for found in _SENTENCE.finditer(line)]
     joined: list[tuple[int, int]] = []

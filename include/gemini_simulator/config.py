@@ -10,14 +10,17 @@ from insurance_rag.core.config_base import Config
 
 
 class QuotaConfig(Config):
-    """Limits of one project, for each model. None is unlimited; 0 means that the project may not use the model."""
+    """Quota limits for a project, counted separately for each model.
+
+    None means no limit. If any limit is 0, every request gets status 429.
+    """
 
     rpm: int | None = Field(default=None, ge=0)
-    """Requests per minute."""
+    """Maximum number of requests per minute."""
     tpm: int | None = Field(default=None, ge=0)
-    """Input tokens per minute."""
+    """Maximum number of input tokens per minute."""
     rpd: int | None = Field(default=None, ge=0)
-    """Requests per day."""
+    """Maximum number of requests per day."""
 
 
 FaultName = Literal["503", "500", "502", "drop", "malformed", "max_tokens", "empty", "blocked", "bare_429", "fenced"]
@@ -26,39 +29,41 @@ FaultName = Literal["503", "500", "502", "drop", "malformed", "max_tokens", "emp
 class SimulatorConfig(Config):
     """Settings of the Gemini simulator.
 
-    Durations are in seconds of the simulator's clock, which runs `speed` times as fast as real time.
+    Durations are in seconds on the simulator's clock, which runs `speed` times as fast as real time.
     """
 
     host: str = "127.0.0.1"
     """Address to listen on."""
     port: int = Field(default=0, ge=0, le=65535)
-    """Port to listen on; 0 chooses a free one."""
+    """Port to listen on. 0 chooses a free port."""
     speed: float = Field(default=1.0, gt=0)
-    """Simulated seconds per real second. Quota windows, latencies and reported delays all shrink by this factor."""
+    """Number of simulated seconds per real second. With 20, a simulated minute lasts three real seconds."""
     quota: QuotaConfig = QuotaConfig()
-    """Limits of every project that `quotas` does not list."""
+    """Quota limits for each project that is not listed in `quotas`."""
     quotas: dict[str, QuotaConfig] = {}
-    """Limits by project: {"p1": {"rpm": 5}}."""
+    """Quota limits by project, e.g. {"p1": {"rpm": 5}}."""
     window: Literal["rolling", "fixed", "bucket"] = "rolling"
-    """How a minute is counted: the last 60 s, whole minutes of the clock, or a bucket that refills evenly."""
+    """How per-minute limits are counted. rolling: over the last 60 s; fixed: per minute on the clock; bucket: with a
+    bucket that refills evenly."""
     projects: dict[str, str] = {}
-    """Project by key. Keys of one project share its quota; a key that is not listed has a project of its own."""
+    """Project of each API key. Keys in the same project share a quota. An unlisted key gets a separate project."""
     key_states: dict[str, Literal["invalid", "leaked", "suspended", "disabled"]] = {}
-    """Keys to reject: `invalid` with status 400 (API_KEY_INVALID), the others with status 403 and their reason."""
+    """API keys to reject, and why. invalid: status 400 (401 in OpenAI's format); the others: status 403."""
     latency_s: float = Field(default=0.3, ge=0)
-    """Seconds from an admitted request to its answer."""
+    """Average number of seconds until an accepted request is answered."""
     latency_spread: float = Field(default=0.0, ge=0, le=1)
-    """Each latency is drawn from latency_s * (1 +- latency_spread)."""
+    """Maximum deviation from `latency_s`, as a fraction. With 0.2, latencies vary randomly by up to 20%."""
     batch_s: float = Field(default=120.0, ge=0)
-    """Seconds from the submission of a batch to its result."""
+    """Number of seconds until a submitted batch is finished."""
     max_running_batches: int = Field(default=100, ge=1)
-    """Batches that one project may run at the same time; the next one is refused with status 429."""
+    """Maximum number of batches that a project may run at a time. Submitting more gets status 429."""
     faults: dict[FaultName, Annotated[float, Field(ge=0, le=1)]] = {}
-    """Rate of each fault among requests: {"503": 0.02, "drop": 0.015}. `blocked` is a share of chunks instead: a chunk
-    is blocked in every request or in none."""
+    """Fraction of requests that get each fault, e.g. {"503": 0.02, "drop": 0.015}. Two faults are counted differently:
+    `blocked` is a fraction of the chunks (every request about such a chunk is blocked), and `bare_429` is a fraction of
+    the responses with status 429 (these do not say which limit was exceeded)."""
     outages: list[tuple[float, float]] = []
-    """Spans (from, to) of the clock during which every request is answered with status 503."""
+    """Intervals (start, end) on the simulator's clock during which requests get status 503."""
     defects: float = Field(default=0.15, ge=0, le=1)
-    """Share of the pairs that get a defect; GET /ground_truth lists the defect of every pair."""
+    """Approximate fraction of pairs that get a defect. GET /ground_truth lists every pair with its defect."""
     seed: int = 0
-    """Seed of faults, latencies, answers and defects: the same seed and chunk give the same answer."""
+    """Seed for faults, latencies, answers and defects. The same seed and prompt give the same pairs."""

@@ -1,7 +1,7 @@
-"""Defects that the simulator injects into its pairs, so that the validation rules have something to find.
+"""Injects defects into the simulator's QA pairs, so that the validation rules have faults to find.
 
-The first five imitate the failures that the reference design reports (docs/origin.md); the others are failures that
-teacher models also show. Every pair records its defect.
+The first five defects imitate failures reported for the reference design (docs/origin.md). The others are typical
+failures of teacher models. Each pair records its defect.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from gemini_simulator.pairs import SimulatedPair
 from gemini_simulator.seeded_random import choose_by_rate, seeded_rng
 from insurance_rag.core.records import REFUSAL
 
-#: Share of each defect among the defective pairs. The first five are about in proportion to the reference design's
-#: losses: of 6,688 pairs, 783 were cut off, 310 too short, 152 evasive and 9 duplicates.
+#: Proportion of each defect among the defective pairs. The first values roughly follow the losses of the reference
+#: design: of 6,688 pairs, 783 were cut off, 310 too short, 152 evasive and 9 duplicates.
 DEFECT_SHARES = {
     "cut_off": 0.25,
     "too_short": 0.14,
@@ -54,13 +54,16 @@ _ECHOES = (
     "질문: 위 내용에 대해 설명해 주세요. 답변: ",
 )
 _CHUNK_REFERENCES = ("이 조항에서 ", "위 약관에 따르면 ", "본 조항에서는 ", "위 내용에서 ")
-#: A number with a unit; the number of an article (제7조) has none of these units.
+#: A number followed by a unit. Article numbers (제7조) do not match.
 _NUMBER = re.compile(r"(?<![제\d,.])\d[\d,]*(?=\s?(?:만|억|천|원|%|일|개월|년|회|세|명|시간|영업일|배))")
 
 
 @dataclass(frozen=True)
 class _Target:
-    """The pair to change, and what a defect may draw on; `first_good` is the first good pair of the same answer."""
+    """A pair that gets a defect, with the data that injectors need.
+
+    `first_good` is the first earlier pair without a defect in the same answer, if there is one.
+    """
 
     pair: SimulatedPair
     chunk: ParsedChunk
@@ -69,9 +72,9 @@ class _Target:
 
 
 def inject_defects(pairs: list[SimulatedPair], chunk: ParsedChunk, seed: int, share: float) -> list[SimulatedPair]:
-    """Inject a defect into about `share` of the pairs and record its name in each of them.
+    """Return the pairs, with a defect injected into a fraction of about `share`. Each pair records its defect.
 
-    Unanswerable questions stay as they are.
+    Pairs with unanswerable questions are not changed.
     """
     rates = {name: share * part for name, part in DEFECT_SHARES.items()}
     result: list[SimulatedPair] = []
@@ -86,7 +89,7 @@ def inject_defects(pairs: list[SimulatedPair], chunk: ParsedChunk, seed: int, sh
     return result
 
 
-#: Returns the pair with the defect, or None if this pair cannot have it.
+#: A function that returns the pair with the defect, or None if the defect is impossible for this pair.
 DefectInjector = Callable[[_Target], SimulatedPair | None]
 
 
@@ -109,7 +112,7 @@ def _evasive(target: _Target) -> SimulatedPair:
 
 
 def _missing_field(target: _Target) -> SimulatedPair:
-    """Empty the question or the answer; in half of the cases leave the field out of the JSON."""
+    """Empty the question or the answer. In half of the cases, omit the field from the JSON."""
     name = target.rng.choice(["question", "answer"])
     omitted = None if target.rng.random() < 0.5 else name
     if name == "question":
@@ -131,7 +134,7 @@ def _near_duplicate(target: _Target) -> SimulatedPair | None:
 
 
 def _invented_number(target: _Target) -> SimulatedPair | None:
-    """Replace a number of the answer by one that the chunk does not contain."""
+    """Replace a number in the answer with one that is not in the chunk."""
     answer = target.pair.answer
     numbers = list(_NUMBER.finditer(answer))
     if not numbers:

@@ -1,4 +1,4 @@
-"""Gemini's REST format: parses its requests, and writes answers and refusals as Google writes them."""
+"""Gemini's REST format: parses requests, and writes answers and errors the way Google does."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _HELP: JsonObject = {
         }
     ],
 }
-#: Google sends the same message for a minute, a day and `limit: 0`; only the details differ.
+#: Google's message for every exceeded limit: per minute, per day, or `limit: 0`. Only the error details differ.
 _QUOTA_MESSAGE = (
     "You exceeded your current quota, please check your plan and billing details. For more information on this error, "
     "head to: https://ai.google.dev/gemini-api/docs/rate-limits."
@@ -58,7 +58,7 @@ BAD_GATEWAY = (
 
 
 def parse_request(body: JsonValue) -> ParsedRequest:
-    """Parse a GenerateContentRequest; raises BadRequestError if it has no contents or an unsupported schema."""
+    """Parse a GenerateContentRequest. Raises BadRequestError if it has no contents or its schema is not supported."""
     request = as_object(body)
     contents = as_list(request.get("contents"))
     if not contents:
@@ -79,7 +79,7 @@ def parse_request(body: JsonValue) -> ParsedRequest:
 
 
 def write_answer(completion: Completion, model: str) -> JsonObject:
-    """Write a GenerateContentResponse."""
+    """Return the completion as a GenerateContentResponse."""
     answer: JsonObject = {"modelVersion": model, "responseId": completion.sha256[:22]}
     usage: JsonObject = {
         "promptTokenCount": completion.input_tokens,
@@ -103,7 +103,10 @@ def write_answer(completion: Completion, model: str) -> JsonObject:
 
 
 def write_refusal(refusal: RequestRefusedError) -> tuple[int, JsonObject]:
-    """Return status and error body of a refusal. Status 502 and dropped connections have no such body; see app.py."""
+    """Return the status and body of an error response.
+
+    Status 502 and dropped connections have no JSON body; app.py handles both.
+    """
     match refusal:
         case KeyRefusedError(state="invalid"):
             message = "API key not valid. Please pass a valid API key."
@@ -123,12 +126,12 @@ def write_refusal(refusal: RequestRefusedError) -> tuple[int, JsonObject]:
 
 
 def write_not_found(subject: str) -> JsonObject:
-    """Write the body of status 404."""
+    """Return the body of a response with status 404."""
     return _error(404, f"{subject} is not found for API version v1beta, or is not supported.", "NOT_FOUND")
 
 
 def write_model(model: str) -> JsonObject:
-    """Write the description of a model, as GET /v1beta/models/MODEL returns it."""
+    """Return the description of a model that GET /v1beta/models/MODEL sends."""
     return {
         "name": f"models/{model}",
         "version": "001",
@@ -140,7 +143,7 @@ def write_model(model: str) -> JsonObject:
 
 
 def write_token_count(body: JsonValue) -> JsonObject:
-    """Write a CountTokensResponse for a request with contents, or with a whole generateContentRequest."""
+    """Return a CountTokensResponse. The request contains either `contents` or a complete `generateContentRequest`."""
     counted = body.get("generateContentRequest", body) if isinstance(body, dict) else body
     return {"totalTokens": count_tokens(parse_request(counted).prompt)}
 
@@ -164,7 +167,7 @@ def _violation(violation: QuotaViolation, model: str) -> JsonObject:
         "quotaId": quota_id,
         "quotaDimensions": {"location": "global", "model": model},
     }
-    # proto3 omits zeros, so `limit: 0` is a violation without a quotaValue.
+    # proto3 omits zeros, so a limit of 0 is sent as a violation without a quotaValue.
     return {**entry, "quotaValue": str(violation.limit)} if violation.limit else entry
 
 

@@ -1,4 +1,4 @@
-"""Types of JSON documents, and the narrowing of values whose type the sender decides."""
+"""JSON types, and functions that check the type of a JSON value from a client."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ JsonObject: TypeAlias = dict[str, JsonValue]
 
 
 def as_object(value: JsonValue) -> JsonObject:
-    """Return a JSON object as it is, and an empty one for any other value."""
+    """Return `value` if it is a JSON object, else an empty object."""
     return value if isinstance(value, dict) else {}
 
 
 def as_list(value: JsonValue) -> list[JsonValue]:
-    """Return a JSON array as it is, and an empty one for any other value."""
+    """Return `value` if it is a JSON array, else an empty array."""
     return value if isinstance(value, list) else []
 
 
 def as_text(value: JsonValue) -> str:
-    """Return a JSON string as it is, and an empty one for any other value."""
+    """Return `value` if it is a string, else an empty string."""
     return value if isinstance(value, str) else ""

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import re
 
-# A syllable of Unicode is 0xAC00 + 28 * (initial and vowel) + final; a final of 0 means that there is none.
+# The code point of a Hangul syllable is 0xAC00 + 28 * (index of initial and vowel) + (index of final consonant).
+# Final index 0 means that there is no final consonant.
 _FIRST_SYLLABLE, _N_FINALS = 0xAC00, 28
-# The finals ㄹ, after which 으로 becomes 로, and ㅂ, with which a formal verb ends before 니다.
+# Indexes of two final consonants: ㄹ, after which 으로 becomes 로, and ㅂ, which precedes 니다 in formal verbs.
 _RIEUL, _BIEUP = 8, 17
 
-#: Form of a particle after a vowel, by its form after a final consonant.
+#: Form of a particle after a consonant -> its form after a vowel.
 _PARTICLES = {"은": "는", "이": "가", "을": "를", "과": "와", "으로": "로", "이란": "란", "이라면": "라면"}
 
-# An amount of money; a count with its unit; and either of them where a number can be asked for: not an article (제7조),
-# and not inside a longer expression such as `3회차`.
+# _NUMBER matches an amount of money or a count with its unit, but not an article number (제7조) or part of a longer
+# expression such as `3회차`.
 _AMOUNT = r"(?:\d[\d,]*(?:\.\d+)?\s*(?:조|억|천만|백만|만|천)?\s*)+원"
 _COUNT = r"(\d[\d,]*(?:\.\d+)?)\s*(%|영업일|개월|시간|일|년|회|세|명|배)"
 _NUMBER = re.compile(rf"(?<![\d,.제])(?:(?P<amount>{_AMOUNT})|{_COUNT})(?!당|차|간의|, ?\d|[가-힣]*조)")
 
-#: Everyday verb endings, by formal ending.
+#: Pairs of a formal verb ending and the everyday ending that replaces it.
 _PLAIN_ENDINGS = (
     ("아닙니다", "아니에요"),
     ("있습니다", "있어요"),
@@ -33,7 +34,7 @@ _PLAIN_ENDINGS = (
 
 
 def has_final(word: str) -> bool:
-    """Return whether the pronunciation of the word ends with a consonant (받침).
+    """Return whether the word ends with a consonant (받침) when it is pronounced.
 
     >>> has_final("계약"), has_final("회사"), has_final("3")
     (True, False, True)
@@ -41,11 +42,11 @@ def has_final(word: str) -> bool:
     last = word.rstrip("\"'”’)] ")[-1:]
     if "가" <= last <= "힣":
         return _final(last) != 0
-    return last in "013678LMNR"  # digits and letters are read in Korean: 3 is 삼, L is 엘
+    return last in "013678LMNR"  # Korean names of digits and letters: 3 is 삼, L is 엘
 
 
 def join(word: str, particle: str) -> str:
-    """Append a particle to the word; the particle is given in its form after a consonant.
+    """Append a particle in the form that fits the word. `particle` is the form used after a consonant.
 
     >>> join("회사", "은"), join("계약", "은"), join("서울", "으로")
     ('회사는', '계약은', '서울로')
@@ -56,7 +57,7 @@ def join(word: str, particle: str) -> str:
 
 
 def as_question(sentence: str) -> str | None:
-    """Turn a formal statement into a question; None if the sentence has another ending.
+    """Turn a formal statement into a question. Return None if the sentence does not have a formal ending.
 
     >>> as_question("보험금을 지급합니다.")
     '보험금을 지급하나요?'
@@ -74,7 +75,7 @@ def as_question(sentence: str) -> str | None:
 
 
 def ask_for_number(sentence: str) -> str | None:
-    """Turn a statement into a question about its first amount, period or rate; None if it has no such number.
+    """Turn a statement into a question about its first amount, period or rate. Return None if there is none.
 
     >>> ask_for_number("회사는 3,000만원을 지급합니다.")
     '회사는 얼마를 지급하나요?'
@@ -94,7 +95,7 @@ def ask_for_number(sentence: str) -> str | None:
 
 
 def in_plain_words(text: str) -> str:
-    """Replace the formal endings of all sentences by everyday ones.
+    """Replace the formal ending of every sentence with an everyday ending.
 
     >>> in_plain_words("지급합니다. 90일입니다.")
     '지급해요. 90일이에요.'
@@ -117,5 +118,5 @@ def _plain_sentence(sentence: str) -> str:
 
 
 def _final(syllable: str) -> int:
-    """Return the number of the syllable's final consonant, 0 if it has none."""
+    """Return the index of the syllable's final consonant, or 0 if there is none."""
     return (ord(syllable) - _FIRST_SYLLABLE) % _N_FINALS

@@ -1,4 +1,4 @@
-"""The OpenAI-compatible chat completion format, over the same keys, quotas, faults and answers."""
+"""The OpenAI-compatible chat completion format. Keys, quotas, faults and answers are shared with the Gemini format."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from gemini_simulator.json_types import JsonObject, as_list, as_object, as_text
 from gemini_simulator.parsed_request import ParsedRequest
 from gemini_simulator.service import Completion
 
-#: OpenAI's finish reason for each of ours; the reasons of blocked answers become content_filter.
+#: Finish reason of a Completion -> OpenAI's finish reason. All other reasons (blocked answers) become content_filter.
 _FINISH_REASONS = {"STOP": "stop", "EMPTY": "stop", "MAX_TOKENS": "length"}
 
 
 def parse_request(body: JsonValue) -> ParsedRequest:
-    """Parse a chat completion request; raises BadRequestError if it has no messages or an incomplete schema."""
+    """Parse a chat completion request. Raises BadRequestError if the messages or the announced schema are missing."""
     request = as_object(body)
     messages = as_list(request.get("messages"))
     if not messages:
@@ -38,7 +38,7 @@ def parse_request(body: JsonValue) -> ParsedRequest:
 
 
 def write_answer(completion: Completion, model: str) -> JsonObject:
-    """Write a chat completion."""
+    """Return the completion in OpenAI's chat completion format."""
     return {
         "id": f"chatcmpl-{completion.sha256[:24]}",
         "object": "chat.completion",
@@ -60,7 +60,7 @@ def write_answer(completion: Completion, model: str) -> JsonObject:
 
 
 def write_refusal(refusal: RequestRefusedError) -> tuple[int, JsonObject, dict[str, str]]:
-    """Return status, body and headers of a refusal; unlike Gemini, these APIs report the delay in a header."""
+    """Return the status, body and headers of an error response. OpenAI reports the retry delay in a header."""
     match refusal:
         case KeyRefusedError(state="missing" | "invalid"):
             return 401, _error("Incorrect API key provided.", "invalid_request_error", "invalid_api_key"), {}
@@ -93,7 +93,7 @@ def _quota_refusal(refusal: QuotaExceededError) -> tuple[int, JsonObject, dict[s
 
 
 def _text(content: JsonValue) -> str:
-    """Return the text of a message, whose content is a string or a list of parts."""
+    """Return the text of a message. `content` is a string or a list of parts."""
     if isinstance(content, list):
         return "\n".join(as_text(as_object(part).get("text")) for part in content)
     return as_text(content)

@@ -1,4 +1,4 @@
-"""Writes one question and its answer from a statement of a chunk: one writer per question type, in Korean."""
+"""Writes a Korean question and answer about one statement from a chunk. There is one writer per question type."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from gemini_simulator.chunk_parser import ParsedChunk, Statement
 from gemini_simulator.korean_grammar import as_question, ask_for_number, in_plain_words, join
 from insurance_rag.core.records import REFUSAL
 
-#: Longer statements make unreadable questions; the question asks for their condition or for the chunk's title instead.
+#: Maximum length of a sentence that is turned into a question. If a sentence is longer, the question asks about the
+#: chunk's title instead.
 MAX_QUESTION_CHARS = 110
 
-#: `이 계약`, `본 약관` and the like, with the particle that follows.
+#: `이 계약` (this contract), `본 약관` (these terms) and similar phrases, with the particle that follows.
 _THIS_CONTRACT = re.compile(
     r"(?<![가-힣])(?:이|본) (?:보험계약|계약|약관|보험|특약)(?:(은|는|이|가|을|를|과)(?=\s)|(?=에|의|\s))"
 )
-#: `(이하 "계약자"라 합니다)`: the short form that a policy defines for a term; it does not belong in a question.
+#: Definition of a short form, e.g. `(이하 "계약자"라 합니다)`. Definitions are removed from questions.
 _DEFINED_TERM = re.compile(r"\(이하 .*?\)")
-#: Words of a question that cannot be answered with yes.
+#: Question words (how much, how, what, ...), which show that a question is not a yes-or-no question.
 _QUESTION_WORD = re.compile(r"며칠|몇 |얼마|어떻게|어떤|무엇")
-#: A sentence's leading condition: `... 한 경우에는`, `... 할 때`.
+#: A condition at the start of a sentence: `... 한 경우에는`, `... 할 때`.
 _CONDITION = re.compile(r"^(.{8,90}?[가-힣][한된인은는른난간진운] (?:경우|때))(?:에는|에도|에|는)?,?\s")
 
 _SCENARIO_OPENINGS = (
@@ -58,23 +59,23 @@ _UNANSWERABLE = (
 
 @dataclass(frozen=True)
 class WriterInput:
-    """What one pair is written from."""
+    """Input for writing one pair."""
 
     chunk: ParsedChunk
     statement: Statement
     product: str
-    """Name of the product, as the question mentions it."""
+    """Product name to use in the question."""
     rng: Random
     statement_used: bool
-    """Whether an earlier question already used the statement's wording; this one then asks about the subject."""
+    """Whether an earlier question used this statement. If so, the new question asks about the chunk's subject."""
 
 
-#: Returns a question and its answer.
+#: A function that returns a question and its answer.
 PairWriter = Callable[[WriterInput], tuple[str, str]]
 
 
 def write_pair(question_type: str, given: WriterInput) -> tuple[str, str]:
-    """Write a question of this type and its answer; an unknown type is treated as `fact`."""
+    """Return a question of this type and its answer. Unknown types are treated as `fact`."""
     return _WRITERS.get(question_type, _fact)(given)
 
 
@@ -117,7 +118,10 @@ _WRITERS: dict[str, PairWriter] = {
 
 
 def _question(given: WriterInput, product: str, openings: Sequence[str], about_subject: bool) -> str:
-    """Write a question that the statement answers; `about_subject` asks about the chunk's subject in general."""
+    """Return a question that the statement answers.
+
+    If `about_subject` is true, questions about a sentence ask about the chunk's subject in general.
+    """
     chunk, statement, rng = given.chunk, given.statement, given.rng
     opening = rng.choice(openings).format(product=product)
     if statement.kind == "row":
@@ -135,9 +139,9 @@ def _question(given: WriterInput, product: str, openings: Sequence[str], about_s
 
 
 def _yes(question: str, rng: Random) -> str:
-    """Return "네, " for half of the yes-or-no questions: some teachers start their answer with it.
+    """Return "네, " (yes) for half of the yes-or-no questions, because some teachers start answers with it.
 
-    A yes-or-no question is a statement of the chunk in question form, so the answer to it is always yes.
+    Yes-or-no questions are built from statements in the chunk, so the answer is always yes.
     """
     return "네, " if not _QUESTION_WORD.search(question) and rng.random() < 0.5 else ""
 
@@ -147,7 +151,10 @@ def _subject(chunk: ParsedChunk) -> str:
 
 
 def _name_product(question: str, opening: str, product: str) -> str:
-    """Replace `이 계약은` by the product's name: outside the chunk, nothing says which contract is meant."""
+    """Replace phrases such as `이 계약` (this contract), which are unclear without the chunk, with the product name.
+
+    If a phrase was replaced, remove the opening, because the opening also names the product.
+    """
     named = _THIS_CONTRACT.sub(lambda found: _with_particle(product or "이 상품", found[1]), question)
     if named == question or not product:
         return named
@@ -164,7 +171,7 @@ def _ask_for_cell(cell: str) -> str:
 
 
 def _cited_answer(given: WriterInput) -> str:
-    """Return the statement as an answer that cites its article."""
+    """Return the statement as an answer that cites the chunk's article."""
     chunk = given.chunk
     citation = chunk.article
     if citation and chunk.title and given.rng.random() < 0.3:

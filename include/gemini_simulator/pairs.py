@@ -1,4 +1,4 @@
-"""The question-answer pair that the simulator writes, and its record in GET /ground_truth."""
+"""The question-answer pairs that the simulator writes, and their records in GET /ground_truth."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gemini_simulator.json_types import JsonObject
 
 
 class GroundTruth(TypedDict):
-    """One pair that the simulator answered with; `defect` names what is wrong with it, None for a good pair."""
+    """A pair that the simulator sent. `defect` is the name of the injected defect, or None."""
 
     chunk_sha256: str
     type: str
@@ -20,7 +20,10 @@ class GroundTruth(TypedDict):
 
 @dataclass(frozen=True)
 class SimulatedPair:
-    """One pair with its evidence: a verbatim quote of the chunk, empty for an unanswerable question."""
+    """A question-answer pair.
+
+    `evidence` is a verbatim quote from the chunk; it is empty if the question is unanswerable.
+    """
 
     type: str
     question: str
@@ -29,12 +32,12 @@ class SimulatedPair:
     answerable: bool
     article: str
     omitted_field: str | None = None
-    """Field that the answer leaves out on purpose."""
+    """Name of a field that the JSON omits on purpose, or None."""
     defect: str | None = None
-    """Name of the defect that was injected, None for a good pair."""
+    """Name of the injected defect, or None."""
 
     def as_json(self) -> JsonObject:
-        """Return the fields that the answer contains, in their order in the answer."""
+        """Return the pair as it appears in the answer, without the omitted field."""
         fields: JsonObject = {
             "type": self.type,
             "question": self.question,
@@ -46,7 +49,7 @@ class SimulatedPair:
         return {name: value for name, value in fields.items() if name != self.omitted_field}
 
     def ground_truth(self, chunk_sha256: str) -> GroundTruth:
-        """Return the record of this pair for GET /ground_truth."""
+        """Return this pair's record for GET /ground_truth."""
         return {
             "chunk_sha256": chunk_sha256,
             "type": self.type,

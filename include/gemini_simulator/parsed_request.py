@@ -1,4 +1,4 @@
-"""What a request asks for: the chunk in its prompt, the product, the question types and the schema of the answer."""
+"""Parses a request: finds the chunk, the product and the question types in the prompt and the schema."""
 
 from __future__ import annotations
 
@@ -21,48 +21,48 @@ _PAIRS_PER_TYPE = re.compile(
     r"(?:유형|종류)(?:별로?|마다)\s*(?:질문과 답변을?|문답을?)?\s*(?:각각\s*)?(\d)\s*(?:개|쌍)"
 )
 
-#: Property names that a schema may use for the fields of a pair.
+#: Other name that a schema may use for a field -> name of the field in a pair.
 _FIELD_ALIASES = {"instruction": "question", "output": "answer", "quote": "evidence"}
 
 
 @dataclass(frozen=True)
 class ParsedRequest:
-    """A prompt (system and user text) and the JSON schema of its answer. Without a schema the answer is plain text."""
+    """A prompt (system and user text) and the JSON schema for the answer, which is plain text without a schema."""
 
     prompt: str
     schema: JsonObject | None = None
 
     @cached_property
     def chunk_text(self) -> str:
-        """The text below the line `### 보험 약관 내용`, or the whole prompt if it has no such line."""
+        """The text below the line `### 보험 약관 내용`, or the whole prompt if there is no such line."""
         found = _CHUNK.findall(self.prompt)
         return (found[-1] if found else self.prompt).strip()
 
     @cached_property
     def chunk_sha256(self) -> str:
-        """Hash of the chunk's text; requests about the same chunk share it."""
+        """Hash of the chunk's text. All requests about the same chunk have the same hash."""
         return hashlib.sha256(self.chunk_text.encode()).hexdigest()
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of prompt and schema; the same request sent twice has the same hash."""
+        """Hash of the prompt and the schema. A repeated request has the same hash."""
         return sha256_text(self.prompt, repr(self.schema))
 
     @cached_property
     def product(self) -> str:
-        """Product name given in the prompt, or an empty string."""
+        """Product name in the prompt, or an empty string."""
         return self._labelled_value("상품|상품명|보험상품")
 
     @cached_property
     def company(self) -> str:
-        """Company name given in the prompt, or an empty string."""
+        """Company name in the prompt, or an empty string."""
         return self._labelled_value("회사|회사명|보험사|보험회사")
 
     @cached_property
     def question_types(self) -> tuple[str, ...]:
-        """Question types that the schema lists, by default all generated types.
+        """Question types that the schema lists, or GENERATED_TYPES if the schema lists none.
 
-        A plain text answer has room for one pair, so it has one type, which depends on the chunk.
+        A plain-text answer contains only one pair, so there is only one type, which depends on the chunk.
         """
         if self.schema is None:
             return (GENERATED_TYPES[int(hash_uniform("type", self.chunk_text) * len(GENERATED_TYPES))],)
@@ -74,7 +74,7 @@ class ParsedRequest:
 
     @cached_property
     def is_correction(self) -> bool:
-        """Whether the prompt lists the faults of earlier pairs and asks for better ones."""
+        """Whether the prompt names the faults in earlier pairs and asks for corrected pairs."""
         return _CORRECTION.search(self.prompt) is not None
 
     @cached_property
@@ -84,7 +84,7 @@ class ParsedRequest:
         return max(1, int(found[1])) if found else 1
 
     def format_pairs(self, pairs: Sequence[JsonObject]) -> JsonValue:
-        """Arrange the pairs as the schema requires: an array, an object that contains one, or a single pair."""
+        """Return the pairs in the form that the schema requires: an array, an object with an array, or one pair."""
         schema = self.schema or {}
         if _json_type(schema) != "object":
             return [_select_fields(as_object(schema.get("items")), pair) for pair in pairs]
@@ -100,7 +100,7 @@ class ParsedRequest:
 
 
 def _json_type(schema: JsonObject) -> str:
-    """Return the schema's type in lower case: Gemini writes ARRAY where JSON schema writes array."""
+    """Return the schema's type in lowercase, because Gemini uses ARRAY where JSON Schema uses array."""
     return str(schema.get("type", "array")).lower()
 
 
@@ -118,7 +118,7 @@ def _find_properties(schema: JsonValue, name: str) -> Iterator[JsonObject]:
 
 
 def _select_fields(schema: JsonObject, pair: JsonObject) -> JsonObject:
-    """Keep the fields that the schema names, under the schema's names; all fields if it names none."""
+    """Return the fields that the schema lists, under the schema's names, or all fields if it lists none."""
     names = as_object(schema.get("properties"))
     if not names:
         return pair

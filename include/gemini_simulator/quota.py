@@ -1,4 +1,4 @@
-"""Quotas as Google counts them: per project and model, requests and input tokens per minute and requests per day."""
+"""Quotas as Google counts them for each project and model: requests and tokens per minute, and requests per day."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ Metric = Literal["rpm", "tpm", "rpd"]
 
 
 class QuotaWindow(Protocol):
-    """Counts what was used of one limit. Times are seconds of the simulator's clock."""
+    """Counts usage against one limit. Times are in seconds on the simulator's clock."""
 
     def wait_s(self, now: float, amount: int) -> float:
-        """Return 0 if `amount` fits at `now`, else the seconds until it does."""
+        """Return 0 if `amount` is allowed at time `now`, else the number of seconds until it will be."""
 
     def consume(self, now: float, amount: int) -> None:
-        """Count `amount` as used at `now`."""
+        """Record that `amount` was used at time `now`."""
 
 
 class RollingWindow:
-    """Allows at most `limit` in any span of `length_s` seconds."""
+    """Allows at most `limit` units in any period of `length_s` seconds."""
 
     def __init__(self, limit: int, length_s: float) -> None:
         self.limit, self.length_s = limit, length_s
@@ -33,7 +33,7 @@ class RollingWindow:
         self._total = 0
 
     def wait_s(self, now: float, amount: int) -> float:
-        """Return 0 if `amount` fits at `now`, else the seconds until it does."""
+        """Return 0 if `amount` is allowed at time `now`, else the number of seconds until it will be."""
         while self._used and self._used[0][0] <= now - self.length_s:
             self._total -= self._used.popleft()[1]
         excess = self._total + amount - self.limit
@@ -46,27 +46,27 @@ class RollingWindow:
         return self.length_s  # `amount` is larger than the limit and never fits
 
     def consume(self, now: float, amount: int) -> None:
-        """Count `amount` as used at `now`."""
+        """Record that `amount` was used at time `now`."""
         self._used.append((now, amount))
         self._total += amount
 
 
 class FixedWindow:
-    """Allows at most `limit` in each whole multiple of `length_s` on the clock."""
+    """Allows at most `limit` units per window. A new window starts every `length_s` seconds."""
 
     def __init__(self, limit: int, length_s: float) -> None:
         self.limit, self.length_s = limit, length_s
         self._window, self._total = -1, 0
 
     def wait_s(self, now: float, amount: int) -> float:
-        """Return 0 if `amount` fits at `now`, else the seconds until the next window."""
+        """Return 0 if `amount` is allowed at time `now`, else the number of seconds until the next window starts."""
         window = int(now // self.length_s)
         if window != self._window:
             self._window, self._total = window, 0
         return 0.0 if self._total + amount <= self.limit else (window + 1) * self.length_s - now
 
     def consume(self, now: float, amount: int) -> None:
-        """Count `amount` as used in the current window."""
+        """Record that `amount` was used in the current window."""
         self._total += amount
 
 
@@ -78,7 +78,7 @@ class TokenBucket:
         self._level, self._at = float(limit), 0.0
 
     def wait_s(self, now: float, amount: int) -> float:
-        """Return 0 if the bucket contains `amount` at `now`, else the seconds until it does."""
+        """Return 0 if the bucket contains `amount` at time `now`, else the number of seconds until it will."""
         self._level = min(self.limit, self._level + (now - self._at) * self.limit / self.length_s)
         self._at = now
         missing = amount - self._level
@@ -90,7 +90,7 @@ class TokenBucket:
 
 
 WindowType: TypeAlias = type[RollingWindow] | type[FixedWindow] | type[TokenBucket]
-#: By the value of `SimulatorConfig.window`.
+#: Value of `SimulatorConfig.window` -> class of the window.
 WINDOW_TYPES: dict[str, WindowType] = {
     "rolling": RollingWindow,
     "fixed": FixedWindow,
@@ -100,7 +100,7 @@ WINDOW_TYPES: dict[str, WindowType] = {
 
 @dataclass(frozen=True)
 class QuotaViolation:
-    """A limit that a request would exceed, and the seconds until it would not."""
+    """A limit that a request exceeds. `wait_s` is the number of seconds until the request would be allowed."""
 
     metric: Metric
     limit: int
@@ -108,7 +108,7 @@ class QuotaViolation:
 
 
 class ProjectQuota:
-    """The limits of one project for one model. A request that exceeds one limit does not count against any of them."""
+    """A project's limits for one model. A request that exceeds any of these limits is not counted at all."""
 
     def __init__(self, quota: QuotaConfig, window: str) -> None:
         self._no_quota = 0 in (quota.rpm, quota.tpm, quota.rpd)
@@ -122,9 +122,9 @@ class ProjectQuota:
         }
 
     def admit(self, now: float, tokens: int) -> list[QuotaViolation]:
-        """Count one request of `tokens` input tokens and return an empty list, or return the limits that it exceeds.
+        """Return the limits that a request with `tokens` input tokens exceeds. If there are none, count the request.
 
-        A model with `limit: 0` reports all three metrics, as Google does.
+        If any limit is 0, all three limits are reported, as Google does.
         """
         if self._no_quota:
             return [QuotaViolation(metric, 0, MINUTE_S) for metric in ("tpm", "rpm", "rpd")]

@@ -1,4 +1,4 @@
-"""Random draws that depend only on their inputs, so that a run repeats whatever the order of its requests."""
+"""Random draws that depend only on their inputs, so that results do not depend on the order of the requests."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def seeded_rng(*parts: object) -> random.Random:
 
 
 def choose_by_rate(rates: Mapping[Name, float], *parts: object) -> Name | None:
-    """Choose one of the names, each with its rate as probability; None with the rest of the probability."""
+    """Choose a name. Each name's rate is its probability; None has the remaining probability."""
     point = hash_uniform(*parts)
     for name, rate in rates.items():
         if point < rate:

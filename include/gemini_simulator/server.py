@@ -1,4 +1,4 @@
-"""Serves the simulator with uvicorn: as a process (`bind`), or from a thread of a test (`running_simulator`)."""
+"""Serves the simulator with uvicorn, either in the calling thread (`bind`) or in a new thread (`running_simulator`)."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from insurance_rag.core.errors import ServerUnavailableError
 
 
 class AbortableProtocol(HttpToolsProtocol):
-    """Lets a handler reset its connection; ASGI itself has no message for that."""
+    """Lets a request handler reset the connection, which ASGI itself does not support."""
 
     def on_message_begin(self) -> None:
-        """Add the connection's abort function to the request's scope."""
+        """Extend the request's ASGI scope with a function that aborts the connection."""
         super().on_message_begin()
         self.scope["extensions"] = {"abort": self.transport.abort}  # type: ignore[dict-item]
 
 
 @dataclass(frozen=True)
 class BoundServer:
-    """A server that has its port and is not running yet. Connections wait until `run` is called."""
+    """A server that already listens on its port. Connections wait until `run` is called."""
 
     server: uvicorn.Server
     listener: socket.socket
@@ -39,7 +39,7 @@ class BoundServer:
 
     @property
     def url(self) -> str:
-        """Base URL, without a path."""
+        """Base URL without a path."""
         host, port = self.listener.getsockname()[:2]
         return f"http://{host}:{port}"
 
@@ -49,7 +49,7 @@ class BoundServer:
 
 
 def bind(config: SimulatorConfig) -> BoundServer:
-    """Open the configured address; raises ServerUnavailableError if that is not possible."""
+    """Listen on the configured address. Raises ServerUnavailableError if that is impossible."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -76,18 +76,18 @@ def bind(config: SimulatorConfig) -> BoundServer:
 
 @dataclass(frozen=True)
 class RunningSimulator:
-    """A simulator that serves at `url` from a thread of this process."""
+    """A simulator that runs in a thread of this process."""
 
     url: str
     config: SimulatorConfig
 
     @property
     def window_s(self) -> float:
-        """Real seconds that a minute of the simulator lasts; clients read it from GEMINI_QUOTA_WINDOW_S."""
+        """Length of a simulated minute in real seconds. Clients read this value from GEMINI_QUOTA_WINDOW_S."""
         return 60 / self.config.speed
 
     def stats(self) -> SimulatorStats:
-        """Return the statistics of GET /stats."""
+        """Return the statistics from GET /stats."""
         stats: SimulatorStats = httpx.get(f"{self.url}/stats", timeout=30).json()
         return stats
 
@@ -99,7 +99,7 @@ class RunningSimulator:
 
 @contextlib.contextmanager
 def running_simulator(**options: object) -> Iterator[RunningSimulator]:
-    """Serve a simulator on a free port while the block runs; `options` are the fields of SimulatorConfig."""
+    """Run a simulator on a free port for the duration of a `with` block. `options` are fields of SimulatorConfig."""
     config = SimulatorConfig.parse(options, "simulator")
     bound = bind(config)
     thread = threading.Thread(target=bound.run, name="simulator", daemon=True)

@@ -1,4 +1,4 @@
-"""Decides the outcome of a request, for both API formats: key check, outage, quota, fault, and then the answer."""
+"""Handles requests in both API formats: checks the key, outages and the quota, draws a fault, and writes the answer."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from gemini_simulator.parsed_request import ParsedRequest
 from gemini_simulator.quota import ProjectQuota
 from gemini_simulator.seeded_random import choose_by_rate, hash_uniform
 
-#: Seconds of the simulator's clock until a refusal is sent; it comes sooner than an answer.
+#: Latency of an error response in simulated seconds. It is shorter than the latency of an answer.
 REFUSAL_S = 0.1
 
-#: Faults without any answer; the other faults damage the answer.
+#: Faults that replace the answer with an error or a dropped connection.
 SERVER_FAULTS = ("503", "500", "502", "drop")
 
-#: Finish reasons of blocked answers. The last one blocks the prompt, and the response has no candidate.
+#: Finish reasons of blocked answers. PROHIBITED_CONTENT blocks the prompt, so the response has no candidate.
 BLOCK_REASONS = ("SAFETY", "RECITATION", "PROHIBITED_CONTENT")
 
 
 @dataclass(slots=True)
 class RequestRecord:
-    """One request for an answer; times are seconds of the simulator's clock."""
+    """A record of one request for an answer. Times are in seconds on the simulator's clock."""
 
     received_s: float
     key: str
-    """Fingerprint of the key."""
+    """Fingerprint of the API key."""
     project: str
     model: str
     chunk_sha256: str
@@ -48,7 +48,7 @@ class RequestRecord:
 class Completion:
     """The model's answer. `finish_reason` is STOP, MAX_TOKENS, EMPTY or one of BLOCK_REASONS.
 
-    `text` is None for an empty or blocked answer.
+    `text` is None if the answer is empty or blocked.
     """
 
     text: str | None
@@ -58,7 +58,7 @@ class Completion:
 
     @property
     def sha256(self) -> str:
-        """Hash for the response id. The spelling of the hashed text is fixed, so that ids stay the same."""
+        """Hash for the response ID. Do not change the hashed string, because that would change the IDs."""
         counts = f"tokens_in={self.input_tokens}, tokens_out={self.output_tokens}"
         return hashlib.sha256(
             f"Reply(text={self.text!r}, finish={self.finish_reason!r}, {counts})".encode()
@@ -66,41 +66,41 @@ class Completion:
 
 
 def key_fingerprint(key: str) -> str:
-    """Return a short name for a key that does not reveal it."""
+    """Return a short name that identifies a key without revealing it."""
     return hashlib.sha256(key.encode()).hexdigest()[:8]
 
 
 def count_tokens(text: str) -> int:
-    """Estimate Gemini's token count: three quarters of a token per Korean character, a quarter per Latin one."""
+    """Estimate the number of tokens for Gemini: 0.75 tokens per Korean character and 0.25 per Latin character."""
     return -(-len(text.encode()) // 4)
 
 
 @dataclass
 class Service:
-    """The state of a running simulator: quotas, the requests received so far, and the ground truth of its answers."""
+    """The state of a running simulator: quotas, received requests, and the ground truth for all pairs sent."""
 
     config: SimulatorConfig
     requests: list[RequestRecord] = field(default_factory=list)
     ground_truth: dict[tuple[str, ...], GroundTruth] = field(default_factory=dict)
-    """By chunk hash, type, question and answer."""
+    """Ground truth by chunk hash, question type, question and answer."""
     _quotas: dict[tuple[str, str], ProjectQuota] = field(default_factory=dict)
     _attempts: Counter[str] = field(default_factory=Counter)
     _started: float = field(default_factory=time.monotonic)
 
     def now_s(self) -> float:
-        """Return the simulator's clock: seconds since its start, multiplied by its speed."""
+        """Return the time on the simulator's clock: real seconds since the start, multiplied by `speed`."""
         return (time.monotonic() - self._started) * self.config.speed
 
     async def sleep(self, seconds: float) -> None:
-        """Wait for this many seconds of the simulator's clock."""
+        """Wait for this number of seconds on the simulator's clock."""
         await asyncio.sleep(seconds / self.config.speed)
 
     def project_of(self, key: str) -> str:
-        """Return the project of a key; an unlisted key has a project of its own."""
+        """Return the key's project. A key that the configuration does not list has a separate project."""
         return self.config.projects.get(key, f"project-{key_fingerprint(key)}")
 
     def check_key(self, key: str | None) -> str:
-        """Return the project of an accepted key; raises KeyRefusedError for a missing or rejected key."""
+        """Return the key's project. Raises KeyRefusedError if the key is missing or rejected."""
         if not key:
             raise KeyRefusedError("missing")
         project = self.project_of(key)
@@ -109,7 +109,10 @@ class Service:
         return project
 
     async def complete(self, key: str | None, model: str, request: ParsedRequest) -> Completion:
-        """Answer one generateContent or chat completion request after its latency, or raise RequestRefusedError."""
+        """Answer a generateContent or chat completion request after the configured latency.
+
+        Raises RequestRefusedError if the request gets an error instead of an answer.
+        """
         fingerprint = key_fingerprint(key or "")
         hashes = request.chunk_sha256, request.sha256
         record = RequestRecord(self.now_s(), fingerprint, "", model, *hashes, request.is_correction)
@@ -129,19 +132,20 @@ class Service:
         return completion
 
     def answer(self, request: ParsedRequest, fault: FaultName | None, record: RequestRecord) -> Completion:
-        """Return the answer, damaged by `fault` if one is given; raises ServerFaultError for faults without an answer.
+        """Return the answer to a request, damaged by `fault` if it is not None.
 
-        An answer about a blocked chunk is blocked whatever the fault.
+        Raises ServerFaultError if the fault is one of SERVER_FAULTS. With any other fault or none, an answer about a
+        blocked chunk is blocked.
         """
         if fault is not None and fault in SERVER_FAULTS:
             raise ServerFaultError(fault)
         completion = self._completion(request, fault)
-        damage = fault if fault != "fenced" else None  # a fenced answer can still be read
+        damage = fault if fault != "fenced" else None  # an answer in a Markdown code fence is still readable
         record.outcome = "blocked" if completion.finish_reason in BLOCK_REASONS else damage or "answered"
         return completion
 
     def draw_fault(self, request: ParsedRequest) -> FaultName | None:
-        """Draw the fault of this attempt; every repetition of a request draws again, so that a fault passes."""
+        """Draw a fault, or None, for this request. A repeated request draws again, so that retries can succeed."""
         self._attempts[request.sha256] += 1
         rates: dict[FaultName, float] = {
             name: rate for name, rate in self.config.faults.items() if name not in ("blocked", "bare_429")
@@ -149,14 +153,14 @@ class Service:
         return choose_by_rate(rates, self.config.seed, "fault", request.sha256, self._attempts[request.sha256])
 
     def has_outage(self) -> bool:
-        """Return whether the clock is within one of the configured outages."""
+        """Return whether the current simulated time is within a configured outage."""
         now = self.now_s()
         return any(start <= now < end for start, end in self.config.outages)
 
     def _completion(self, request: ParsedRequest, fault: FaultName | None) -> Completion:
         tokens = count_tokens(request.prompt)
         seed = self.config.seed
-        # The draw contains the chunk and not the attempt: a blocked chunk is blocked in every request.
+        # The draw depends on the chunk, not on the attempt, so a blocked chunk is blocked in every request.
         if hash_uniform(seed, "blocked", request.chunk_sha256) < self.config.faults.get("blocked", 0.0):
             reason = BLOCK_REASONS[int(hash_uniform(seed, "block reason", request.chunk_sha256) * len(BLOCK_REASONS))]
             return Completion(None, reason, tokens, 0)
@@ -197,7 +201,7 @@ class Service:
 
 
 def _damage(text: str, fault: FaultName | None) -> tuple[str, str]:
-    """Return the text as the fault leaves it, and the finish reason."""
+    """Return the text after the fault has damaged it, and the finish reason."""
     if fault == "max_tokens":
         return text[: len(text) * 3 // 5], "MAX_TOKENS"
     if fault == "malformed":

@@ -1,4 +1,4 @@
-"""Statistics over the requests received: enough to check that no request was lost, repeated, or sent too early."""
+"""Statistics on the received requests. Tests use them to find requests that were lost, repeated or sent too early."""
 
 from __future__ import annotations
 
@@ -11,42 +11,42 @@ from gemini_simulator.service import RequestRecord, Service
 
 
 class RequestStats(TypedDict):
-    """Statistics of a group of requests. Times are seconds of the simulator's clock."""
+    """Statistics on a group of requests. Times are in seconds on the simulator's clock."""
 
     calls: int
-    """Requests for an answer, refused ones included."""
+    """Number of requests for an answer, including requests that got an error."""
     admitted: int
-    """Requests that counted against a quota."""
+    """Number of requests that passed the key and quota checks."""
     answered: int
     corrections: int
-    """Answered requests that asked for better pairs than those of an earlier answer."""
+    """Number of answered requests that asked to correct earlier pairs."""
     refused_429: int
     in_flight: int
     max_in_flight: int
     tokens: int
-    """Input tokens of the admitted requests."""
+    """Number of input tokens in the admitted requests."""
     peak_requests_per_minute: int
-    """Largest number of admitted requests in any 60 s."""
+    """Largest number of admitted requests within any 60 s."""
     peak_tokens_per_minute: int
     first_s: float | None
     last_answer_s: float | None
     calls_after_daily_quota: int
-    """Requests after the first one that was refused because of the daily quota."""
+    """Number of requests after the first request that exceeded the daily quota."""
     outcomes: dict[str, int]
 
 
 class SimulatorStats(RequestStats):
-    """The body of GET /stats: all requests together, and the same figures by project and by key."""
+    """Response body of GET /stats: statistics on all requests together, for each project and for each key."""
 
     clock_s: float
     speed: float
     distinct_answered: int
-    """Different requests that were answered."""
+    """Number of different requests that were answered."""
     repeated_answers: int
-    """Answers to a request that had been answered before."""
+    """Number of answers to requests that had already been answered."""
     projects: dict[str, RequestStats]
     keys: dict[str, RequestStats]
-    """By fingerprint of the key."""
+    """Statistics by key fingerprint."""
     chunks: dict[str, dict[str, int]]
     """Number of requests by chunk hash and outcome."""
 
@@ -101,7 +101,7 @@ def _summarize(requests: list[RequestRecord]) -> RequestStats:
 
 
 def _peak_per_minute(requests: Iterable[RequestRecord], weight: Callable[[RequestRecord], int]) -> int:
-    """Return the largest total weight within any 60 s."""
+    """Return the largest total weight of the requests within any 60 s."""
     window: deque[RequestRecord] = deque()
     total = peak = 0
     for request in requests:
@@ -114,7 +114,7 @@ def _peak_per_minute(requests: Iterable[RequestRecord], weight: Callable[[Reques
 
 
 def _max_in_flight(requests: Iterable[RequestRecord]) -> int:
-    """Return the largest number of requests that were open at the same time."""
+    """Return the largest number of requests that were in progress at the same time."""
     changes = sorted(
         (time_s, change)
         for request in requests
