@@ -1,4 +1,4 @@
-# Everything a person needs, from a fresh clone with Python 3.11+ and make. `make` lists the targets.
+# Common commands. A fresh clone needs only Python 3.11+ and make. `make` without a target lists all targets.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,16 +10,16 @@ export UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
-env: $(VENV)/.installed ## Make the environment (a virtual environment in .venv, exact versions)
+env: $(VENV)/.installed ## Create the virtual environment in .venv, with exact package versions
 
 $(VENV)/.installed: requirements.lock pyproject.toml tools/install.sh
 	PYTHON="$(PYTHON)" bash tools/install.sh $(VENV)
 	@touch $@
 
-demo: env ## Run the whole path in an embedded Airflow and print the Base, v1, v2 table
+demo: env ## Run the whole pipeline in an embedded Airflow and compare Base, v1 and v2
 	@$(BIN)/python -m demo run
 
-up: env ## Start the embedded Airflow for the browser; print its URL and login
+up: env ## Start the embedded Airflow and print its URL and login
 	@$(BIN)/python -m demo up
 
 down: ## Stop what `make up` started
@@ -34,26 +34,26 @@ check: env lint types ## Run lint, type checks and the fast unit tests (under 2 
 lint: env ## Check style, layers, import cycles and vocabulary
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
 
-types: env ## Check static types of product, dags, plugins, bench and tests
+types: env ## Check static types in all Python code
 	$(BIN)/mypy
 
-docs: env ## Write the documents that are generated from the code
+docs: env ## Regenerate the documents that are built from the code
 	$(BIN)/python tools/make_docs.py
 
-lock: env ## Resolve the dependencies again and write requirements.lock
+lock: env ## Resolve the dependencies and rewrite requirements.lock
 	bash tools/lock.sh $(BIN)/uv
 
-pictures: env ## Make the pictures of docs/images again from real runs (about 15 minutes)
+pictures: env ## Recreate the images in docs/images from real runs (about 15 minutes)
 	CHROMIUM="$$(bash tools/browser.sh $(BIN))" $(BIN)/python tools/make_pictures.py
 
-bench-generation: env ## Measure generation against the simulator: seconds, 429s, losses; other clients for comparison
+bench-generation: env ## Compare this project with other clients on the simulator: time, 429 responses, lost answers
 	$(BIN)/python -m bench.generation --out docs/results/generation
 
-bench-dataset: env ## Measure validation of up to a million rows
+bench-dataset: env ## Measure the validation of up to a million rows
 	$(BIN)/python -m bench.dataset
 
-bench-airflow: env ## Measure Airflow on SQLite: 50 and 500 shards, a missed deadline, two killed schedulers
+bench-airflow: env ## Test Airflow on SQLite: 50 and 500 shards, a missed deadline, two killed schedulers
 	$(BIN)/python -m bench.orchestration
 
-clean: down ## Delete what the embedded Airflow and its runs wrote (not the environment)
+clean: down ## Delete everything that the embedded Airflow and its runs wrote (but not .venv)
 	rm -rf airflow_home artifacts
