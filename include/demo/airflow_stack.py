@@ -156,7 +156,7 @@ class AirflowStack:
     def wait_healthy(self, timeout_s: float = START_TIMEOUT_S) -> None:
         """Wait until Airflow reports that its components are healthy.
 
-        Raises AirflowStartError if a component exits or the time is over.
+        Raises AirflowStartError if a component exits or the timeout expires.
         """
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:

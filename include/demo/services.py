@@ -19,7 +19,7 @@ from insurance_rag.orchestration.setup import set_up_pools
 
 #: Names of the Airflow connections, one per API key.
 CONNECTIONS = tuple(f"gemini_k{n}" for n in range(1, 8))
-#: Connection -> project. As often in practice, two of the keys share a project and therefore a quota.
+#: Connection -> project, for two connections that share a project and therefore a quota, as real keys often do.
 PROJECTS = {"gemini_k6": "shared", "gemini_k7": "shared"}
 #: Quota of each project, in requests per simulated minute.
 SIMULATOR_RPM = 60

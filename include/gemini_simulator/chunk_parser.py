@@ -15,7 +15,7 @@ _REFERS_ELSEWHERE = re.compile(
     r"다음(?:\s각\s?호|\s표|의|과 같|\s금액|\s사유|\s서류|\s중|\s행위|\s어느)|아래|각 호|위의"
     r"|^(?:이 경우|이때|이 때|그|이를|이는|이에|다만|단,|또한|이와)\s?"
 )
-#: Words in a chunk's title that show what its list items are, e.g. exclusions, documents or costs.
+#: Words in a chunk's title that show what the chunk's list items are, e.g. exclusions, documents or costs.
 _LIST_TITLE = re.compile(r"않는|않은|무효|서류|사유|손해|비용|제외|의무")
 _REFERS_BY_NUMBER = re.compile(r"제\s?\d+\s?항|제\s?\d+\s?호|전항|같은 항|본항")
 
