@@ -96,7 +96,7 @@ def test_a_failed_shard_is_fixed_and_the_dataset_approved(
         expect(row).to_contain_text(state, timeout=SLOW)
     assert airflow.wait(DAG, run_id) == "failed"
     log = airflow.api.log(DAG, run_id, "generate", 1)
-    assert "replace it in its connection, then clear this task" in log and DEAD_KEY not in log
+    assert "replace the key in its connection, then clear this task" in log and DEAD_KEY not in log
     assert f"airflow dags clear --run-id {run_id} --only-failed -y {DAG}" in log
     assert DEAD_KEY not in str(airflow.api.task_instances(DAG, run_id))  # the rendered templates
     calls = simulator.stats()["calls"]
