@@ -43,7 +43,7 @@ def main() -> int:
     )
     args = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # On SIGTERM, stop everything that the demo started, as on Ctrl-C.
+    # Treat SIGTERM like Ctrl-C, so that `run` stops Airflow and the simulator before it exits.
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         return ACTIONS[args.action](Services(args.home.resolve(), args.artifacts.resolve()))

@@ -30,7 +30,7 @@ STOP_TIMEOUT_S = 15
 
 
 class AirflowStartError(PipelineError):
-    """A component failed to start or has exited. The message says why or names the log."""
+    """Airflow or the simulator did not start, or a component has exited. The message shows or names the log."""
 
 
 def free_port() -> int:
@@ -122,7 +122,7 @@ class AirflowStack:
     def start(self) -> None:
         """Migrate the database, start all components, and wait until Airflow reports that they are healthy.
 
-        Raises AirflowStartError.
+        Raises AirflowStartError if any of these steps fails.
         """
         write_json(self.home / "passwords.json", {"admin": self.settings["password"]})
         (self.home / "passwords.json").chmod(0o600)

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 #: Number of attention heads per layer.
 HEADS = 3
-#: Scale of the queries and keys in the heads that attend by position.
+#: Scale of the queries and keys in the two heads of layer 0, which attend by position.
 POSITION_SHARPNESS = 6.5
-#: Scale of the queries and keys in the head that compares tokens.
+#: Scale of the queries and keys in the head of layer 1, which compares tokens.
 MATCH_SHARPNESS = 3.0
-#: Scale of the copied token in the output of the head that copies.
+#: Factor by which the head of layer 1 scales the token that it copies.
 WRITE_SCALE = 1.5
 
 

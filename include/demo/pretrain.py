@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 #: Minimum number of chunks, so that there are enough for training and for measurement.
 MIN_CHUNKS = 10
-#: One in this number of chunks is excluded from training, to measure the model.
+#: Distance between held-out chunks: with 10, every tenth chunk is excluded from training and used to measure the model.
 HELDOUT_EVERY = 10
-#: The learning rate falls to zero over this fraction of the steps, at the end. It rises over this number of steps, at
-#: the beginning.
+#: The learning rate rises over the first WARMUP_STEPS steps. At the end, it falls to zero over DECAY_SHARE of all
+#: steps.
 DECAY_SHARE, WARMUP_STEPS = 0.4, 20
 
 
@@ -40,7 +40,7 @@ class HeldoutFigures(Record):
     heldout_loss: float
     """Mean loss on the held-out chunks, in nats per token."""
     copy_accuracy: float
-    """Fraction of sentences in which every token is predicted correctly after a cue (some words from the sentence)."""
+    """Fraction of sentences that the model copies without a wrong token, given a cue (some words of the sentence)."""
     copy_token_accuracy: float
     """Fraction of all tokens in these sentences that are predicted correctly."""
 

@@ -3,12 +3,13 @@
 There are three kinds of sequences:
 
 - `repeat`: random tokens, then the same tokens again. This is the quickest way to train induction (copying) heads.
-- `plain`: a chunk up to its end-of-text token.
-- `extract`: chunks, then several pairs of a cue (words from one sentence) and that sentence, in varied layouts.
+- `plain`: the text of one chunk, followed by the end-of-text token.
+- `extract`: chunks, followed by several of their sentences. Each sentence comes after a cue, which consists of a few
+  words from the sentence. The layout varies.
 
 The sequences teach what any base model can do, and nothing that the adapters are trained for: no refusals, no
-citations, no end of text after an answer. In `extract` sequences, digits and words are replaced at random, identically
-in chunk and sentence, so that the model has to copy them and cannot memorize them.
+citations, no end of text after an answer. In `extract` sequences, digits and words of a chunk are often replaced at
+random before sentences are taken from it. The model therefore has to copy them and cannot memorize them.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ SequenceKind = Literal["repeat", "plain", "extract"]
 PARTICLE = re.compile(
     r"(?<=[가-힣]{2})(은|는|이|가|을|를|의|에|에서|에게|으로|로|와|과|도|하며|하고|합니다\.|입니다\.)$"
 )
-#: A digit that is not part of an article number (제7조, 제15조): a chunk and its title share the article number.
+#: A digit that is not part of an article number (제7조, 제15조). Article numbers are not replaced, so
+#: that a chunk's text still matches its title.
 _DIGIT = re.compile(r"(?<!제)(?<!제\d)\d")
 
 CUE_ENDINGS = (
@@ -69,7 +71,10 @@ def split_sentences(text: str) -> list[str]:
 
 
 def make_cue(sentence: str, rng: random.Random) -> str:
-    """Return two to five words from the sentence, in order and mostly without particles, and a question ending."""
+    """Return two to five words from the sentence in their original order, followed by one of CUE_ENDINGS.
+
+    Particles are removed from most of the words.
+    """
     words = sentence.split()
     n = min(len(words), rng.randint(2, 5))
     start = rng.randrange(len(words) - n + 1)
@@ -148,7 +153,11 @@ class SequenceSampler:
         return TokenSequence(ids[:length], in_loss[:length])
 
     def vary(self, text: str) -> str:
-        """Replace the digits in a chunk in 70% of the calls, and some of its words in two thirds of the calls."""
+        """Return the chunk's text with random changes.
+
+        The digits are replaced in 70% of the calls. Independently, 10% or 30% of the words are replaced in two thirds
+        of the calls.
+        """
         rng = self.rng
         if rng.random() < 0.7:
             text = replace_digits(text, rng)

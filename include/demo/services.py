@@ -19,7 +19,8 @@ from insurance_rag.orchestration.setup import set_up_pools
 
 #: Names of the Airflow connections, one per API key.
 CONNECTIONS = tuple(f"gemini_k{n}" for n in range(1, 8))
-#: Connection -> project, for two connections that share a project and therefore a quota, as real keys often do.
+#: Connection -> project. These two connections share a project and therefore a quota, as real keys often do. Each
+#: other connection has a separate project.
 PROJECTS = {"gemini_k6": "shared", "gemini_k7": "shared"}
 #: Quota of each project, in requests per simulated minute.
 SIMULATOR_RPM = 60
@@ -57,9 +58,11 @@ class Services:
         return self._stack.running
 
     def start(self) -> AirflowApi:
-        """Start Airflow and the simulator if necessary, set up pools and connections, and wait until the DAG is loaded.
+        """Start Airflow and the simulator if they are not running, and wait until the DAG is loaded.
 
-        Raises AirflowStartError.
+        Also sets up Airflow's pools and connections.
+
+        Raises AirflowStartError if Airflow or the simulator does not start.
         """
         self._start_simulator()
         if not self._stack.running:

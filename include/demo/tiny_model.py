@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 #: Tokens for padding, begin of text and end of text. The last two have the same names as in Llama 3, because
-#: train_dataset_rag.json contains the end-of-text token as a string. Padding needs a separate token because it is not
-#: counted in the loss, but the model must learn to end a text.
+#: train_dataset_rag.json contains the end-of-text token as a string. Padding needs a separate token: the loss ignores
+#: padding, but it must count the end-of-text token, so that the model learns to end a text.
 SPECIAL_TOKENS = ("<|pad|>", "<|begin_of_text|>", "<|end_of_text|>")
 
 #: Fixed phrases from the prompt formats. The tokenizer is also trained on these phrases, so that it encodes them as few

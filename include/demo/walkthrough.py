@@ -37,7 +37,8 @@ BETTER_ARROWS = {"higher": "↑", "lower": "↓"}
 LOG_LINES = 15
 #: Labels for progress figures. If a figure is not listed, its label is its name with spaces instead of underscores.
 FIGURE_LABELS = {"cost_usd": "USD", "requests_429": "responses 429", "gib": "GiB", "tokens_per_s": "tokens/s"}
-#: Number of parts into which a stage's work is divided. If the output is not a terminal, each part prints one line.
+#: How often a stage's progress is printed if the output is not a terminal. With 4, a line is printed after each quarter
+#: of the work.
 PROGRESS_PARTS = 4
 
 
@@ -159,7 +160,11 @@ def _read_progress(run: RunFolder) -> list[ProgressState]:
 
 
 def _task_line(tasks: Sequence[TaskInstance]) -> Text:
-    """Return the task IDs in the order in which they started, each in the color of its most important state."""
+    """Return the task IDs in order of their start times, each in the color of one state.
+
+    For a mapped task, this is a failed state if an instance failed, else `running` if an instance is running, else the
+    most common state.
+    """
     states: dict[str, Counter[str]] = {}
     for task in sorted(tasks, key=lambda task: task.started or "~"):  # "~" sorts after every timestamp
         states.setdefault(task.task_id, Counter())[task.state] += 1
@@ -205,7 +210,8 @@ class _LinePrinter:
     def print_changes(self, tasks: Sequence[TaskInstance], stages: Sequence[ProgressState]) -> None:
         """Print what has changed since the last call."""
         for task in tasks:
-            # A mapped task gets its name shortly after it starts. An earlier line would be printed again with the name.
+            # A mapped task gets its name shortly after it starts. A line printed earlier
+            # would have no name and would be followed by a second line with the name.
             if task.state in FAILED_TASK_STATES or (task.is_named and task.state not in PENDING_TASK_STATES):
                 self._print_once(f"task {task.name} {task.state}", f"{task.name}: {task.state}")
         for stage in stages:

@@ -1,6 +1,6 @@
-"""Writes the answer to a request: question-answer pairs about the chunk in the request, some of them with defects.
+"""Writes the answer to a request: question-answer pairs about the chunk in the request.
 
-The same seed and request always give the same pairs.
+Some pairs get a defect. The same seed and request always give the same pairs.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from gemini_simulator.pairs import SimulatedPair
 from gemini_simulator.parsed_request import ParsedRequest
 from gemini_simulator.seeded_random import hash_uniform, seeded_rng
 
-#: The defect rate is multiplied by this factor if the request asks to correct earlier pairs. Real teachers also make
-#: fewer mistakes when the prompt names the faults.
+#: The defect rate is multiplied by this factor in correction requests, which name the faults of earlier pairs. Real
+#: teachers also make fewer mistakes when the prompt names the faults.
 CORRECTION_DEFECT_FACTOR = 0.25
 
 
 @dataclass(frozen=True)
 class WrittenAnswer:
-    """The text of an answer and the pairs in that text. Each pair records its defect."""
+    """The text of an answer and the pairs in that text. A pair with a defect names the defect."""
 
     text: str
     pairs: list[SimulatedPair]
@@ -41,7 +41,7 @@ def write_answer(request: ParsedRequest, seed: int, defects: float) -> WrittenAn
     The text of the answer is JSON that follows the request's schema, or plain text if the request has no schema.
     """
     chunk = _parse(request.chunk_text)
-    if request.is_correction:  # different pairs from the first request, and fewer defects
+    if request.is_correction:  # the pairs differ from those of the first request and have fewer defects
         seed, defects = int(hash_uniform(seed, "correction") * 2**32), defects * CORRECTION_DEFECT_FACTOR
     good = [pair for question_type in request.question_types for pair in _pairs(chunk, question_type, request, seed)]
     pairs = inject_defects(good, chunk, seed, defects)
@@ -51,7 +51,7 @@ def write_answer(request: ParsedRequest, seed: int, defects: float) -> WrittenAn
 
 
 def _pairs(chunk: ParsedChunk, question_type: str, request: ParsedRequest, seed: int) -> list[SimulatedPair]:
-    """Write the pairs for one question type. No statement is used twice until every statement has been used once."""
+    """Write the pairs for one question type. Every statement is used once before any is used twice."""
     order = list(chunk.statements)
     seeded_rng(seed, "order", chunk.text).shuffle(order)
     first = request.question_types.index(question_type) * request.pairs_per_type

@@ -56,7 +56,8 @@ class SimulatorApi:
     async def list_models(self, request: Request) -> Response:
         """Handle GET models.
 
-        Both APIs have this path under /v1. Only OpenAI's clients send an Authorization header.
+        Both APIs use the path /v1/models. An Authorization header means that the client expects OpenAI's format,
+        because only OpenAI's clients send this header.
         """
         self.service.check_key(_key(request))
         if "authorization" in request.headers:
@@ -87,18 +88,18 @@ class SimulatorApi:
         return JSONResponse(openai.write_answer(await self.service.complete(_key(request), model, parsed), model))
 
     async def stats(self, request: Request) -> Response:
-        """Handle GET /stats: return statistics on the requests so far, as stats.SimulatorStats."""
+        """Handle GET /stats: return a stats.SimulatorStats about the requests so far."""
         return JSONResponse(summarize_requests(self.service))
 
     async def ground_truth(self, request: Request) -> Response:
-        """Handle GET /ground_truth: return all pairs that were sent, with their defects, as pairs.GroundTruth."""
+        """Handle GET /ground_truth: return a pairs.GroundTruth for every pair that was sent."""
         return JSONResponse(list(self.service.ground_truth.values()))
 
 
 def make_app(config: SimulatorConfig) -> Starlette:
     """Create the application with a new Service, which is available as `app.state.service`."""
     api = SimulatorApi(config)
-    google = "/{version:str}"  # any version, because the official client has changed its default version before
+    google = "/{version:str}"  # accept any version, because the official client has changed its default version
     app = Starlette(
         routes=[
             Route("/v1/chat/completions", api.chat, methods=["POST"]),
@@ -147,7 +148,7 @@ def _batch_name(request: Request) -> str:
 
 
 def _batch_response(body: JsonObject | None) -> Response:
-    """Return a response with `body`, or with status 404 if `body` is None because the batch does not exist."""
+    """Return a response with `body`. If `body` is None, the batch does not exist, and the status is 404."""
     return JSONResponse(gemini.write_not_found("The batch"), 404) if body is None else JSONResponse(body)
 
 

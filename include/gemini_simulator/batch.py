@@ -45,9 +45,9 @@ class BatchService:
     """Batches by name."""
 
     def submit(self, key: str | None, model: str, body: JsonValue) -> JsonObject:
-        """Start a batch and return it as an operation, which is Google's term for a job that runs in the background.
+        """Start a batch and return it as an operation (Google's term for a background job).
 
-        Raises RequestRefusedError if the key or the request is rejected or too many batches are running.
+        Raises RequestRefusedError if the key is rejected, the batch is empty, or too many batches are running.
         """
         project = self.service.check_key(key)
         batch = as_object(as_object(body).get("batch"))
@@ -71,14 +71,20 @@ class BatchService:
         return self._operation(batch) if batch else None
 
     def cancel(self, key: str | None, name: str) -> JsonObject | None:
-        """Cancel the batch if it is still running. Return None if the key's project has no batch with this name."""
+        """Cancel the batch if it is still running.
+
+        Returns an empty object, or None if the key's project has no batch with this name.
+        """
         batch = self._find(key, name)
         if batch and self._state(batch) == "RUNNING":
             batch.cancelled = True
         return {} if batch else None
 
     def delete(self, key: str | None, name: str) -> JsonObject | None:
-        """Delete the batch. Return None if the key's project has no batch with this name."""
+        """Delete the batch.
+
+        Returns an empty object, or None if the key's project has no batch with this name.
+        """
         batch = self._find(key, name)
         return {} if batch and self.batches.pop(batch.name) else None
 

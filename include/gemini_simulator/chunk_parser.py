@@ -10,7 +10,8 @@ from typing import Literal
 _HEADING = re.compile(r"^제\s*(\d+)\s*조(?:의\s*(\d+))?\s*[(（\[]\s*(.+?)\s*[)）\]](?=\s|$|[①-⑳])")
 _SENTENCE = re.compile(r"[^\s].*?(?:다|요)\.(?=\s|$)")
 _LIST_MARKER = re.compile(r"^(?:\d{1,2}\.|[가-하]\.|[-•·])\s+")
-#: Words that refer to another part of the chunk: anywhere in a statement (first line) or at its start (second line).
+#: Words that refer to another passage of the chunk. The first line of the pattern matches anywhere in a statement, the
+#: second line only at the start.
 _REFERS_ELSEWHERE = re.compile(
     r"다음(?:\s각\s?호|\s표|의|과 같|\s금액|\s사유|\s서류|\s중|\s행위|\s어느)|아래|각 호|위의"
     r"|^(?:이 경우|이때|이 때|그|이를|이는|이에|다만|단,|또한|이와)\s?"
@@ -26,8 +27,8 @@ StatementKind = Literal["sentence", "term", "item", "row"]
 class Statement:
     """A passage from a chunk, with its verbatim text in `evidence`.
 
-    `head` is the defined term, the list item, or the first cell of the table row. `column` and `cell` are only set for
-    table rows.
+    `head` depends on `kind`: the defined term, the start of the list item, or the first cell of the table row. Only
+    table rows have a `column` and a `cell`.
     """
 
     kind: StatementKind
@@ -58,8 +59,8 @@ class ParsedChunk:
 def parse_chunk(text: str) -> ParsedChunk:
     """Parse a chunk into at least one statement.
 
-    Keeps only the self-contained statements, or all statements if none is self-contained. If there are no statements at
-    all, the first line becomes the only statement.
+    Keeps only the self-contained statements, or all statements if none is self-contained. If no statement is found, the
+    first line below the heading becomes the only statement.
     """
     heading = _HEADING.match(text)
     article = "" if not heading else f"제{heading[1]}조" + (f"의{heading[2]}" if heading[2] else "")
@@ -76,7 +77,10 @@ def parse_chunk(text: str) -> ParsedChunk:
 
 
 def _statements(body: str) -> Iterator[Statement]:
-    """Yield the statements in every line. Adjacent lines with ` | ` between cells form a table with a header line."""
+    """Yield the statements in every line.
+
+    Adjacent lines that contain ` | ` form a table. The first of these lines is the header.
+    """
     header: list[str] = []
     for raw in body.split("\n"):
         line = raw.strip()
@@ -102,7 +106,7 @@ def _table_row(line: str, header: list[str], cells: list[str]) -> Iterator[State
 
 
 def _list_item(text: str) -> Iterator[Statement]:
-    """Yield the statements in a list item: a definition (`term: meaning`), its sentences, or the item itself."""
+    """Yield a list item as one definition (`term: meaning`), as one statement per sentence, or as a whole."""
     term, colon, meaning = text.partition(":")
     if colon and len(term) <= 25 and len(meaning.strip()) >= 8:
         yield Statement("term", text, head=term.strip())

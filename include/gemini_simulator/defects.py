@@ -1,7 +1,7 @@
 """Injects defects into the simulator's QA pairs, so that the validation rules have faults to find.
 
-The first five defects imitate failures reported for the reference design (docs/origin.md). The others are typical
-failures of teacher models. Each pair records its defect.
+The first five defects in DEFECT_SHARES imitate failures reported for the reference design (docs/origin.md). The others
+are typical failures of teacher models. A pair with a defect names the defect.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ _NUMBER = re.compile(r"(?<![제\d,.])\d[\d,]*(?=\s?(?:만|억|천|원|%|일|개�
 class _Target:
     """A pair that gets a defect, with the data that injectors need.
 
-    `first_good` is the first earlier pair without a defect in the same answer, if there is one.
+    `first_good` is the first pair in the same answer that has no defect and comes before this pair. It is None if there
+    is no such pair.
     """
 
     pair: SimulatedPair
@@ -72,9 +73,10 @@ class _Target:
 
 
 def inject_defects(pairs: list[SimulatedPair], chunk: ParsedChunk, seed: int, share: float) -> list[SimulatedPair]:
-    """Return the pairs, with a defect injected into a fraction of about `share`. Each pair records its defect.
+    """Inject a defect into some of the pairs, and return all pairs.
 
-    Pairs with unanswerable questions are not changed.
+    `share` is the approximate fraction of pairs that get a defect. Each changed pair names its defect. Pairs with
+    unanswerable questions are not changed.
     """
     rates = {name: share * part for name, part in DEFECT_SHARES.items()}
     result: list[SimulatedPair] = []
@@ -112,7 +114,7 @@ def _evasive(target: _Target) -> SimulatedPair:
 
 
 def _missing_field(target: _Target) -> SimulatedPair:
-    """Empty the question or the answer. In half of the cases, omit the field from the JSON."""
+    """Empty the question or the answer. In half of the cases, also omit the field from the JSON."""
     name = target.rng.choice(["question", "answer"])
     omitted = None if target.rng.random() < 0.5 else name
     if name == "question":
@@ -134,7 +136,7 @@ def _near_duplicate(target: _Target) -> SimulatedPair | None:
 
 
 def _invented_number(target: _Target) -> SimulatedPair | None:
-    """Replace a number in the answer with one that is not in the chunk."""
+    """Replace one number in the answer with a number that is not in the chunk."""
     answer = target.pair.answer
     numbers = list(_NUMBER.finditer(answer))
     if not numbers:

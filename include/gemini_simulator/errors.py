@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from gemini_simulator.quota import QuotaViolation
 
-#: Retry delay reported when the daily quota is used up. Google also reports a short delay then, although waiting that
-#: long does not help.
+#: Retry delay in seconds that is reported when the daily quota is used up. Google reports a short delay in this case
+#: too, although the quota is not available again until the next day.
 DAILY_QUOTA_RETRY_S = 36.4
 
 
@@ -37,7 +37,7 @@ class KeyRefusedError(RequestRefusedError):
 
 
 class QuotaExceededError(RequestRefusedError):
-    """Status 429. If `bare` is true, the response omits which limit was exceeded and when to retry."""
+    """Status 429. If `bare` is true, the response does not say which limit was exceeded or when to retry."""
 
     def __init__(self, violations: Sequence[QuotaViolation], model: str, speed: float, bare: bool) -> None:
         super().__init__("429")
@@ -48,13 +48,13 @@ class QuotaExceededError(RequestRefusedError):
 
     @property
     def outcome(self) -> str:
-        """Name in GET /stats: `429_` followed by the first exceeded limit, or `limit_0` if that limit is 0."""
+        """Name in GET /stats: `429_` and the first exceeded limit, e.g. `429_rpm`, or `limit_0` if that limit is 0."""
         first = self.violations[0]
         return "limit_0" if first.limit == 0 else f"429_{first.metric}"
 
 
 class ServerFaultError(RequestRefusedError):
-    """A server failure: status 500, 502 or 503, or a dropped connection (`fault` is "drop")."""
+    """A server failure. `fault` is the status (500, 502 or 503), or "drop" for a dropped connection."""
 
     def __init__(self, fault: str) -> None:
         super().__init__(fault)

@@ -29,7 +29,8 @@ _HELP: JsonObject = {
         }
     ],
 }
-#: Google's message for every exceeded limit: per minute, per day, or `limit: 0`. Only the error details differ.
+#: Google's message for an exceeded limit. It is the same for limits per minute, limits per day, and limits of 0; only
+#: the error details differ.
 _QUOTA_MESSAGE = (
     "You exceeded your current quota, please check your plan and billing details. For more information on this error, "
     "head to: https://ai.google.dev/gemini-api/docs/rate-limits."
@@ -58,7 +59,7 @@ BAD_GATEWAY = (
 
 
 def parse_request(body: JsonValue) -> ParsedRequest:
-    """Parse a GenerateContentRequest. Raises BadRequestError if it has no contents or its schema is not supported."""
+    """Parse a GenerateContentRequest. Raises BadRequestError if contents are missing or the schema is unsupported."""
     request = as_object(body)
     contents = as_list(request.get("contents"))
     if not contents:
@@ -131,7 +132,7 @@ def write_not_found(subject: str) -> JsonObject:
 
 
 def write_model(model: str) -> JsonObject:
-    """Return the description of a model that GET /v1beta/models/MODEL sends."""
+    """Return the body of the response to GET /v1beta/models/MODEL: a description of the model."""
     return {
         "name": f"models/{model}",
         "version": "001",
@@ -143,7 +144,7 @@ def write_model(model: str) -> JsonObject:
 
 
 def write_token_count(body: JsonValue) -> JsonObject:
-    """Return a CountTokensResponse. The request contains either `contents` or a complete `generateContentRequest`."""
+    """Return a CountTokensResponse. `body` contains either `contents` or a complete `generateContentRequest`."""
     counted = body.get("generateContentRequest", body) if isinstance(body, dict) else body
     return {"totalTokens": count_tokens(parse_request(counted).prompt)}
 

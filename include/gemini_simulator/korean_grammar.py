@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-# The code point of a Hangul syllable is 0xAC00 + 28 * (index of initial and vowel) + (index of final consonant).
-# Final index 0 means that there is no final consonant.
+# Unicode sorts the Hangul syllables from 0xAC00 in groups of 28. The syllables of a group differ only in the final
+# consonant; the first one has none. The index of the final consonant is therefore (code point - 0xAC00) % 28.
 _FIRST_SYLLABLE, _N_FINALS = 0xAC00, 28
 # Indexes of two final consonants: ㄹ, after which 으로 becomes 로, and ㅂ, which precedes 니다 in formal verbs.
 _RIEUL, _BIEUP = 8, 17
@@ -42,7 +42,7 @@ def has_final(word: str) -> bool:
     last = word.rstrip("\"'”’)] ")[-1:]
     if "가" <= last <= "힣":
         return _final(last) != 0
-    return last in "013678LMNR"  # Korean names of digits and letters: 3 is 삼, L is 엘
+    return last in "013678LMNR"  # their Korean names end with a consonant, e.g. 3 (삼) and L (엘)
 
 
 def join(word: str, particle: str) -> str:
@@ -75,7 +75,9 @@ def as_question(sentence: str) -> str | None:
 
 
 def ask_for_number(sentence: str) -> str | None:
-    """Turn a statement into a question about its first amount, period or rate. Return None if there is none.
+    """Turn a statement into a question about its first amount, period or rate.
+
+    Returns None if the statement contains no such number or does not have a formal ending.
 
     >>> ask_for_number("회사는 3,000만원을 지급합니다.")
     '회사는 얼마를 지급하나요?'

@@ -23,7 +23,10 @@ _FINISH_REASONS = {"STOP": "stop", "EMPTY": "stop", "MAX_TOKENS": "length"}
 
 
 def parse_request(body: JsonValue) -> ParsedRequest:
-    """Parse a chat completion request. Raises BadRequestError if the messages or the announced schema are missing."""
+    """Parse a chat completion request.
+
+    Raises BadRequestError if the messages are missing, or if the response format is `json_schema` without a schema.
+    """
     request = as_object(body)
     messages = as_list(request.get("messages"))
     if not messages:

@@ -120,7 +120,7 @@ _WRITERS: dict[str, PairWriter] = {
 def _question(given: WriterInput, product: str, openings: Sequence[str], about_subject: bool) -> str:
     """Return a question that the statement answers.
 
-    If `about_subject` is true, questions about a sentence ask about the chunk's subject in general.
+    If `about_subject` is true and the statement is a sentence, the question asks about the chunk's subject in general.
     """
     chunk, statement, rng = given.chunk, given.statement, given.rng
     opening = rng.choice(openings).format(product=product)
@@ -139,9 +139,10 @@ def _question(given: WriterInput, product: str, openings: Sequence[str], about_s
 
 
 def _yes(question: str, rng: Random) -> str:
-    """Return "네, " (yes) for half of the yes-or-no questions, because some teachers start answers with it.
+    """Return "네, " (yes) for half of the yes-or-no questions, else an empty string.
 
-    Yes-or-no questions are built from statements in the chunk, so the answer is always yes.
+    Some teachers start their answers with this word, others do not. Yes-or-no questions are built from statements in
+    the chunk, so the answer is always yes.
     """
     return "네, " if not _QUESTION_WORD.search(question) and rng.random() < 0.5 else ""
 
@@ -151,9 +152,10 @@ def _subject(chunk: ParsedChunk) -> str:
 
 
 def _name_product(question: str, opening: str, product: str) -> str:
-    """Replace phrases such as `이 계약` (this contract), which are unclear without the chunk, with the product name.
+    """Replace phrases such as `이 계약` (this contract) with the product name.
 
-    If a phrase was replaced, remove the opening, because the opening also names the product.
+    Such phrases are unclear without the chunk. If a phrase was replaced, the opening is removed, because it would name
+    the product a second time.
     """
     named = _THIS_CONTRACT.sub(lambda found: _with_particle(product or "이 상품", found[1]), question)
     if named == question or not product:

@@ -21,13 +21,16 @@ _PAIRS_PER_TYPE = re.compile(
     r"(?:유형|종류)(?:별로?|마다)\s*(?:질문과 답변을?|문답을?)?\s*(?:각각\s*)?(\d)\s*(?:개|쌍)"
 )
 
-#: Other name that a schema may use for a field -> name of the field in a pair.
+#: Alternative name of a field in a schema -> name of the field in a pair.
 _FIELD_ALIASES = {"instruction": "question", "output": "answer", "quote": "evidence"}
 
 
 @dataclass(frozen=True)
 class ParsedRequest:
-    """A prompt (system and user text) and the JSON schema for the answer, which is plain text without a schema."""
+    """A prompt (system and user text) and the JSON schema for the answer.
+
+    If `schema` is None, the answer is plain text.
+    """
 
     prompt: str
     schema: JsonObject | None = None
@@ -62,7 +65,7 @@ class ParsedRequest:
     def question_types(self) -> tuple[str, ...]:
         """Question types that the schema lists, or GENERATED_TYPES if the schema lists none.
 
-        A plain-text answer contains only one pair, so there is only one type, which depends on the chunk.
+        A plain-text answer has only one question type. A hash of the chunk's text determines this type.
         """
         if self.schema is None:
             return (GENERATED_TYPES[int(hash_uniform("type", self.chunk_text) * len(GENERATED_TYPES))],)
@@ -118,7 +121,7 @@ def _find_properties(schema: JsonValue, name: str) -> Iterator[JsonObject]:
 
 
 def _select_fields(schema: JsonObject, pair: JsonObject) -> JsonObject:
-    """Return the fields that the schema lists, under the schema's names, or all fields if it lists none."""
+    """Return the fields that the schema lists, under their names in the schema. If it lists none, return all fields."""
     names = as_object(schema.get("properties"))
     if not names:
         return pair

@@ -18,7 +18,7 @@ class QuotaWindow(Protocol):
     """Counts usage against one limit. Times are in seconds on the simulator's clock."""
 
     def wait_s(self, now: float, amount: int) -> float:
-        """Return 0 if `amount` is allowed at time `now`, else the number of seconds until it will be."""
+        """Return 0 if `amount` is allowed at time `now`, else the number of seconds until it is allowed."""
 
     def consume(self, now: float, amount: int) -> None:
         """Record that `amount` was used at time `now`."""
@@ -33,7 +33,7 @@ class RollingWindow:
         self._total = 0
 
     def wait_s(self, now: float, amount: int) -> float:
-        """Return 0 if `amount` is allowed at time `now`, else the number of seconds until it will be."""
+        """Return 0 if `amount` is allowed at time `now`, else the number of seconds until it is allowed."""
         while self._used and self._used[0][0] <= now - self.length_s:
             self._total -= self._used.popleft()[1]
         excess = self._total + amount - self.limit
@@ -78,7 +78,7 @@ class TokenBucket:
         self._level, self._at = float(limit), 0.0
 
     def wait_s(self, now: float, amount: int) -> float:
-        """Return 0 if the bucket contains `amount` at time `now`, else the number of seconds until it will."""
+        """Return 0 if the bucket contains `amount` at time `now`, else the number of seconds until it does."""
         self._level = min(self.limit, self._level + (now - self._at) * self.limit / self.length_s)
         self._at = now
         missing = amount - self._level
@@ -100,7 +100,7 @@ WINDOW_TYPES: dict[str, WindowType] = {
 
 @dataclass(frozen=True)
 class QuotaViolation:
-    """A limit that a request exceeds. `wait_s` is the number of seconds until the request would be allowed."""
+    """A limit that a request exceeds. `wait_s` is the number of seconds until this limit allows the request."""
 
     metric: Metric
     limit: int
@@ -108,7 +108,7 @@ class QuotaViolation:
 
 
 class ProjectQuota:
-    """A project's limits for one model. A request that exceeds any of these limits is not counted at all."""
+    """A project's limits for one model. A request that exceeds one limit does not count against any limit."""
 
     def __init__(self, quota: QuotaConfig, window: str) -> None:
         self._no_quota = 0 in (quota.rpm, quota.tpm, quota.rpd)
@@ -124,7 +124,7 @@ class ProjectQuota:
     def admit(self, now: float, tokens: int) -> list[QuotaViolation]:
         """Return the limits that a request with `tokens` input tokens exceeds. If there are none, count the request.
 
-        If any limit is 0, all three limits are reported, as Google does.
+        If any limit is 0, report all three limits with the value 0, as Google does.
         """
         if self._no_quota:
             return [QuotaViolation(metric, 0, MINUTE_S) for metric in ("tpm", "rpm", "rpd")]

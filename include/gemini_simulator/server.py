@@ -83,7 +83,7 @@ class RunningSimulator:
 
     @property
     def window_s(self) -> float:
-        """Length of a simulated minute in real seconds. Clients read this value from GEMINI_QUOTA_WINDOW_S."""
+        """Length of a simulated minute in real seconds. Clients expect it in GEMINI_QUOTA_WINDOW_S."""
         return 60 / self.config.speed
 
     def stats(self) -> SimulatorStats:

@@ -58,7 +58,7 @@ class Completion:
 
     @property
     def sha256(self) -> str:
-        """Hash for the response ID. Do not change the hashed string, because that would change the IDs."""
+        """Hash from which the response ID is made. A change to the hashed string would change all IDs."""
         counts = f"tokens_in={self.input_tokens}, tokens_out={self.output_tokens}"
         return hashlib.sha256(
             f"Reply(text={self.text!r}, finish={self.finish_reason!r}, {counts})".encode()
@@ -132,10 +132,10 @@ class Service:
         return completion
 
     def answer(self, request: ParsedRequest, fault: FaultName | None, record: RequestRecord) -> Completion:
-        """Return the answer to a request, damaged by `fault` if it is not None.
+        """Return the answer to a request. If `fault` is not None, it damages the answer.
 
-        Raises ServerFaultError if the fault is one of SERVER_FAULTS. With any other fault or none, an answer about a
-        blocked chunk is blocked.
+        If the chunk is blocked, the answer is blocked and not damaged. Raises ServerFaultError if `fault` is one of
+        SERVER_FAULTS, even if the chunk is blocked.
         """
         if fault is not None and fault in SERVER_FAULTS:
             raise ServerFaultError(fault)
@@ -145,7 +145,7 @@ class Service:
         return completion
 
     def draw_fault(self, request: ParsedRequest) -> FaultName | None:
-        """Draw a fault, or None, for this request. A repeated request draws again, so that retries can succeed."""
+        """Draw a fault for this request; None means no fault. A repetition draws again, so that retries can succeed."""
         self._attempts[request.sha256] += 1
         rates: dict[FaultName, float] = {
             name: rate for name, rate in self.config.faults.items() if name not in ("blocked", "bare_429")
@@ -201,7 +201,7 @@ class Service:
 
 
 def _damage(text: str, fault: FaultName | None) -> tuple[str, str]:
-    """Return the text after the fault has damaged it, and the finish reason."""
+    """Return the damaged text and the finish reason. Without a damaging fault, the text is unchanged."""
     if fault == "max_tokens":
         return text[: len(text) * 3 // 5], "MAX_TOKENS"
     if fault == "malformed":

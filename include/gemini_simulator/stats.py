@@ -19,7 +19,7 @@ class RequestStats(TypedDict):
     """Number of requests that passed the key and quota checks."""
     answered: int
     corrections: int
-    """Number of answered requests that asked to correct earlier pairs."""
+    """Number of answered correction requests. Such a request names faults in earlier pairs."""
     refused_429: int
     in_flight: int
     max_in_flight: int
@@ -31,7 +31,7 @@ class RequestStats(TypedDict):
     first_s: float | None
     last_answer_s: float | None
     calls_after_daily_quota: int
-    """Number of requests after the first request that exceeded the daily quota."""
+    """Number of requests that arrived after the daily quota was first exceeded."""
     outcomes: dict[str, int]
 
 
