@@ -38,7 +38,7 @@ COMMANDS: dict[str, str] = {
 
 
 def build_parser(commands: Sequence[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
-    """Build the parser. Only `commands` get their arguments, because that requires the import of their modules."""
+    """Build the parser. Only `commands` get their arguments, because adding arguments imports the command's module."""
     description = (__doc__ or "").split("\n")[0]
     parser = argparse.ArgumentParser(prog="insurance-rag", description=description)
     sub = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

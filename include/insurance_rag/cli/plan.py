@@ -51,8 +51,8 @@ def add_teacher_arguments(parser: argparse.ArgumentParser) -> None:
 def generation_config(args: argparse.Namespace, base: Mapping[str, object] | None = None) -> GenerationConfig:
     """Return the configuration: the options override --set, and --set overrides `base` (the configuration in a plan).
 
-    Without `base`, the environment variable of the teacher (GEMINI_MODEL) sets the model if no option does. Raises
-    InvalidInputError that lists every invalid setting.
+    If there is no `base` and no option sets the model, the teacher's environment variable (e.g. GEMINI_MODEL) sets it.
+    Raises an InvalidInputError that lists every invalid setting.
     """
     import os
 

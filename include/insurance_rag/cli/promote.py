@@ -1,4 +1,4 @@
-"""Decide by the promotion policy whether an adapter replaces the champion. Exits with code 4 unless one does."""
+"""Decide by the promotion policy whether an adapter replaces the champion. Exits with code 4 if no adapter does."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> dict[str, object]:
 
 
 def _settings(args: argparse.Namespace) -> dict[str, object]:
-    """Return the settings that have a separate option. Raises InvalidInputError if an option is malformed."""
+    """Return the settings given by options other than --set. Raises InvalidInputError if an option is malformed."""
     from insurance_rag.core.errors import InvalidInputError
 
     problems = [

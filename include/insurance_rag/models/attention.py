@@ -40,9 +40,9 @@ def varlen_attention(
 ) -> tuple[torch.Tensor, None]:
     """Compute causal attention within each row. The signature is that of transformers' attention interface.
 
-    `query`, `key` and `value` have the shape [1, heads, tokens, width]; the result has [1, tokens, heads, width].
-    `cu_seq_lens_q` holds the start of each row, then the total number of tokens. Without it, each batch entry is one
-    row. Raises ValueError for a padded batch, because attention masks are not supported.
+    `query`, `key` and `value` have the shape [1, heads, tokens, width]. The result has the shape [1, tokens, heads,
+    width]. `cu_seq_lens_q` holds the start of each row, then the total number of tokens. If `cu_seq_lens_q` is None,
+    each entry of the batch is one row. Raises ValueError for a padded batch, because attention masks are not supported.
     """
     import torch
 
@@ -71,7 +71,7 @@ def _attend_per_row(
     scaling: float | None,
     sliding_window: int | None,
 ) -> torch.Tensor:
-    """Compute attention for each row, given as (start, end) in `bounds`.
+    """Compute attention for each row separately. `bounds` holds the (start, end) of each row.
 
     A single row may have more keys than queries, as in generation with a key-value cache.
     """

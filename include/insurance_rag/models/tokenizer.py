@@ -1,4 +1,4 @@
-"""Load the tokenizer of a base model, and choose a pad token if it has none."""
+"""Load the tokenizer of a base model, and choose a pad token if the tokenizer has none."""
 
 from __future__ import annotations
 
@@ -37,9 +37,10 @@ def load_tokenizer(base_model: str, revision: str | None = None) -> PreTrainedTo
 def load_training_tokenizer(base_model: str, revision: str | None = None) -> PreTrainedTokenizerBase:
     """Load a tokenizer that pads on the right, with a pad token that differs from its end-of-text token.
 
-    If the two were the same, a collator that masks padding would also mask the end of every answer, and the model
-    would never learn to stop. If needed, an unused token in the vocabulary becomes the pad token, so the embeddings
-    keep their size. Raises InvalidInputError if there is no end-of-text token, or no unused token to pad with.
+    If the two tokens were the same, a collator that masks padding would also mask the end of every answer. The model
+    would then never learn to stop. If needed, an unused token in the vocabulary becomes the pad token, so that the
+    embeddings keep their size. Raises InvalidInputError if there is no end-of-text token, or no unused token to pad
+    with.
     """
     tokenizer = load_tokenizer(base_model, revision)
     if tokenizer.eos_token is None:

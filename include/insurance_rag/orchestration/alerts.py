@@ -1,8 +1,8 @@
 """Alerts about a failed task or a late run: what happened, why, what to do, and how to resume.
 
 Alerts are always logged. If $ALERT_CONNECTION names a connection, they are also posted to a webhook as `{"text": ...}`,
-which Slack, Mattermost and most other chat tools accept. The host of the connection is the URL of the webhook; the
-password, if there is one, is appended to this URL as the secret last part.
+which Slack, Mattermost and most other chat tools accept. The host of the connection is the URL of the webhook. If the
+connection has a password, it is the secret last segment of the URL, and is appended after a slash.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class FirstQueuedAt(BaseDeadlineReference):
 
     @property
     def reference_name(self) -> str:
-        """Return the words that follow "Must complete within a day of" on the DAG page."""
+        """Return the reference time in words. The DAG page shows "Must complete within a day of", then these words."""
         return "the time it was first queued"
 
     def _evaluate_with(self, *, session: Session, dag_id: str, run_id: str) -> datetime | None:
@@ -144,7 +144,7 @@ def late_text(dag_id: str, run_id: str, hours: float) -> str:
 
 
 def resume_command(dag_id: str, run_id: str) -> str:
-    """Return the command that clears the failed tasks and the tasks after them. Finished work is not repeated."""
+    """Return the command that clears the failed tasks of a run and the tasks after them. Finished work is kept."""
     return shlex.join(["airflow", "dags", "clear", "--run-id", run_id, "--only-failed", "-y", dag_id])
 
 

@@ -1,6 +1,6 @@
 """The assets that connect the DAGs: the published dataset and the trained adapters.
 
-The task `publish` emits one event per published dataset; partial and unchanged datasets are not published. The file
+The task `publish` emits one event per published dataset. Partial and unchanged datasets are not published. The file
 published/qa_dataset.json names the currently published dataset. If `publish` is killed after it wrote this file and
 before it emitted the event, the next try emits the event.
 """
@@ -38,7 +38,10 @@ def published_dataset() -> PublishedDataset | None:
 
 
 def published_report() -> Path | None:
-    """Return the path of the published dataset's report.json, the baseline for the drift of the next dataset."""
+    """Return the path of the published dataset's report.json, or None if there is no such file.
+
+    The drift of the next dataset is measured against this report.
+    """
     published = published_dataset()
     path = DatasetFolder(Path(published.uri)).report if published else None
     return path if path and path.is_file() else None

@@ -92,7 +92,7 @@ class GenerateOperator(BaseOperator):
         return pair_check(open_run(self._shard)[1].validation)
 
     def _inputs(self) -> tuple[RunFolder, ApiKey, GenerationConfig]:
-        """Return the run folder, the API key and the settings; the connection supplies the base URL if they do not."""
+        """Return the run folder, the API key and the settings. If they have no base URL, use that of the connection."""
         from insurance_rag.orchestration.gemini_hook import GeminiHook
 
         folder, config = open_run(self._shard)

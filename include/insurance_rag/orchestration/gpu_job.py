@@ -1,4 +1,4 @@
-"""Runs GPU work as a command line, in a local process or in a pod; $GPU_BACKEND is `local` or `kubernetes`.
+"""Runs GPU work as a command line, in a local process (GPU_BACKEND=local) or in a pod (GPU_BACKEND=kubernetes).
 
 The command writes its result as JSON to the file $RESULT_JSON. A local job runs in a separate process, so that its GPU
 memory is freed when the job ends and a broken CUDA context cannot affect the next job.
@@ -75,7 +75,7 @@ class LocalJobOperator(BaseOperator):
 
     @message_only
     def execute(self, context: Context) -> JsonValue:
-        """Run the command and return its result. Raises the error that ERROR_BY_EXIT_CODE lists for the exit code."""
+        """Run the command and return its result. If the command fails, its exit code determines the error class."""
         python = os.environ.get("GPU_PYTHON", sys.executable)
         log_command(*self.arguments, python=python)
         with tempfile.TemporaryDirectory() as folder, acquire_gpu() as gpu:
@@ -144,10 +144,10 @@ def _lock(gpu: str, locks: contextlib.ExitStack) -> bool:
 
 
 def _stop_with_parent() -> Callable[[], object] | None:
-    """Return a function that makes the process that calls it receive SIGTERM when its parent dies, even by SIGKILL.
+    """Return a function for the child process to call. The child then receives SIGTERM when its parent dies.
 
-    Without it, an orphaned job would keep running next to the next try of the task. Return None if the system is not
-    Linux, because only Linux offers this signal.
+    The signal is sent even if SIGKILL ended the parent. Without the signal, an orphaned job would still run during the
+    next try of the task. Returns None on systems other than Linux, because only Linux offers this signal.
     """
     if sys.platform != "linux":
         return None

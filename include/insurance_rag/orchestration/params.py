@@ -33,8 +33,8 @@ def trigger_params(
 ) -> dict[str, Param]:
     """Return one Param per field of `model`, or per field in `only`. `defaults` override the defaults of the model.
 
-    A field that holds an object becomes a JSON editor in the section "More settings", with a help text that lists the
-    keys. For a field without a model of its own (a plain dict), `settings_of` gives the model that defines the keys.
+    A field that holds an object becomes a JSON editor in the section "More settings". The help text of the editor lists
+    the keys. If the field is a plain dict, `settings_of` gives the model that defines its keys.
     """
     fields = _fields(_inlined_schema(model.model_json_schema()))
     values = {**model().model_dump(mode="json"), **(defaults or {})}
@@ -91,7 +91,7 @@ def _type_text(field: Schema) -> str:
 
 
 def _plain(value: JsonValue) -> str:
-    """Return `value` as JSON, but a string without quotes."""
+    """Return a string unchanged, and any other value as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

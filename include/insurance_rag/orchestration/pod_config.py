@@ -39,7 +39,7 @@ class PodConfig(Config):
     image: str | None = None
     """Container image, built from the Dockerfile target `gpu`; None uses the image of the template."""
     namespace: str | None = None
-    """Namespace of the pods; None uses the namespace of the connection or, if it has none, that of Airflow itself."""
+    """Namespace of the pods; None uses the connection's namespace, or Airflow's own if the connection has none."""
     artifacts_claim: str | None = None
     """ReadWriteMany PersistentVolumeClaim to mount at $ARTIFACT_ROOT; None if the template mounts a volume there."""
     secrets: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
@@ -49,11 +49,11 @@ class PodConfig(Config):
     connection: str = "kubernetes_default"
     """Airflow connection to the cluster. If it does not exist, the pods run in the cluster that Airflow runs in."""
     deferrable: bool = False
-    """Whether to wait for the pod in the triggerer, which frees the worker slot. Log lines arrive every 30 s."""
+    """Whether to wait for the pod in the triggerer, which frees the worker slot. Log lines then arrive every 30 s."""
     schedule_timeout_s: int = Field(default=1800, ge=1)
     """Maximum wait for a node with a free GPU, in seconds. An autoscaler needs minutes to add a node."""
     startup_timeout_s: int = Field(default=1800, ge=1)
-    """Maximum time to start the container on its node, in seconds. The image to pull has several GB."""
+    """Maximum time to start the container on its node, in seconds. This includes pulling the image (several GB)."""
     poll_s: int = Field(default=5, ge=1)
     """Seconds between two requests for the state of the pod."""
 

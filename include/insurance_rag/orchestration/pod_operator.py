@@ -72,7 +72,7 @@ class PodJobOperator(KubernetesPodOperator):
         """Run the pod and return the result of the command."""
         log_command(*self.arguments, python="python")
         result = super().execute(context)
-        # In deferrable mode the parent class returns None, even if it did not defer because the pod had finished.
+        # In deferrable mode the parent class always returns None, even if the pod finished before the task could defer.
         return self._result if self.deferrable else result
 
     @message_only

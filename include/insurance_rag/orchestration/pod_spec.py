@@ -15,7 +15,7 @@ from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.orchestration.pod_config import PREFIX, PodConfig
 from insurance_rag.orchestration.runs import artifact_root
 
-#: Part of a Kubernetes manifest, as parsed from YAML.
+#: A mapping in a Kubernetes manifest, as parsed from YAML.
 Fields = dict[str, Any]
 
 

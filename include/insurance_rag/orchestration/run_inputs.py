@@ -48,7 +48,7 @@ def open_run(artifact: RunArtifact | ShardArtifact | None) -> tuple[RunFolder, R
 
 
 def event_settings(events: AssetEvents | None) -> dict[str, JsonValue]:
-    """Return the settings in the newest asset event that started the run; empty if the run was started otherwise."""
+    """Return the settings in the newest asset event that started the run; empty if no asset event started the run."""
     newest = max((e for several in (events or {}).values() for e in several), key=lambda e: e.timestamp, default=None)
     settings = newest.extra["settings"] if newest else {}
     return settings if isinstance(settings, dict) else {}

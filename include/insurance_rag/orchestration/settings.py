@@ -80,8 +80,8 @@ APPROVAL_RETRY: dict[str, object] = {"retries": 3, "retry_delay": timedelta(seco
 def refresh_schedule() -> CronTriggerTimetable:
     """Return the schedule of `refresh_dataset`: cron expression $REFRESH_SCHEDULE, by default Monday 03:00 in Seoul.
 
-    Unpausing the DAG starts no run before the next scheduled time. Missed runs are not made up for unless a person
-    starts a backfill.
+    Unpausing the DAG starts no run before the next scheduled time. Missed runs are skipped, unless a person starts
+    a backfill.
     """
     cron = os.environ.get("REFRESH_SCHEDULE", "0 3 * * 1")
     return CronTriggerTimetable(cron, timezone="Asia/Seoul", run_immediately=timedelta(0))

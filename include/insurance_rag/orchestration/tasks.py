@@ -107,7 +107,7 @@ def plan_redistributed(run: RunArtifact) -> list[ShardArtifact]:
 
 
 def validate(run: RunArtifact | None) -> DatasetArtifact:
-    """Check and merge the parts. The plan and the journals, not task states, show whether they are complete."""
+    """Check and merge the parts. The plan and the journals, not task states, show whether the parts are complete."""
     from insurance_rag.chunks import read_questions
     from insurance_rag.validation.validate_run import validate_run
 
@@ -154,7 +154,7 @@ def publish(run: RunArtifact, dataset: DatasetArtifact, outlet_events: OutletEve
 
 
 def pretrain_jobs(run: RunArtifact) -> list[PretrainJob]:
-    """Return one job if the base model is the demo's own, which the run trains itself; otherwise no job."""
+    """Return one job if the run trains the demo's own base model, otherwise no job."""
     folder, config = open_run(run)
     return [PretrainJob(uri=str(folder.base_model), chunks=config.chunks)] if config.base_model == "demo" else []
 
@@ -184,7 +184,7 @@ def evaluation_jobs(
 ) -> list[EvaluationJob]:
     """Return one job that answers every question with the base model, the registry's champion and each adapter.
 
-    `adapters` are the results of `train`, in any order. If the run names adapters, those are evaluated instead.
+    `adapters` are the results of `train`, in any order. If the configuration names adapters, those are used instead.
     """
     from insurance_rag.promotion.model_registry import ModelRegistry
 
@@ -276,5 +276,5 @@ def _base_model(config: RunConfig, trained: Sequence[BaseModelArtifact]) -> str:
 
 
 def _named_adapters(config: RunConfig, trained: Sequence[AdapterArtifact]) -> dict[str, str]:
-    """Return adapter folders by name: those that the run names, or else those of the trained adapters by version."""
+    """Return adapter names and folders: those in the configuration or, if it names none, the trained adapters."""
     return config.adapters or {a.version: a.uri for a in sorted(trained, key=lambda a: a.version)}

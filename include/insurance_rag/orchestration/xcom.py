@@ -29,8 +29,8 @@ def dump(result: object) -> JsonValue:
 def with_records(function: Callable[P, object]) -> Callable[P, JsonValue]:
     """Return a wrapper of `function` that takes and returns plain JSON values instead of records.
 
-    The wrapper converts an argument if the annotation is a pydantic model or a sequence of models. It raises
-    InvalidInputError if an argument does not match the annotation.
+    The wrapper converts each argument whose annotation is a pydantic model or a sequence of models. It raises
+    InvalidInputError if an argument does not match its annotation.
     """
 
     @functools.wraps(function)

@@ -26,7 +26,7 @@ class TrainingMonitor(TrainerCallback):
     """Reports progress, writes loss_history.jsonl, marks complete checkpoints, and stops the run on request."""
 
     def __init__(self, progress: Progress, history: Path, stop: threading.Event) -> None:
-        """`history` is the loss history file. Setting `stop` saves a checkpoint and ends the run after the step."""
+        """`history` is the loss history file. If `stop` is set, the run saves a checkpoint after the step and ends."""
         self.progress, self.history, self.stop = progress, history, stop
         self.seconds = 0.0
         self.tokens = 0
@@ -80,7 +80,10 @@ class TrainingMonitor(TrainerCallback):
 
 
 def _on_any_process(flag: bool) -> bool:
-    """Return whether `flag` is true in any training process. All get the same result, so they stop together."""
+    """Return whether `flag` is true in any training process.
+
+    All processes get the same result, so that they stop after the same step.
+    """
     if not torch.distributed.is_initialized() or torch.distributed.get_world_size() == 1:
         return flag
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -90,7 +93,7 @@ def _on_any_process(flag: bool) -> bool:
 
 
 def loss_history(log_history: Sequence[Mapping[str, float]]) -> list[LossRow]:
-    """Return one row per logged step, with the training loss and the held-out loss if they were logged at that step."""
+    """Return one row per step at which the training loss, the held-out loss or both were logged."""
     rows: dict[int, dict[str, float]] = {}
     for entry in log_history:
         if "loss" in entry or "eval_loss" in entry:

@@ -69,7 +69,10 @@ def package_problems(config: TrainingConfig) -> list[str]:
 def row_problems(
     rows: EncodedRows, total: int, config: TrainingConfig, model_config: PretrainedConfig, path: Path
 ) -> list[str]:
-    """Return a message for each problem with `max_length`; log how many of `total` rows were skipped or shortened."""
+    """Return a message for each problem with `max_length`, and log how many rows were skipped or shortened.
+
+    `rows` holds the rows after encoding. `total` is the number of rows in the file `path`.
+    """
     limit = getattr(model_config.get_text_config(), "max_position_embeddings", None)
     problems = []
     if limit and config.max_length > limit:
@@ -97,7 +100,7 @@ def row_problems(
 
 
 def memory_problems(plan: MemoryPlan, device: Device) -> list[str]:
-    """Return a message if the estimate exceeds the free memory; log a warning if it comes close."""
+    """Return a message if the estimate exceeds the free memory. If the estimate only comes close, log a warning."""
     log.info("%s: %.1f GiB free; %s", device.name, device.free_gib, plan)
     if plan.estimate_gib > device.free_gib:
         return [
@@ -123,7 +126,7 @@ def disk_problems(config: TrainingConfig, shape: ModelShape, out: Path) -> list[
 def required_disk_bytes(config: TrainingConfig, shape: ModelShape) -> int:
     """Return the bytes needed for three checkpoints (two kept, one being written), the adapter and the tokenizers.
 
-    A checkpoint holds the adapter and the optimizer's two moments, each as large as the adapter.
+    A checkpoint holds the adapter and the optimizer's two moments. Each moment is as large as the adapter.
     """
     adapter = 4 * config.lora.r * shape.adapted  # 4 bytes per parameter, because fp32 is the largest dtype
     return 3 * 3 * adapter + adapter + 40 * 2**20

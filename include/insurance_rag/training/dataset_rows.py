@@ -107,7 +107,7 @@ def _row_problem(path: Path, problem: str, numbers: list[int]) -> str:
 
 
 def _split_text(row: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """Split the `text` of a row without a prompt into prompt and completion; return other rows unchanged."""
+    """If the row has a `text` but no prompt, split the text into prompt and completion. Return other rows unchanged."""
     text = row.get("text")
     if "prompt" in row or not isinstance(text, str):
         return row

@@ -14,7 +14,7 @@ from insurance_rag.korean import sentences
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-#: Label of the tokens that do not count towards the loss: the default `ignore_index` of torch's cross entropy.
+#: Tokens with this label do not count towards the loss. It is the default `ignore_index` of torch's cross entropy.
 IGNORE_INDEX = -100
 
 
@@ -62,8 +62,8 @@ def encode_rows(rows: Sequence[TrainingRow], tokenizer: PreTrainedTokenizerBase,
 def _encode_answer(completion: str, tokenizer: PreTrainedTokenizerBase, *, append_eos: bool) -> list[int]:
     """Return the tokens that the model has to generate after the prompt.
 
-    An end-of-text token written out at the end of `completion` is removed. With `append_eos`, the tokenizer's
-    end-of-text token is appended.
+    If `completion` ends with the text of an end-of-text token, this text is removed. With `append_eos`, the id of the
+    tokenizer's end-of-text token is appended.
     """
     spelled_out = [form.end_of_text for form in PROMPT_FORMATS.entries.values() if form.end_of_text]
     for token in (*spelled_out, tokenizer.eos_token):

@@ -1,8 +1,8 @@
 """Merge an adapter into 16-bit weights, for servers that do not support adapters and for conversion to other formats.
 
-An adapter that was trained on a 4-bit base model is merged into the dequantized 4-bit weights. The packed 4-bit weights
-are too coarse: rounding would remove all but 0.2 % of a small adapter. The original 16-bit weights differ by 9 %
-from the NF4 values that the adapter was trained on.
+An adapter that was trained on a 4-bit base model is merged into the dequantized 4-bit weights. Two alternatives are
+worse. A merge into the packed 4-bit weights would round away all but 0.2 % of a small adapter. The original 16-bit
+weights differ by 9 % from the NF4 values that the adapter was trained on.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Fingerprint of a training run. A call with the fingerprint of an earlier run reuses or resumes that run."""
+"""Fingerprint of a training run. An earlier run with the same fingerprint is reused or resumed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def training_fingerprint(
 ) -> str:
     """Return 16 hexadecimal digits that identify the settings, the content of the data files, and the base model.
 
-    `files` holds the path of the training rows, then that of the held-out rows or None if there are none.
+    `files` holds two paths: the file of training rows, and the file of held-out rows (None if there is no such file).
     """
     digests = [sha256_file(path) if path else "" for path in files]
     settings = config.model_dump(mode="json", exclude=_EXECUTION_SETTINGS)

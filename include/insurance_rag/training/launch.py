@@ -29,7 +29,7 @@ def launch(processes: int, argv: Sequence[str]) -> int:
     """Run `python -m insurance_rag <argv>` in `processes` parallel processes.
 
     Returns the exit code of the first process that failed, or 0. SIGTERM and SIGINT are forwarded to all processes,
-    which have 30 seconds to save a checkpoint. InterruptedRunError is then raised.
+    which then have 30 seconds to save a checkpoint. Raises InterruptedRunError after such a signal.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -43,7 +43,7 @@ def launch(processes: int, argv: Sequence[str]) -> int:
         nproc_per_node=processes,
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",  # port 0: use any free port
-        max_restarts=0,  # a second run of the command resumes, so the caller decides whether to retry
+        max_restarts=0,  # the caller decides whether to run the command again, which resumes
     )
     try:
         elastic_launch(config, sys.executable)("-m", "insurance_rag", *argv)

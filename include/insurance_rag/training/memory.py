@@ -11,7 +11,7 @@ from insurance_rag.core.records import MemoryPlan
 from insurance_rag.models.devices import GIB, Device
 from insurance_rag.training.memory_estimate import ModelShape, estimate_peak_bytes
 
-#: Fraction of the free memory that the estimate may use. The rest covers fragmentation and estimation errors.
+#: A layout fits if its estimate is at most this fraction of the free memory. The rest covers fragmentation and errors.
 USABLE_SHARE = 0.9
 
 
@@ -42,7 +42,7 @@ LAYOUTS: tuple[Layout, ...] = (
 
 
 def plan_memory(config: TrainingConfig, shape: ModelShape, lengths: Sequence[int], device: Device) -> MemoryPlan:
-    """Choose the settings that the recipe leaves at `auto`: those of the fastest layout that is estimated to fit.
+    """Choose the settings that the recipe leaves at `auto`. They come from the fastest layout that fits.
 
     `lengths` holds the number of tokens in each row. If no layout fits, the plan uses the smallest one.
     """
@@ -76,7 +76,10 @@ def _apply_layout(
 
 
 def _micro_batch_size(config: TrainingConfig, rows_per_device: int, layout: Layout) -> int:
-    """Return the largest micro-batch size, up to the configured one, that divides `rows_per_device` evenly."""
+    """Return the largest divisor of `rows_per_device` that does not exceed the wanted micro-batch size.
+
+    The wanted size is that of the recipe or, if the recipe leaves it at `auto`, that of the layout.
+    """
     wanted = config.per_device_train_batch_size
     size = min(rows_per_device, layout.per_device_train_batch_size if wanted == "auto" else wanted)
     while rows_per_device % size:

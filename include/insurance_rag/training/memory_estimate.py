@@ -33,7 +33,7 @@ class ModelShape:
     """Combined width of the keys of all heads; the values have the same width."""
     intermediate: int
     adapted: int
-    """Sum of the input and output widths of the adapted layers. Multiply by the LoRA rank to get the adapter's size."""
+    """Sum of the input and output widths of the adapted layers. An adapter of rank r has r * adapted parameters."""
 
 
 def model_shape(model_config: PretrainedConfig, target_modules: Sequence[str]) -> ModelShape:
@@ -66,8 +66,8 @@ def model_shape(model_config: PretrainedConfig, target_modules: Sequence[str]) -
 def estimate_peak_bytes(plan: MemoryPlan, config: TrainingConfig, shape: ModelShape, lengths: Sequence[int]) -> float:
     """Return the estimated peak memory in bytes.
 
-    It covers the weights, the adapter and its optimizer, the activations of the largest micro-batch, and dequantized
-    weights. `lengths` holds the number of tokens in each row.
+    The estimate covers the weights, the adapter and its optimizer, the activations of the largest micro-batch, and
+    dequantized weights. `lengths` holds the number of tokens in each row.
     """
     width = _bytes(plan.compute_dtype)
     tokens = _largest_micro_batch(lengths, plan, padded=not config.padding_free)
@@ -118,8 +118,9 @@ def _activation_bytes_per_token(plan: MemoryPlan, config: TrainingConfig, shape:
 def _largest_micro_batch(lengths: Sequence[int], plan: MemoryPlan, *, padded: bool) -> float:
     """Return the number of tokens expected in the largest micro-batch.
 
-    Micro-batches are balanced, so the largest one has an equal part of the tokens in the largest batch. That batch is
-    estimated as the mean plus three standard deviations, which covers about a thousand batches.
+    With `padded`, every row counts as long as the longest one. Without it, the tokens of a batch are divided equally
+    among its micro-batches, so the largest micro-batch belongs to the largest batch. The size of the largest batch is
+    estimated as the mean plus three standard deviations. Only about one batch in a thousand is larger.
     """
     if not lengths:
         return 0.0

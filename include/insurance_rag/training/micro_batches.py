@@ -35,7 +35,10 @@ def split_micro_batch(inputs: MicroBatch, n_pieces: int) -> Iterator[MicroBatch]
 
 
 def _padding_free_piece(inputs: MicroBatch, bounds: torch.Tensor) -> MicroBatch:
-    """Return the rows between the first and last of `bounds`, which are token positions in the whole micro-batch."""
+    """Return the rows of one piece of a micro-batch without padding.
+
+    `bounds` holds positions in the whole micro-batch: the first token of each row, then the end of the last row.
+    """
     tokens = slice(int(bounds[0]), int(bounds[-1]))
     piece_bounds = bounds - bounds[0]
     longest = int(piece_bounds.diff().max())

@@ -144,7 +144,7 @@ def _encode(data: _Data, tokenizer: PreTrainedTokenizerBase, config: TrainingCon
 def _plan(
     config: TrainingConfig, model_config: PretrainedConfig, rows: EncodedRows, device: devices.Device, out: Path
 ) -> MemoryPlan:
-    """Plan the memory. Raises InvalidInputError if memory or disk space is too small."""
+    """Plan the memory. Raises InvalidInputError if there is not enough memory or disk space."""
     shape = model_shape(model_config, config.lora.target_modules)
     plan = plan_memory(config, shape, rows.lengths, device)
     if problems := [*checks.memory_problems(plan, device), *checks.disk_problems(config, shape, out)]:

@@ -13,13 +13,14 @@ from insurance_rag.core.errors import InvalidInputError
 
 RECIPE_FOLDER = Path(__file__).parents[1] / "recipes"
 
-#: Settings that identify the adapter. A profile that refers to another recipe file does not override them.
+#: Settings that identify the adapter. If a profile refers to another recipe file, these settings in it are ignored.
 _RECIPE_IDENTITY = frozenset({"version", "prompt_format"})
 
 
 def load_recipe(name_or_file: str | Path, settings: Mapping[str, object] | None = None) -> TrainingConfig:
-    """Return the recipe with this name or path, overridden first by `settings["profile"]`, then by the other settings.
+    """Return the recipe with this name or path, with a profile and settings applied.
 
+    The profile `settings["profile"]` overrides the recipe. The other settings override both.
     Raises InvalidInputError for an unknown recipe, profile or setting (with a suggestion), and for invalid values.
     """
     settings = dict(settings or {})
@@ -59,7 +60,7 @@ def _read(path: Path) -> dict[str, object]:
 
 
 def _read_profile(profile: str, profiles: Mapping[str, object], path: Path) -> Mapping[str, object]:
-    """Return a profile's settings, which the recipe defines as a mapping or as the name of another recipe file."""
+    """Return a profile's settings. The recipe contains them as a mapping, or names another recipe file with them."""
     if profile not in profiles:
         raise InvalidInputError(_unknown("profile", profile, ["default", *profiles], str(path)))
     overlay = profiles[profile]

@@ -1,7 +1,7 @@
 """Sample training rows in random order, in micro-batches with nearly equal token counts.
 
-The gradient of an optimizer step is a sum over its rows, so it does not depend on how rows are grouped into
-micro-batches. Balanced micro-batches lower the peak memory and shorten the time that processes wait for each other.
+The gradient of an optimizer step is a sum over its rows. How the rows are grouped into micro-batches does not change
+this sum. Balanced micro-batches lower the peak memory and shorten the time that processes wait for each other.
 
 This module imports torch at import time, so import it inside the function that trains.
 """
@@ -40,8 +40,8 @@ class BalancedSampler(torch.utils.data.Sampler[int]):
 def balance_micro_batches(rows: Sequence[int], lengths: Sequence[int], size: int) -> list[int]:
     """Reorder `rows` so that consecutive groups of `size` rows have nearly equal token counts.
 
-    Rows are assigned from longest to shortest, each to the group that has the fewest tokens and is not full. The last
-    group may be smaller.
+    Rows are assigned from longest to shortest. Each row joins the group with the fewest tokens among those that are not
+    full. The last group may be smaller.
     """
     groups: list[list[int]] = [[] for _ in range(0, len(rows), size)]
     capacity = [size] * len(groups)

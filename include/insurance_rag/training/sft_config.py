@@ -44,8 +44,8 @@ def sft_config(config: TrainingConfig, plan: MemoryPlan, output_dir: Path, *, ev
         use_cpu=not torch.cuda.is_available(),
         gradient_checkpointing=plan.gradient_checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False} if plan.gradient_checkpointing else None,
-        # The encoded rows already respect the recipe's limit. A limit here could cut answers, and TRL rejects one if
-        # `padding_free` is set.
+        # The encoded rows already respect the recipe's limit. A second limit here could cut answers, and TRL does not
+        # accept a limit if `padding_free` is set.
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
         padding_free=config.padding_free,

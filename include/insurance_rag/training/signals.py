@@ -1,4 +1,4 @@
-"""Stop a training run after the current step on SIGTERM or SIGINT."""
+"""Stop a training run when SIGTERM or SIGINT arrives, after the current step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """Yield an event that SIGTERM and SIGINT set.
+    """Yield an event that is set when SIGTERM or SIGINT arrives.
 
     Only the main thread receives signals; in other threads the event is never set. A second SIGINT has its usual
     effect. Repeated SIGTERMs are ignored, because Airflow sends several when a task is cleared, and the checkpoint must

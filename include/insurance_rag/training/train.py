@@ -44,12 +44,12 @@ def train_adapter(
 ) -> AdapterArtifact:
     """Train an adapter for `base_model` on `dataset` (a dataset folder or a file of rows), and write it to `out`.
 
-    If the adapter is already finished, it is returned; an interrupted run resumes from its last checkpoint. `heldout`
-    is a file of held-out rows and defaults to the one in the dataset folder.
+    If `out` already holds this adapter, training is skipped. An interrupted run resumes from its last checkpoint.
+    `heldout` is a file of held-out rows; by default, the one in the dataset folder is used.
 
-    Raises an InvalidInputError that lists every problem found before the model is loaded, IncompleteError if another
-    process is training into `out`, InterruptedRunError if a signal stopped the run (after saving a checkpoint), and
-    GpuMemoryError if the GPU is too small for a single row.
+    Raises an InvalidInputError that lists every problem found before the model is loaded. Raises IncompleteError if
+    another process is training into `out`, and GpuMemoryError if the GPU is too small for a single row. A signal makes
+    the function save a checkpoint and raise InterruptedRunError.
     """
     training = prepare_training(recipe, dataset, base_model, out, heldout)
     lock = hold_lock(out.with_name(f".{out.name}.lock"), str(out), LOCK_WAIT_S)
@@ -66,7 +66,7 @@ def _train_or_reuse(training: PreparedTraining, folder: AdapterFolder, progress_
 
 
 def _read_finished(folder: AdapterFolder) -> TrainingManifest | None:
-    """Return the manifest of a finished adapter, or None. Ignore an unreadable manifest, which this run replaces."""
+    """Return the manifest of a finished adapter, or None if it is missing or unreadable. Training then replaces it."""
     try:
         return folder.read_manifest()
     except InvalidInputError as e:
@@ -143,7 +143,7 @@ def _run_trainer(training: PreparedTraining, folder: AdapterFolder, monitor: Tra
 def _save(outcome: _Outcome, training: PreparedTraining, folder: AdapterFolder) -> TrainingManifest:
     """Write the adapter to a staging folder, then move its files over those of an earlier adapter.
 
-    The manifest is written last, and the checkpoints are then removed.
+    The manifest is written after all other files. The checkpoints are then removed.
     """
     manifest = _manifest(outcome, training)
     trainer = outcome.trainer

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 class AdapterTrainer(SFTTrainer):
-    """Trainer whose resumed runs match uninterrupted runs, and that splits micro-batches when memory runs out."""
+    """Splits micro-batches when memory runs out. A resumed run gives the same result as an uninterrupted run."""
 
     def __init__(self, *args: object, adapter_dtype: str, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
@@ -51,7 +51,7 @@ class AdapterTrainer(SFTTrainer):
         set_adapter_dtype(self.model, self.adapter_dtype)
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> BalancedSampler:
-        """Return a sampler that gives each optimizer step the same rows as TRL's sampler, grouped differently."""
+        """Return a sampler that selects the same rows per step as TRL's sampler, but balances the micro-batches."""
         args = self.args
         rows = self.train_dataset if train_dataset is None else train_dataset
         batch_size = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
