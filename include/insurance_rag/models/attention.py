@@ -1,6 +1,6 @@
 """Variable-length attention for rows concatenated without padding, using the FlashAttention-2 kernel built into torch.
 
-It is registered with transformers as `torch_varlen`, so the separate flash-attn package is not needed. Tokens attend
+This code is registered with transformers as `torch_varlen`, so the separate flash-attn package is not needed. Tokens attend
 only to their own row; the collator passes the row boundaries in `cu_seq_lens_q`. On a CPU, rows are computed one at a
 time, with the same result.
 """

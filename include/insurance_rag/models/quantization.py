@@ -33,7 +33,7 @@ def nf4_config(
 
 
 def round_to_nf4(model: PreTrainedModel, *, double_quantization: bool) -> None:
-    """Replace the weights that QLoRA would quantize (all linear layers but the output head) with their NF4 values.
+    """Round the weights of all linear layers except the output head, which QLoRA does not quantize, to NF4 values.
 
     The weights keep their dtype. The model then behaves like the quantized model that an adapter was trained on, but
     its forward pass does not need bitsandbytes.

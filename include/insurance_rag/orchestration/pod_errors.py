@@ -52,7 +52,7 @@ def _disruption(pod: V1Pod, command: str) -> PipelineError | None:
 
 
 def _waiting(pod: V1Pod, command: str) -> PipelineError | None:
-    """Return an error if a container did not start."""
+    """Return an error if a container cannot start, or if the whole pod is still pending."""
     for status in pod.status.container_statuses or []:
         waiting = status.state.waiting
         if waiting and waiting.reason in IMAGE_REASONS:
