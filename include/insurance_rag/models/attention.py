@@ -1,8 +1,8 @@
 """Variable-length attention for rows concatenated without padding, using the FlashAttention-2 kernel built into torch.
 
-This code is registered with transformers as `torch_varlen`, so the separate flash-attn package is not needed. Tokens attend
-only to their own row; the collator passes the row boundaries in `cu_seq_lens_q`. On a CPU, rows are computed one at a
-time, with the same result.
+This code is registered with transformers as `torch_varlen`, so the separate flash-attn package is not needed. Tokens
+attend only to their own row. The collator passes the row boundaries in `cu_seq_lens_q`. On a CPU, rows are computed one
+at a time, with the same result.
 """
 
 from __future__ import annotations

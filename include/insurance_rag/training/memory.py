@@ -95,6 +95,6 @@ def _decide(setting: bool | str, default: bool) -> bool:
 def _liger_is_usable(config: TrainingConfig, device: Device) -> bool:
     """Return whether Liger's kernels are available and useful.
 
-    The kernels are not useful with torch.compile: it cannot trace Liger's norm, and it fuses the same operations itself.
+    The kernels are not useful with torch.compile: it cannot trace Liger's norm and fuses the same operations itself.
     """
     return device.kind == "cuda" and not config.torch_compile and find_spec("liger_kernel") is not None
