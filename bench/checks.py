@@ -5,7 +5,7 @@
 The correct answers are the sample's reference answers with their gold chunks, sentences quoted from the sample chunks,
 and refusals of unanswerable questions. Faulty answers are made from these by inserting faults with fixed random seeds,
 at least 40 per kind of fault. The table also lists the kinds that no check can find; finding them takes a judge or a
-person. Exits with 1 if a limit is missed.
+person. Exits with 1 if a limit is not met.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Sample:
 
 
 Fault = Callable[[Sample, random.Random], str | None]
-"""Returns a faulty version of the sample's answer, or None if this kind of fault cannot be inserted into the answer."""
+"""A function that returns a faulty version of the sample's answer, or None if the fault cannot be inserted into it."""
 
 
 @dataclass(frozen=True)
@@ -145,12 +145,12 @@ def correct_answers() -> list[Sample]:
 
 
 def append(phrases: tuple[str, ...]) -> Fault:
-    """Return a fault that appends one of `phrases`."""
+    """Return a function that appends one of `phrases` to an answer."""
     return lambda sample, rng: f"{sample.answer} {rng.choice(phrases)}"
 
 
 def loop(sample: Sample, rng: random.Random) -> str | None:
-    """Append many repetitions of the last words."""
+    """Append 4 to 12 repetitions of the last words of the answer."""
     words = sample.answer.split()
     piece = " ".join(words[-rng.randint(2, min(5, len(words))) :])
     return f"{sample.answer} " + " ".join([piece] * rng.randint(4, 12))
@@ -167,10 +167,10 @@ def wrong_article(sample: Sample, rng: random.Random) -> str | None:
 
 
 def wrong_quantity(units: frozenset[str], elsewhere: bool = False) -> Fault:
-    """Return a fault that changes the number in a quantity that has one of `units`.
+    """Return a function that replaces one quantity in an answer. Only quantities with a unit in `units` are replaced.
 
-    The new quantity occurs neither in the context nor in the question. With `elsewhere`, it does occur in the context,
-    but for something else.
+    The new quantity occurs neither in the context nor in the question. With `elsewhere`, it is instead another quantity
+    from the context.
     """
 
     def change(sample: Sample, rng: random.Random) -> str | None:
@@ -196,7 +196,7 @@ def wrong_quantity(units: frozenset[str], elsewhere: bool = False) -> Fault:
 
 
 def replaced(pairs: tuple[tuple[str, str], ...]) -> Fault:
-    """Return a fault that replaces the first phrase of one of `pairs` by the second."""
+    """Return a function that replaces the first phrase of one of `pairs` by the second phrase of the pair."""
 
     def change(sample: Sample, rng: random.Random) -> str | None:
         usable = [(a, b) for a, b in pairs if a in sample.answer]
@@ -206,7 +206,7 @@ def replaced(pairs: tuple[tuple[str, str], ...]) -> Fault:
 
 
 def faulty_samples(samples: list[Sample]) -> Iterator[FaultySample]:
-    """Yield a faulty version of each correct answer for every kind of fault that can be inserted into the answer."""
+    """For each kind of fault, yield a faulty version of every correct answer into which the fault can be inserted."""
     answerable = [s for s in samples if s.answerable]
 
     def other_answer(sample: Sample, rng: random.Random) -> str | None:
@@ -274,12 +274,12 @@ def measure() -> CheckFigures:
 
 
 def has_finding(sample: Sample, answer: str) -> bool:
-    """Return whether the checks find a fault in `answer`, given to the sample's question."""
+    """Return whether the checks find a fault in `answer` as an answer to the sample's question."""
     return bool(check_answer(answer, sample.context, sample.question, sample.answerable).findings)
 
 
 def missed_limits(figures: CheckFigures) -> list[str]:
-    """Return one line per missed limit."""
+    """Return one line for each limit that is not met."""
     specificity = figures.specificity.rate or 0.0
     lines = [f"specificity {specificity}"] if specificity < MIN_SPECIFICITY else []
     for kind, found in figures.recall.items():
@@ -296,7 +296,7 @@ def table_line(name: str, found: Rate) -> str:
 
 
 def main() -> int:
-    """Print the table. Return 1 if a limit is missed, otherwise 0."""
+    """Print the table. Return 1 if a limit is not met, otherwise 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="also write the figures to this file")
     args = parser.parse_args()

@@ -5,8 +5,8 @@
     python -m bench.dataset --what retriever      measure the retriever check instead; about twenty minutes
 
 Each measurement runs in a separate process. The rows are made from words in the sample chunks, ten rows per chunk;
-about one row in six has a defect or is a near duplicate. Making the rows is not timed. Memory is the peak of the
-process and its children together, with shared pages counted once.
+about one row in six has a defect or is a near duplicate. Making the rows is not timed. Memory is the highest
+total of the process and its children, in which shared pages count once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 ROWS_PER_CHUNK = 10
 SHARDS = 7
 LIMITS_S = {"reference": 60, "rules": 240, "retriever": 1200}
-"""Kind of work -> longest time for a million rows on two cores, in seconds."""
+"""Kind of work -> maximum time in seconds for a million rows on two cores."""
 MEMORY_GIB = 2.0
 
 
@@ -88,7 +88,7 @@ def measure(what: str, folder: Path) -> dict[str, float]:
 
     reference: apply the five rules of the reference design.
     rules: apply all row rules and the near-duplicate rule.
-    retriever: apply those rules and the retriever check.
+    retriever: apply the same rules as `rules`, and the retriever check.
     whole: run the complete validation, including the training files but not the retriever check.
     """
     from insurance_rag.chunks import read_chunks
@@ -123,7 +123,7 @@ def apply_rules(folder: Path, chunks: Sequence[Chunk], out: Path, config: Valida
 
 
 def timed(work: Callable[[], object]) -> dict[str, float]:
-    """Run `work`; return its wall time, the CPU time of the process so far (both in seconds), and the peak memory."""
+    """Run `work`. Return its wall time in seconds, its peak memory, and the CPU time of the process since its start."""
     peak = 0.0
     stop = threading.Event()
 
@@ -143,7 +143,10 @@ def timed(work: Callable[[], object]) -> dict[str, float]:
 
 
 def cpu_seconds() -> float:
-    """Return the CPU time of this process and its ended children. Unlike wall time, it hardly depends on other load."""
+    """Return the CPU time of this process and its ended children in seconds.
+
+    Unlike wall time, CPU time hardly depends on other processes on the machine.
+    """
     own, children = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
@@ -178,7 +181,10 @@ class ComposedChunk:
 
 
 def make_rows(rows: int, folder: Path) -> None:
-    """Write `rows` rows to part files in `folder` and their chunks to chunks.jsonl. Equal `rows` give equal files."""
+    """Write `rows` rows to part files in `folder` and their chunks to chunks.jsonl.
+
+    The same number of rows always gives the same files.
+    """
     from insurance_rag.chunks import read_chunks
 
     sample = read_chunks("sample")

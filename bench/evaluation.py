@@ -115,7 +115,7 @@ def make_adapter(folder: Path, shape: Shape, seed: int, size: float = 0.01) -> P
 
 
 def make_requests(questions: int, length: int, vocabulary: int) -> list[GenerationRequest]:
-    """Return one request per question and model, with prompts of 60 to 150 % of `length` tokens."""
+    """Return one request per question and model. The prompts have 60 to 150 % of `length` tokens."""
     rng, requests = random.Random(1), list[GenerationRequest]()
     for i in range(questions):
         n = int(min(1.5 * length, max(0.6 * length, rng.gauss(length, 0.2 * length))))
@@ -186,7 +186,7 @@ def check_equality(scratch: Path) -> None:
 
 
 def main() -> None:
-    """Run the parts in order until the deadline has passed."""
+    """Run the measurements one after another. Once the deadline has passed, start no more of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--scratch", type=Path, default=Path("/dev/shm/insurance-rag-bench"))
@@ -218,7 +218,7 @@ def main() -> None:
         if time.perf_counter() - started < args.deadline:
             try:
                 part()
-            except RuntimeError as e:  # the other parts may still succeed
+            except RuntimeError as e:  # the other measurements may still succeed
                 say("failed", error=f"{type(e).__name__}: {str(e)[:500]}")
     say("all", seconds=round(time.perf_counter() - started, 1))
     shutil.rmtree(args.scratch)

@@ -5,7 +5,7 @@
 `make bench-generation` runs all scenarios. They run the real client against the simulator, whose clock runs `speed`
 times as fast as real time; all times are in seconds of that clock. Two other clients do the same work for comparison:
 the algorithm of the reference design (docs/origin.md) and Google's google-genai with its retries. Exits with 1 if a
-limit is exceeded. Run the benchmark on an idle machine, because the clock multiplies real delays by `speed`.
+limit is exceeded. Run the benchmark on an idle machine, because a real delay counts `speed` times.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def report(bench: Bench) -> str:
 
 
 def run_cells(f: RunFigures) -> list[object]:
-    """Return the cells after the name in a row of the table of all runs."""
+    """Return the cells for one run in the table of all runs, without its name."""
     return [
         f.seconds,
         f.refused_429,

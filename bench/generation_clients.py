@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import httpx
 
 ClientFunction = Callable[[RunSpec, Plan, int, ApiKey], list[str]]
-"""A client: answers the shard with the given number, using the key, and returns the ids of the answered chunks."""
+"""A client: generates the shard with the given number, using the given key. Returns the ids of the answered chunks."""
 
 
 def pipeline(spec: RunSpec, plan: Plan, number: int, key: ApiKey) -> list[str]:
@@ -178,7 +178,7 @@ def main() -> None:
 
 
 def warm_up(spec: RunSpec) -> None:
-    """Import what the first call would import, before the fork, so that only the calls themselves are measured."""
+    """Before the fork, import all that the first call would import, so that only the calls themselves are measured."""
     import httpx
 
     from insurance_rag.generation import shard  # noqa: F401

@@ -69,7 +69,10 @@ def start_simulator(speed: float, **options: object) -> Iterator[Simulator]:
 
 
 def make_keys(n: int, **facts: object) -> list[ApiKey]:
-    """Return keys with the ids k1, k2, ... and the fields `facts`. `files_with_key` can find their secrets in files."""
+    """Return `n` keys with the ids k1, k2, ... and the additional fields `facts`.
+
+    All secrets have a common prefix, for which `files_with_key` searches.
+    """
     return [ApiKey.model_validate({"id": f"k{i}", "key": PLANTED_KEY.format(i), **facts}) for i in range(1, n + 1)]
 
 
@@ -169,7 +172,7 @@ def prepare(
 
 @dataclass
 class ProjectFigures:
-    """The simulator's statistics on one project; the fields are those of RequestStats."""
+    """The simulator's statistics on one project. The fields have the same meaning as in RequestStats."""
 
     calls: int
     admitted: int
@@ -194,7 +197,7 @@ class RunFigures:
     repeated_calls: int
     """Number of answers to requests that had already been answered."""
     floor_of_admitted_s: float | None
-    """Shortest time in which the quota allows the admitted calls, including those that ended in a fault."""
+    """Shortest time in which the quota allows as many calls as were admitted, including calls that ended in a fault."""
     mb_per_worker: float | None
     errors: list[str]
     files_with_key: list[str]
@@ -250,7 +253,7 @@ def count_rows(folder: Path) -> Counter[str]:
         if path.name.endswith(".manifest.json"):
             continue
         for row in map(QAPair.model_validate, read_json(path)):
-            # The part keeps a faulty row next to its repaired version, which may have the same question.
+            # Faulty rows do not count: a part contains them in addition to their repaired versions.
             if "fault" not in row.meta:
                 rows[row.chunk_id, row.type, row.instruction] += 1
     times: Counter[str] = Counter()
@@ -265,7 +268,10 @@ def floor_s(n: int, per_minute: int) -> float:
 
 
 def floor_of_admitted_s(stats: SimulatorStats, rpm: int | None) -> float | None:
-    """Return the shortest time in which `rpm` allows the calls admitted for the busiest project; None if unlimited."""
+    """Return the shortest time in which `rpm` allows as many calls as were admitted for the busiest project.
+
+    Returns None if requests are not limited or no call was admitted.
+    """
     most = max((project["admitted"] for project in stats["projects"].values()), default=0)
     return floor_s(most, rpm) if rpm and most else None
 

@@ -85,7 +85,7 @@ class Bench:
             return self.keep(name, run, work, simulator.stats())
 
     def keep(self, name: str, run: Run, chunks: Sequence[Chunk], stats: SimulatorStats, **extra: int) -> RunFigures:
-        """Measure a finished run, print its figures and store them under `name`, with the counts in `extra`."""
+        """Measure a finished run. Print its figures and the counts in `extra`, and store them under `name`."""
         figures = measure(run, chunks, stats)
         figures.extra = extra
         self.figures[name] = figures
@@ -99,7 +99,7 @@ class Bench:
 
 
 def unknown_quota(b: Bench) -> None:
-    """Answer 400 chunks with seven keys of 10 requests per minute each; the client does not know the quota."""
+    """Process 400 chunks with seven keys, each limited to 10 requests per minute. The client must learn it."""
     f = b.run("unknown_quota", 400, rpm=10)
     b.check("unknown_quota", f"seconds (floor {floor_s(58, 10)})", f.seconds, 317)
     b.check("unknown_quota", "429s", f.refused_429, 7)
@@ -108,7 +108,7 @@ def unknown_quota(b: Bench) -> None:
 
 
 def known_quota(b: Bench) -> None:
-    """Answer 400 chunks with seven keys of 10 requests per minute each; the quota is configured for every key."""
+    """Process 400 chunks with seven keys, each limited to 10 requests per minute. The client knows the limit."""
     f = b.run("known_quota", 400, key_facts={"rpm": 10}, rpm=10)
     b.check("known_quota", f"seconds (floor {floor_s(58, 10)})", f.seconds, 317)
     b.check("known_quota", "429s", f.refused_429, 7)
@@ -116,7 +116,7 @@ def known_quota(b: Bench) -> None:
 
 
 def high_quota(b: Bench) -> None:
-    """Answer as many chunks as the reference design did: 1,800, with 60 requests per minute and key."""
+    """Process 1,800 chunks, as many as the reference design did. Each key is limited to 60 requests per minute."""
     f = b.run("high_quota", 1800, rpm=60)
     b.check("high_quota", f"seconds (floor {floor_s(258, 60)})", f.seconds, 257)
     b.check("high_quota", "429s", f.refused_429, 14)
@@ -124,7 +124,7 @@ def high_quota(b: Bench) -> None:
 
 
 def other_windows(b: Bench) -> None:
-    """Repeat unknown_quota with servers that count fixed minutes, or use a bucket, instead of a rolling minute."""
+    """Repeat unknown_quota with simulators that use fixed minutes or a token bucket instead of a rolling minute."""
     for kind in ("fixed", "bucket"):
         f = b.run(f"window_{kind}", 400, rpm=10, window=kind)
         b.check(f"window_{kind}", "lost chunks", f.lost_chunks, 0)
@@ -139,7 +139,7 @@ def faults(b: Bench) -> None:
 
 
 def killed(b: Bench) -> None:
-    """Send SIGKILL to a run with faults at 20 random moments and restart it with the same command each time."""
+    """Kill a run with faults by SIGKILL at 20 random moments. Each time, restart it with the same command."""
     moments = sorted(random.Random(20).sample(range(5, 390), KILLS))
     chunks, in_flight, refused = make_chunks(400), 0, []
     with start_simulator(b.speed, quota={"rpm": 10}, faults=FAULTS) as simulator:
@@ -267,7 +267,7 @@ def google_genai_client(b: Bench) -> None:
 
 
 def large_plan(b: Bench) -> None:
-    """Time how long it takes to plan 100,000 chunks and to open a journal with 100,000 answers."""
+    """Measure how long it takes to plan 100,000 chunks and to open a journal with 100,000 answers."""
     from insurance_rag.config import GenerationConfig
     from insurance_rag.core.records.generation import AnswerMeta, AnswerRecord, PairRecord, TokenCount
     from insurance_rag.core.run_folder import RunFolder

@@ -3,10 +3,10 @@
     python -m bench.orchestration                    all parts: 50, 500, late, kill; about 20 minutes on two idle cores
     python -m bench.orchestration --only 50 kill     only some parts
 
-A number runs that many shards that do nothing, so the run time is Airflow's overhead. `late` checks that a missed
-deadline is logged. `kill` sends SIGKILL to the scheduler and all its tasks, once during generation and once during
-training, restarts the scheduler each time, and measures how many answers were requested twice and where training
-resumed. Exits with 1 if a limit is missed.
+A part whose name is a number runs that many shards that do nothing, so its run time is Airflow's overhead. `late`
+checks that a missed deadline is logged. `kill` sends SIGKILL to the scheduler and all its tasks, once during generation
+and once during training. Each time, it restarts the scheduler. At the end, it measures how many answers were requested
+twice and where training resumed. Exits with 1 if a part finds a problem.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main() -> int:
 
 
 def wide(shards: int) -> tuple[Facts, list[str]]:
-    """Run `shards` no-op shards. Return the measured facts and the missed limits."""
+    """Run `shards` no-op shards. Return the measured facts and a list of problems."""
     with running_stack(PROJECT_ROOT / "bench" / "dags", "wide") as (stack, api):
         run_id = api.trigger("wide", {"shards": shards})
         wait(lambda: api.run_state("wide", run_id) in ("success", "failed"))
@@ -81,7 +81,7 @@ def wide(shards: int) -> tuple[Facts, list[str]]:
 
 
 def late() -> tuple[Facts, list[str]]:
-    """Let a run miss its deadline. Return the measured facts and the missed limits."""
+    """Let a run miss its deadline. Return the measured facts and a list of problems."""
     with running_stack(PROJECT_ROOT / "bench" / "dags", "late") as (stack, api):
         api.trigger("late", {})
         started = time.monotonic()
@@ -101,7 +101,7 @@ def late() -> tuple[Facts, list[str]]:
 def kill() -> tuple[Facts, list[str]]:
     """Run `finetune_pipeline` on the sample chunks and kill the scheduler twice.
 
-    Return the measured facts and the missed limits.
+    Return the measured facts and a list of problems.
     """
     dag = "finetune_pipeline"
     with (
@@ -148,7 +148,7 @@ def kill() -> tuple[Facts, list[str]]:
 
 @contextlib.contextmanager
 def running_stack(dags: Path, dag_id: str) -> Iterator[tuple[AirflowStack, AirflowApi]]:
-    """Run a temporary Airflow with the DAGs in the folder `dags` inside the `with` block.
+    """Inside the `with` block, run a temporary Airflow with the DAGs in the folder `dags`.
 
     The block starts when Airflow has parsed the DAG `dag_id`.
     """

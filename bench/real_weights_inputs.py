@@ -18,7 +18,7 @@ NAMES = {
     "ffn_norm": "pre_feedforward_layernorm", "post_ffw_norm": "post_feedforward_layernorm",
     "ffn_gate": "mlp.gate_proj", "ffn_up": "mlp.up_proj", "ffn_down": "mlp.down_proj",
 }  # fmt: skip
-"""Tensor name within a transformer block: in GGUF -> in transformers."""
+"""GGUF name of a tensor in a transformer block -> name of this tensor in transformers."""
 
 
 def prepare(inputs: Path) -> None:
@@ -65,7 +65,7 @@ def convert(inputs: Path, out: Path) -> None:
         values = torch.from_numpy(dequantize(tensor.data, tensor.tensor_type).copy())
         values = values.reshape(*reversed(tensor.shape.tolist()))
         if "norm" in tensor.name:
-            values = values - 1  # GGUF stores the norm's factor, transformers the factor minus 1
+            values = values - 1  # GGUF stores the scale of a norm, transformers the scale minus 1
         tensors[_name(tensor.name)] = values.to(torch.bfloat16)
     save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
     for path in (inputs / "tokenizer").iterdir():

@@ -33,7 +33,7 @@ class TrainingResult(TrainingManifest):
     """The manifest of a training run with its loss history."""
 
     fallback: dict[str, JsonValue]
-    """Additional settings without which training failed; empty if it succeeded at once."""
+    """Settings that were added after a failed attempt; empty if the first attempt at training succeeded."""
     loss_history: list[LossRow]
 
 
@@ -46,17 +46,17 @@ class RealWeightsResults(Record):
     dataset: dict[str, int]
     """Dataset file -> number of rows."""
     heldout: dict[str, JsonValue] | None = None
-    """Version that sets the prompt format -> model -> held-out loss. The key `rows` holds the number of rows."""
+    """Version -> model -> loss on held-out rows in this version's prompt format. The key `rows` has the row count."""
     sweep_max_new_tokens: int | None = None
     parts: dict[str, dict[str, JsonValue]]
-    """Part -> its duration in seconds and, if it failed, its error."""
+    """Section of the benchmark -> its duration in seconds and, if it failed, its error."""
     settings: dict[str, JsonValue]
     """Settings that override those of the recipes."""
     adapters: list[str]
 
 
 def tables(results: Path) -> str:
-    """Return Markdown tables for those of FILES that exist in `results`."""
+    """Return Markdown tables for all files in `results` that are named in FILES."""
     lines: list[str] = []
     if (results / "results.json").exists():
         lines += _training(RealWeightsResults.model_validate(read_json(results / "results.json")))

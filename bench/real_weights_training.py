@@ -26,16 +26,17 @@ SETTINGS: dict[str, JsonValue] = {
     "logging_steps": 5, "eval_steps": 25, "eval_rows": 128, "save_steps": 1000, "report_to": [],
 }  # fmt: skip
 """Settings that override those of the recipes. The base model is so small that 4-bit quantization is not worth the
-loss of precision, the dataset is small enough for several epochs, and a small model needs a higher learning rate than
-one with 8 billion parameters."""
+loss of precision. The dataset is small enough for several epochs. A small model needs a higher learning rate than a
+model with 8 billion parameters."""
 FALLBACKS: tuple[dict[str, JsonValue], ...] = (
     {},
     {"use_liger_kernel": False},
     {"use_liger_kernel": False, "padding_free": False},
 )
-"""Additional settings to try, in this order, if a training run fails because a kernel does not run on the device."""
+"""Additional settings of the first, second and third attempt at training. The later attempts avoid kernels that may
+not run on the device."""
 TRAINING_S = 180
-"""Seconds after the start of the script at which unfinished training runs are killed."""
+"""Training runs that have not ended this many seconds after the start of the script are killed."""
 LOSS_BATCH_ROWS = 32
 
 STARTED = time.monotonic()
@@ -59,11 +60,13 @@ def say(text: str) -> None:
 
 
 def train_all(base: Path, inputs: Path, work: Path, steps: int | None) -> dict[str, dict[str, JsonValue]]:
-    """Train all adapters in parallel with the product's recipes and trainer.
+    """Train all adapters in parallel with the recipes and the trainer of the pipeline.
 
-    One model this small would leave most of the GPU idle. Each adapter is trained in a separate process, because Liger
-    patches transformers for the whole process and must not affect the evaluation. Returns, for each version that was
-    trained, the training manifest with the loss history and the fallback settings used.
+    A single training run of a model this small would leave most of the GPU idle. Each adapter is trained in a separate
+    process, because Liger patches transformers for the whole process. These patches must not affect the evaluation.
+
+    Returns a training manifest for each version whose training succeeded. The manifest also contains the loss history
+    and the fallback settings.
     """
     waiting, done = list(VERSIONS), dict[str, dict[str, JsonValue]]()
     for number, fallback in enumerate(FALLBACKS):
@@ -108,7 +111,7 @@ def _start(
 
 
 def _wait(process: subprocess.Popen[bytes]) -> int:
-    """Wait for a training process, killing it when TRAINING_S have elapsed, and return its exit code."""
+    """Wait for a training process and return its exit code. Kills the process if it runs past TRAINING_S."""
     try:
         return process.wait(max(1.0, TRAINING_S - elapsed()))
     except subprocess.TimeoutExpired:
@@ -119,7 +122,7 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
 def train(version: str, dataset: Path, base: Path, out: Path, fallback: int, steps: int) -> None:
     """Train one adapter with the settings FALLBACKS[fallback].
 
-    If `steps` is not 0, train only that many small steps, to test the script.
+    If `steps` is not 0, train only that many optimizer steps, with small batches, to test the script.
     """
     from insurance_rag.training import load_recipe, train_adapter
 
@@ -133,8 +136,8 @@ def train(version: str, dataset: Path, base: Path, out: Path, fallback: int, ste
 def heldout_losses(base: Path, adapters: Mapping[str, Path], dataset: Path, rows: int) -> dict[str, object]:
     """Return the mean loss per answer token on the first `rows` held-out rows.
 
-    The result maps each version to the losses by model in that version's prompt format. The key `rows` holds the number
-    of rows.
+    The result maps version -> model -> loss, with the rows in the version's prompt format. The additional key `rows`
+    holds the number of rows.
     """
     import torch
 

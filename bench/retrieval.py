@@ -1,9 +1,9 @@
-"""Compare the project's BM25 retriever with BM25 over whitespace-separated words, and time it on a large corpus.
+"""Compare the pipeline's BM25 retriever with simple BM25, and time the pipeline's retriever on a large corpus.
 
     python -m bench.retrieval [--chunks 100000] [--out docs/results/retrieval.json]
 
-The comparison uses the sample questions. The large corpus repeats the sample chunks with random numbers. Exits with 1
-if a limit is missed.
+Simple BM25 searches whitespace-separated words. The comparison uses the sample questions. The large corpus repeats the
+sample chunks, with random numbers in place of the numbers in their texts. Exits with 1 if a limit is not met.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from insurance_rag.retrieval.base import Scores, searchable_text
 
 MIN_HIT_AT_5, MAX_INDEX_S, MAX_QUERY_MS = 0.90, 300.0, 10.0
 DEFAULT = "kiwi + bigrams"
-"""Name in the results for the project's retriever, when searches are not filtered by product."""
+"""Name of the pipeline's retriever in the results of searches that are not filtered by product."""
 
 
 class LargeCorpusFigures(Record):
@@ -47,7 +47,7 @@ class LargeCorpusFigures(Record):
     """Seconds to load the stored index."""
     query_cpu_ms_p50: float
     other_load: float
-    """Load average of the machine after the measurements. Other processes that raise it also lengthen wall times."""
+    """Load average of the machine after the measurements. Processes that raise it also lengthen the wall times."""
     query_ms_p50: float
     query_ms_p95: float
     query_ms_p50_filtered: float
@@ -91,7 +91,7 @@ def many_chunks(n: int) -> list[Chunk]:
 
 
 def sample_figures() -> dict[str, RetrievalSummary]:
-    """Return the scores of the retrievers on the sample questions, by retriever."""
+    """Return name of a retriever -> its scores on the sample questions."""
     chunks, questions = read_chunks("sample"), read_questions("sample")
     retrievers: dict[str, tuple[Retriever, bool]] = {
         f"{DEFAULT}, product filter": (build_retriever("bm25", chunks), True),
@@ -150,7 +150,7 @@ def percentile(values: list[float], p: int) -> float:
 
 
 def missed_limits(figures: RetrievalFigures) -> list[str]:
-    """Return one line per missed limit."""
+    """Return one line for each limit that is not met."""
     hit_at_5 = figures.sample[DEFAULT].scores["hit@5"].value or 0.0
     lines = [f"hit@5 {hit_at_5}"] if hit_at_5 < MIN_HIT_AT_5 else []
     lines += [f"index_s {figures.large.index_s}"] if figures.large.index_s > MAX_INDEX_S else []
@@ -159,7 +159,7 @@ def missed_limits(figures: RetrievalFigures) -> list[str]:
 
 
 def main() -> int:
-    """Print the figures. Return 1 if a limit is missed, otherwise 0."""
+    """Print the figures. Return 1 if a limit is not met, otherwise 0."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--chunks", type=int, default=100_000, help="number of chunks in the large corpus")
     parser.add_argument("--out", type=Path, help="also write the figures to this file")

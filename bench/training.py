@@ -1,4 +1,4 @@
-"""Measure training speed and memory on one GPU, with the shape of Llama 3 8B and random weights.
+"""Measure the speed and the GPU memory of training a model in the shape of Llama 3 8B with random weights.
 
     python -m bench.training --out results                       all configurations for one GPU
     python -m bench.training --out results --only "80GB;24GB"    some configurations
@@ -6,9 +6,9 @@
     python -m bench.training --out results --tiny                a tiny model on a CPU, to test the script
 
 The configurations are the settings of the reference design, plain TRL (without product code) and the memory presets.
-Each one runs in a separate process with a time limit; while it runs, the process for the next one imports its
-libraries. Tokens per second do not count padding and cover whole optimizer steps after the warm-up. Writes
-training.json, training.md and logs.txt.
+Each configuration runs in a separate process with a time limit. Meanwhile, the process for the next configuration
+already imports its libraries. Tokens per second are measured over whole optimizer steps after the warm-up, without
+padding tokens. Writes training.json, training.md and logs.txt.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from bench.training_table import write_table
 from bench.training_weights import prepare_weights
 
 MIN_RUN_S = 20.0
-"""A configuration is skipped if fewer seconds than this are left."""
+"""A configuration is skipped if fewer than this many seconds of the time budget are left."""
 FIRST_PORT = 29577
 
 
@@ -94,7 +94,7 @@ def start_worker(args: argparse.Namespace, name: str) -> subprocess.Popen[str]:
 
 
 def collect_result(process: subprocess.Popen[str], name: str, limit_s: float) -> Result:
-    """Signal the worker to start and return its result. Kills the worker after `limit_s` seconds."""
+    """Signal the worker to start its measurement, and return its result. Kills the worker after `limit_s` seconds."""
     if limit_s < MIN_RUN_S:
         process.kill()
         return Result(error="no time left")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from insurance_rag.training.trainer import AdapterTrainer
 
 MEASURED_ROWS = 1600
-"""Number of rows that the measured steps draw from; the table scales the result to the whole dataset."""
+"""Number of rows from which the measured steps draw. The table extrapolates the result to the whole dataset."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Run:
     settings: dict[str, object] = field(default_factory=dict)
     """Settings that override those of recipe v3."""
     plain_trl: bool = False
-    """Whether to use TRL as its documentation describes instead of the product's trainer."""
+    """Whether to use TRL's trainer, as described in TRL's documentation, instead of the pipeline's trainer."""
     warmup: int = 3
     """Number of optimizer steps before the measured ones."""
     processes: int = 1
@@ -82,7 +82,7 @@ class Result(BaseModel):
     peak_gib_of_the_steps: float = 0.0
     """Peak GPU memory of the measured steps only."""
     estimate_gib: float | None = None
-    """Peak memory that the product's memory plan predicted; None for plain TRL."""
+    """Peak memory that the pipeline's memory plan predicted; None for plain TRL."""
     losses: list[float] = []
     layout: str = ""
     wall_s: float = 0.0
@@ -95,8 +95,8 @@ class Result(BaseModel):
 def run_worker(name: str, weights: Path, *, tiny: bool) -> None:
     """Measure the configuration `name`, print its result and end the process.
 
-    Imports the libraries first. Then, unless a distributed launcher started the process, waits for a line on stdin:
-    in this way the imports can run while another configuration is being measured.
+    Imports the libraries first and then waits for a line on stdin, so that the imports can run while another
+    configuration is being measured. A process that a distributed launcher started does not wait.
     """
     from trl import SFTConfig, SFTTrainer  # noqa: F401
 
@@ -118,7 +118,7 @@ def run_worker(name: str, weights: Path, *, tiny: bool) -> None:
 
 
 def measure(run: Run, weights: Path, rows: list[EncodedRow]) -> Result:
-    """Train for `run.warmup` and `run.steps` optimizer steps and return the measurements."""
+    """Train for `run.warmup` + `run.steps` optimizer steps and return the measurements."""
     import torch
     from transformers import AutoTokenizer
 
@@ -152,7 +152,7 @@ def measure(run: Run, weights: Path, rows: list[EncodedRow]) -> Result:
 
 
 def differences(values: list[float], warmup: int) -> list[float]:
-    """Return the differences between consecutive values, starting with the first step after the warm-up."""
+    """Return, for every step after the warm-up, the difference between its value and the value of the previous step."""
     return [after - before for before, after in zip(values[warmup - 1 :], values[warmup:], strict=False)]
 
 
@@ -178,7 +178,7 @@ def largest_micro_batch(rows: list[EncodedRow], size: int, batch_size: int = 16)
 
 
 def step_timer(step_ends: list[float]) -> TrainerCallback:
-    """Return a callback that appends the time (perf_counter) at the end of each optimizer step to `step_ends`."""
+    """Return a callback that, at the end of each optimizer step, appends the time (perf_counter) to `step_ends`."""
     import torch
     from transformers import TrainerCallback
 
@@ -200,7 +200,7 @@ def build_product(
     tokenizer: PreTrainedTokenizerBase,
     work: Path,
 ) -> tuple[AdapterTrainer, Result]:
-    """Build the product's trainer as `train_adapter` does; the result holds the layout and the memory estimate."""
+    """Build the trainer as `train_adapter` does. The returned Result contains the layout and the memory estimate."""
     from insurance_rag.models.base_model import load_model_config
     from insurance_rag.models.devices import find_device
     from insurance_rag.training.memory import plan_memory
@@ -237,7 +237,7 @@ def build_plain_trl(
 ) -> tuple[SFTTrainer, Result]:
     """Build a trainer as TRL's documentation describes.
 
-    It uses an NF4 base model prepared by PEFT, gradient checkpointing, bf16 and padded batches.
+    The trainer uses an NF4 base model prepared by PEFT, gradient checkpointing, bf16 and padded batches.
     """
     import torch
     from datasets import Dataset

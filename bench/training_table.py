@@ -67,8 +67,8 @@ def _cells(name: str, result: Result, machine: Machine, total_tokens: int, refer
 def flops_per_token(*, completion_only: bool) -> float:
     """Return the floating-point operations that training needs per token, not counting recomputation.
 
-    A frozen parameter needs 4 operations: 2 in the forward pass and 2 for the gradient of the activations; it has no
-    gradient itself. Attention needs 3.5 times the operations of its forward pass.
+    A frozen parameter needs 4 operations: 2 in the forward pass and 2 for the gradient of the activations. Its own
+    gradient is not computed. Attention needs 3.5 times as many operations as its forward pass alone.
     """
     c = model_config(tiny=False)
     lengths = [len(row["input_ids"]) for row in make_rows(tiny=False, n=MEASURED_ROWS)]

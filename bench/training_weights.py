@@ -1,6 +1,6 @@
 """Write random weights in the shape of Llama 3 8B, and make random rows as long as those of the reference design.
 
-Run as a command, the module writes the weights and prints a Machine as JSON.
+When run as a command, this module writes the weights and prints a Machine as JSON.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def make_tokenizer(*, tiny: bool) -> PreTrainedTokenizerFast:
 def make_rows(*, tiny: bool, n: int = ROWS, seed: int = 7) -> list[EncodedRow]:
     """Return rows of random tokens with lognormal lengths: 898 tokens on average, at most 2,048.
 
-    About 12 % of the tokens belong to answers. `tiny` makes the rows 32 times as short.
+    About 12 % of the tokens belong to answers. With `tiny`, the rows have one 32nd of this length.
     """
     rng = random.Random(seed)
     rows: list[EncodedRow] = []

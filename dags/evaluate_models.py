@@ -1,7 +1,8 @@
 """Compare existing adapters on all evaluation questions, without generating a dataset or training.
 
 Start this DAG by hand with the adapters of any run. New adapters from `finetune_pipeline` start it automatically. If
-the run names a model registry, the champion in the registry is evaluated too, and a better adapter replaces it.
+the run names a model registry, the champion in the registry is evaluated, too. An adapter that is better than the
+champion replaces it.
 """
 
 from __future__ import annotations

@@ -6,13 +6,13 @@
 3. **validate** checks the pairs and merges them into a dataset.
 4. **train** trains the adapters.
 5. **evaluate** compares the base model and the adapters on a fixed set of evaluation questions, using retrieval.
-6. **promote** decides by the promotion policy whether an adapter replaces the champion.
+6. **promote** applies the promotion policy to decide whether an adapter replaces the champion.
 7. **report** writes one page with all results.
 
-Start this DAG by hand. A newly published dataset starts it automatically, in which case nothing is generated.
+Start this DAG by hand. It also starts when a new dataset is published. In that case, it generates nothing.
 
-A failed shard is red, and its log says why. Fix the cause and choose "Clear only failed": the shard and the tasks after
-it run again, but chunks that already have an answer are not requested again.
+A failed shard is red, and its log shows the cause. Fix the cause and choose "Clear only failed". The shard and the
+tasks after it then run again, but chunks that already have an answer are not requested again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def finetune_pipeline() -> None:
     dataset = make_dataset(run)
 
     base_models = gpu_job("pretrain", as_task(tasks.pretrain_jobs)(run), pretrain_argv, label="demo base model")
-    # The trigger rule NONE_FAILED is needed because `pretrain` is skipped unless the base model is the demo's own.
+    # `pretrain` is skipped unless the base model is the demo's own. NONE_FAILED lets the training run nevertheless.
     training = as_task(tasks.training_jobs, trigger_rule=TriggerRule.NONE_FAILED)(run, dataset, base_models)
     adapters = gpu_job("train", training, train_argv, label="{{ task.arguments[2] }}")
     comparison = as_task(tasks.evaluation_jobs, trigger_rule=TriggerRule.NONE_FAILED)(run, adapters, base_models)

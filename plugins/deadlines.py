@@ -10,7 +10,7 @@ from insurance_rag.orchestration.alerts import FirstQueuedAt
 
 
 class DeadlinesPlugin(AirflowPlugin):
-    """Registers `FirstQueuedAt`, because Airflow cannot store a DAG whose deadline reference is not registered."""
+    """Registers `FirstQueuedAt`. Airflow cannot store a DAG if the reference time of its deadline is not registered."""
 
     name = "deadlines"
     deadline_references: ClassVar[list[type[FirstQueuedAt]]] = [FirstQueuedAt]

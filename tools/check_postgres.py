@@ -1,10 +1,10 @@
-"""Check that Airflow runs 50 mapped tasks on a real Postgres, without docker.
+"""Check, without Docker, that Airflow runs 50 mapped tasks with a real Postgres as its database.
 
     .venv/bin/python tools/check_postgres.py
 
 Uses the same database drivers and parallelism as docker-compose.yaml. Not part of the test suite. Requires Debian's
-package `postgresql`, or the folder of the Postgres programs in $PGBIN. The drivers from the extra `cluster` are
-installed into a temporary folder.
+package `postgresql`, or $PGBIN with the path of the folder that contains the Postgres programs. The drivers from the
+extra `cluster` are installed into a temporary folder.
 """
 
 from __future__ import annotations

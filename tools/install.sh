@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Create the virtual environment $1 and install the project and all packages that the demo, the tests and the benchmarks
-# need, in the versions in requirements.lock. Uses uv if it can be installed, otherwise pip.
-# On a machine with an NVIDIA GPU, the extra `gpu` is installed too; torch from PyPI already is the CUDA build.
+# Create the virtual environment $1. Install the project in it, with all packages that the demo, the tests and the
+# benchmarks need, in the versions from requirements.lock. Uses uv if it can be installed, otherwise pip.
+# On a machine with an NVIDIA GPU, the extra `gpu` is also installed. The torch package on PyPI already supports CUDA.
 set -euo pipefail
 venv=$1
 python=${PYTHON:-python3}

@@ -62,7 +62,11 @@ def error_messages(path: Path, module: str) -> Iterator[ErrorMessage]:
 
 
 def literal_texts(node: ast.expr) -> Iterator[str]:
-    """Yield every string that an expression of literals, f-strings, +, conditionals and lists can evaluate to."""
+    """Yield every string that an expression can produce.
+
+    The expression may consist of string literals, f-strings, `+`, conditionals, lists and comprehensions. Any other
+    kind of expression yields nothing.
+    """
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
     elif isinstance(node, ast.JoinedStr):
@@ -174,7 +178,8 @@ def configurations() -> list[type[Config]]:
 def architecture_diagram() -> str:
     """Return a Mermaid diagram with a row per layer and an arrow for every import between packages.
 
-    Arrows from `cli`, which imports every stage, and to `core` and `config`, which every package imports, are omitted.
+    Arrows from `cli` are omitted, because it imports every stage. Arrows to `core` and `config` are omitted, because
+    every package imports them.
     """
     contract = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
         "contracts"
@@ -206,7 +211,7 @@ def node(package: str) -> str:
 
 
 def with_diagram(page: str) -> str:
-    """Return the page with a new diagram between its two diagram markers."""
+    """Return the text of the page, with a new diagram between the two diagram markers in it."""
     start, end = "<!-- diagram -->", "<!-- /diagram -->"
     before, _, rest = page.partition(start)
     _, _, after = rest.partition(end)

@@ -1,8 +1,9 @@
 """Take all screenshots in docs/images again, from real runs in the embedded Airflow. `make pictures` runs this script.
 
-The report pictures show the newest successful run of `finetune_pipeline`, e.g. from `make demo`; if there is none, a
-demo run is started first. The pictures of a failed shard and of the approval show a run of `refresh_dataset` with three
-keys, one of which is rejected. The script rejects that run's dataset, so nothing is published.
+The screenshots of the report show the newest successful run of `finetune_pipeline`, e.g. from `make demo`. If there is
+none, a demo run is started first. The screenshots of a failed shard and of the approval show a run of `refresh_dataset`
+with three API keys. The simulator rejects one of the keys. At the end, the script answers the approval with "Reject",
+so the dataset is not published.
 """
 
 from __future__ import annotations
@@ -33,15 +34,15 @@ FINETUNE, REFRESH = "finetune_pipeline", "refresh_dataset"
 AIRFLOW_SIZE, REPORT_SIZE = (1280, 800), (1200, 1000)
 TIMEOUT_S = 900
 SETTLE_MS = 1500
-"""Milliseconds to wait before taking a picture, so that the page can finish its animations and requests."""
+"""Milliseconds to wait before taking a screenshot, so that the page can finish its animations and requests."""
 
-#: Airflow connections of the refresh run -> their keys; the simulator rejects the key of REJECTED.
+#: Airflow connection -> its API key, for the refresh run. The simulator rejects the key of the connection REJECTED.
 KEYS = {"team_k1": "picture-key-1", "team_k2": "picture-key-2", "team_k3": "picture-key-3"}
 REJECTED = "team_k2"
 
 
 def main() -> None:
-    """Start the services if they are not running, take all pictures, and stop the services again if started here."""
+    """Take all screenshots. If the services are not running, start them first and stop them at the end."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--home", type=Path, default=PROJECT_ROOT / "airflow_home", help="home of the embedded Airflow")
     parser.add_argument("--artifacts", type=Path, default=PROJECT_ROOT / "artifacts", help="parent of the run folders")
@@ -121,7 +122,7 @@ def wait_for_approval(api: AirflowApi, run_id: str) -> None:
         time.sleep(2)
 
 
-# ---- pictures of Airflow
+# ---- screenshots of Airflow
 
 
 def logged_in(chromium: Browser, services: Services) -> Page:
@@ -145,7 +146,7 @@ def take(page: Page, out: Path, name: str) -> None:
 
 
 def take_report_tab(page: Page, services: Services, run_id: str, out: Path) -> None:
-    """Take a picture of the tab in Airflow that shows the report on a run."""
+    """Take a screenshot of the report tab on the page of a run in Airflow."""
     page.goto(f"{services.url}/dags/{FINETUNE}/runs/{quote(run_id)}")
     page.get_by_role("link", name="Run report").click()
     page.frame_locator("iframe").locator("#verdict h1").wait_for()
@@ -153,7 +154,7 @@ def take_report_tab(page: Page, services: Services, run_id: str, out: Path) -> N
 
 
 def take_refresh_pictures(page: Page, api: AirflowApi, services: Services, out: Path) -> None:
-    """Take the pictures of the trigger form, a shard with a rejected key, the dialog to retry it, and the approval."""
+    """Take screenshots of the trigger form, a shard with a rejected key, the retry dialog, and the approval."""
     chunks = write_new_edition(services.artifacts)
     states = {KEYS[REJECTED]: "invalid"}
     with running_simulator(quota={"rpm": 60}, speed=20, defects=0.1, key_states=states) as simulator:
@@ -168,7 +169,7 @@ def take_refresh_pictures(page: Page, api: AirflowApi, services: Services, out: 
         page.get_by_text("Failed").first.wait_for()
         take(page, out, "airflow-shards")
 
-        put_key(api, REJECTED, simulator.url, "picture-key-4")  # the user replaces the key
+        put_key(api, REJECTED, simulator.url, "picture-key-4")  # replaces the rejected key, as a user would
         page.goto(run_page)
         page.get_by_role("button", name="Press shift+c to clear").click()
         dialog = page.get_by_role("dialog").filter(has_text="Clear Dag Run")
@@ -186,7 +187,7 @@ def take_refresh_pictures(page: Page, api: AirflowApi, services: Services, out: 
 
 
 def take_form(page: Page, url: str, chunks: str, out: Path) -> None:
-    """Fill in the trigger form and take a picture of it; the form is not submitted."""
+    """Fill in the trigger form and take a screenshot of it. The form is not submitted."""
     page.goto(f"{url}/dags/{REFRESH}")
     page.get_by_role("button", name="Trigger Dag").click()
     form = page.get_by_role("dialog").filter(has_text="Trigger Dag")
@@ -222,11 +223,11 @@ def reject(api: AirflowApi, run_id: str) -> None:
         time.sleep(5)
 
 
-# ---- pictures of the report file
+# ---- screenshots of the report file
 
 
 def take_report_pictures(chromium: Browser, run: RunFolder, out: Path) -> None:
-    """Take pictures of the verdict in Korean, the dataset in English, and an expanded question in dark mode."""
+    """Take screenshots of the verdict in Korean, the dataset in English, and an expanded question in dark mode."""
     if not run.report.is_file():
         raise InvalidInputError(f"{run.root}: has no report.html; write it with `insurance-rag report`")
     page = report_page(chromium, run, "ko-KR", "light")
@@ -243,7 +244,7 @@ def take_report_pictures(chromium: Browser, run: RunFolder, out: Path) -> None:
 
 
 def report_page(chromium: Browser, run: RunFolder, locale: str, scheme: str) -> Page:
-    """Open a run's report file in a browser with this language and color scheme (`light` or `dark`)."""
+    """Open a run's report file in a browser that uses the language `locale` and the color scheme `light` or `dark`."""
     width, height = REPORT_SIZE
     context = chromium.new_context(viewport={"width": width, "height": height}, locale=locale)
     page = context.new_page()

@@ -1,4 +1,4 @@
-"""Print a random sample of the comments and docstrings in the code, for a reader who judges how well they read.
+"""Print a random sample of the comments and docstrings in the code, so that a person can rate their readability.
 
 Each sample includes the code next to it: the signature above a docstring, the field above its
 description, the statement below a comment.
@@ -31,7 +31,7 @@ def prose(path: Path) -> Iterator[tuple[int, str]]:
         for before, statement in zip([None, *body], body, strict=False) if isinstance(body, list) else ():
             match statement:
                 case ast.Expr(value=ast.Constant(value=str())):
-                    owner = before or node  # a field, or the function, class or module itself
+                    owner = before or node  # the field before the string, or else the function, class or module
                     start = max(getattr(owner, "lineno", statement.lineno), statement.lineno - MAX_SIGNATURE_LINES)
                     yield statement.lineno, "\n".join(lines[start - 1 : statement.end_lineno])
     yield from comments(source, lines)

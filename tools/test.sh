@@ -10,7 +10,7 @@ work=$(mktemp -d)
 airflow=
 trap '[ -z "$airflow" ] || kill "$airflow" 2>/dev/null; rm -rf "$work"' EXIT
 
-# The two coverage files are in separate folders, because at its end pytest combines all coverage files in a folder.
+# When pytest ends, it combines all coverage files in a folder. Each group therefore has a separate folder.
 run_tests() { # $1 is the name of the group; the other arguments are for pytest
   COVERAGE_FILE="$work/$1/coverage" "$bin/python" -m pytest "${@:2}" --cov --cov-report= --durations=10
 }

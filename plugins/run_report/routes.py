@@ -1,7 +1,7 @@
 """The pages that the plugin serves under /run-report.
 
-Airflow does not protect the app of a plugin, so the routes themselves check which DAGs the user may read. Routes
-open the folders of runs in Airflow's database only, so that no request can name an arbitrary path.
+Airflow does not protect the app of a plugin, so the routes themselves check which DAGs the user may read. They
+open a run folder only if Airflow's database contains the run, so that no request can read an arbitrary path.
 """
 
 from __future__ import annotations
@@ -63,7 +63,11 @@ def report(dag_id: str, run_id: str, user: GetUserDep, session: SessionDep) -> R
 
 @app.get("/dags/{dag_id}/runs/{run_id}/updates", dependencies=[may_read])
 def updates(dag_id: str, run_id: str, user: GetUserDep, session: SessionDep) -> Response:
-    """Return what an open report page polls for: the parts that change during a run, and the version of the results."""
+    """Return the data that an open report page polls for.
+
+    The data are the sections that change during a run, the version of the results, whether a stage is running, and
+    whether the user may run failed tasks again.
+    """
     folder = _folder(dag_id, run_id, session)
     live = collect_live(folder)
     body = {
@@ -77,7 +81,7 @@ def updates(dag_id: str, run_id: str, user: GetUserDep, session: SessionDep) -> 
 
 @app.get("/")
 def runs(user: GetUserDep, session: SessionDep, compare: Annotated[list[str], Query()] = []) -> Response:  # noqa: B006
-    """Return a page that lists the latest runs the user may read, and shows the runs in `compare` side by side."""
+    """Return a page with a list of the latest runs that the user may read and a comparison of the runs in `compare`."""
     readable = get_auth_manager().get_authorized_dag_ids(user=user, method="GET", session=session)
     latest = session.execute(
         select(DagRun.dag_id, DagRun.run_id, DagRun.state, DagRun.run_after)

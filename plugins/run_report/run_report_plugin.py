@@ -1,7 +1,7 @@
 """Airflow plugin with a report tab for every DAG run, a page that compares runs, and a link on each task.
 
-Tasks, the scheduler and the DAG processor load this file, too, so it imports little. Only the api-server reads
-`fastapi_apps`, which imports the pages.
+Tasks, the scheduler and the DAG processor also load this file, so it imports little. The modules of the pages are
+imported only when `fastapi_apps` is read, and only the api-server reads it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
     from fastapi import FastAPI
 
-#: Task id -> section of the report about the task. Links of all other tasks lead to the section `verdict`.
+#: Task id -> section of the report that the task's link opens. The links of all other tasks open the section `verdict`.
 SECTIONS = {
     "plan": "usage",
     "generate": "usage",
@@ -44,7 +44,7 @@ class ReportLink(BaseOperatorLink):
     name = "Run report"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the URL of the section about this task, or "" (no button) if the run has no run folder."""
+        """Return the URL of the report section about this task, or "" (no button) if the run has no run folder."""
         from airflow.configuration import conf
 
         from insurance_rag.orchestration.runs import run_folder
@@ -52,7 +52,7 @@ class ReportLink(BaseOperatorLink):
         if not run_folder(ti_key.dag_id, ti_key.run_id).root.is_dir():
             return ""
         task = ti_key.task_id.rsplit(".", 1)[-1]
-        # The base URL has a path if a reverse proxy serves Airflow under one.
+        # If a reverse proxy serves Airflow under a path, the base URL contains that path.
         base = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
         page = f"dags/{quote(ti_key.dag_id)}/runs/{quote(ti_key.run_id)}"
         return f"{base}/run-report/{page}#{SECTIONS.get(task, 'verdict')}"
