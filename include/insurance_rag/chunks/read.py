@@ -31,7 +31,7 @@ def read_chunks(path: Path | str) -> list[Chunk]:
 def read_questions(path: Path | str) -> list[Question]:
     """Read evaluation questions. The path "sample" stands for the file that ships with the project.
 
-    Raises the same errors as `read_chunks`.
+    Raises InvalidInputError for the same problems as `read_chunks`, with question_id in place of chunk_id.
     """
     path = SAMPLE_QUESTIONS if str(path) == "sample" else Path(path)
     return _read_records(path, Question, lambda question: question.question_id, "question_id")

@@ -20,9 +20,9 @@ def rows_over_cap(groups: Grouping, caps: Mapping[str, float], draws: Sequence[f
     """Return the rows to leave out so that no group exceeds its cap.
 
     `caps` maps a grouping to the maximum fraction of rows in one group. `draws` has one random number per row; within a
-    group, the rows with the smallest numbers are kept. Leaving rows out shrinks the total, so a group with cap c may
-    have at most c / (1 - c) times as many rows as all other groups together. If a cap cannot be met (two groups, cap
-    0.3), every group is cut to the size of the smallest one.
+    group, the rows with the smallest numbers are kept. Leaving rows out also reduces the total: with a cap of
+    0.4, a group may have at most 0.4 / 0.6 times as many rows as all other groups together. If a cap cannot be met,
+    such as 0.3 with only two groups, every group is cut to the size of the smallest one.
     """
     out: set[int] = set()
     for name, cap in caps.items():
@@ -37,7 +37,7 @@ def rows_over_cap(groups: Grouping, caps: Mapping[str, float], draws: Sequence[f
 
 
 def _allowed_sizes(sizes: Mapping[str, int], cap: float) -> dict[str, int]:
-    """Return the largest group sizes that meet the cap. Bisects for one size limit that applies to all groups."""
+    """Return the largest group sizes that meet the cap. Bisection finds one size limit for all groups."""
     low, high = min(sizes.values(), default=0), max(sizes.values(), default=0)
     while low < high:
         limit = (low + high + 1) // 2

@@ -32,7 +32,7 @@ class DatasetRows:
     digests: NDArray[np.uint64]
     """Content hashes of all rows, including rows that were not selected."""
     answerable: NDArray[np.bool_]
-    """Whether a row is labeled answerable, for all rows, including rows that were not selected."""
+    """For each row, whether it is labeled answerable. Includes rows that were not selected."""
 
     def draw(self, i: int, seed: int, draw: Draw) -> float:
         """Return a uniform random number in [0, 1) that depends only on the row's content, `seed` and `draw`."""
@@ -54,7 +54,7 @@ class BuildStats:
 
 @dataclass(frozen=True)
 class ContextRow:
-    """A row with the context for prompt formats with retrieved contexts."""
+    """A row, and its context in prompt formats with retrieved contexts."""
 
     row: QARow
     chunks: Sequence[Chunk] = ()

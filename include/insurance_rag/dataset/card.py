@@ -1,4 +1,4 @@
-"""Builds the dataset card, a README.md with the header that Hugging Face reads, from the validation report."""
+"""Builds the dataset card from the validation report. The card is a README.md with a header for Hugging Face."""
 
 from __future__ import annotations
 

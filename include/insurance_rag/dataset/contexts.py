@@ -23,13 +23,13 @@ NGRAM = 3
 MAX_OVERLAP = 0.5
 """Limit for the 3-gram overlap of a distractor with the right chunk; a more similar chunk may also have the answer."""
 MAX_ANSWER_SHARE = 0.5
-"""Limit for the fraction of an answer's 3-grams in a chunk; a chunk with more of them may contain the answer."""
+"""Limit for the fraction of an answer's 3-grams that occur in a chunk. A chunk above it may contain the answer."""
 NEIGHBOURS = 6
 """Number of chunks on each side of the right chunk that are candidates for distractors."""
 SAMPLED = 8
-"""Number of candidates sampled from the same document and, separately, from all chunks of the same policy type."""
+"""Number of candidates sampled from the same document, and number sampled from all chunks of the same policy type."""
 HARD_NEGATIVES = 16
-"""Maximum number of chunks with the same title that are tried; thousands of chunks can share a title."""
+"""Maximum number of chunks with the right chunk's title that are tried. Thousands of chunks can share a title."""
 
 
 class Contexts:
@@ -62,9 +62,10 @@ class Contexts:
         return shown
 
     def refusal_context(self, row: QARow) -> list[Chunk]:
-        """Return chunks without the answer in random order: a hard negative if possible, and for some rows distractors.
+        """Return chunks that do not contain the answer, in random order.
 
-        The list is empty if the row's chunk is unknown or if every candidate may contain the answer.
+        One of them is a hard negative if possible. For some rows, distractors are added. The list is empty if the row's
+        chunk is unknown or if every candidate may contain the answer.
         """
         if row["chunk_id"] not in self._position:
             return []
@@ -93,8 +94,8 @@ class Contexts:
     def _negatives(self, row: QARow, rng: Random) -> Iterator[int]:
         """Yield hard negatives and then the pool of distractors.
 
-        A hard negative has the same title as the row's chunk but comes from another document, and the question names
-        the right product.
+        A hard negative has the same title as the row's chunk but comes from another document. It is yielded only if the
+        question names the product of the row's chunk, because otherwise the hard negative might contain the answer.
         """
         own = self._chunks[self._position[row["chunk_id"]]]
         for i in _sample(self._by_title[title(own)], rng, HARD_NEGATIVES):
@@ -111,7 +112,8 @@ class Contexts:
     def _find_pool(self, own_position: int) -> list[int]:
         """Return the positions of candidate distractors for the chunk at `own_position`.
 
-        They come from the same document or policy type. Chunks with the same title or a similar text are excluded.
+        The candidates come from the same document or policy type. Chunks with the same title or a similar text
+        are excluded.
         """
         own = self._chunks[own_position]
         rng = Random(sha256_text(str(self._config.seed), "pool", own.chunk_id))
@@ -139,7 +141,7 @@ class Contexts:
 
 
 def title(chunk: Chunk) -> str:
-    """Return the title of the chunk's article without number and whitespace, or else the start of the text."""
+    """Return the title of the chunk's article, or the start of the text if it has no title. Whitespace is removed."""
     match = _TITLE.search(chunk.text[:120]) or _TITLE.search(chunk.metadata.breadcrumbs)
     return remove_whitespace(match[1]) if match else remove_whitespace(chunk.text[:20])
 

@@ -50,7 +50,7 @@ class RowWriter:
             self._writer.close()
 
     def _flush(self, parquet: IO[bytes]) -> None:
-        """Write the pending rows as a row group. Arrow parses the JSON, which is faster than using Python objects."""
+        """Write the pending rows as a row group. Arrow parses the JSON. Converting Python objects would be slower."""
         import pyarrow.json
         import pyarrow.parquet
 

@@ -34,16 +34,17 @@ _ECHO = re.compile(
     r"보험\s?약관 전문가(?:입니다|로서)|as an ai|AI 언어 ?모델",
     re.IGNORECASE | re.MULTILINE,
 )
-# A phrase of 6 to 60 characters that occurs three times in a row, or a token of 2 to 5 characters six times in a row.
+# A phrase of 6 to 60 characters that occurs three times in a row, or a token of 2 to 5 characters that occurs six times
+# in a row.
 _LOOP = re.compile(r"(.{6,60}?)(?:\s?\1){2,}|(\S{2,5})(?:\s?\2){5,}", re.DOTALL)
 _LOOP_WINDOW = 2000
-"""Number of characters searched at the start and at the end of a text. The search takes quadratic time, and a model
-that falls into a loop usually repeats itself to the end."""
+"""Loops are searched for only in this many characters at the start of a text and as many at its end. The search takes
+quadratic time, and a model that falls into a loop usually repeats itself to the end."""
 _GRAM = 6
-"""Length of the character n-grams that are counted before the slow searches: a loop contains some 6-gram at least three
-times, and a repeated sentence contains some 6-gram at least twice."""
+"""Length of the character n-grams that are counted to avoid slow searches. A loop contains at least one 6-gram three
+times, and a repeated sentence contains at least one 6-gram twice."""
 _STUTTER = 7
-"""Number of equal letters in a row, ignoring whitespace, that is treated as a repetition."""
+"""This many equal letters in a row count as a repetition. Whitespace between them is ignored."""
 
 
 def hangul_share(text: str) -> float:
@@ -60,7 +61,10 @@ def hangul_share(text: str) -> float:
 
 
 def _is_known(phrase: str, contexts: tuple[str, ...]) -> bool:
-    """Return whether a context contains the phrase, or each word is in a context or is all capitals (CT)."""
+    """Return whether a context contains the phrase, or all its Latin words are known.
+
+    A word is known if a context contains it or if it is written in capitals, such as CT.
+    """
     words = _LATIN_WORDS.findall(phrase)
     return any(phrase in context for context in contexts) or (
         bool(words) and all(word.isupper() or any(word in context for context in contexts) for word in words)
@@ -68,7 +72,7 @@ def _is_known(phrase: str, contexts: tuple[str, ...]) -> bool:
 
 
 def foreign_tail(text: str, *contexts: str) -> Span | None:
-    """Return the rest of the text, starting at the first foreign phrase that no context contains, or None.
+    """Return the text from the first foreign phrase that no context contains to the end, or None without such a phrase.
 
     >>> foreign_tail("지급합니다. Este es un seguro de vida").text
     'Este es un seguro de vida'
@@ -95,7 +99,7 @@ def advertising(text: str, *contexts: str) -> Span | None:
 
 
 def prompt_echo(text: str, question: str = "") -> Span | None:
-    """Return the first prompt marker in the text, or the question if the text begins with the question, or None.
+    """Return the first prompt marker in the text, or the question if the text begins with it, or None.
 
     A question of fewer than 10 characters is ignored, because an answer may begin with the same words.
 
@@ -134,7 +138,7 @@ def repetition(text: str) -> Span | None:
 
 
 def _stutter(text: str) -> Span | None:
-    """Find a letter that occurs _STUTTER times in a row, ignoring whitespace, and return its first occurrence."""
+    """Return the first occurrence of a letter that is repeated _STUTTER times in a row, ignoring whitespace."""
     squeezed = "".join(text.split())
     for letter in sorted(set(squeezed)):
         if letter.isalnum() and letter * _STUTTER in squeezed:

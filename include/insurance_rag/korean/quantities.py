@@ -69,8 +69,8 @@ _DIGITS = re.compile(
     )""",
     re.VERBOSE,
 )
-# A Sino-Korean numeral of several syllables. A single syllable is a numeral only before the units in the second
-# alternative below, because 일, 이 and 사 are also words and parts of words.
+# A Sino-Korean numeral of several syllables. A single syllable is a numeral only before the units listed after `one`
+# in _SPELLED, because 일, 이 and 사 are also words and parts of words.
 _SINO_RUN = "[일이삼사오육칠팔구십백천만억]{2,12}?"
 # Quantities written in words: Sino-Korean (삼천만원), native Korean (열두 달), and words such as 보름 (15 days).
 _SPELLED = re.compile(
@@ -84,12 +84,14 @@ _SPELLED = re.compile(
     re.VERBOSE,
 )
 _INITIALS = "".join(sorted({*"일이삼사오육칠팔구십백천만억", *(word[0] for word in (*_TENS, *_ONES, *_WORDS))}))
-# A numeral in words cannot follow a Korean syllable or a digit: 이 in `보험이` is a particle.
+# Finds where a numeral in words may start: not directly after a Korean syllable or a digit. For example, 이 in
+# `보험이` is a particle, not the number 2.
 _WORD_START = re.compile(rf"[{_INITIALS}](?<![가-힣\d].)")
 _SCALE = re.compile("[십백천만억]")
-# Parts of a written number: numbers in digits, Korean digits, and scales such as 만.
+# The tokens of a written number: numbers in digits, Korean digits, and scales such as 만.
 _TOKENS = re.compile(rf"{_NUMBER}|[영공일이삼사오육륙칠팔구십백천만억조]")
-# Text after a unit that makes it part of another word: `3회사` is not a count, and `5일반` is not a number of days.
+# If one of these follows a unit, the unit is only part of another word. For example, `3회사` is not a count,
+# and `5일반` is not a number of days.
 _NOT_A_UNIT = re.compile(r"째|사(?!이|람|고|유|용)|반(?!복|환|드)|칙|래|장(?!애)|원칙")
 
 
@@ -177,7 +179,7 @@ def parse_number(text: str) -> float:
     return total + section + digit
 
 
-#: Maximum number of quantities from which a result may be calculated. Every pair of them is tried.
+#: Maximum number of supported quantities that are tried as operands of a calculation. Every pair of them is tried.
 MAX_OPERANDS = 12
 
 
@@ -198,9 +200,10 @@ def unsupported_quantities(answer: str, *contexts: str) -> list[Quantity]:
 
 
 def unsupported(stated: Iterable[Quantity], known: set[tuple[float, str]]) -> list[Quantity]:
-    """Return the stated quantities that are neither known nor calculated from supported quantities that precede them.
+    """Return the stated quantities that are not known and cannot be calculated from supported quantities before them.
 
-    Unlike `unsupported_quantities`, takes parsed quantities. `known` contains the keys of the known quantities.
+    Unlike `unsupported_quantities`, this function takes parsed quantities. `known` contains the keys of the known
+    quantities.
     """
     missing: list[Quantity] = []
     operands: list[tuple[float, str]] = []

@@ -107,8 +107,8 @@ def evasion(text: str) -> Span | None:
     return None
 
 
-# The end of a clause that answers, within a sentence that then refuses: `3,000만원을 지급하지만, ` in `3,000만원을
-# 지급하지만, 시기는 명시되어 있지 않습니다`.
+# Words that end an answer at the start of a sentence that then refuses. An example is `지급하지만, ` in
+# `3,000만원을 지급하지만, 시기는 명시되어 있지 않습니다`.
 _CONTRAST = re.compile(r"(?:지급|보장|보상|납입|해지|적용|인정|부담|가능|[말합입])[가-힣]{0,6}(?:지만|나|며|고),?\s")
 # Every refusal contains one of these syllables. Checking for them first avoids the slow patterns for most texts.
 _MAY_REFUSE = re.compile("없|않|어렵|곤란|불가|모르|못")

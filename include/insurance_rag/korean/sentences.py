@@ -14,8 +14,8 @@ TERMINATORS = ".?!。！？．"
 #: list comes from the reference design (docs/origin.md), except for the full-width punctuation.
 ENDINGS = (".", "?", "!", "。", "．", "？", "！", "다", "요", "죠")
 
-# A punctuation mark ends a sentence only if whitespace or the end of the text follows, possibly after closing quotes:
-# the point in `4.0%` does not. A line break also ends a sentence, because list items often have no punctuation.
+# A punctuation mark ends a sentence only if whitespace or the end of the text follows, possibly after closing quotes.
+# The point in `4.0%` does not end one. A line break also ends a sentence, because list items often have no punctuation.
 _BOUNDARY = re.compile(
     rf"(?:(?<![{re.escape(TERMINATORS)}…])[{re.escape(TERMINATORS)}…]++[{re.escape(CLOSERS)}]*+(?=\s|$))|\n"
 )
@@ -78,7 +78,9 @@ def is_open_ended(text: str) -> bool:
 
 
 def cut_at_sentence(text: str, limit: int) -> str:
-    """Cut the text to at most `limit` characters, after a sentence if one ends in the second half of these characters.
+    """Cut the text to at most `limit` characters, if possible after a sentence.
+
+    If sentences end in the second half of the first `limit` characters, the cut is after the last of these sentences.
 
     >>> cut_at_sentence("첫 문장입니다. 둘째 문장입니다. 셋째", 18)
     '첫 문장입니다. 둘째 문장입니다.'

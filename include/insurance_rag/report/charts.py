@@ -13,7 +13,7 @@ from insurance_rag.core.records import Rate
 from insurance_rag.report.view import AdapterTraining, BreakdownRow, Evaluation, Funnel
 
 CURVE_POINTS = 400
-"""Longer curves are reduced to about this many points, because a screen cannot show more."""
+"""Curves with more points are reduced to about this many, because a screen cannot show more."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ FULL_AXIS = Axis(0.0, 1.0, (0.0, 0.25, 0.5, 0.75, 1.0))
 
 
 def rate_axis(rates: Iterable[Rate]) -> Axis:
-    """Return an axis from 0 to 25, 50 or 100%, whichever is the smallest that contains all confidence intervals."""
+    """Return the shortest of the axes 0–25%, 0–50% and 0–100% that contains all confidence intervals."""
     highest = max((r.high if r.high is not None else r.rate or 0.0 for r in rates), default=1.0)
     for high, step in ((0.25, 0.05), (0.5, 0.1)):
         if highest <= high:
@@ -67,7 +67,7 @@ class Segment:
 
 
 def band(kept: int, drops: Sequence[tuple[str, int]], whole: int) -> list[Segment]:
-    """Return the segments of a band: kept rows, then dropped rows by reason. `whole` rows fill the chart width."""
+    """Return the segments of a band: kept rows, then dropped rows by reason. The width stands for `whole` rows."""
     segments, start = [], 0.0
     for place, (label, count) in enumerate([("kept", kept), *drops]):
         width = 100 * count / whole if whole else 0.0

@@ -16,7 +16,7 @@ from insurance_rag.report.usage_section import read_usage
 from insurance_rag.report.view import Report, StageProgress
 
 SILENT_AFTER_S = 120
-"""Seconds without an update after which the page shows that a running stage may have been killed."""
+"""After this many seconds without an update, the page shows that a running stage may have been killed."""
 
 #: Stages in the order in which a run executes them.
 STAGES = ("plan", "generate", "validate", "pretrain", "train", "evaluate", "promote", "report")

@@ -15,7 +15,7 @@ from insurance_rag.report.view import Evaluation, GroupRates, Label, MetricLabel
 MAIN_METRIC = "hallucination"
 
 #: Metrics that are shown first, in this order; any other metrics with a paired test follow. `empty` is included because
-#: an empty answer contains no hallucination, and a model must not win by saying nothing.
+#: empty answers contain no hallucinations, but a model must not win with them.
 HEADLINES = (
     "hallucination", "gold_hallucination", "raw_hallucination", "false_refusal", "missed_refusal", "number_accuracy",
     "empty",
@@ -25,7 +25,7 @@ DEFAULT_RECOMMENDED_QUESTIONS = 200
 
 
 def read_evaluation(reader: Reader, run: RunFolder) -> Evaluation | None:
-    """Return the comparison given the retrieved chunks, plus the hallucination rate given the gold chunks."""
+    """Return the comparison given the retrieved chunks. Hallucination rates given the gold chunks are added."""
     summary = reader.record(run.evaluation / "summary.json", EvaluationSummary)
     gold = reader.record(run.evaluation / "summary_gold.json", EvaluationSummary)
     return None if summary is None else _evaluation(summary, gold)

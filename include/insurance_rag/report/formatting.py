@@ -56,5 +56,5 @@ def plain(value: object) -> str:
 
 
 def plain_facts(row: Mapping[str, object], without: Container[str] = ()) -> dict[str, str]:
-    """Return the scalar values of `row` as formatted strings, without nested values and the keys in `without`."""
+    """Return the values of `row` as formatted strings. Nested values and the keys in `without` are left out."""
     return {k: plain(v) for k, v in row.items() if k not in without and isinstance(v, str | int | float | bool)}

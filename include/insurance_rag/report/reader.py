@@ -33,7 +33,7 @@ class Reader:
 
     @property
     def problems(self) -> list[str]:
-        """One message per problem, starting with the file name; files with the same unknown fields share one."""
+        """One message per problem, starting with the file name. Files with the same unknown fields share one."""
         files: dict[str, list[str]] = {}
         for name, fields in self._unknown_fields.items():
             files.setdefault(", ".join(fields), []).append(name)
@@ -77,9 +77,9 @@ class Reader:
             self.problem(path, f"{len(bad)} lines are not JSON objects, first at line {bad[0]}")
 
     def parse(self, path: Path, kind: type[M], row: dict[str, JsonValue]) -> M | None:
-        """Return `row` as a `kind`. If it is invalid, record a problem with the file `path` and return None.
+        """Return `row` as an instance of `kind`. If `row` is invalid, record a problem with `path` and return None.
 
-        Fields that `kind` does not define, because another version wrote them, are reported and ignored.
+        Fields that `kind` does not define are reported and ignored, because another version may have written them.
         """
         try:
             return kind.model_validate(row)
@@ -94,7 +94,7 @@ class Reader:
         return record
 
     def section(self, path: Path, build: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-        """Return `build(*args, **kwargs)`. If the content of `path` makes it fail, record a problem and return None."""
+        """Return `build(*args, **kwargs)`. If the call fails, record a problem with `path` and return None."""
         try:
             return build(*args, **kwargs)
         except ValidationError as e:
@@ -107,7 +107,7 @@ class Reader:
         return None
 
     def problem(self, path: Path, what: object) -> None:
-        """Record a problem with `path`, unless it is a duplicate or there are already `PROBLEMS_PER_FILE`."""
+        """Record a problem with `path`. Duplicates, and problems beyond PROBLEMS_PER_FILE for one file, are ignored."""
         name = self._name(path)
         problem = f"{name}: " + visible_text(str(what)).replace(f"{path}: ", "").replace(str(path), name)
         of_file = [known for known in self._problems if known.startswith(f"{name}: ")]
@@ -144,7 +144,7 @@ def _dotted(location: tuple[int | str, ...]) -> str:
 
 
 def _remove(row: JsonValue, location: tuple[int | str, ...]) -> None:
-    """Delete the field at `location`, given as pydantic reports it. Do nothing if `row` has no such field."""
+    """Delete the field at `location`, a path as pydantic reports it. Do nothing if `row` has no such field."""
     *parents, leaf = location
     for step in parents:
         if isinstance(row, dict) and step in row:

@@ -1,7 +1,7 @@
 """Render the report as one self-contained page. It sends no requests, and strings from a run never become markup.
 
 The page's strings, styles and scripts are files in templates/. The Content-Security-Policy allows only the script with
-the right hash, so injected markup could not run code even if escaping failed.
+the right hash. Injected markup therefore cannot run code, even if a string is not escaped.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def render_html(report: Report, live: Live | None = None) -> str:
 
 
 def _page_data(report: Report) -> dict[str, JsonValue]:
-    """Return the data that the page's script reads: strings, questions with answers, and the chunks they refer to."""
+    """Return the data that the page's script reads: strings, questions with answers, and chunks."""
     checks = report.evaluation.checks if report.evaluation else {}
     return {
         "texts": {key: dict(text) for key, text in page_texts().items()},
@@ -90,7 +90,7 @@ def _page_data(report: Report) -> dict[str, JsonValue]:
 
 
 def render_live_parts(report: Report) -> str:
-    """Return the HTML of the parts that change while a run is in progress."""
+    """Return the HTML of the sections that change while a run is in progress."""
     environment = _environment()
     parts = ("progress.html.j2", "usage.html.j2")
     return "".join(environment.get_template(name).render(report=report, live=True) for name in parts)
@@ -108,7 +108,7 @@ def render_page(template: str, values: Mapping[str, object]) -> str:
 def policy(css: str, js: str, requests: str = "'none'", forms: str = "'none'") -> str:
     """Return a Content-Security-Policy that allows only this style sheet and this script, identified by hash.
 
-    `requests` and `forms` are the CSP sources to which the page may send requests and submit forms.
+    `requests` is the CSP source to which the page may send requests. `forms` is the one to which it may submit forms.
     """
     style, script = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, js))
     return (
@@ -127,7 +127,7 @@ def explain(report: Report) -> Markup:
     """Return the reason for the promotion gate's decision, in both languages.
 
     The reason names the rules that decided and the paired difference in the main metric. If no rule decided, the
-    gate's own reason is returned.
+    reason stored in the decision is returned.
     """
     decision = report.decision
     assert decision is not None, "the template calls this only if there is a decision"

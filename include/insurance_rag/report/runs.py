@@ -47,7 +47,7 @@ def read_run(run: RunFolder, *, key: str, url: str, state: str, when: datetime |
 
 
 def render_runs(runs: Sequence[RunLine], selected: Collection[str] = ()) -> str:
-    """Return the page that lists `runs`. The rates for runs with a key in `selected` are compared on one axis."""
+    """Return the page that lists `runs`. The runs with a key in `selected` are compared on one axis."""
     compared = [(run, run.evaluation) for run in runs if run.key in selected and run.evaluation]
     metrics: dict[str, MetricLabel] = {}
     for _, evaluation in compared:

@@ -1,7 +1,7 @@
 """Look up the page's strings in Korean and English, and show labels from a run's files in both languages.
 
 texts.json contains only the page's own strings. The names of metrics, checks, validation rules and gate rules are
-stored with the results, so the report can also name those that another installed package adds.
+stored with the results, so the report can also name those from plug-in packages.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def page_text(key: str, language: Language) -> str:
 
 
 def text_label(key: str, name: str) -> Label:
-    """Return the label for `key` from texts.json, or a label that shows `name` if `key` is not there."""
+    """Return the label for `key` from texts.json, or a label that shows `name` if the file does not contain `key`."""
     text = page_texts().get(key, {})
     return Label(title=text.get("en", readable(name)), title_ko=text.get("ko", readable(name)))
 
@@ -46,7 +46,7 @@ def readable(name: str) -> str:
 
 
 def translate(key: str, *, fallback: str | None = None, **values: object) -> Markup:
-    """Return a string in both languages; the style sheet shows one.
+    """Return a string in both languages. The style sheet shows only one of them.
 
     For an unknown key, return `fallback`, or the key itself if there is no fallback.
     """

@@ -1,4 +1,4 @@
-"""Read usage and cost per shard, from part manifests for finished shards and from progress files for the others."""
+"""Read usage and cost per shard. Part manifests describe finished shards, and progress files describe the others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from insurance_rag.report.view import ShardUsage, StageProgress, View
 
 
 class ShardPlan(View):
-    """The fields of plan.json that the page shows. Others are ignored, so plans from other versions can be read."""
+    """The fields of plan.json that the page shows.
+
+    Other fields are ignored, so plans from other versions can be read.
+    """
 
     shards: list[Shard]
     reassigned_to: dict[int, list[int]] = Field(

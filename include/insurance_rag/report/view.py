@@ -84,7 +84,7 @@ class Evaluation(View):
 
 
 class Sweep(View):
-    """Results of decoding settings on the half of the questions that was not used to choose the best settings."""
+    """Results of all decoding settings. The questions that were used to choose the best settings are left out."""
 
     questions: int
     arms: dict[str, dict[str, Rate]] = Field(description="model -> decoding settings -> hallucination rate")

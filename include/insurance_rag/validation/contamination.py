@@ -20,7 +20,7 @@ from insurance_rag.validation.shingles import hashed_shingles, jaccard, shingles
 
 NGRAM = 5
 CHUNKS_AT_ONCE = 5000
-"""Number of chunks that are hashed in one array operation; limits memory use."""
+"""Maximum number of chunks hashed in one array operation. This limits memory use."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class Split:
 def make_split(chunks: Sequence[Chunk], questions: Sequence[Question], config: ValidationConfig) -> Split:
     """Return the split for these evaluation questions.
 
-    Raises InvalidInputError if the questions name unknown chunks, if they hold out every document, or if their hash
-    differs from `config.questions_sha256`.
+    Raises InvalidInputError if the questions name unknown chunks, if no document is left for training, or if the
+    questions' hash differs from `config.questions_sha256`.
     """
     chunk_by_id = {chunk.chunk_id: chunk for chunk in chunks}
     gold_ids = sorted({i for question in questions for i in question.gold_chunk_ids})
@@ -77,7 +77,7 @@ def _unknown_gold_chunks(ids: Sequence[str]) -> str:
 
 
 def similar_chunks(chunks: Sequence[Chunk], gold: Sequence[str], min_similarity: float) -> frozenset[str]:
-    """Return the ids of the chunks whose Jaccard similarity to some gold text is at least `min_similarity`."""
+    """Return the ids of the chunks whose Jaccard similarity to any gold text is at least `min_similarity`."""
     if not gold or not chunks:
         return frozenset()
     gold_hashes = np.unique(hashed_shingles(gold, NGRAM)[0])
@@ -87,7 +87,8 @@ def similar_chunks(chunks: Sequence[Chunk], gold: Sequence[str], min_similarity:
         batch = chunks[start : start + CHUNKS_AT_ONCE]
         flat, offsets = hashed_shingles([chunk.text for chunk in batch], NGRAM)
         shared = np.add.reduceat(np.isin(flat, gold_hashes).astype(np.int64), offsets[:-1])
-        # A chunk's similarity is at most the fraction of its n-grams in gold texts, so most chunks can be skipped.
+        # A chunk's similarity to a gold text is at most the fraction of its n-grams that occur in gold texts. This
+        # fraction is small for most chunks, so they can be skipped.
         for i in np.flatnonzero(shared >= min_similarity * np.diff(offsets) - 1).tolist():
             own = shingles(batch[i].text, NGRAM)
             if any(jaccard(own, other) >= min_similarity for other in gold_shingles):

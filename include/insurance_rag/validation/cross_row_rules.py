@@ -12,7 +12,7 @@ from insurance_rag.validation.table import RowTable
 
 
 def apply_cross_row_rules(table: RowTable, config: ValidationConfig, product: Callable[[str], str]) -> None:
-    """Apply the cross-row rules. Each rule sees only the rows that no earlier rule in the configured order drops.
+    """Apply the cross-row rules. Each rule sees only the rows that passed the rules before it in the configured order.
 
     `product` maps a chunk id to the name of the chunk's product.
     """

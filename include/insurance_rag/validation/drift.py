@@ -9,7 +9,7 @@ NOTABLE_CHANGE = 0.05
 
 
 def compare_reports(now: ValidationReport, before: ValidationReport) -> DatasetDrift:
-    """Compare the fractions of rows kept, of rows dropped by each rule, and of kept rows by question type."""
+    """Compare three kinds of fractions: rows kept, rows dropped by each rule, and kept rows of each question type."""
     old, new = _shares(before), _shares(now)
     shares = {
         name: ShareChange(before=round(old.get(name, 0.0), 4), now=round(new.get(name, 0.0), 4))

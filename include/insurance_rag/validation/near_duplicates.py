@@ -18,12 +18,13 @@ from insurance_rag.validation.row import Row
 from insurance_rag.validation.shingles import jaccard, shingles
 
 LEADERS = 12
-"""Number of rows at the start of a bucket that the other rows in the bucket are compared with; comparing all pairs
-would take quadratic time."""
+"""Each row in a bucket is compared only with the first rows in the bucket, at most this many. Comparing all pairs would
+take quadratic time."""
 SLACK = 0.15
-"""Margin for errors in the estimated similarity; an estimate from 80 permutations is rarely off by more than this."""
+"""Pairs are compared exactly if their estimated similarity is above the limit minus this margin. An estimate from 80
+permutations is rarely off by more than this."""
 COMPARED_AT_ONCE = 200_000
-"""Number of pairs whose sketches are compared in one array operation; limits memory use."""
+"""Maximum number of pairs whose sketches are compared in one array operation. This limits memory use."""
 
 Rows = NDArray[np.int64]
 
@@ -36,10 +37,10 @@ def near_duplicates(
     product: Callable[[str], str],
     config: ValidationConfig,
 ) -> dict[int, int]:
-    """Map each row that repeats an earlier row to that earlier row.
+    """Return the rows that repeat an earlier row, each mapped to that earlier row.
 
-    `rows` contains row numbers in canonical order; `bands` and `sketches` have one entry per row number. `product` maps
-    a chunk id to the name of the chunk's product.
+    `rows` contains row numbers in canonical order. `bands` and `sketches` have one entry for each of these rows, in
+    the same order. `product` maps a chunk id to the name of the chunk's product.
     """
     pairs = candidates(bands, sketches, config.near_duplicate - SLACK)
     content = lru_cache(maxsize=20_000)(lambda i: _Content(read_row(i)))
@@ -53,7 +54,10 @@ def near_duplicates(
 
 
 def candidates(bands: NDArray[np.uint64], sketches: NDArray[np.uint8], min_similarity: float) -> Rows:
-    """Return the pairs (later, earlier) that share a band and have similar sketches, as a sorted (pairs, 2) array."""
+    """Return the pairs (later, earlier) of rows that share a band and have similar sketches.
+
+    The result is a sorted array of positions in `bands`, with shape (pairs, 2).
+    """
     n = len(bands)
     found = [np.empty(0, np.int64)]
     for band in range(bands.shape[1]):
@@ -69,9 +73,10 @@ def candidates(bands: NDArray[np.uint64], sketches: NDArray[np.uint8], min_simil
 
 
 def _bucket_pairs(keys: NDArray[np.uint64]) -> Iterator[tuple[Rows, Rows]]:
-    """Yield arrays (later, earlier) that pair the rows in each bucket with its first row, then its second row, etc.
+    """Yield two arrays (later, earlier) at a time. Their n-th entries are two rows from the same bucket.
 
-    A bucket contains the rows with equal keys. Only the first LEADERS rows in a bucket occur as `earlier`.
+    A bucket contains the rows with equal keys. In the first two arrays, `earlier` contains the first row in each
+    bucket; in the next two, the second row; and so on up to LEADERS rows.
     """
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
@@ -108,7 +113,7 @@ def _repeats(a: _Content, b: _Content, product: Callable[[str], str], config: Va
 
 
 def _about_different_products(a: Row, b: Row, product: Callable[[str], str]) -> bool:
-    """Return whether a question names its product with a word that is not in the other row's product name.
+    """Return whether one row's question contains a word of its product name that the other row's product name lacks.
 
     Similar products share clauses, so questions that name different products are both needed.
     """

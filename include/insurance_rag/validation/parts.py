@@ -1,6 +1,6 @@
 """Finds part files and reads their rows in blocks.
 
-A part is a JSON array in any layout (generation writes one row per line) or a JSON Lines file.
+A part is a JSON array or a JSON Lines file. Generation writes arrays with one row per line, but any layout can be read.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Block:
 def find_parts(places: Sequence[Path]) -> list[Path]:
     """Return the part files in `places`, which may be files and folders.
 
-    In a folder, the part files are those named `dataset_part_*.json` or, if there are none, all JSON files. Raises an
-    InvalidInputError that lists every place without a part file.
+    The part files in a folder are the files named `dataset_part_*.json`. If there are none, all JSON files in the
+    folder are part files. Raises InvalidInputError if any place has no part file; the error lists all such places.
     """
     parts: list[Path] = []
     problems = []
@@ -56,7 +56,10 @@ def _is_manifest(path: Path) -> bool:
 
 
 def part_labels(parts: Sequence[Path]) -> list[str]:
-    """Return a unique label for each part, from its manifest ("shard 3/7 · gemini_k4") or else from the file name."""
+    """Return a unique label for each part.
+
+    The label comes from the part's manifest ("shard 3/7 · gemini_k4"), or from the file name if there is none.
+    """
     labels: list[str] = []
     for path in parts:
         manifest = manifest_path(path)

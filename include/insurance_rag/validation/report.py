@@ -51,7 +51,7 @@ class ReportInputs:
 
 
 def make_report(inputs: ReportInputs) -> ValidationReport:
-    """Return the report except for drift and the hash of the data files, which are added later."""
+    """Return the report without the drift and without the hash of the data files. Both are added later."""
     table, selection, config = inputs.table, inputs.selection, inputs.config
     by_shard, by_type, total = _funnel(table, config.rules, inputs.labels, selection.over_cap)
     rules = {name: RULES[name].info() for name in config.rules}

@@ -1,4 +1,4 @@
-"""Ranks each question's chunk among all chunks with BM25, to check whether a retriever can find the chunk."""
+"""Searches for each question with BM25 and ranks its chunk, to check whether a retriever can find the chunk."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from insurance_rag.validation.row_checks import SINGLE_PROCESS_ROWS
 from insurance_rag.validation.table import RowTable
 
 UNRANKED = 0
-"""Rank of a row for which there was no search or whose chunk is unknown."""
+"""Stands for "no rank": there was no search for the row's question, or the row's chunk is unknown."""
 BATCH_ROWS = 500
 
 QueryBatch = tuple[list[list[str]], list[int]]
@@ -36,7 +36,7 @@ QueryBatch = tuple[list[list[str]], list[int]]
 
 
 class Ranker:
-    """Finds the rank of the right chunk in a search for a question. Chunks with the same text also count as right."""
+    """Finds the rank of the right chunk in a search for a question. Chunks with the same text count as one."""
 
     def __init__(self, index: Bm25Index, text_ids: NDArray[np.int64]) -> None:
         """`text_ids` has one number per chunk. Chunks with the same text have equal numbers."""
@@ -60,7 +60,7 @@ def rank_rows(
     config: ValidationConfig,
     on_rows: Callable[[int], None] = lambda n: None,
 ) -> NDArray[np.int32]:
-    """Return one rank per row in the table: UNRANKED for rows that are not in `rows` or whose chunk is unknown.
+    """Return the rank of every row in the table. It is UNRANKED if the row is not in `rows` or its chunk is unknown.
 
     `on_rows` is called with the number of rows that were ranked since the previous call.
     """
@@ -113,7 +113,8 @@ def _ranked(
         folder, processes = Path(name), get_context("spawn")  # the analyzer's threads do not survive a fork
         write_jsonl(folder / "texts.jsonl", (searchable_text(chunk) for chunk in chunks))
         _return_freed_memory()
-        # The analyzer and the index builder each need a gigabyte. Separate processes free the memory when they end.
+        # The analyzer and the index builder each need a gigabyte. Each runs in its own process, and the memory is freed
+        # when that process ends.
         with ProcessPoolExecutor(1, processes, max_tasks_per_child=1) as builder:
             builder.submit(_encode_texts, folder).result()
             builder.submit(_build_index, folder).result()

@@ -23,17 +23,17 @@ from insurance_rag.validation.shingles import BANDS, PERMUTATIONS, signatures
 from insurance_rag.validation.table import NOT_DROPPED, CheckedBlock
 
 SINGLE_PROCESS_ROWS = 20_000
-"""Maximum number of rows for which a single process is used; starting processes would take more time than it saves."""
+"""Up to this many rows are handled in a single process. Starting more processes would take longer than it saves."""
 CACHED_CHUNKS = 2000
 """Maximum number of analyzed chunks that a process caches."""
 SPAN_CHARACTERS = 300
 UNREADABLE_ROW_RULES = ("malformed", "required_fields")
-"""Rules under which unreadable rows are counted, the preferred rule first. No other rule can check these rows."""
+"""Unreadable rows are counted under the first of these rules that is configured. No other rule can check them."""
 
 
 @dataclass(frozen=True)
 class CheckSetup:
-    """What a process needs, in addition to the rows, to check them."""
+    """What a process needs to check rows, in addition to the rows themselves."""
 
     config: ValidationConfig
     chunk_texts: Mapping[str, str] | None = None
@@ -101,7 +101,8 @@ def _append(checked: CheckedBlock, row: Row, dropped_by: int, context: RuleConte
     if dropped_by == NOT_DROPPED and context.chunks is not None and row.chunk_id in context.chunks:
         fields["input"] = ""  # `RowTable.row` restores the input from the chunk
     encoded = _encoded(fields)
-    # The content decides row order and random draws. `meta` contains the time of the answer, so it only breaks ties.
+    # Row order and random draws depend on the content without `meta`, because `meta` contains the time of the answer.
+    # Only rows with equal content are ordered by `meta`.
     content = {name: value for name, value in fields.items() if name != "meta"}
     content_digest = hashlib.blake2b(_encoded(content), digest_size=16).hexdigest()
     meta_digest = hashlib.blake2b(_encoded(fields["meta"]), digest_size=8).hexdigest()
@@ -120,7 +121,7 @@ def _encoded(value: object) -> bytes:
 
 
 def _add_signatures(checked: CheckedBlock, pairs: list[str]) -> None:
-    """Compute the signatures of the rows that passed. `pairs` contains the question and answer of every row."""
+    """Compute the signatures of the rows that passed. `pairs` has the question and answer of each row."""
     passed = [n for n, dropped_by in enumerate(checked.dropped_by) if dropped_by == NOT_DROPPED]
     checked.bands = np.zeros((len(pairs), BANDS), dtype=np.uint64)
     checked.sketches = np.zeros((len(pairs), PERMUTATIONS), dtype=np.uint8)

@@ -19,7 +19,7 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class Selection:
-    """Numbers of the training rows, the held-out rows and the rows above a cap, each in canonical order."""
+    """Row numbers of the training rows, the held-out rows and the rows above a cap. Each list is in canonical order."""
 
     training: list[int]
     heldout: list[int]

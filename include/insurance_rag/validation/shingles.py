@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 PERMUTATIONS, BANDS = 80, 16
-"""Number of MinHash permutations, and number of bands that they form. With five permutations per band, about one in 500
-pairs with a similarity of 0.8 shares no band, and almost no pair with a similarity of 0.9."""
+"""Number of MinHash permutations, and number of bands that they form. Each band has five permutations. About one in
+500 pairs with a similarity of 0.8 shares no band. Almost all pairs with a similarity of 0.9 share a band."""
 SEED = 42
 
 _IGNORED = re.compile(r"[\W_]+")
@@ -23,7 +23,7 @@ def normalize(text: str) -> str:
 
 
 def shingles(text: str, n: int) -> set[str]:
-    """Return the n-grams of the normalized text. If the text is shorter than `n`, it is the only n-gram."""
+    """Return the n-grams of the normalized text, or the whole normalized text if it is shorter than `n`."""
     text = normalize(text)
     return {text[i : i + n] for i in range(max(1, len(text) - n + 1))}
 
@@ -34,9 +34,9 @@ def jaccard(a: set[str], b: set[str]) -> float:
 
 
 def hashed_shingles(texts: Sequence[str], n: int) -> tuple[NDArray[np.uint64], list[int]]:
-    """Return the 64-bit hashes of all n-grams, text by text, and the offsets.
+    """Return one array with the 64-bit hashes of the n-grams of all texts, text by text, and a list of offsets.
 
-    The offsets are the position of each text's first hash, followed by the total number of hashes.
+    The list contains the position of each text's first hash and, at the end, the total number of hashes.
     """
     padded = [normalize(text).ljust(n, "\0") for text in texts]
     codes = np.frombuffer("".join(padded).encode("utf-32-le"), dtype=np.uint32).astype(np.uint64)

@@ -25,7 +25,7 @@ D = TypeVar("D", bound=np.generic)
 
 @dataclass
 class CheckedBlock:
-    """The rows in one block after the row rules. The n-th entry in each list belongs to the n-th row."""
+    """The rows in one block, after the row rules were applied. The n-th entry in each list belongs to the n-th row."""
 
     part: int
     """Index of the part file."""
@@ -41,7 +41,7 @@ class CheckedBlock:
     spans: dict[int, str] = field(default_factory=dict)
     """Maps the index of each dropped row to the text at fault."""
     repair_reasons: dict[int, str] = field(default_factory=dict)
-    """Maps the index of each repaired row to the fault in the row that it replaces."""
+    """Maps the index of each repaired row to the fault that the repair was meant to fix."""
     cleaned: Counter[str] = field(default_factory=Counter)
     """Maps field names to the number of rows in which cleaning changed the field."""
     bands: NDArray[np.uint64] | None = None
@@ -53,8 +53,8 @@ class CheckedBlock:
 class RowTable:
     """All rows. Call `add` for every block and then `freeze`. Only then can columns and rows be read.
 
-    Row numbers refer to the canonical order (by chunk, type and content), which makes every result independent of part
-    files and shards.
+    Row numbers refer to the canonical order (by chunk, type and content). Results therefore do not depend on how the
+    rows are divided into part files.
     """
 
     dropped_by: NDArray[np.int16]
@@ -65,11 +65,11 @@ class RowTable:
     types: NDArray[np.object_]
     """Question types of the rows; an empty string for an unreadable row."""
     digests: NDArray[np.uint64]
-    """64-bit hashes of the rows without `meta`, which seed all random choices about the rows."""
+    """64-bit hash of each row's content without `meta`. It seeds the random draws for the row."""
     spans: dict[int, str]
     """Maps the number of each dropped row to the text at fault."""
     repair_reasons: dict[int, str]
-    """Maps the number of each repaired row to the fault in the row that it replaces."""
+    """Maps the number of each repaired row to the fault that the repair was meant to fix."""
 
     def __init__(self, folder: Path, chunk_texts: Mapping[str, str] | None) -> None:
         """Create a temporary file in `folder`. `chunk_texts` maps chunk ids to texts; None if no chunks are given."""

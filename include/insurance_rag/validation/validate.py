@@ -64,16 +64,18 @@ def validate_parts(
 
     Without `chunks`, each row is compared with its own `input`. The documents that `questions` ask about are held out
     of training. `previous` is an earlier report.json, for measuring drift. `progress` is the folder for progress files.
-    `complete` is only recorded in the artifact. Raises InvalidInputError, before any data file is written, if the parts
-    or the earlier report cannot be read, or if the questions do not match the chunks.
+    `complete` is only recorded in the artifact.
+
+    Raises InvalidInputError if the parts or the earlier report cannot be read, or if the questions do not match the
+    chunks. In these cases, no data file is written.
     """
     config = _with_required_rules(config or ValidationConfig(), bool(questions))
     files = find_parts(parts)
     before = read_validation_report(previous) if previous else None
     if questions and not chunks:
         raise InvalidInputError("--questions: the documents of their chunks are unknown; give --chunks as well")
-    # Rows are cleaned when they are read, so the chunks must be cleaned too: otherwise, a soft hyphen in a chunk would
-    # make a quote from the chunk differ.
+    # Rows are cleaned when they are read, so the chunks must be cleaned too. Otherwise, a quote would not match its
+    # chunk if the chunk contains a soft hyphen.
     known = {chunk.chunk_id: chunk.model_copy(update={"text": clean(chunk.text)}) for chunk in chunks or []}
     split = make_split(list(known.values()), questions, config) if questions else Split()
     texts = None if chunks is None else {i: chunk.text for i, chunk in known.items()}

@@ -32,8 +32,9 @@ def validate_run(
 
     The documents that `questions` ask about are held out of training. `previous` is an earlier report.json, for
     measuring drift. `chunks` defaults to the run's chunks, and `out` to the run's dataset folder. The artifact's
-    `complete` says whether every chunk in the plan was answered or quarantined. Raises IncompleteError if that is not
-    the case and `allow_partial` is not set, and InvalidInputError for input that cannot be validated.
+    `complete` says whether every chunk in the plan was answered or quarantined. Raises IncompleteError if a chunk
+    was neither answered nor quarantined, unless `allow_partial` is set. Raises InvalidInputError for input that cannot
+    be validated.
     """
     missing = missing_chunks(run)
     if missing and not allow_partial:

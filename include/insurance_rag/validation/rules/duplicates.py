@@ -17,7 +17,7 @@ from insurance_rag.validation.table import NOT_DROPPED, RowTable
 def duplicate(table: RowTable, rows: NDArray[np.int64], context: CrossRowContext) -> dict[int, str]:
     """Has the same question as another row, which is kept.
 
-    The kept row is the one with the most relevant answer, preferably among the rows that pass the row rules.
+    Rows that pass the row rules are preferred. Among them, the row with the most relevant answer is kept.
     """
     _, group, sizes = np.unique(table.question_hashes[rows], return_inverse=True, return_counts=True)
     groups: dict[int, list[int]] = defaultdict(list)
@@ -31,7 +31,7 @@ def duplicate(table: RowTable, rows: NDArray[np.int64], context: CrossRowContext
 
 
 def _relevance(table: RowTable, i: int) -> float:
-    """Return the fraction of the question's 3-grams that occur in the answer; wrong answers tend to contain fewer."""
+    """Return the fraction of the question's 3-grams that occur in the answer. Wrong answers tend to have fewer."""
     row = table.row(i)
     question = shingles(row.instruction, 3)
     return len(question & shingles(row.output, 3)) / len(question)

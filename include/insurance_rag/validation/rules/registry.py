@@ -8,7 +8,7 @@ A rule is a decorated function. Its docstring describes the fault in the rows th
         return row.output if len(row.output) < context.config.min_output else None
 
 The configuration sets the order of the rules (`ValidationConfig.rules`). Worker processes look up rules by name, so
-rules from other distributions must be registered through the entry point group `insurance_rag.rule`.
+rules from plug-in packages must be registered through the entry point group `insurance_rag.rule`.
 """
 
 from __future__ import annotations
@@ -82,10 +82,11 @@ class CrossRowContext:
 RowCheck = Callable[[Row, RuleContext], str | None]
 """Called with (row, context). Returns the text at fault, or None if the row passes."""
 CrossRowCheck = Callable[[RowTable, NDArray[np.int64], CrossRowContext], Mapping[int, str]]
-"""Called with (table, rows that no earlier rule dropped, context). Maps each row to drop to the text at fault."""
+"""Called with (table, rows that no earlier rule dropped, context). Returns the rows to drop, each
+mapped to the text at fault."""
 RankCheck = Callable[[int, ValidationConfig], str | None]
-"""Called with (rank, config). The rank is the position, starting at 1, of the row's chunk in a search for its question.
-Returns the text at fault, or None if the row passes."""
+"""Called with (rank, config). The rank, starting at 1, is the position of the row's chunk in the results of a search
+for the row's question. Returns the text at fault, or None if the row passes."""
 
 
 @dataclass(frozen=True)
