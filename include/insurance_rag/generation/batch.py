@@ -1,4 +1,4 @@
-"""Gemini's batch mode, which costs half as much and returns answers within a day.
+"""Gemini's batch mode, which costs half as much as ordinary calls and returns answers within a day.
 
 Submitting, polling and fetching are separate functions that share a handle. The handle is small enough for XCom, so a
 deferrable Airflow task can wait without occupying a worker. Answers are stored in the same journal as answers from
@@ -6,7 +6,7 @@ ordinary calls.
 
     handle = submit_batch(run, 3, key)                 # None if no chunk is missing
     while not poll_batch(handle, key, config): ...     # takes minutes to hours
-    part = fetch_batch(run, handle, key)               # if chunks failed, `generate_shard` requests them
+    part = fetch_batch(run, handle, key)               # if chunks failed: IncompleteError, then call `generate_shard`
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ MAX_BATCH_BYTES = 18_000_000
 def submit_batch(run: RunFolder, shard: int, key: ApiKey, config: GenerationConfig | None = None) -> BatchHandle | None:
     """Submit requests for the shard's missing chunks. Return None if no chunk is missing.
 
-    Batches that were submitted before a crash are found by name, so they are not paid for twice. Raises
-    InvalidInputError if the teacher has no batch mode, and errors that the API reports.
+    Batches that were submitted before a crash are found by their names and are not submitted again. Raises
+    InvalidInputError if the teacher has no batch mode. Errors that the API reports are raised too.
     """
     plan = read_plan(run)
     check_run_chunks(run, plan)
@@ -89,10 +89,11 @@ def fetch_batch(
     config: GenerationConfig | None = None,
     pair_check: PairCheck | None = None,
 ) -> PartArtifact:
-    """Write the answers from the handle's batches to the journal and return the shard's part.
+    """Fetch the answers from the batches in `handle`, write them to the journal, and return the shard's part.
 
-    Raises IncompleteError if chunks are still unanswered, because a batch is unfinished or failed, or if `pair_check`
-    finds faulty pairs. `generate_shard` can then request the missing chunks and the repairs at the full price.
+    Raises IncompleteError if chunks are still unanswered, for example because a batch has failed. Also raises it if
+    `config.repair` is set and `pair_check` finds faulty pairs. In both cases, `generate_shard` can then request the
+    missing chunks and the repairs at the full price.
     """
     plan = read_plan(run)
     config = config or plan.config
@@ -128,9 +129,9 @@ def _shard_items(run: RunFolder, shard: Shard, config: GenerationConfig) -> list
 
 
 async def _submit(run: RunFolder, items: list[WorkItem], key: ApiKey, config: GenerationConfig) -> list[str]:
-    """Submit `items` in batches and return the server's names for them.
+    """Submit requests for `items` in batches, and return the names that the server gave to the batches.
 
-    Each batch's display name is a hash of its cache keys, by which batches that were submitted earlier are found.
+    The display name of a batch is a hash of its cache keys. A batch that was submitted earlier is found by this name.
     """
     async with _open_teacher(config, key) as teacher:
         listed = await _call(teacher, config, "GET", "/v1beta/batches?pageSize=1000")
@@ -155,7 +156,7 @@ async def _submit(run: RunFolder, items: list[WorkItem], key: ApiKey, config: Ge
 
 
 def _is_usable(operation: JsonObject) -> bool:
-    """Return whether a batch is still running or ended successfully."""
+    """Return whether a batch is still running or has succeeded."""
     return not operation.get("done") or "response" in operation
 
 
@@ -215,9 +216,9 @@ async def _call(
 
 
 def _entries(operation: JsonObject) -> Iterator[tuple[str, JsonObject]]:
-    """Yield (cache key, entry) for each request in a batch; an entry contains either a "response" or an "error".
+    """Yield (cache key, entry) for each request in a batch.
 
-    A batch that failed as a whole has no entries.
+    An entry contains either a "response" or an "error". A batch that failed as a whole has no entries.
     """
     inlined = as_dict(as_dict(operation.get("response")).get("inlinedResponses"))
     for entry in map(as_dict, as_list(inlined.get("inlinedResponses"))):

@@ -27,11 +27,11 @@ class TeacherCalls:
         self._teacher, self._limiter = teacher, limiter
 
     async def generate(self, chunk: Chunk, repair: RepairRequest | None = None) -> TeacherAnswer:
-        """Return the teacher's answer for a chunk, or its answer to the repair request if one is given.
+        """Return the teacher's answer for `chunk`. If `repair` is given, return the answer to this repair request.
 
-        After a 429 the request waits in the rate limiter, without using up one of the teacher's `max_retries`. Raises
-        ServerUnavailableError or InvalidAnswerError after the last retry, BlockedAnswerError at once, and errors that
-        stop the shard, such as KeyRejectedError.
+        After a 429, the request waits in the rate limiter and is sent again. Such repetitions do not count toward the
+        teacher's `max_retries`. Raises ServerUnavailableError or InvalidAnswerError if the last retry fails, and
+        BlockedAnswerError without a retry. Errors that stop the shard, such as KeyRejectedError, are raised too.
         """
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type((ServerUnavailableError, InvalidAnswerError)),

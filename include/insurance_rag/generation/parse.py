@@ -20,8 +20,8 @@ _LABELLED = re.compile(r"질문\s*[:：]\s*(.+?)\s*답변\s*[:：]\s*(.+?)(?=\n\
 def parse_json(text: str, types: Sequence[QuestionType]) -> list[Pair]:
     """Return the pairs in a JSON array or in an object like `{"pairs": [...]}`, with or without a code fence.
 
-    Items that are not a complete pair with one of the given types are skipped. Raises InvalidAnswerError if no pair
-    remains.
+    An item is skipped if it is not a complete pair or if its type is not in `types`. Raises InvalidAnswerError if no
+    pair remains.
     """
     try:
         value: JsonValue = json.loads(_FENCE.sub("", text))

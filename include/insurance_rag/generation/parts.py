@@ -65,7 +65,10 @@ def write_part(run: RunFolder, shard: Shard, items: list[WorkItem], journal: Gen
 
 
 def write_open_parts(run: RunFolder, plan: Plan) -> None:
-    """Write the part of every shard without a manifest, because a shard that stopped early may have unsaved rows."""
+    """Write the part file of every shard whose part has no manifest.
+
+    If a shard stopped early, the journal may contain answers that its part file lacks.
+    """
     open_shards = [s for s in plan.shards if not manifest_path(run.part(s.shard)).exists()]
     items = work_items_by_shard(run, PromptSpec.from_config(plan.config), open_shards)
     with GenerationJournal(run.journal) as journal:
@@ -77,7 +80,7 @@ def write_open_parts(run: RunFolder, plan: Plan) -> None:
 def finish_part(
     run: RunFolder, plan: Plan, shard: Shard, items: list[WorkItem], journal: GenerationJournal, usage: Usage
 ) -> PartArtifact:
-    """Write a complete shard's part and then the manifest, which marks the shard as complete."""
+    """Write the part file of a shard without missing chunks, then the manifest, which marks the shard as complete."""
     counts = write_part(run, shard, items, journal)
     path = run.part(shard.shard)
     records = [journal.record(item.cache_key) for item in items if journal.is_quarantined(item.cache_key)]
@@ -103,7 +106,7 @@ def finish_part(
 
 
 def _pairs_with_meta(answer: AnswerRecord) -> Iterator[tuple[PairRecord, RowMeta]]:
-    """Yield the pairs from the first answer and from its repair, each with the metadata for its row.
+    """Yield the pairs from an answer, then the pairs from its repair. Each pair comes with the metadata for its row.
 
     Faulty pairs are included and labeled with their fault. Validation drops them later.
     """

@@ -30,12 +30,12 @@ def render(prompt_spec: PromptSpec, chunk: Chunk, note: str = "") -> str:
 
 
 def fill(template: str, values: dict[str, str]) -> str:
-    """Replace each `{name}` with its value. Unknown names and braces inside the values are left unchanged."""
+    """Replace each `{name}` in `template` with its value. Unknown names are left unchanged, as are braces in values."""
     return re.sub(r"\{(\w+)\}", lambda m: values.get(m[1], m[0]), template)
 
 
 def answer_schema(prompt_spec: PromptSpec) -> dict[str, JsonValue]:
-    """Return the JSON schema for an answer, which is an array of pairs."""
+    """Return the JSON schema for an answer. An answer is an array of pairs."""
     text: dict[str, JsonValue] = {"type": "string"}
     pair: dict[str, JsonValue] = {
         "type": "object",

@@ -32,7 +32,7 @@ def record_answer(
     key_id: str,
     faults: Sequence[FaultRecord] = (),
 ) -> None:
-    """Record the first answer for a chunk. If it has `faults`, its faulty pairs will be requested once more."""
+    """Record the first answer for a chunk. If there are `faults`, the faulty pairs will be requested once more."""
     meta = AnswerMeta(
         teacher=spec.teacher, model=spec.model, prompt_version=spec.prompt_version, key_id=key_id, at=_utc_now()
     )
@@ -45,9 +45,9 @@ def record_answer(
 def record_repair(
     journal: GenerationJournal, item: WorkItem, outcome: TeacherAnswer | PipelineError, key_id: str
 ) -> None:
-    """Add the outcome of a repair call, an answer or an error, to a chunk's first answer.
+    """Add the outcome of a repair call to the record of the chunk's first answer.
 
-    A chunk is repaired at most once.
+    The outcome is an answer or an error. A chunk is repaired at most once.
     """
     answer = TeacherAnswer([]) if isinstance(outcome, PipelineError) else outcome
     repair = RepairRecord(

@@ -1,6 +1,7 @@
 """Find the pairs in an answer that validation would drop, and build the request that asks the teacher to repair them.
 
-Callers of `generate_run` and `generate_shard` provide the check as `pair_check`; without it, nothing is repaired.
+Callers of `generate_run` and `generate_shard` provide the function that finds these pairs as `pair_check`. Without a
+`pair_check`, nothing is repaired.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ FAULT_TEXTS = {
     "unsupported_number": "답변에 적힌 숫자가 조항에 없습니다",
     "evidence": "evidence가 조항을 그대로 옮긴 구절이 아닙니다",
 }
-"""Description of the fault in the repair request, by the name of the validation rule."""
+"""Maps the name of a validation rule to the text that describes the fault in a repair request."""
 
 
 def find_faults(pair_check: PairCheck, chunk: Chunk, pairs: Sequence[Pair], spec: PromptSpec) -> list[FaultRecord]:
@@ -70,9 +71,9 @@ def repair_version() -> str:
 
 
 def replacements(answer: AnswerRecord) -> list[tuple[PairRecord, str]]:
-    """Return (new pair, name of the broken rule) for each new pair in the repair that replaces a faulty one.
+    """Return (new pair, name of the broken rule) for each pair in the repair that replaces a faulty or missing pair.
 
-    A new pair replaces the first remaining fault of its question type. Surplus new pairs are ignored.
+    Each new pair is matched with the first unmatched fault of its question type. Surplus new pairs are ignored.
     """
     assert answer.repair is not None
     open_faults = list(answer.faults)
@@ -98,5 +99,5 @@ def _describe(fault: FaultRecord, pairs: Sequence[PairRecord]) -> str:
 
 
 def _shorten(text: str) -> str:
-    """Return `text` truncated and on one line, so that no part of a faulty answer looks like a prompt heading."""
+    """Return `text` truncated and on one line, so that nothing in a faulty answer looks like a prompt heading."""
     return " ".join(text.split())[:MAX_SPAN_CHARACTERS]

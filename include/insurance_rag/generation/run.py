@@ -33,8 +33,8 @@ def generate_run(
     """Generate the pairs for every shard. To resume an interrupted run, call this function again.
 
     For `pair_check`, see `generate_shard`. Raises IncompleteError, or its subclass QuotaExhaustedError or
-    BudgetExceededError, listing the missing chunks in each shard, and InvalidInputError if the input, the keys or the
-    settings are invalid.
+    BudgetExceededError, if a shard is incomplete. The message counts the missing chunks in each shard. Raises
+    InvalidInputError if the input, the keys or the settings are invalid.
     """
     plan = read_plan(run)
     check_run_chunks(run, plan)
@@ -64,7 +64,7 @@ def generate_run(
 def _generate_with_redistribution(
     run: RunFolder, plan: Plan, keys: Sequence[ApiKey], config: GenerationConfig, pair_check: PairCheck | None
 ) -> tuple[dict[int, PartArtifact], dict[int, IncompleteError]]:
-    """Generate all shards. While there are dead keys and healthy ones, redistribute the dead keys' unanswered chunks.
+    """Generate all shards. If keys die, redistribute their unanswered chunks as long as other keys are healthy.
 
     Return the finished parts and the errors from the unfinished shards, both by shard number.
     """
@@ -72,8 +72,8 @@ def _generate_with_redistribution(
     parts, failed = _generate_shards(run, plan, plan.shards, keys_by_id, config, pair_check)
     last_failed, dead_keys = failed, set[str]()
     while config.redistribute and last_failed:
-        # Remember dead keys here: the rate limit state forgets that a key is dead when its shard starts again, because
-        # the key may have been replaced.
+        # Remember the dead keys here. When the shard of a dead key starts again, the rate limit state counts the key as
+        # healthy, because the user may have replaced it.
         dead_keys |= {
             plan.shard(number).key_id
             for number, error in last_failed.items()
@@ -101,7 +101,8 @@ def _generate_shards(
 ) -> tuple[dict[int, PartArtifact], dict[int, IncompleteError]]:
     """Generate `shards` concurrently. Return the finished parts and the other shards' errors, both by shard number.
 
-    Raises InvalidInputError if a key is missing. Errors from a shard that are not an IncompleteError are raised again.
+    Raises InvalidInputError if the key of a shard is not in `keys`. If a shard fails with an error other than
+    IncompleteError, raises that error.
     """
     if unknown := sorted({shard.key_id for shard in shards} - keys.keys()):
         raise InvalidInputError(
@@ -135,8 +136,8 @@ def _generate_shards(
 def _incomplete(missing: Mapping[str, list[str]], errors: Sequence[PipelineError]) -> IncompleteError:
     """Combine the shards' errors into one for the run.
 
-    The class of the error shows how to resume: QuotaExhaustedError after the quota reset, BudgetExceededError with a
-    larger budget.
+    The class of the combined error shows how to resume. QuotaExhaustedError means: wait until the quota is reset.
+    BudgetExceededError means: raise the budget.
     """
     n = sum(map(len, missing.values()))
     what = f"{n} chunks are missing" if n else f"every chunk is answered, but {len(errors)} shards failed"

@@ -34,12 +34,12 @@ def generate_shard(
 ) -> PartArtifact:
     """Generate the pairs for one shard and return its part. To resume an interrupted shard, call this function again.
 
-    If `config.repair` is set, pairs in which `pair_check` finds a fault are requested once more after all first
-    answers. Chunks that the quota or the budget left unrepaired are counted in `pending_repairs`, but do not make the
-    shard incomplete.
+    If `config.repair` is set, `pair_check` looks for faulty pairs in the first answers. The faulty pairs are requested
+    once more after all first answers. If the quota or the budget does not suffice for every repair, the shard is
+    nevertheless complete. The unrepaired chunks are then counted in `pending_repairs`.
 
     Raises KeyRejectedError, QuotaExhaustedError, BudgetExceededError or IncompleteError if the shard stops before it is
-    complete (its answers are kept), and InvalidInputError if the input or the settings are invalid.
+    complete; its answers are kept. Raises InvalidInputError if the input or the settings are invalid.
     """
     plan = read_plan(run)
     check_run_chunks(run, plan)
@@ -60,7 +60,7 @@ async def run_shard(
     on_update: OnUpdate | None = None,
     pair_check: PairCheck | None = None,
 ) -> PartArtifact:
-    """Generate one shard like `generate_shard`, for callers that have already read and checked the plan and the chunks.
+    """Generate one shard like `generate_shard`, but with a plan and work items that the caller has read and checked.
 
     Several shards can run concurrently in one event loop.
     """

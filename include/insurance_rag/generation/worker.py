@@ -47,7 +47,7 @@ MAX_CONSECUTIVE_FAILURES_AFTER_SUCCESS = 10
 """Number of consecutive rejected requests or unreadable answers that stop a shard after its first success. Possible
 causes are used-up credit or a server that was restarted with other settings."""
 OUTAGE_WINDOWS = 3
-"""Number of quota windows (normally minutes) without any answer after which the server counts as down."""
+"""The server counts as down after this many quota windows (normally minutes) without any answer."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Worker:
         self._requeues: Counter[str] = Counter()
         self._unsaved = 0
         self._saving = asyncio.Lock()
-        self._last_success = time.monotonic()  # measured from the start until the first success
+        self._last_success = time.monotonic()  # the start time, as long as there is no success
         self._quarantined = 0
         self._suspects: list[tuple[WorkItem, InvalidRequestError | InvalidAnswerError]] = []
         keys = (item.cache_key for item in inputs.items)
@@ -109,9 +109,9 @@ class Worker:
             await self._save_part()
 
     def check_complete(self) -> None:
-        """If chunks are missing, raise the error that stopped the shard.
+        """If chunks are missing, raise a copy of the error that stopped the shard, or IncompleteError if there is none.
 
-        The raised error is a copy, because a stored error's traceback grows each time it is raised.
+        A copy is raised, because the traceback of a stored error grows each time the error is raised.
         """
         items, shard = self._inputs.items, self._inputs.shard
         missing = [item.chunk_id for item in items if item.cache_key not in self._journal]
@@ -201,8 +201,8 @@ class Worker:
     def _record_failure(self, item: WorkItem, error: InvalidRequestError | InvalidAnswerError) -> None:
         """Record a rejected request or an unreadable answer, and stop the shard after too many in a row.
 
-        If another chunk succeeds first, the failures are blamed on the chunks, which are then quarantined. If the shard
-        stops, the failures are blamed on the settings, and no chunk is quarantined.
+        If the shard stops, the settings count as the cause, and none of the failed chunks is quarantined. Otherwise the
+        failed chunks count as the cause. They are quarantined after the next success or when the queue is empty.
         """
         self._suspects.append((item, error))
         allowed = MAX_CONSECUTIVE_FAILURES_AFTER_SUCCESS if self._has_succeeded else MAX_CONSECUTIVE_FAILURES
@@ -215,7 +215,7 @@ class Worker:
             )
 
     async def _quarantine_suspects(self) -> None:
-        """Quarantine the chunks that failed since the last success, unless their failures stopped the shard."""
+        """Quarantine the chunks that failed since the last success, unless the shard has stopped."""
         while self._suspects and not self._limiter.stopped:
             record_quarantine(self._journal, *self._suspects.pop())
             self._quarantined += 1

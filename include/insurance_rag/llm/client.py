@@ -52,7 +52,7 @@ class Response:
 
 @dataclass(frozen=True)
 class Completion:
-    """Text from a language model, with token counts, which are 0 if the server does not report them."""
+    """Text and token counts from a language model. The counts are 0 if the server does not report them."""
 
     text: str
     tokens_in: int
@@ -63,7 +63,7 @@ class _BaseClient:
     """Holds the server's address and key, and converts failures to errors. Subclasses add the connection."""
 
     def __init__(self, base_url: str, key: SecretStr, where: str) -> None:
-        """Store the address and the key. Error messages refer to the address setting as `where`, e.g. `--base-url`.
+        """Store the address and the key. `where` names the address setting in error messages, e.g. `--base-url`.
 
         Raises InvalidInputError if the address is not an HTTP URL.
         """
@@ -117,7 +117,10 @@ class _BaseClient:
         return ServerUnavailableError(f"{self.base_url}: the response is not a JSON object")
 
     def _connection_error(self, error: Exception) -> PipelineError:
-        """Convert an httpx error. Raise the result without chaining, because the httpx error contains the key."""
+        """Return the error that corresponds to an httpx error.
+
+        The caller must raise it without chaining it to the httpx error, which contains the key.
+        """
         import httpx
 
         if isinstance(error, httpx.InvalidURL):
@@ -152,7 +155,7 @@ class AsyncClient(_BaseClient):
         await self._client.aclose()
 
     async def request(self, method: str, path: str, body: JsonValue = None) -> Response:
-        """Send one request and return its response, even if the status is an error.
+        """Send one request and return its response, even if its status indicates an error.
 
         Raises ServerUnavailableError if no response arrives, and InvalidInputError if the address is invalid.
         """
@@ -190,7 +193,7 @@ class Client(_BaseClient):
         self._client.close()
 
     def request(self, method: str, path: str, body: JsonValue = None) -> Response:
-        """Send one request and return its response, even if the status is an error.
+        """Send one request and return its response, even if its status indicates an error.
 
         Raises ServerUnavailableError if no response arrives, and InvalidInputError if the address is invalid.
         """
@@ -205,8 +208,8 @@ class Client(_BaseClient):
     def call(self, method: str, path: str, body: JsonValue = None, attempts: int = 1) -> dict[str, JsonValue]:
         """Send a request and return the JSON object in the response.
 
-        After temporary failures and 429s the request is sent again, up to `attempts` times in total. Raises the error
-        from the last attempt.
+        After a temporary failure or a 429, the request is sent again, until it has been sent `attempts` times. Raises
+        the error from the last attempt.
         """
         import tenacity
 

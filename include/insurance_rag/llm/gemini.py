@@ -51,7 +51,8 @@ def content_body(prompt: str, temperature: float, schema: JsonValue) -> dict[str
 def read_completion(body: dict[str, JsonValue]) -> Completion:
     """Return the text and the token counts from a generateContent response.
 
-    Raises BlockedAnswerError, or InvalidAnswerError if another request may succeed. Both errors carry token counts.
+    Raises BlockedAnswerError if the API blocked the request or its answer. Raises InvalidAnswerError if the answer is
+    unusable, but another request may succeed. Both errors carry token counts.
     """
     tokens = read_usage(body)
     try:
@@ -62,7 +63,7 @@ def read_completion(body: dict[str, JsonValue]) -> Completion:
 
 
 def read_usage(body: dict[str, JsonValue]) -> tuple[int, int]:
-    """Return the numbers of input and output tokens. Thinking tokens are billed as output and counted as output."""
+    """Return the numbers of input and output tokens. Output includes thinking tokens, which are billed as output."""
     usage = as_dict(body.get("usageMetadata"))
     written = as_int(usage.get("candidatesTokenCount")) + as_int(usage.get("thoughtsTokenCount"))
     return as_int(usage.get("promptTokenCount")), written
@@ -85,7 +86,7 @@ def _text(body: dict[str, JsonValue]) -> str:
 
 
 def read_error(client: AsyncClient | Client, response: Response) -> PipelineError:
-    """Return the error for a response whose status is not 200, based on its `error.details` if there are any."""
+    """Return the error for a response whose status is not 200, using `error.details` in the body if there are any."""
     error = as_dict(as_dict(response.body).get("error"))
     message = client.scrub(as_text(error.get("message")) or f"HTTP {response.status}")
     details = [detail for detail in as_list(error.get("details")) if isinstance(detail, dict)]

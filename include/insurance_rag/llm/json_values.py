@@ -1,4 +1,4 @@
-"""Read JSON values whose type is not certain, because servers omit fields, send null, or send another type."""
+"""Read JSON values of uncertain type. Servers may omit a field, send null, or send a value of another type."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def as_list(value: JsonValue) -> list[JsonValue]:
 
 
 def as_int(value: JsonValue) -> int:
-    """Return `value` if it is a number, else 0."""
+    """Return `value` as an integer if it is a number, else 0."""
     return int(value) if isinstance(value, (int, float)) else 0
 
 

@@ -21,7 +21,10 @@ EMBEDDING_BATCH = 64
 
 
 def bearer(key: SecretStr) -> dict[str, str]:
-    """Return the authorization header, or no header for an empty key, because self-hosted servers often need no key."""
+    """Return the authorization header.
+
+    If the key is empty, return no header. Self-hosted servers often need no key.
+    """
     secret = key.get_secret_value()
     return {"authorization": f"Bearer {secret}"} if secret else {}
 

@@ -45,9 +45,9 @@ class GenerationJournal:
     """Index of all journal files in a folder. It maps each cache key to the position of its record on disk."""
 
     def __init__(self, folder: Path, shard: int | None = None) -> None:
-        """Index the journal files in `folder` for reading. With `shard`, also open that shard's file for `append`.
+        """Index the journal files in `folder` for reading. If `shard` is given, also open that shard's file for `append`.
 
-        In that case the caller must hold the shard's lock, and an incomplete last line in the shard's file is removed.
+        To open a shard's file, the caller must hold the shard's lock. An incomplete last line in this file is removed.
         Raises IncompleteError if a file cannot be read or written.
         """
         self.folder = folder
@@ -89,7 +89,7 @@ class GenerationJournal:
         return self.state(cache_key) == "repairable"
 
     def record(self, cache_key: str) -> ChunkRecord:
-        """Return the record for a key. Raises KeyError if there is none, and the same other errors as `answers`."""
+        """Return the record for a key. Raises KeyError if there is none. For other errors, see `answers`."""
         return next(self._records([cache_key]))
 
     def answer(self, cache_key: str) -> AnswerRecord:

@@ -20,10 +20,11 @@ KEYS_FILE_HELP = 'a list of {"id", "key", "project"?, "rpm"?, "tpm"?, "rpd"?}'
 def load_keys(path: Path | str | None = None, teacher: str = "gemini") -> list[ApiKey]:
     """Return the keys from the file `path`. Without a path, return the keys from the teacher's environment variable.
 
-    Keys from the environment get ids that consist of the teacher's name and a number: gemini_k1, gemini_k2 ... If none
-    is set and the teacher requires no key, return one placeholder with an empty secret, so that the plan has one shard.
+    Keys from the environment get ids that consist of the teacher's name and a number: gemini_k1, gemini_k2 ... If the
+    variable holds no key and the teacher requires no key, return one placeholder with an empty secret. The plan then
+    has one shard.
 
-    Raises InvalidInputError listing every problem. No message contains a key.
+    Raises InvalidInputError with a list of all problems. Its message never contains a key.
     """
     info: TeacherInfo = registry("teacher")[teacher]
     variable = info.key_variable or ""

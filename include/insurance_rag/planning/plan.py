@@ -83,8 +83,8 @@ def make_plan(
 def write_plan(plan: Plan, run: RunFolder, chunks: Iterable[Chunk]) -> Plan:
     """Write the chunks and the plan to the run folder, and return the plan that is stored there.
 
-    If the folder already holds the same plan, that plan is kept, including its redistributed shards. Part files from
-    another plan are deleted. Their answers remain in the journal, so they need not be requested again.
+    If the folder already holds the same plan, the stored plan is kept, including its redistributed shards. Otherwise
+    the part files in the folder are deleted. Their answers remain in the journal and need not be requested again.
     """
     run.create()
     if (stored := _read_plan_if_valid(run)) and stored.plan_id == plan.plan_id:

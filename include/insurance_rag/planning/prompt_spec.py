@@ -19,7 +19,7 @@ from insurance_rag.core.registry import registry
 
 PROMPTS = Path(__file__).parents[1] / "generation" / "prompts"
 REPAIR_PROMPT = "repair_v1"
-"""Name of the file whose text follows the prompt in a repair request. It cannot be configured as a prompt."""
+"""Name of the file whose text follows the prompt in a repair request. The file cannot be configured as a prompt."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class PromptSpec:
 
     @classmethod
     def from_config(cls, config: GenerationConfig) -> PromptSpec:
-        """Return the specification for a configuration. If it names no prompt, use the teacher's default prompt."""
+        """Return the specification for `config`. If `config` names no prompt, use the teacher's default prompt."""
         teacher: TeacherInfo = registry("teacher")[config.teacher]
         prompt = config.prompt or teacher.default_prompt
         return cls(config.teacher, config.model, prompt, tuple(config.types), config.pairs_per_type)

@@ -21,8 +21,8 @@ def plan_redistributed(run: RunFolder, keys: Sequence[ApiKey]) -> list[Shard]:
     """Move the unanswered chunks of dead keys into new shards for healthy keys, and return the new shards.
 
     A key is dead if the API rejected it, if its project has no quota for the model, or if its daily quota is used up.
-    A shard that failed for another reason keeps its chunks, because running the same command again resumes it. If no
-    key is healthy, nothing is moved. Unfinished shards from earlier redistributions are returned too.
+    A shard that failed for another reason keeps its chunks, because it is resumed when the same command is run again.
+    If no key is healthy, nothing is moved. Unfinished shards from earlier redistributions are returned too.
     """
     plan = read_plan(run)
     with GenerationJournal(run.journal) as journal:

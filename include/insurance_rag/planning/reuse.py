@@ -17,13 +17,13 @@ from insurance_rag.planning.work_items import read_work_items
 
 
 def reuse_answers(run: RunFolder, previous: Sequence[RunFolder]) -> Plan:
-    """Copy answers for the chunks of `run` from earlier runs into its journal.
+    """Copy answers for the chunks of `run` from earlier runs into the journal of `run`.
 
     `previous` lists the earlier runs, newest first; unfinished runs are allowed. The earlier runs are not changed.
     Answers for chunks that no longer exist are not copied.
 
-    Return the plan, updated with the numbers of chunks added, changed and removed since the newest earlier run and the
-    number of calls saved.
+    Return the plan with a new `refresh` record. The record holds the number of calls saved, and the numbers of chunks
+    added, changed and removed since the newest earlier run.
     """
     plan = read_plan(run)
     earlier = [folder for folder in previous if folder.root.resolve() != run.root.resolve()]
@@ -49,7 +49,10 @@ def reuse_answers(run: RunFolder, previous: Sequence[RunFolder]) -> Plan:
 
 
 def _reusable_records(cache_keys: list[str], earlier: Sequence[RunFolder]) -> Iterator[tuple[str, ChunkRecord]]:
-    """Yield (cache key, record) for each key with a reusable record, preferring answers to quarantine records."""
+    """Yield (cache key, record) for each key with a reusable record.
+
+    If a key has several reusable records, an answer is preferred to a quarantine record.
+    """
     with ExitStack() as stack:
         journals = [stack.enter_context(GenerationJournal(folder.journal)) for folder in earlier]
         for cache_key in cache_keys:

@@ -93,5 +93,5 @@ def check_partition(chunk_ids: Iterable[str], shards: Iterable[Shard]) -> Partit
 
 
 def hash_chunk_ids(chunk_ids: Iterable[str]) -> str:
-    """Return a hash of a set of chunk ids that does not depend on their order."""
+    """Return a hash of the chunk ids. It does not depend on their order."""
     return sha256_text(*sorted(chunk_ids))

@@ -1,4 +1,4 @@
-"""Work items: the chunks of a run with their cache keys. They hold file offsets, so chunk texts stay on disk."""
+"""Work items: the chunks of a run with their cache keys. Items hold file offsets, so chunk texts stay on disk."""
 
 from __future__ import annotations
 

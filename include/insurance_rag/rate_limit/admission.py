@@ -13,8 +13,11 @@ from insurance_rag.core.errors import KeyRejectedError, PipelineError, QuotaExha
 from insurance_rag.rate_limit.quota import KeyState, Metric, QuotaPool, SentCall, day_of, next_midnight
 from insurance_rag.rate_limit.state import MAX_MARGIN_SHARE, RateLimitState
 
-UNTESTED_IN_FLIGHT = 2  # maximum calls in flight on a key without an answer so far; a rejected key costs two requests
-BURST = 8  # extra calls in flight, above the number that the limit requires or that is certain to be granted
+# Maximum number of calls in flight on a key that has received no answer yet. A rejected key costs at most two requests.
+UNTESTED_IN_FLIGHT = 2
+# Number of calls in flight that are allowed in addition to those that a known limit requires. While the limit is
+# unknown, they are allowed in addition to those that are sure to be granted.
+BURST = 8
 ALWAYS_GRANTED = 4  # calls per window that every quota is assumed to allow
 
 
@@ -33,7 +36,7 @@ class SendRequest:
 
 
 def blocking_error(state: RateLimitState, request: SendRequest, now: float) -> PipelineError | None:
-    """Return an error if the key is rejected, or if its project has no quota or no daily quota left; else None."""
+    """Return an error if the key is rejected, its project has no quota, or its daily quota is used up; else None."""
     state.follow_clock(now)
     pool, rejection = state.pool(request.pool), state.keys[request.key].rejection_reason
     if rejection:
@@ -56,7 +59,7 @@ def blocking_error(state: RateLimitState, request: SendRequest, now: float) -> P
 def delay_before_send(state: RateLimitState, request: SendRequest, now: float) -> float:
     """Return the seconds until this call may be sent; 0 means now.
 
-    If the decision depends on calls in flight, return a short delay, after which the caller should try again.
+    If the call must wait until calls in flight have ended, return a short delay. The caller should then try again.
     """
     state.follow_clock(now)
     pool, key = state.pool(request.pool), state.keys[request.key]
@@ -74,7 +77,7 @@ def delay_before_send(state: RateLimitState, request: SendRequest, now: float) -
             at = max(at, pool.last_sent_at + state.window_s / limit)
         calls_of_shard = sum(call.shard == request.shard for call in pool.calls)
         if request.share < 1 and calls_of_shard >= math.ceil(request.share * limit):
-            at = max(at, pool.last_sent_at + short_delay)  # this fraction is used up: other shards go first
+            at = max(at, pool.last_sent_at + short_delay)  # the shard's share is used up: other shards go first
     elif not _may_probe(state, pool, in_flight, now):
         return short_delay
     if token_limit := current_limit(state, pool, "tokens"):
@@ -107,7 +110,8 @@ def _may_test_prior(state: RateLimitState, pool: QuotaPool, limit: float) -> boo
 def _may_probe(state: RateLimitState, pool: QuotaPool, in_flight: list[SentCall], now: float) -> bool:
     """Return whether a pool with an unknown limit may send a call.
 
-    It may send as many calls as some pool was granted before. It may exceed that number only if no other pool does.
+    The pool may send as many calls per window as any pool was granted before. It may exceed that number only while no
+    other pool exceeds it.
     """
     granted = max(ALWAYS_GRANTED, state.max_granted)
     if pool.used("requests", now - state.window_s) < granted:
@@ -117,7 +121,7 @@ def _may_probe(state: RateLimitState, pool: QuotaPool, in_flight: list[SentCall]
 
 
 def _calls_in_flight(state: RateLimitState, now: float) -> list[SentCall]:
-    """Return the calls in flight. Calls older than the timeout are left out, because their process was killed."""
+    """Return the calls in flight. Calls older than the timeout are left out, because their process must have died."""
     return [call for call in state.in_flight.values() if call.sent_at > now - state.timeout_s]
 
 

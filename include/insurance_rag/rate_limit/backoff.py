@@ -14,17 +14,18 @@ def quota_window_s(config: GenerationConfig) -> float:
 
 
 def rate_limit_wait_s(attempt: int, window_s: float = 60.0) -> float:
-    """Return the seconds to wait after a 429 if the server does not specify a wait. The first refusal is `attempt` 0.
+    """Return the seconds to wait after a 429 in which the server does not specify a wait.
 
-    For a window of 60 s, the formula is the one in the reference design (docs/origin.md).
+    `attempt` is 0 for the first refusal. For a window of 60 s, the formula is the one in the reference design
+    (docs/origin.md).
     """
     return min(2 * 2 ** min(attempt, 10) * 2 + random.uniform(1, 3), 30) * window_s / 60
 
 
 def retry_wait_s(attempt: int, window_s: float = 60.0) -> float:
-    """Return the seconds to wait after a temporary failure. The first failure is `attempt` 0.
+    """Return the seconds to wait after a temporary failure. `attempt` is 0 for the first failure.
 
-    For a window of 60 s, the waits are about 1, 2, 4, 8 and 16 s. They are shorter than after a 429, because most
-    requests succeed at the second try after a dropped connection or a 503.
+    For a window of 60 s, the waits are about 1, 2, 4, 8 and 16 s. They are shorter than the waits after a 429, because
+    most requests that fail with a dropped connection or a 503 succeed on the second try.
     """
     return min(2**attempt, 30) * random.uniform(0.75, 1.25) * window_s / 60

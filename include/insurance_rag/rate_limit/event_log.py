@@ -1,8 +1,10 @@
 """The rate limiter's event log, RUN/parts/rate_limit.jsonl, which all workers in a run share.
 
-A worker locks the file, applies the other workers' events to its state, decides, and appends its own event. Two
-processes therefore never use the same slot in a quota window. The file is not fsynced: it must survive a killed
-process, but after a power cut every quota window has passed anyway. Damaged events are skipped (see `core.journal`).
+Before a call, a worker locks the file and applies the other workers' events to its state. If the call may be sent, the
+worker appends an event before it unlocks the file. Two processes therefore never use the same slot in a quota window.
+
+The file is not fsynced. Events survive if a process is killed. A power cut may lose the newest events, but their
+quota window has passed when the machine runs again. Damaged events are skipped (see `core.journal`).
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ class RateLimitLog:
         """
         fcntl.flock(self._journal.fileno(), fcntl.LOCK_EX)
         try:
-            self._journal.drop_torn_tail()  # left by a killed process; only the holder of the lock writes to the file
+            # A killed process may have left an incomplete line. No other process writes while this one holds the lock.
+            self._journal.drop_torn_tail()
             _fold_new_events(self._journal, self.state)
             yield self.state
         finally:

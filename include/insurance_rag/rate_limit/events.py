@@ -1,6 +1,6 @@
 """Rate limiter events, through which the workers in a run share information about their calls.
 
-Times (`at`, `until`) are Unix timestamps in seconds. `call` is the id of a call and unique within the run.
+Times (`at`, `until`) are Unix timestamps in seconds. `call` is the id of a call, which is unique within the run.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class CallFailed(Record):
 
 
 class BatchAnswered(Record):
-    """Batch mode returned an answer, which uses no per-minute quota, but whose tokens are billed."""
+    """Batch mode returned an answer. The answer uses no per-minute quota, but its tokens are billed."""
 
     event: Literal["batch_answered"] = "batch_answered"
     at: float

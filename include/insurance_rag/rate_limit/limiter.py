@@ -90,9 +90,10 @@ class Limiter:
             return state
 
     async def acquire(self, chars: int, *, is_retry: bool = False, is_repair: bool = False) -> str:
-        """Wait until a request with `chars` characters may be sent, and return the id of the call.
+        """Wait until this shard may send a call, then return a new id for the call.
 
-        `is_retry` and `is_repair` affect only the usage counts. Raises the error that stops the shard.
+        `chars` is the number of characters in the request. `is_retry` and `is_repair` affect only the usage counts. If
+        the shard must stop, raises a copy of the error in `stopped`, e.g. KeyRejectedError or QuotaExhaustedError.
         """
         async with self._queue:  # the caller that has waited longest goes first
             while True:
@@ -108,7 +109,7 @@ class Limiter:
         self._end(CallAnswered(at=self._clock(), call=call, tokens_in=tokens_in, tokens_out=tokens_out))
 
     def rate_limited(self, call: str, metric: Metric, limit: int | None, retry_after_s: float | None) -> None:
-        """Record a refusal because of a per-minute quota. Without `retry_after_s`, compute the wait from a backoff."""
+        """Record a refusal because of a per-minute quota. If `retry_after_s` is None, compute the wait."""
         wait_s = rate_limit_wait_s(self._refusals, self.window_s) if retry_after_s is None else retry_after_s
         now = self._clock()
         self._refusals += 1

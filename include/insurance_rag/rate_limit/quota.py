@@ -26,14 +26,14 @@ class SentCall:
     key: str
     pool: str
     ordinal: int
-    """1-based position among the calls in the window at the time of sending."""
+    """Position among the pool's calls in the window when this call was sent. The first call has position 1."""
     is_repair: bool = False
     """Whether the call requests replacements for faulty pairs."""
 
 
 @dataclass
 class KeyState:
-    """What the run has learned about one API key since its shard was last started."""
+    """What the run has learned about one API key since the key's shard was last started."""
 
     has_answered: bool = False
     rejection_reason: str | None = None
@@ -45,7 +45,7 @@ class QuotaPool:
     """What the run knows about one quota pool: its settings, learned limits, recent calls and refusals."""
 
     quota_unshared: bool = False
-    """True if the key has no configured project. Its quota counts as separate until refusals show that it is shared."""
+    """True if the key has no configured project. Its quota counts as its own until refusals show that it is shared."""
     configured_limits: dict[Metric, float] = field(default_factory=dict)
     limits: dict[Metric, float] = field(default_factory=dict)
     """Limits per window: configured, reported by the server in a refusal, or estimated from the calls in a window."""
@@ -53,9 +53,9 @@ class QuotaPool:
     limit_is_estimate: bool = False
     """Whether the request limit was estimated from the calls in a window, because the server did not report it."""
     exceeded_prior: bool = False
-    """Whether this pool was granted more calls than the prior limit (see `state`), which then does not apply to it."""
+    """Whether this pool was granted more calls than the prior limit (see `state`). If so, it ignores that limit."""
     calls: deque[SentCall] = field(default_factory=deque)
-    """Calls in the window except refused ones, oldest first."""
+    """Calls in the window, oldest first. Refused calls are not included."""
     last_sent_at: float = 0.0
     paused_until: float = 0.0
     limit_learned_at: float = 0.0
@@ -77,9 +77,10 @@ class QuotaPool:
         return sum(cost(call, metric) for call in self.calls if since < call.sent_at <= until)
 
     def free_at(self, metric: Metric, amount: float, limit: float, now: float, horizon: float) -> float:
-        """Return the earliest time, not before `now`, at which `amount` fits the limit over the last `horizon` seconds.
+        """Return the earliest time, `now` or later, at which a new call may use `amount` of the quota.
 
-        An amount above the limit fits when there were no calls in the last `horizon` seconds.
+        At that time, the new call and the calls of the last `horizon` seconds together stay within `limit`. If `amount`
+        alone exceeds `limit`, return the time at which there were no calls in the last `horizon` seconds.
         """
         used = self.used(metric, now - horizon)
         at = now
@@ -103,7 +104,7 @@ class QuotaPool:
         self.day = day
 
     def limit_times(self, now: float, window_s: float) -> None:
-        """Limit every stored time to what is plausible at `now`, after the clock was set back."""
+        """After the clock was set back, limit every stored time to the latest value that is possible at `now`."""
         for call in self.calls:
             call.sent_at = min(call.sent_at, now)
         self.calls = deque(sorted(self.calls, key=lambda call: call.sent_at))
@@ -117,16 +118,16 @@ class QuotaPool:
 
 
 def cost(call: SentCall, metric: Metric) -> float:
-    """Return how much of a quota one call uses: 1 for requests, or the number of input tokens."""
+    """Return how much of a quota one call uses: 1 for `requests`, the number of input tokens for `tokens`."""
     return 1.0 if metric == "requests" else call.tokens
 
 
 def day_of(at: float) -> str:
-    """Return the day of the daily quota that contains time `at`, as an ISO date."""
+    """Return the date (in ISO format) on which a call at time `at` counts toward the daily quota."""
     return datetime.fromtimestamp(at, PACIFIC).date().isoformat()
 
 
 def next_midnight(now: float) -> float:
-    """Return when the daily quota is next reset after `now`, as a Unix timestamp."""
+    """Return the time of the next reset of the daily quota after `now`, as a Unix timestamp."""
     local = datetime.fromtimestamp(now, PACIFIC)
     return (local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0) + timedelta(days=1)).timestamp()

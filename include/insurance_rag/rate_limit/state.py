@@ -1,8 +1,9 @@
 """The state of the rate limiter, computed from the events of a run. It has no clock and does no I/O.
 
 Every worker in a run applies the same events (see `event_log`). Keys in one project therefore share one quota window,
-what one key learns about its quota benefits all keys, and a restarted worker knows which calls were sent before. A
-*window* is the period over which the server counts its per-minute quota. `admission` uses the state as follows:
+and all keys benefit when one key learns something about its quota. A restarted worker knows which calls were sent
+before. A *window* is the period over which the server counts its per-minute quota. `admission` uses the state as
+follows:
 
 - The calls in a window never exceed the limit. The window is extended by a clock margin, which grows when the server
   refuses one of the last calls that fit into the window.
@@ -10,8 +11,8 @@ what one key learns about its quota benefits all keys, and a restarted worker kn
   Only one pool at a time probes for more, with at most max(8, max_granted / 2) calls in flight above that number. An
   unknown quota therefore costs a few refusals for the whole run rather than a few per key.
 - A refusal that reports the limit sets the limit for its pool. The limit also becomes the *prior limit*, which applies
-  to pools that have not learned a limit themselves. Because quotas may differ, one pool may send one call more than
-  the prior limit once every two windows.
+  to pools that have not learned a limit themselves. Because quotas may differ between pools, once every
+  two windows one pool may send one call more than the prior limit.
 - A refusal may come although the pool's own calls are well below the limit. Then either other programs use the
   project, or the server counts in shorter windows. The pool pauses. If such refusals continue, the pool first spaces
   its calls evenly and then halves its limit, at most once per window. Successful calls undo these steps.
@@ -36,9 +37,10 @@ from insurance_rag.rate_limit.events import (
 )
 from insurance_rag.rate_limit.quota import KeyState, Metric, QuotaPool, SentCall, cost
 
-MIN_MARGIN_SHARE = 0.0125  # fraction of a window, because calls arrive later than they are sent
-MIN_MARGIN_S = 0.06  # covers delays on a busy machine, which do not shrink when a simulator's clock runs faster
-MAX_MARGIN_SHARE = 0.1  # fraction of a window
+# The clock margin is needed because calls arrive later than they are sent. The larger of the two minimums applies.
+MIN_MARGIN_SHARE = 0.0125  # minimum as a fraction of the window
+MIN_MARGIN_S = 0.06  # minimum in seconds; delays on a busy machine do not shrink with the window of a fast simulator
+MAX_MARGIN_SHARE = 0.1  # maximum as a fraction of the window
 EXPLAINED_SHARE = 0.85  # our calls explain a refusal if they used more than this fraction of the limit
 
 
@@ -48,9 +50,10 @@ class RateLimitState:
     def __init__(
         self, window_s: float = 60.0, gap_s: float = 0.2, timeout_s: float = 60.0, max_in_flight: int = 64
     ) -> None:
-        """Create an empty state. `gap_s` is the minimum time between two calls on one key if the window is 60 s.
+        """Create an empty state.
 
-        For other windows, `gap_s` is scaled accordingly.
+        `gap_s` is the minimum time between two calls on one key for a window of 60 s. For other windows, it is scaled
+        in proportion.
         """
         self.window_s, self.timeout_s, self.max_in_flight = window_s, timeout_s, max_in_flight
         self.gap_s = gap_s * window_s / 60
@@ -61,7 +64,7 @@ class RateLimitState:
         self.keys: dict[str, KeyState] = {}
         self.in_flight: dict[str, SentCall] = {}
         self.usage_counts: dict[int, Counter[str]] = {}
-        """Counters for each shard number: calls, answers, tokens_in, requests_429, names of error classes ..."""
+        """Counters by shard number: calls, answers, tokens_in, requests_429, names of error classes ..."""
         self.key_of_shard: dict[int, str] = {}
         self.max_granted = 0
         """Largest number of calls that any pool was granted within one window."""
@@ -73,10 +76,10 @@ class RateLimitState:
         self._latest_event_at = -math.inf
         self._merged_into: dict[str, str] = {}
         self._shared_pool_suspect: tuple[str, float] | None = None
-        """Key and limit from the last refusal that only the calls of all keys without a project together explain."""
+        """Key and limit from the last suspicious refusal (see `_merge_shared_pools`)."""
 
     def apply(self, event: Event) -> None:
-        """Update the state with one event. Events may be missing, so the end of an unknown call is ignored."""
+        """Update the state with one event. If the event ends an unknown call, ignore it: events may be missing."""
         self._latest_event_at = max(self._latest_event_at, event.at)
         if isinstance(event, ShardStarted):
             self._start_shard(event)
@@ -90,8 +93,8 @@ class RateLimitState:
     def follow_clock(self, now: float) -> None:
         """Correct stored times if the wall clock was set back, so that calls do not wait too long.
 
-        The clock was set back if the latest event is later than `now` by more than the clock margin. Calls that would
-        be in the future then count as sent just now, which delays the next call by at most one window.
+        The clock counts as set back if the latest event is later than `now` by more than the clock margin. Calls with a
+        time in the future then count as sent at `now`, which delays the next call by at most one window.
         """
         if self._latest_event_at <= now + self.clock_margin:
             return
@@ -112,7 +115,7 @@ class RateLimitState:
     def known_limit(self, pool: QuotaPool, metric: Metric) -> float | None:
         """Return the pool's own limit, else the prior limit; None if both are unknown.
 
-        A prior request limit does not apply to a pool that was granted more calls than that.
+        The prior request limit does not apply to a pool that was already granted more calls.
         """
         if metric in pool.limits:
             return pool.limits[metric]
@@ -122,7 +125,10 @@ class RateLimitState:
         return self._merged_into.get(name, name)
 
     def _start_shard(self, event: ShardStarted) -> None:
-        """Forget the shard's calls in flight, which ended with its process, and rejections of its key and pool."""
+        """Forget the shard's calls in flight, because they ended with its previous process.
+
+        Rejections of the shard's key and pool are forgotten too.
+        """
         self.in_flight = {name: call for name, call in self.in_flight.items() if call.shard != event.shard}
         self.keys[event.key] = KeyState(last_sent_at=self.keys.get(event.key, KeyState()).last_sent_at)
         self.key_of_shard[event.shard] = event.key
@@ -188,7 +194,7 @@ class RateLimitState:
             call.tokens = event.tokens_in
         took = max(0.0, event.at - call.sent_at)  # the difference is negative if the clock was set back meanwhile
         self.latency_s = took if first else 0.9 * self.latency_s + 0.1 * took
-        # If the answer is late, the call may have arrived late, so that the server counts it from a later time.
+        # If the answer is late, the call may have arrived late. The server then counts the call from a later time.
         call.sent_at += min(max(0.0, took - self.latency_s), 2 * self._min_margin)
         self._counts(call.shard, call.key).update(answers=1)
         self._count_tokens(call, event)
@@ -246,7 +252,7 @@ class RateLimitState:
             calls.remove(call)
 
     def _widen_clock_margin(self, pool: QuotaPool, metric: Metric, wait_s: float, at: float) -> None:
-        """Widen the clock margin and pause the pool. A refusal within a known limit is a sign of clock skew."""
+        """Widen the clock margin and pause the pool after a refusal within a known limit, a sign of clock skew."""
         late = wait_s if wait_s < MAX_MARGIN_SHARE * self.window_s else self.clock_margin
         if at - self._margin_changed_at > self.window_s / 20:  # otherwise the previous refusal had the same cause
             self._margin_before, self._margin_changed_at = self.clock_margin, at
@@ -267,11 +273,11 @@ class RateLimitState:
             pool.throttle_factor, pool.throttled_at = max(pool.throttle_factor / 2, 1 / 64), at
 
     def _merge_shared_pools(self, pool: QuotaPool, call: SentCall, limit: float, metric: Metric) -> bool:
-        """Merge the pools of keys without a project if these keys turn out to share one quota. Return whether they do.
+        """Merge the pools of keys without a project if refusals show that they share one quota. Return whether they do.
 
-        A refusal is suspicious if these pools together had used up the limit when it occurred. Two successive
-        suspicious refusals with the same limit but different keys show that the keys belong to one project. Pools that
-        were granted more than the limit together are never merged.
+        A refusal is suspicious if these pools together had used up the limit when the refused call was sent. Two
+        successive suspicious refusals with the same limit but different keys show that the keys belong to one project.
+        If the pools together had used more than the limit, a refusal is not suspicious.
         """
         unshared = {name: other for name, other in self.pools.items() if other.quota_unshared}
         since = call.sent_at - self.window_s

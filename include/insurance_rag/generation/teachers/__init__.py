@@ -1,1 +1,1 @@
-"""Teachers, which generate question-answer pairs from chunks. Each kind has one module and is listed in `registry`."""
+"""Teachers, which generate question-answer pairs from chunks. Each kind of teacher has one module (see `registry`)."""

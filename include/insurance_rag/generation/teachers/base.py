@@ -23,7 +23,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class TeacherAnswer:
-    """The pairs from one call and its token counts, which are 0 if the server does not report them."""
+    """The pairs and the token counts from one call. The counts are 0 if the server does not report them."""
 
     pairs: list[Pair]
     tokens_in: int = 0
@@ -47,7 +47,7 @@ class Teacher(Protocol):
     """Maximum number of retries per chunk after a temporary failure or an unreadable answer."""
 
     def request_characters(self, chunk: Chunk, repair: RepairRequest | None = None) -> int:
-        """Return the number of characters in the request, from which the rate limiter estimates the token count."""
+        """Return the number of characters in the request. The rate limiter uses it to estimate the token count."""
         ...
 
     async def generate(self, chunk: Chunk, repair: RepairRequest | None = None) -> TeacherAnswer:

@@ -76,9 +76,10 @@ class GeminiTeacher:
 
 
 def read_answer(body: dict[str, JsonValue], prompt_spec: PromptSpec) -> TeacherAnswer:
-    """Return the pairs from a generateContent response, whether it comes from an ordinary call or from batch mode.
+    """Return the pairs from a generateContent response, which may come from an ordinary call or from batch mode.
 
-    Raises BlockedAnswerError, or InvalidAnswerError if another request may succeed. Both errors carry token counts.
+    Raises BlockedAnswerError if the API blocked the request or its answer. Raises InvalidAnswerError if the answer is
+    unusable, but another request may succeed. Both errors carry token counts.
     """
     from insurance_rag.generation.parse import parse_json
     from insurance_rag.llm import gemini

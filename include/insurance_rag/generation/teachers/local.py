@@ -128,7 +128,7 @@ def create_local_teacher(config: GenerationConfig, key: ApiKey, prompt_spec: Pro
 
 
 def is_grounded(answer: str, chunk_text: str) -> bool:
-    """Return whether every number, period and article in the answer also appears in the chunk."""
+    """Return whether every number, time period and article number in the answer is supported by the chunk."""
     from insurance_rag.korean.articles import unsupported_articles
     from insurance_rag.korean.quantities import unsupported_quantities
 

@@ -1,6 +1,6 @@
-"""The registry of teachers. To add a teacher, add a module to this package with a factory decorated with `@teacher`.
+"""The registry of teachers. To add a teacher, add a module to this package and decorate its factory with `@teacher`.
 
-`--help` imports these modules, so they must not import anything slow at module level.
+`--help` imports the modules of all teachers, so they must not import anything slow at module level.
 """
 
 from __future__ import annotations
