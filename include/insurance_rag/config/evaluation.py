@@ -56,12 +56,12 @@ class DecodingConfig(Config):
     repetition_penalty: float = Field(default=1.05, ge=1, le=2)
     """Factor that makes tokens that have already occurred less likely; 1 turns the penalty off."""
     penalty_scope: Literal["generated", "prompt"] = "generated"
-    """Tokens to which the penalty applies. generated: only tokens of the answer; prompt: the prompt's tokens as well,
-    as in transformers, which penalizes quoting the context."""
+    """Tokens to which the penalty applies. generated: only tokens of the answer; prompt: also tokens of the prompt, as
+    in transformers, so that quotes from the context are penalized."""
     max_new_tokens: int = Field(default=256, ge=1)
     """Maximum length of an answer in tokens."""
     stop_strings: tuple[str, ...] = ("###", "[보험약관]", "\n질문:")
-    """Strings that end the generation, because each of them starts a new prompt."""
+    """Strings that end the generation. Each of them is the start of a new prompt."""
     stop_loops: bool = True
     """End the generation when the answer starts to repeat itself."""
     stop_phrases: tuple[str, ...] = REFERENCE_STOP_PHRASES
@@ -98,12 +98,12 @@ class EvaluationConfig(Config):
     retrieval: RetrievalConfig = RetrievalConfig()
     """Settings of the retriever."""
     engine: Literal["auto", "static", "generate"] = "auto"
-    """Decoding loop. static: this project's own (CUDA graphs on a GPU), for models with plain full attention; generate:
-    the one in transformers; auto: static if the model supports it."""
+    """Decoding loop. static: this project's own loop (CUDA graphs on a GPU), for models with plain full attention;
+    generate: the loop in transformers; auto: static if the model supports it, otherwise generate."""
     precision: Literal["auto", "nf4", "nf4-dequantized", "bf16", "fp32"] = "auto"
-    """Precision of the base model. nf4-dequantized stores in 16 bits the 4-bit values that the adapters were trained
-    on: the answers are the same as with nf4, but faster. auto: nf4-dequantized if it fits into memory, otherwise
-    nf4."""
+    """Precision of the base model. nf4: the 4-bit values that the adapters were trained on; nf4-dequantized: the same
+    values stored in 16 bits, which gives the same answers faster; auto: nf4-dequantized if it fits into memory,
+    otherwise nf4."""
     batch_tokens: int | None = Field(default=None, ge=64)
     """Number of tokens per batch, including prompts, answers and padding. None uses as many as fit into free memory."""
     reference: bool = False
@@ -115,12 +115,12 @@ class EvaluationConfig(Config):
     server_concurrency: int = Field(default=32, ge=1)
     """Number of requests sent to the server at the same time."""
     min_lexical_support: float = Field(default=0.4, ge=0, le=1)
-    """Minimum fraction of a sentence's character bigrams that must occur in the context. A sentence below it is a
-    finding."""
+    """Minimum fraction of a sentence's character bigrams that must occur in the context or the question. A
+    sentence with a smaller fraction is a finding."""
     judge: str | None = None
     """Language model that judges each answer, given as MODEL@BASE_URL of an OpenAI-compatible server (API key in
     JUDGE_API_KEY). None turns the judge off."""
     warn_below: int = Field(default=200, ge=0)
-    """Number of questions below which the summary carries a warning."""
+    """The summary contains a warning if there are fewer questions than this."""
     bootstrap_samples: int = Field(default=2000, ge=100)
     """Number of samples in the paired bootstrap."""

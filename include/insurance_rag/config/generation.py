@@ -29,8 +29,8 @@ class GenerationConfig(Config):
     model: str = "gemini-2.5-flash"
     """Name of the teacher's model. It is part of each answer's cache key."""
     base_url: str | None = None
-    """Server address (without /v1beta for Gemini). None: OPENAI_BASE_URL for openai; GEMINI_BASE_URL or else Google's
-    address for gemini."""
+    """Server address (without /v1beta for Gemini). None: OPENAI_BASE_URL for openai; for gemini, GEMINI_BASE_URL if it
+    is set, otherwise Google's address."""
     prompt: str | None = None
     """Prompt file in generation/prompts. None uses the teacher's default. The prompt's version is part of each answer's
     cache key."""

@@ -20,22 +20,22 @@ class PromotionConfig(Config):
     metric: Annotated[str, Choice("metric")] = "hallucination"
     """Metric on which challenger and champion are compared."""
     margin: float = Field(default=0.03, ge=0, lt=1)
-    """Largest loss against the champion that still counts as "no worse". The whole confidence interval for the
-    difference must be within this margin."""
+    """How much worse than the champion a challenger may be and still count as "no worse". The whole confidence interval
+    for the difference must be within this margin."""
     must_improve: bool = True
     """Require the challenger to be significantly better than the champion. If false, being no worse is enough."""
     limits: dict[Annotated[str, Choice("metric")], Annotated[float, Field(ge=0, le=1)] | None] = Field(
         default=DEFAULT_LIMITS
     )
-    """Limit for each metric, which the metric's confidence interval must respect: an upper limit if lower is better,
-    otherwise a lower limit. Metrics that are not listed keep their default limits; null removes a limit."""
+    """Limit for each metric: an upper limit if lower is better, otherwise a lower limit. The metric's whole confidence
+    interval must satisfy the limit. Metrics that are not listed keep their default limits; null removes a limit."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Confidence level of all intervals, before the correction for multiple challengers."""
     min_questions: int = Field(default=50, ge=1)
     """Minimum number of questions. With fewer, the gate never promotes."""
     power: float = Field(default=0.8, gt=0.5, lt=1)
-    """Statistical power for the recommended number of additional questions, i.e. the probability that they settle a
-    rule with an unknown outcome."""
+    """Probability (statistical power) that the recommended number of additional questions settles a rule whose outcome
+    is unknown."""
 
     @field_validator("limits", mode="after")
     @classmethod

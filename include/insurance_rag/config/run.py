@@ -62,5 +62,5 @@ class RunConfig(Config):
     @field_validator("adapters", "generation", "validation", "training", mode="before")
     @classmethod
     def _empty_editor(cls, value: object) -> object:
-        """Replace null, which the trigger form sends for an emptied JSON editor, with {}."""
+        """Replace null with {}. The trigger form sends null if its JSON editor was emptied."""
         return {} if value is None else value

@@ -22,7 +22,7 @@ class LoraSettings(Config):
     """Dropout on the adapter's input. The reference design uses 0.05, which makes training 3 % slower and uses slightly
     more memory."""
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
-    """Linear layers that get an adapter. Do not list `lm_head`: TRL's fused loss would leave its adapter untrained."""
+    """Linear layers that get an adapter. Do not list `lm_head`: TRL's fused loss would not train that adapter."""
 
 
 class TrainingConfig(Config):
@@ -57,8 +57,7 @@ class TrainingConfig(Config):
     batch_size: int = Field(default=8, ge=1)
     """Number of rows per optimizer step, across all devices."""
     memory_preset: Literal["auto", "8GB", "24GB", "80GB"] = "auto"
-    """Set of memory settings for a GPU of this size; auto: the fastest set that is estimated to fit into free
-    memory."""
+    """Memory settings for a GPU of this size; auto: the fastest preset that is estimated to fit into free memory."""
     per_device_train_batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Number of rows per forward pass on one device. Gradients are accumulated over several passes to reach
     `batch_size`."""

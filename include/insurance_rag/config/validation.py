@@ -81,8 +81,8 @@ class ValidationConfig(Config):
     """Minimum similarity that the questions of two near duplicates must also have, because different questions about
     one chunk can have the same long answer."""
     leak_similarity: float = Field(default=0.85, gt=0, le=1)
-    """Minimum Jaccard similarity (5-grams) between a chunk and a gold chunk of the evaluation at which the chunk is
-    excluded from training."""
+    """A chunk is excluded from training if its Jaccard similarity (5-grams) to a gold chunk of the evaluation is at
+    least this high."""
     questions_sha256: str | None = None
     """Expected hash of the evaluation questions. A file with different questions is rejected; None accepts any file."""
     retriever_check: bool = True

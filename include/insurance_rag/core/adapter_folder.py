@@ -14,7 +14,7 @@ from insurance_rag.core.records.training import LossRow, TrainingManifest
 
 @dataclass(frozen=True)
 class AdapterFolder:
-    """The folder of one adapter. It is finished if it has a manifest; until then, read only the loss history."""
+    """The folder of one adapter. A folder without a manifest is unfinished; read only its loss history."""
 
     root: Path
 
@@ -55,7 +55,7 @@ class AdapterFolder:
 
     @property
     def staging(self) -> Path:
-        """Folder for new files until they replace those from an earlier training run."""
+        """Folder that holds new files until training is finished. They then replace the files of an earlier run."""
         return self.root / ".staging"
 
     def read_manifest(self) -> TrainingManifest | None:

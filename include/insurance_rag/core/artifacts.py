@@ -17,13 +17,13 @@ A = TypeVar("A", bound=Artifact)
 
 
 def describe(path: Path, kind: type[A], **facts: object) -> A:
-    """Return a `kind` record of a finished file or folder: its absolute path, its hash and the given `facts`."""
+    """Return a record of class `kind` with the absolute path and hash of a finished file or folder, and `facts`."""
     digest = sha256_tree(path) if path.is_dir() else sha256_file(path)
     return kind.model_validate({"uri": str(path.resolve()), "sha256": digest, **facts})
 
 
 def artifact(path: Path, **facts: Any) -> dict[str, Any]:
-    """Return what XCom carries instead of a file or folder: its absolute path, its hash and the given `facts`."""
+    """Describe a file or folder for XCom: return a dict with its absolute path, its hash and the given `facts`."""
     digest = sha256_tree(path) if path.is_dir() else sha256_file(path)
     return {"uri": str(path.resolve()), "sha256": digest, **facts}
 
@@ -31,8 +31,8 @@ def artifact(path: Path, **facts: Any) -> dict[str, Any]:
 def write_manifest(path: Path, *, parents: Iterable[dict[str, Any]] = (), **facts: Any) -> dict[str, Any]:
     """Write `<path>.manifest.json` next to a finished file or folder, and return its content.
 
-    The manifest holds the absolute path, the hash, the given `facts`, and the paths and hashes of `parents`, which are
-    the artifacts that the file or folder was made from.
+    The manifest holds the absolute path, the hash, the given `facts`, and the paths and hashes of `parents`. Parents
+    are the artifacts that the file or folder was made from.
     """
     manifest = {
         **artifact(path, **facts),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Config(BaseModel):
     """Base class of all configurations. Instances are immutable, and unknown keys are an error.
 
-    The docstring below a field becomes its description in help texts and in the reference documentation.
+    The docstring below a field becomes the field's description in help texts and in the reference documentation.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -51,7 +51,7 @@ class Config(BaseModel):
 def _explain(model: type[BaseModel], error: ErrorDetails) -> str:
     key = ".".join(str(part) for part in error["loc"])
     message = error["msg"].removeprefix("Value error, ")
-    if not key:  # a rule about several keys
+    if not key:  # the error is about several keys together
         return message
     if error["type"] == "missing":
         return f"{key}: {message}; set it"

@@ -1,8 +1,8 @@
 """Errors, grouped by what the operator must do.
 
-Every error class has an exit code, so that tasks, pods and people on the command line see the same outcome: 2 for
-invalid input, 3 for incomplete work that can be resumed, 4 for a result that a gate rejected, 1 for anything else.
-Error messages never contain a secret.
+Every error class has an exit code: 2 for invalid input, 3 for incomplete work that can be resumed, 4 for a result that
+a gate rejected, 1 for anything else. Tasks, pods and people on the command line thus see the same outcome. Error
+messages never contain a secret.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class PipelineError(Exception):
     def fresh(self, message: str | None = None) -> Self:
         """Return a copy without traceback and cause. If `message` is given, it replaces the original message.
 
-        Raise such a copy instead of a stored error. Every `raise` of the same object appends frames to its traceback,
-        which grows to hundreds of frames when several coroutines raise it.
+        Raise such a copy instead of a stored error. Every `raise` of the same object appends frames to its traceback.
+        If several coroutines raise the object, the traceback grows to hundreds of frames.
         """
         copied = copy.copy(self)
         if message is not None:
@@ -94,7 +94,7 @@ def _grouped(path: str, message: str, lines: list[int]) -> str:
 
 
 class IncompleteError(PipelineError):
-    """The work is incomplete. Finished parts are kept, and the same command resumes the work."""
+    """The work is incomplete. Finished work is kept, and the same command resumes the rest."""
 
     exit_code = 3
 
@@ -119,7 +119,7 @@ class BudgetExceededError(IncompleteError):
 
 
 class KeyRejectedError(IncompleteError):
-    """The API permanently rejects this key: it is invalid, leaked or suspended, or its quota is 0 (`limit: 0`)."""
+    """The API permanently rejects this key. The key is invalid, leaked or suspended, or its quota is 0 (`limit: 0`)."""
 
 
 class ProjectRejectedError(KeyRejectedError):
@@ -132,7 +132,7 @@ class ProjectRejectedError(KeyRejectedError):
 class RateLimitError(PipelineError):
     """A per-minute quota rejected the request (429). Wait `retry_after_s` seconds, then send the request again.
 
-    `metric` is the kind of quota, and `limit` its size or None if the server does not report it.
+    `metric` is what the quota counts. `limit` is the size of the quota, or None if the server does not report it.
     """
 
     def __init__(
@@ -156,14 +156,14 @@ class InvalidAnswerError(PipelineError):
     """The answer cannot be read (truncated, empty or not JSON). Retry, then quarantine the chunk."""
 
     tokens = (0, 0)
-    """Numbers of input and output tokens, which are billed although the answer is unusable."""
+    """(input tokens, output tokens) of the call. They are billed although the answer is unusable."""
 
 
 class BlockedAnswerError(PipelineError):
     """The API permanently refuses to answer for this chunk. Quarantine the chunk and continue."""
 
     tokens = (0, 0)
-    """Numbers of input and output tokens, which are billed although the answer is unusable."""
+    """(input tokens, output tokens) of the call. They are billed although the answer is unusable."""
 
 
 class InvalidRequestError(BlockedAnswerError):

@@ -5,9 +5,8 @@ Each line is one JSON object, and the last field of the object is a checksum of 
     {"key": "ab12", "state": "answered", "crc32": "0f3c9a77"}
 
 A line is written with a single `write` call. If the writer is killed during the call, the last line is incomplete
-("torn"): it has no newline. Readers ignore a torn line, and the file's owner removes it on opening the journal for
-writing. A complete line that is damaged (wrong checksum, or too long) is logged once and skipped; all other records
-remain readable.
+("torn"): it has no newline. Readers ignore a torn line, and the next writer removes it. A complete line that is damaged
+(wrong checksum, or too long) is logged once and skipped; all other records remain readable.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from insurance_rag.core.errors import IncompleteError
 log = logging.getLogger(__name__)
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
-"""Maximum length of a line. Longer lines count as damaged, which limits the memory needed to read a broken file."""
+"""Maximum length of a line. Longer lines count as damaged, so reading a broken file needs only limited memory."""
 
 _CHECKSUM = b', "crc32": "%08x"}\n'
 _CHECKSUM_BYTES = len(_CHECKSUM % 0)
@@ -102,7 +101,7 @@ class Journal:
     def append(self, record: Mapping[str, object]) -> int:
         """Write one record and return its byte offset.
 
-        The record survives if this process is killed, but a power failure can destroy it until `sync` has been called.
+        The record survives if this process is killed. It survives a power failure only after a call of `sync`.
         Raises IncompleteError if the write fails; no partial line is left behind.
         """
         file, line = self._writable(), encode_record(record)
@@ -117,7 +116,7 @@ class Journal:
         return offset
 
     def append_as_read(self, record: Mapping[str, object]) -> int:
-        """Write one record that `read_new` will not return, because the caller already has it. Return its byte offset.
+        """Write one record and return its byte offset. `read_new` skips this record, because the caller already has it.
 
         All earlier records must have been read. In a shared file, read them while holding the lock, and keep the lock
         for this call. Raises IncompleteError if the write fails.
@@ -199,7 +198,7 @@ class Journal:
             size = (os.fstat(self._file.fileno()) if self._file else self.path.stat()).st_size
         except FileNotFoundError:
             return False
-        # The file can shrink: if a last newline is damaged, the line looks torn and the next writer removes it.
+        # The file can shrink: if the last newline is damaged, the last line looks torn, and the next writer removes it.
         self._position = min(self._position, size)
         return size > self._position
 

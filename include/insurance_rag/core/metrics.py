@@ -29,18 +29,18 @@ class Metric:
     title: str
     title_ko: str
     description: str
-    """What is counted, and among which answers."""
+    """Which answers are counted, and in which population."""
     better: Literal["lower", "higher"]
     counted: Predicate
     population: Predicate = every_answer
     compared: bool = False
     """Whether every pair of models is tested for a difference in this metric."""
     order: int = 1000
-    """Position in tables and forms, in ascending order. By default, metrics from other distributions come last."""
+    """Sort key in tables and forms, lowest first. By default, metrics from plug-in packages come last."""
 
     @property
     def info(self) -> MetricInfo:
-        """The part of the definition that is copied into a summary."""
+        """The fields of the definition that are copied into a summary."""
         return MetricInfo(
             title=self.title,
             title_ko=self.title_ko,

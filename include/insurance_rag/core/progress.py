@@ -52,7 +52,10 @@ class Progress:
         folder: Path | None = None,
         on_update: Callable[[ProgressState], None] | None = None,
     ) -> None:
-        """`done` units were finished by earlier processes. `on_update` receives every state written to the file."""
+        """`done` is the number of units that earlier processes finished.
+
+        `on_update` receives every state that is written to the file.
+        """
         self.stage, self.label, self.total, self.done, self.unit = stage, label, total, done, unit
         self.figures: dict[str, ProgressFigure] = {}
         self.state: Literal["running", "done", "failed"] = "running"
@@ -127,7 +130,7 @@ class Progress:
 
 
 class _Bar:
-    """One line of the terminal display, which all bars in this process share."""
+    """One progress bar. All bars in this process share one terminal display, which has one line per bar."""
 
     _display: ClassVar[RichProgress | None] = None
     _open: ClassVar[int] = 0

@@ -1,8 +1,9 @@
 """Registries of entries that users can add: validation rules, teachers, metrics, checks, retrievers, prompt formats.
 
 A registry belongs to a package. When the registry is first read, every module of that package is imported, so adding an
-entry only takes one new file in the package. Other distributions add entries through entry points, which have one group
-per kind (`insurance_rag.rule`, `insurance_rag.prompt_format` ...). The value of an entry point is the name of a module:
+entry only takes one new file in the package. Plug-in packages add entries through entry points. Each registry has its
+own entry point group (`insurance_rag.rule`, `insurance_rag.prompt_format` ...). The value of an entry point is the name
+of a module:
 
     [project.entry-points."insurance_rag.rule"]
     acme = "acme.rules"
@@ -28,8 +29,8 @@ from insurance_rag.core.errors import InvalidInputError
 
 T = TypeVar("T")
 
-#: kind -> "module:attribute" of its registry. The modules are named instead of imported, because the configuration must
-#: not import the stages and a registry is loaded only when its entries are needed.
+#: kind -> "module:attribute" of its registry. The modules are named, not imported, because the configuration must not
+#: import the stages. A registry is loaded only when its entries are needed.
 REGISTRIES: dict[str, str] = {
     "rule": "insurance_rag.validation.rules.registry:RULES",
     "teacher": "insurance_rag.generation.teachers.registry:TEACHERS",
@@ -51,7 +52,7 @@ class Registry(Generic[T]):
 
     @property
     def entry_point_group(self) -> str:
-        """Name of the entry point group through which other distributions add entries of this kind."""
+        """Name of the entry point group through which plug-in packages add entries to this registry."""
         return f"insurance_rag.{self.kind.replace(' ', '_')}"
 
     def add(self, name: str, entry: T) -> T:
@@ -66,7 +67,7 @@ class Registry(Generic[T]):
         return lambda entry: self.add(name, entry)
 
     def __getitem__(self, name: str) -> T:
-        """Return the entry called `name`. Raises an InvalidInputError that lists the names if there is none."""
+        """Return the entry called `name`. If there is none, raises an InvalidInputError that lists all names."""
         if name not in self._discovered:
             raise InvalidInputError(self.unknown(name))
         return self._discovered[name]

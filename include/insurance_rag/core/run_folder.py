@@ -9,7 +9,7 @@ from pathlib import Path
 
 from insurance_rag.core.errors import InvalidInputError
 
-#: Base model -> short name in the published names of its adapters.
+#: Base model -> its short name, which is used in the names of its adapters.
 BASE_NAMES = {"beomi/Llama-3-Open-Ko-8B": "llama-3-ko"}
 
 
@@ -26,7 +26,7 @@ class RunFolder:
 
     @property
     def chunks(self) -> Path:
-        """The run's own copy of the chunks, so that a resumed run reads the chunks that the plan was made from."""
+        """The run's own copy of the chunks that the plan was made from. A resumed run reads this copy."""
         return self.root / "chunked_data.jsonl"
 
     @property
@@ -50,7 +50,7 @@ class RunFolder:
         return self.parts / "usage.json"
 
     def part(self, shard: int) -> Path:
-        """Return the path of a shard's part file, which holds its rows."""
+        """Return the path of a shard's part file, which holds the shard's rows."""
         return self.parts / f"dataset_part_{shard}.json"
 
     def lock(self, shard: int) -> Path:
@@ -78,7 +78,7 @@ class RunFolder:
 
     @property
     def config(self) -> Path:
-        """The run's validated configuration, saved so that a cleared task reads the same values again."""
+        """The run's validated configuration. A task that is cleared in Airflow reads the same values again."""
         return self.root / "config.json"
 
     @property
@@ -111,7 +111,7 @@ class RunFolder:
 
 
 def adapter_name(version: str, base_model: str) -> str:
-    """Return an adapter's name: the name of its base model, `insurance-lora`, and the version unless it is v1.
+    """Return an adapter's name: base model, `insurance-lora` and version, joined by hyphens. Version v1 is left out.
 
     >>> adapter_name("v2", "Qwen/Qwen2.5-7B")
     'qwen2.5-7b-insurance-lora-v2'

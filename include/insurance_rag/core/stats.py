@@ -96,8 +96,8 @@ def paired_interval(only_a: int, only_b: int, n: int, confidence: float = 0.95) 
     """Return the interval for rate(b) - rate(a) on `n` paired questions (Agresti and Min 2005), or None if `n` is 0.
 
     This is the Wald interval after adding 1/2 to each discordant count (`only_a`, `only_b`) and 2 to `n`. Unlike the
-    bootstrap interval, it has a nonzero width even if the models agree on every question, and it involves no random
-    numbers, so a decision based on it can be reproduced.
+    bootstrap interval, it has a nonzero width even if the models agree on every question. It involves no random
+    numbers, so decisions based on it can be reproduced.
     """
     if n == 0:
         return None
@@ -111,7 +111,8 @@ def questions_needed(difference: float, discordance: float = 0.25, power: float 
 
     `discordance` is the fraction of questions on which the models disagree. It cannot be smaller than the difference,
     so a smaller value is raised to the difference. With d = |difference| and s = discordance, the number is
-    (z(alpha/2) sqrt(s) + z(power) sqrt(s - d^2))^2 / d^2. Raises ValueError if `difference` is 0.
+    (q(1 - alpha/2) sqrt(s) + q(power) sqrt(s - d^2))^2 / d^2, where q is the quantile function of the standard normal
+    distribution. Raises ValueError if `difference` is 0.
     """
     d, psi = abs(difference), max(discordance, abs(difference))
     if d == 0:
@@ -121,9 +122,9 @@ def questions_needed(difference: float, discordance: float = 0.25, power: float 
 
 
 def visible_difference(n: int, discordance: float = 0.25, power: float = 0.8) -> float | None:
-    """Return the smallest difference that `n` paired questions show with the given power.
+    """Return the smallest difference that `n` paired questions can show with the given power.
 
-    This is the inverse of `questions_needed`. The result is None if even a difference of 1 needs more questions.
+    This is the inverse of `questions_needed`. None if even a difference of 1 needs more than `n` questions.
     """
     if n == 0 or questions_needed(1.0, discordance, power) > n:
         return None
@@ -199,7 +200,7 @@ def rogan_gladen(count: int, n: int, sensitivity: tuple[int, int], specificity: 
 
 
 def _variance(count: int, n: int) -> float:
-    """Return the variance of a rate. A rate of 0 or 1 gets one more success and failure, to avoid a variance of 0."""
+    """Return the variance of a rate. For a rate of 0 or 1, add one success and one failure to avoid a variance of 0."""
     if count in (0, n):
         count, n = count + 1, n + 2
     return count / n * (1 - count / n) / n

@@ -1,6 +1,6 @@
 """The merged format (adapter v3): the plain format with a blank line between the sections.
 
-The merged dataset contains every kind of row.
+The merged dataset contains rows of all question types, including unanswerable ones.
 """
 
 from __future__ import annotations

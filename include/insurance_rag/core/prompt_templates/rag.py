@@ -21,6 +21,7 @@ RAG = prompt_format(
         file="train_dataset_rag.json",
         prompt=rag_prompt,
         retrieved_contexts=True,
-        end_of_text="<|end_of_text|>",  # Llama 3's token, part of this file format; no other code may hard-code one
+        # The training file spells out Llama 3's end-of-text token. No other code may hard-code such a token.
+        end_of_text="<|end_of_text|>",
     )
 )

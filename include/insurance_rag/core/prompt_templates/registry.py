@@ -15,7 +15,8 @@ ANSWER_HEADING = "### 출력\n"
 class PromptFormat:
     """How a question and its context become a prompt, and which training file holds rows in this format.
 
-    A prompt ends where the model's answer begins. `prompt + answer` is a training row without its end-of-text token.
+    A prompt ends where the model's answer begins. In the training file, the `text` of a row is the prompt, the answer
+    and `end_of_text`.
     """
 
     name: str
@@ -34,8 +35,8 @@ class PromptFormat:
     keep_meta: bool = False
     """Whether to write each row's lineage (`meta`) to the file."""
     end_of_text: str = ""
-    """Token that the file's `text` field has after the answer. The trainer ignores it and appends its tokenizer's own
-    token."""
+    """Token at the end of the `text` field in the training file; may be empty. The trainer does not use this field. It
+    appends the end-of-text token of its tokenizer to the answer."""
 
 
 PROMPT_FORMATS: Registry[PromptFormat] = Registry("prompt format", "insurance_rag.core.prompt_templates")

@@ -1,4 +1,4 @@
-"""What tasks pass to each other through XCom: where a file or folder is and facts about it, but never its content."""
+"""What tasks pass to each other through XCom: the path of a file or folder and facts about it, never its content."""
 
 from __future__ import annotations
 

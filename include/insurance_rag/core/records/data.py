@@ -10,7 +10,7 @@ QuestionType = Literal["fact", "scenario", "easy", "unanswerable"]
 GENERATED_TYPES: tuple[QuestionType, ...] = ("fact", "scenario", "easy")
 
 REFUSAL = "약관에 해당 내용이 없습니다"
-"""Sentence that the RAG instruction tells the model to answer with if the context does not answer the question."""
+"""The refusal sentence, which the RAG instruction prescribes if the context does not contain the answer."""
 
 
 class Record(BaseModel):

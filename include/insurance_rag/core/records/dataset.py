@@ -11,7 +11,7 @@ from insurance_rag.core.records.data import Record
 
 
 class QARow(TypedDict):
-    """A validated question-answer pair, as the dataset stage reads it. In part files, it has the form of a `QAPair`."""
+    """A question-answer pair after validation, as the dataset stage reads it. Part files contain `QAPair` records."""
 
     chunk_id: str
     type: str
@@ -30,7 +30,7 @@ class RejectedRow(QARow):
     """One line of rejects.jsonl."""
 
     reason: str
-    """Name of the rule that dropped the row, or `balance` if a cap left it out."""
+    """Name of the rule that dropped the row, or `balance` if a cap left the row out."""
     span: str
     """Part of the row that breaks the rule."""
     shard: str
@@ -42,7 +42,7 @@ class FormattedRow(TypedDict):
     """One row of a training file: a `QARow` in a prompt format."""
 
     text: str
-    """Prompt, completion and, if the prompt format has one, its end-of-text token."""
+    """Prompt and completion, followed by the end-of-text token if the prompt format has one."""
     prompt: str
     completion: str
     chunk_id: str
@@ -69,17 +69,17 @@ class RuleInfo(Record):
 
 
 class RowCounts(Record):
-    """How many rows came in, were kept, and were dropped by each rule."""
+    """Number of input rows, of kept rows, and of rows that each rule dropped."""
 
     rows: int
     kept: int
     """Number of rows that passed every rule and cap, including held-out rows."""
     drops: dict[str, int]
-    """Rule -> number of rows that it dropped, in the order in which the rules are applied; `balance` comes last."""
+    """Rule -> number of rows that it dropped. Rules are in the order in which they are applied, then `balance`."""
 
 
 class RepairCounts(Record):
-    """Number of repaired rows (rows that replace one with a fault), and how many of them passed all rules."""
+    """Number of repaired rows, which each replace a faulty row, and how many repaired rows passed all rules."""
 
     rows: int = 0
     kept: int = 0
@@ -93,7 +93,7 @@ class RepairSummary(RepairCounts):
 
 
 class ContextCounts(Record):
-    """Counts of rows in formats with retrieved contexts, by the kind of context."""
+    """Counts of rows with retrieved contexts, by the content of the context."""
 
     unanswerable: int = 0
     """Number of rows whose context does not contain the answer."""
@@ -146,7 +146,7 @@ class DatasetLineage(Record):
 
 
 class RankSummary(Record):
-    """How well a BM25 search for a question finds its chunk. Other fields are None if `questions` is 0."""
+    """How well a BM25 search for a question finds the right chunk. All other fields are None if `questions` is 0."""
 
     questions: int = 0
     """Number of questions that were searched for."""
@@ -194,13 +194,13 @@ class ValidationReport(RowCounts):
     repairable: int = 0
     """Number of dropped rows that a second answer from the teacher could fix."""
     cleaned: dict[str, int] = Field(default_factory=dict)
-    """Field -> number of rows in which control characters or decomposed Hangul were replaced."""
+    """Field -> number of rows in which control characters or decomposed Hangul were replaced in that field."""
     repairs: RepairSummary = RepairSummary()
     files: dict[str, int] = Field(default_factory=dict)
     """Data file -> number of rows."""
     contexts: ContextCounts = ContextCounts()
     balance: dict[str, dict[str, GroupBalance]] = Field(default_factory=dict)
-    """`type`, `company` or `product` -> group -> number and fraction of its training rows."""
+    """`type`, `company` or `product` -> one of its values -> number and fraction of training rows with that value."""
     split: SplitSummary = SplitSummary()
     samples: dict[str, list[RejectSample]] = Field(default_factory=dict)
     """Rule -> the first rows that it dropped."""

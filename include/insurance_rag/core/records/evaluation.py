@@ -30,10 +30,10 @@ class Rate(Record):
 
 
 class PairedDifference(Record):
-    """How much more often an outcome occurs with `b` than with `a`, over the questions that both answered."""
+    """How much more often an outcome occurs in answers from `b` than in answers from `a` to the same questions."""
 
     n: int
-    """Number of questions that both answered."""
+    """Number of questions that `a` and `b` both answered."""
     only_a: int
     """Number of questions on which only `a` has the outcome."""
     only_b: int
@@ -58,7 +58,7 @@ class PairedTest(PairedDifference):
     a: str
     b: str
     p_holm: float
-    """`p` after Holm's correction for all pairs of models tested on this metric."""
+    """`p` after Holm's correction, which covers all pairs of models that were tested on this metric."""
 
 
 class Kappa(Record):
@@ -141,7 +141,7 @@ class ModelSummary(Record):
     rates: dict[str, Rate]
     """Metric -> rate."""
     findings: dict[str, int]
-    """Check -> number of answers in which it found something, in descending order."""
+    """Check -> number of answers in which the check found a fault, largest number first."""
     by_type: dict[str, dict[str, Rate]]
     """Question type -> metric -> rate."""
     by_product: dict[str, dict[str, Rate]]
@@ -195,14 +195,17 @@ class EvaluationArtifact(Artifact):
     rows: int
     questions: int
     hallucination: dict[str, Rate]
-    """Model -> hallucination rate with contexts from the first source."""
+    """Model -> hallucination rate with contexts from the first configured source."""
     notes: list[str]
     parents: list[Artifact]
     """Adapters that were evaluated."""
 
 
 class ScoredAnswer(Answer):
-    """One line of `answers.jsonl`. `raw_*` fields refer to the text as generated, all others to the answer as shown."""
+    """One line of `answers.jsonl`.
+
+    Fields named `raw_*` refer to the text as generated, all other fields to the answer after post-processing.
+    """
 
     key: str
     context_source: ContextSource
@@ -217,8 +220,8 @@ class ScoredAnswer(Answer):
     raw_hallucinated: bool
     raw_findings: list[Finding]
     number_accuracy: bool | None
-    """Whether the answer contains every required number; None if no number is required or no gold chunk is
-    in the context."""
+    """Whether the answer contains every required number. None if no number is required, or if no gold chunk is in the
+    context."""
 
 
 class ComparedAnswer(Record):
@@ -255,14 +258,14 @@ class Comparison(Record):
 
 
 class SweepHalves(Record):
-    """Number of questions in each half of a sweep: one half to choose settings, one to report on them."""
+    """Number of questions in each half of a sweep. Settings are chosen on the tuning half only."""
 
     tuning: int
     report: int
 
 
 class BeforeAfter(Record):
-    """One model's hallucination rates with the three decoding presets, on the report half."""
+    """One model's hallucination rates with the three decoding presets, on the report half of the questions."""
 
     before: Rate
     after: Rate
@@ -271,20 +274,20 @@ class BeforeAfter(Record):
 
 
 class SweepSummary(Record):
-    """`sweep.json`: rates with different decoding settings ("arms").
+    """`sweep.json`: rates with different decoding settings. Each combination of settings is called an arm.
 
-    The best arm is chosen on the tuning half of the questions, and its rates are reported on the other half.
+    Each model's best arm is chosen on the tuning half of the questions. Final rates are measured on the report half.
     """
 
     questions: SweepHalves
     notes: list[str]
     base_model: str
     tuning: dict[str, dict[str, dict[str, Rate]]]
-    """Arm -> model -> metric -> rate on the tuning half."""
+    """Arm -> model -> metric -> rate on the tuning half of the questions."""
     best: dict[str, str]
-    """Model -> the arm (decoding setting) chosen for it on the half of the questions used for tuning."""
+    """Model -> its best arm (combination of decoding settings), chosen on the tuning half of the questions."""
     report: dict[str, dict[str, dict[str, Rate]]]
-    """Arm -> model -> metric -> rate on the reported half, for presets and chosen arms only."""
+    """Arm -> model -> metric -> rate on the report half of the questions. Only presets and best arms are included."""
     before_after: dict[str, BeforeAfter]
 
 
@@ -292,9 +295,9 @@ class SweepArtifact(Artifact):
     """A finished sweep; `uri` is the path of `sweep.json`."""
 
     rows: int
-    """Number of answers to the half of the questions that is reported."""
+    """Number of answers to the questions in the report half."""
     best: dict[str, str]
-    """Model -> the arm (decoding setting) chosen for it on the half of the questions used for tuning."""
+    """Model -> its best arm (combination of decoding settings), chosen on the tuning half of the questions."""
 
 
 class CheckedAnswers(Artifact):
@@ -303,4 +306,4 @@ class CheckedAnswers(Artifact):
     rows: int
     hallucination: Rate
     findings: dict[str, int]
-    """Check -> number of answers in which it found something."""
+    """Check -> number of answers in which the check found a fault."""

@@ -1,4 +1,4 @@
-"""Records of the generation stage: generated pairs and journal entries, part files, and their manifests."""
+"""Records of the generation stage: generated pairs, journal entries, part files and their manifests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from insurance_rag.core.records.usage import Usage
 
 @dataclass(frozen=True)
 class TeacherInfo:
-    """What other code needs to know about a kind of teacher without loading it."""
+    """Facts about a kind of teacher. Other code can read them without loading the teacher."""
 
     name: str
     title: str
@@ -25,9 +25,9 @@ class TeacherInfo:
     model_variable: str | None = None
     """Environment variable that holds the model name for plans that do not name a model."""
     key_required: bool = False
-    """Whether a plan must have a key. If not, a plan without keys gets a placeholder key and thus a single shard."""
+    """Whether a plan must have a key. If false, a plan without keys gets a placeholder key and thus a single shard."""
     default_prompt: str = "qa_v1"
-    """Prompt file in generation/prompts to use if the configuration names none."""
+    """Prompt file in generation/prompts that is used if the configuration does not name one."""
     supports_repair: bool = True
     """Whether pairs that break a rule may be requested a second time. Teachers that check their own pairs need no
     repair."""
@@ -47,7 +47,7 @@ class PairRecord(Record):
 
 
 class FaultRecord(Record):
-    """A fault in an answer that the teacher is asked to repair."""
+    """A fault that the teacher is asked to repair in its answer."""
 
     type: QuestionType
     reason: str = Field(description="name of the validation rule")
@@ -106,7 +106,7 @@ class AnswerRecord(Record):
 
 
 class QuarantinedChunk(Record):
-    """What the journal stores for a chunk that is not requested again. The journal's own fields are ignored."""
+    """What the journal stores for a quarantined chunk, which is not retried. The journal's own fields are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -136,7 +136,7 @@ class PartManifest(PartArtifact):
     quarantined_chunks: list[QuarantinedChunk]
 
     def artifact(self) -> PartArtifact:
-        """Return the manifest as later stages need it, without its lists."""
+        """Return the manifest without `parents` and `quarantined_chunks`, which later stages do not need."""
         return PartArtifact.model_validate(self.model_dump(exclude={"parents", "quarantined_chunks"}))
 
 

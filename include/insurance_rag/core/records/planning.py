@@ -18,7 +18,7 @@ class PartitionCheck(Record):
 
 
 class Refresh(Record):
-    """What changed since earlier runs, and how many calls their answers save."""
+    """What changed since the newest earlier run, and how many calls are saved by reusing answers."""
 
     previous: list[str] = Field(description="folders of the earlier runs, newest first")
     added: int

@@ -1,4 +1,4 @@
-"""The state of a running stage, which its progress file shows to other processes."""
+"""The state of a running stage. Other processes read this state from the stage's progress file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ProgressState(BaseModel):
 
     stage: str
     label: str
-    """Name of the part of the stage, e.g. `shard 3/7 · gemini_k4`; empty if the stage has only one part."""
+    """What the stage works on, e.g. `shard 3/7 · gemini_k4`; empty if the stage is not divided."""
     state: Literal["running", "done", "failed"]
     done: int
     total: int
@@ -29,4 +29,4 @@ class ProgressState(BaseModel):
     updated: float
     """Unix time of the last update."""
     figures: dict[str, ProgressFigure] = Field(default_factory=dict)
-    """Additional values, e.g. loss, tokens_per_s or requests_429, and `error` after a failure."""
+    """Name -> additional value, e.g. loss, tokens_per_s or requests_429. After a failure, `error` is the message."""

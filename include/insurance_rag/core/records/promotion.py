@@ -23,8 +23,8 @@ class RuleOutcome(Record):
     text: str
     """Explanation of the outcome, with the values that it is based on."""
     more_questions: int | None = None
-    """Number of additional questions that would settle an unknown outcome if the rates do not change; None if no number
-    would."""
+    """Number of additional questions that would settle an unknown outcome, provided that the rates stay the same. None
+    if no number of questions would settle it."""
 
 
 class ChallengerDecision(Record):
@@ -43,7 +43,7 @@ class Decision(Record):
     champion: str
     reason: str
     more_questions: int | None
-    """Number of additional questions that would settle a `cannot_tell` decision; None if no number would."""
+    """Number of additional questions that would settle a `cannot_tell` decision; None if there is no such number."""
     rules: list[RuleOutcome]
     """Outcomes of all rules for the best challenger."""
     challengers: dict[str, ChallengerDecision]
@@ -56,7 +56,7 @@ class Decision(Record):
 
 
 class DecisionArtifact(Artifact):
-    """A `decision.json` file and its outcome."""
+    """A `decision.json` file and the decision in it."""
 
     decision: DecisionKind
     model: str | None

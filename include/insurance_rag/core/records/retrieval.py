@@ -27,7 +27,7 @@ class RetrievalRow(Record):
 
 
 class RetrievalSummary(Record):
-    """How well the retriever finds the gold chunks, over the questions that have any."""
+    """How well the retriever finds the gold chunks. Questions without gold chunks are not counted."""
 
     n: int
     """Number of questions that have gold chunks."""

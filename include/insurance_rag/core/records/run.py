@@ -18,7 +18,7 @@ class RunArtifact(Artifact):
 
 
 class ShardArtifact(Artifact):
-    """One shard of a plan: `uri` is the path of plan.json, `sha256` its hash when the shard was planned."""
+    """One shard of a plan: `uri` is the path of plan.json, `sha256` the hash of plan.json at planning time."""
 
     run: str
     """Absolute path of the run folder."""

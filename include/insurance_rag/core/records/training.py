@@ -72,7 +72,7 @@ class TrainingDataset(Record):
 
 
 class MemoryPlan(Record):
-    """Layout of a training run on its device, with a value for each memory setting that the recipe left at `auto`."""
+    """The memory settings of a training run, with a value for every setting that the recipe left at `auto`."""
 
     per_device_train_batch_size: int
     """Number of rows per forward pass on one device (the micro-batch)."""
@@ -87,7 +87,7 @@ class MemoryPlan(Record):
     estimate_gib: float
     """Estimated peak device memory in GiB."""
     preset: str
-    """Name of the memory preset, or `micro-batch N` for a layout that is not a preset."""
+    """Name of the memory preset, or `micro-batch N` for settings that are not a preset."""
 
     def __str__(self) -> str:
         checkpointing = "checkpointing" if self.gradient_checkpointing else "no checkpointing"
@@ -98,11 +98,11 @@ class MemoryPlan(Record):
 
 
 class TrainingManifest(Record):
-    """training.json of an adapter folder: what was trained, on which data, and with what result. Written last."""
+    """training.json of an adapter folder: what was trained, on which data, and with what result. It is written last."""
 
     version: AdapterVersion
     prompt_format: str
-    """Prompt format that the adapter was trained on; use the same format when asking it questions."""
+    """Prompt format that the adapter was trained on; questions to the adapter must use the same format."""
     base_model: str
     """Hugging Face name or absolute path, as given to `train`."""
     base_revision: str | None
@@ -122,12 +122,12 @@ class TrainingManifest(Record):
     eval_loss: float | None
     """Loss on the held-out rows at the end; None if there are no held-out rows."""
     tokens_per_s: int
-    """Training speed in tokens per second, without padding. If the run was resumed, only the last process counts."""
+    """Training speed in tokens per second, without padding. If the run was resumed, only its last process counts."""
     peak_gib: float
     """Peak of the allocated GPU memory, or of the process memory on a CPU, in GiB."""
     estimate_gib: float
     micro_batch_pieces: int
-    """Number of pieces that each micro-batch was split into after the memory ran out; 1 if it never did."""
+    """Number of pieces that each micro-batch was split into after the memory ran out; 1 if it never ran out."""
     seconds: float
     device: str
     plan: MemoryPlan
