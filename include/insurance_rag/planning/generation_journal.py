@@ -45,7 +45,7 @@ class GenerationJournal:
     """Index of all journal files in a folder. It maps each cache key to the position of its record on disk."""
 
     def __init__(self, folder: Path, shard: int | None = None) -> None:
-        """Index the journal files in `folder` for reading. If `shard` is given, also open that shard's file for `append`.
+        """Index the journal files in `folder` for reading. If `shard` is given, also open its file for `append`.
 
         To open a shard's file, the caller must hold the shard's lock. An incomplete last line in this file is removed.
         Raises IncompleteError if a file cannot be read or written.
