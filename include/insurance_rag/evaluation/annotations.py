@@ -1,8 +1,8 @@
 """Human annotations: write the sheet to label, and measure how well the checks and the judge agree with the labels.
 
-`evaluate` writes labelling.csv with equal numbers of flagged and unflagged answers from every model, as far as there
-are enough. An answer is flagged if a check calls it hallucinated. The rows are shuffled and do not name the model.
-Write yes or no in the column `hallucinated` and pass the file with --labels.
+`evaluate` writes labelling.csv. If there are enough answers, the sheet has equal numbers of flagged and unflagged
+answers from every model. An answer is flagged if a check found a hallucination. The rows are shuffled and do not name
+the model. Write yes or no in the column `hallucinated`, and pass the file to `evaluate` with --labels.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ SHEET_ROWS = 120
 
 
 def write_annotation_sheet(path: Path, rows: Sequence[ScoredAnswer], size: int = SHEET_ROWS) -> int:
-    """Write the sheet and return its number of rows. If the file exists, keep it, as it may have labels, and return 0.
+    """Write the sheet and return its number of rows. Keep an existing file, which may have labels, and return 0.
 
-    The file is UTF-8 with a byte order mark, without which spreadsheet programs garble Korean text.
+    The file is UTF-8 with a byte order mark. Without the mark, spreadsheet programs garble Korean text.
     """
     if path.exists():
         return 0
@@ -51,9 +51,9 @@ def write_annotation_sheet(path: Path, rows: Sequence[ScoredAnswer], size: int =
 
 
 def read_annotations(path: Path) -> dict[str, bool]:
-    """Return, by answer key, whether a person labeled the answer as hallucinated. Unlabeled answers are left out.
+    """Return answer key -> whether a person labeled the answer as hallucinated. Unlabeled answers are left out.
 
-    Raises InvalidInputError if the file cannot be read or contains invalid labels. The error lists all of them.
+    Raises InvalidInputError if the file cannot be read or contains invalid labels. The error lists all invalid labels.
     """
     try:
         text = path.read_text("utf-8-sig")
@@ -79,11 +79,12 @@ def read_annotations(path: Path) -> dict[str, bool]:
 def agreement(
     labels: Mapping[str, bool], flagged: Mapping[str, bool], by_model: Mapping[str, Sequence[bool]]
 ) -> RaterAgreement:
-    """Return how well a rater (the checks or a judge) agrees with human labels, and the rates corrected for its errors.
+    """Return how well a rater (the checks or the judge) agrees with human labels.
 
-    `labels` and `flagged` map answer keys to the person's label and the rater's flag. `by_model` maps each model to the
-    flags for all its answers. The labeled sheet has as many flagged as unflagged answers, so sensitivity and
-    specificity are weighted by the fraction of all answers that the rater flags.
+    The result includes each model's hallucination rate, corrected for the rater's errors. `labels` maps answer keys to
+    the person's labels, and `flagged` maps answer keys to the rater's flags. `by_model` maps each model to the flags
+    for all its answers. Flagged answers are more frequent in the sheet than among all answers. Sensitivity and
+    specificity are therefore weighted by the fraction of all answers that the rater flags.
     """
     common = [key for key in labels if key in flagged]
     labels_by_flag = {flag: [labels[key] for key in common if flagged[key] is flag] for flag in (True, False)}
@@ -104,8 +105,8 @@ def _weighted(
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return (correct, total) for sensitivity and for specificity, estimated for a random sample of the answers.
 
-    `flagged` of the `n` answers are flagged. The counts are scaled to add up to the number of labels, so that the
-    confidence intervals are not too narrow.
+    The rater flags `flagged` of all `n` answers. The counts add up to the number of labels. Larger counts would make
+    the confidence intervals too narrow.
     """
     labelled = {flag: len(labels_by_flag[flag]) for flag in labels_by_flag}
     total = sum(labelled.values())
@@ -124,6 +125,6 @@ def _weighted(
 
 
 def _cell(text: str) -> str:
-    """Remove NUL, which breaks CSV readers, and prefix an apostrophe if a spreadsheet would run `text` as a formula."""
+    """Remove NUL, which breaks CSV readers. Prefix an apostrophe if a spreadsheet would run `text` as a formula."""
     text = text.replace("\x00", "")
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

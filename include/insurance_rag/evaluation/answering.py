@@ -1,4 +1,4 @@
-"""Answer the evaluation samples with every model, reusing answers that are already in the journal."""
+"""Answer the evaluation samples with every model. Answers that are already in the journal are reused."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def answer_samples(
     the progress file, and `label` is part of that file's name.
     """
     asked = [(sample, request) for sample in samples for request in _requests(sample, models, backend, decoding)]
-    # A question's retrieved and gold contexts are often equal. Their requests then share a key, and only one is sent.
+    # A question's retrieved and gold contexts are often equal. The two requests then share a key, and one is sent.
     requests = {request.key: request for _, request in asked}
     with EvaluationJournal(out / "answers.journal.jsonl") as journal:
         _generate_missing(requests, backend, decoding, journal, progress, label)
@@ -66,7 +66,7 @@ def _generate_missing(
     progress: Path | None,
     label: str,
 ) -> None:
-    """Answer the requests that have no answer in the journal, and add the answers to it."""
+    """Answer the requests that have no answer in the journal yet, and add the new answers to the journal."""
     missing = [request for key, request in requests.items() if key not in journal.answers]
     done = len(requests) - len(missing)
     with Progress("evaluate", label, total=len(requests), done=done, unit="answers", folder=progress) as bar:

@@ -17,7 +17,7 @@ from insurance_rag.evaluation.requests import BASE
 
 
 def write_comparisons(out: Path, rows: Sequence[ScoredAnswer], summary: EvaluationSummary) -> None:
-    """Write both comparison files. `rows` and `summary` belong to one context source."""
+    """Write both comparison files. `rows` and `summary` must be for the same context source."""
     models = list(summary.models)
     first_models = [model for model in models if model in (BASE, "v1")]
     for name, compared in (("comparison_results_v2.json", models), ("comparison_results.json", first_models)):

@@ -13,7 +13,7 @@ MIN_CHUNK_TOKENS = 50
 
 
 def prompt_budget(backend: ModelBackend, max_new_tokens: int) -> int:
-    """Return the maximum number of tokens in a prompt. Raises InvalidInputError if this leaves no room for a chunk."""
+    """Return the maximum number of tokens in a prompt. Raises InvalidInputError if no chunk would fit."""
     budget = backend.context_limit - max_new_tokens
     if budget < backend.count_tokens(build_prompt("", "")) + MIN_CHUNK_TOKENS:
         raise InvalidInputError(
@@ -24,16 +24,16 @@ def prompt_budget(backend: ModelBackend, max_new_tokens: int) -> int:
 
 
 def fit_chunks(texts: Sequence[str], question: str, budget: int, count_tokens: Callable[[str], int]) -> list[str]:
-    """Return as many of the best texts as fit into a prompt of `budget` tokens. `texts` is sorted best first.
+    """Drop texts from the end until the prompt has at most `budget` tokens, and return the remaining texts.
 
-    If the first text alone is too long, it is truncated.
+    `texts` must be sorted best first. If the first text alone is too long, it is truncated.
     """
     kept = list(texts)
     while len(kept) > 1 and count_tokens(_prompt(question, kept)) > budget:
         kept.pop()
     while kept and kept[0] and (tokens := count_tokens(_prompt(question, kept))) > budget:
-        # A character takes at most three byte-level tokens, so at least excess / 3 characters must be removed. A few
-        # iterations reach the budget without removing many more than needed.
+        # A character takes at most three byte-level tokens. Removing a third as many characters as there are excess
+        # tokens is therefore never too much, and a few iterations reach the budget.
         kept[0] = kept[0][: max(0, len(kept[0]) - max(1, (tokens - budget) // 3))]
     return kept
 

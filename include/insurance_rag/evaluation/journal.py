@@ -40,7 +40,7 @@ class EvaluationJournal:
         self._journal.close()
 
     def add(self, key: str, answer: GeneratedAnswer) -> None:
-        """Store an answer. It survives if the process is killed, but may be lost in a power failure before `sync`."""
+        """Store an answer. A killed process does not lose it, but a power failure before the next `sync` may."""
         self.answers[key] = answer
         self._journal.append({"key": key, **asdict(answer)})
 

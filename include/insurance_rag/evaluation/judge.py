@@ -1,8 +1,8 @@
 """An optional LLM judge, which reads each answer with its context and quotes evidence for every supported claim.
 
-The evidence must be a literal quote from the context. A judgement with other evidence, or one that cannot be parsed, is
-unusable; unusable judgements are counted separately. The cache key consists of the judge model, prompt, context,
-question and answer.
+The evidence must be a literal quote from the context. A judgement is unusable if it has other evidence or cannot be
+parsed. Unusable judgements are counted separately. A stored judgement is reused if the judge model, the prompt, the
+context, the question and the answer are the same.
 """
 
 from __future__ import annotations
@@ -72,12 +72,12 @@ class Judgement(Record):
 def judge_answers(
     rows: Sequence[ScoredAnswer], judge: str, out: Path, progress: Path | None = None, concurrency: int = 8
 ) -> list[Judgement]:
-    """Return one judgement per answer, in the order of `rows`. Cached judgements are not requested again.
+    """Return one judgement per answer, in the order of `rows`. Stored judgements are not requested again.
 
     `judge` has the form MODEL@BASE_URL and names a model on an OpenAI-compatible server. The API key is read from
-    JUDGE_API_KEY. The cache is `out`/judge.journal.jsonl. Raises IncompleteError if the server fails (the judgements
-    received so far are kept), KeyRejectedError if the server rejects the key, and InvalidInputError if the model name
-    or the address is wrong.
+    JUDGE_API_KEY. Judgements are stored in `out`/judge.journal.jsonl. Raises IncompleteError if the server fails; the
+    judgements received so far are kept. Raises KeyRejectedError if the server rejects the key, and InvalidInputError if
+    the model name or the address is wrong.
     """
     model, at, base_url = judge.partition("@")
     if not (model and at and base_url):
@@ -103,7 +103,7 @@ def judge_answers(
 
 
 def judged_rates(judgements: Sequence[Judgement], models: Sequence[str]) -> dict[str, JudgedModel]:
-    """Return each model's hallucination rate among usable judgements and its number of unusable ones by reason."""
+    """Return each model's hallucination rate among usable judgements, and its unusable judgements counted by reason."""
     figures = {}
     for model in models:
         own = [judgement for judgement in judgements if judgement.model == model]
@@ -147,7 +147,7 @@ def _judgement(
 
 
 def _request_judgement(client: Client, model: str, prompt: str) -> str:
-    """Return the judge's output, or an empty string if there is none or the server rejects the request's content."""
+    """Return the judge's output. It is empty if the judge writes nothing or the server rejects the content."""
     body = openai.chat_body(model, prompt, 0, {"type": "json_object"})
     try:
         return openai.message_text(client.call("POST", "/chat/completions", body, ATTEMPTS))

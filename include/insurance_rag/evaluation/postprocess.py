@@ -22,7 +22,7 @@ def first_stop(text: str, stop_strings: Sequence[str]) -> tuple[int, str] | None
 
 
 def postprocess(raw: str, context: str, decoding: DecodingConfig) -> tuple[str, str | None]:
-    """Return the answer to show and the cause of the cut: a stop string, a stop phrase, `FOREIGN_TAIL` or None.
+    """Return the answer to show, and why it was cut: a stop string, a stop phrase, `FOREIGN_TAIL`, or None if uncut.
 
     A stop phrase counts only at the start of a sentence, and never in the first sentence, because phrases such as
     `이번에` ("this time") are also ordinary words.
@@ -36,7 +36,7 @@ def postprocess(raw: str, context: str, decoding: DecodingConfig) -> tuple[str, 
         if sentence.text.startswith(phrase)
     ]
     if decoding.trim_foreign_tail and (tail := foreign_tail(raw, context)):
-        # Cut the whole sentence, because the Korean words before the foreign ones are only a fragment.
+        # Cut the whole sentence in which the tail starts, because its Korean beginning is only a fragment.
         starts = [s.start for s in sentences(raw)[1:] if s.start <= tail.start < s.end]
         cuts.append((starts[0] if starts else tail.start, FOREIGN_TAIL))
     if not cuts:

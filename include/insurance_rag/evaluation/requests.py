@@ -1,7 +1,7 @@
 """Requests to a model: the prompt for a question, and the key under which the answer is stored.
 
-Every model gets the prompt format `rag`. Adapter v1 was trained on another format, but that format does not ask the
-model to refuse, so refusals could not be compared across models.
+Every model gets the prompt format `rag`, even adapter v1, which was trained on the format `plain`. The format `plain`
+does not ask the model to refuse, so refusals could not be compared across models.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ BASE = "Base"
 PROMPT_FORMAT = "rag"
 CHUNK_SEPARATOR = "\n\n"
 ANSWERS_VERSION = "2"
-"""Part of every answer key. Increment it when a code change alters generated answers, so that none is reused."""
+"""Part of every answer key. Increment it when a code change alters answers, so that stored answers are not reused."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class GenerationRequest:
 
     @property
     def noise_identity(self) -> str:
-        """Identity that seeds sampling. All models share it, so that they are compared with the same random numbers."""
+        """Seed for sampling. It is the same for all models, so that all use the same random numbers."""
         return self.question_id
 
 
@@ -53,7 +53,10 @@ def build_prompt(question: str, context: str) -> str:
 
 
 def check_prompt_penalty(backend: str, decoding: DecodingConfig) -> None:
-    """Raise InvalidInputError if the penalty is restricted to generated tokens, which `backend` does not support."""
+    """Raise InvalidInputError if the repetition penalty is restricted to generated tokens.
+
+    Call this for a backend that does not support the restriction. `backend` is its name in the error message.
+    """
     if decoding.repetition_penalty != 1 and decoding.penalty_scope == "generated":
         raise InvalidInputError(
             f"{backend}: its repetition_penalty counts the prompt's tokens too; use --decoding after or "

@@ -38,11 +38,11 @@ class EvaluationRun:
     contaminated: Mapping[str, int]
     """For each adapter, the number of questions about documents that the adapter was trained on."""
     labels: Mapping[str, bool] | None
-    """For each annotated answer key, whether a person labeled the answer as hallucinated."""
+    """For the key of each annotated answer, whether a person labeled the answer as hallucinated."""
     wall_seconds: float
 
     def suffix(self, source: ContextSource) -> str:
-        """Return the file name suffix for a context source, which is empty for the first source."""
+        """Return the file name suffix for a context source. It is empty for the first source."""
         return "" if source == self.config.contexts[0] else f"_{source}"
 
 
@@ -51,7 +51,7 @@ def write_results(
 ) -> EvaluationArtifact:
     """Write all result files into `out`. The manifest is written last."""
     write_json(out / "retrieval.json", run.retrieval.model_dump(mode="json"))
-    for source in reversed(run.config.contexts):  # first source last: rows and summary are used below
+    for source in reversed(run.config.contexts):  # end with the first source, which is used below
         rows = [row for row in scored if row.context_source == source]
         summary = _summary(source, rows, run, out, progress)
         suffix = run.suffix(source)

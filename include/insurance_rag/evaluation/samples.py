@@ -28,9 +28,9 @@ class EvalSample:
     source: ContextSource
     chunks: list[ContextChunk]
     gold_in_context: bool | None
-    """Whether the gold chunks are in the prompt without truncation; None if the question has no gold chunks.
+    """Whether the prompt contains the gold chunks untruncated; None if the question has no gold chunks.
 
-    With retrieved chunks, one gold chunk is enough. With gold chunks, all of them must be in the prompt.
+    The source `gold` requires all of the question's gold chunks, the source `retrieved` only one of them.
     """
     product: str
 
@@ -50,7 +50,7 @@ def make_samples(
 ) -> Iterator[EvalSample]:
     """Yield one sample per question and context source, with chunks that fit into a prompt of `budget` tokens.
 
-    For a question without gold chunks, the source `gold` also uses the retrieved chunks.
+    A question without gold chunks gets the retrieved chunks from both sources.
     """
     by_id = {chunk.chunk_id: chunk for chunk in chunks}
     for question in questions:
@@ -64,7 +64,7 @@ def make_samples(
                 wanted = [ContextChunk(hit.chunk_id, hit.text) for hit in hits]
             texts = fit_chunks([chunk.text for chunk in wanted], question.question, budget, count_tokens)
             shown = [ContextChunk(chunk.chunk_id, text) for chunk, text in zip(wanted, texts, strict=False)]
-            # A truncated chunk may have lost the answer, so that a refusal is right. It does not count as a gold chunk.
+            # A truncated chunk does not count as a gold chunk. If it lost the answer, a refusal is right.
             whole = {chunk.chunk_id for chunk, kept in zip(wanted, shown, strict=False) if kept == chunk}
             yield EvalSample(question, source, shown, _gold_in_context(question, source, hits, whole), product)
 
@@ -72,8 +72,8 @@ def make_samples(
 def _gold_in_context(question: Question, source: ContextSource, hits: Sequence[Hit], whole: set[str]) -> bool | None:
     """Return whether the prompt has all gold chunks (source `gold`) or at least one of them (source `retrieved`).
 
-    A retrieved duplicate counts as the gold chunk. `whole` holds the ids of the chunks that are not truncated. The
-    result is None if the question has no gold chunks.
+    A retrieved duplicate of a gold chunk counts as that chunk. `whole` holds the ids of the chunks that are not
+    truncated. The result is None if the question has no gold chunks.
     """
     if not question.gold_chunk_ids:
         return None
@@ -83,7 +83,7 @@ def _gold_in_context(question: Question, source: ContextSource, hits: Sequence[H
 
 
 def _product(question: Question, by_id: Mapping[str, Chunk]) -> str:
-    """Return the company and the policy type, from the first gold chunk or else from the question's filters."""
+    """Return the company and policy type of the first gold chunk, or the question's filters if it has none."""
     for chunk_id in question.gold_chunk_ids[:1]:
         metadata = by_id[chunk_id].metadata
         return f"{metadata.company} · {metadata.policy_type}"

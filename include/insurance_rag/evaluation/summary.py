@@ -45,14 +45,14 @@ def summarize(
 
 
 def too_few_questions(n: int, wanted: int) -> str:
-    """Return the warning that `n` questions are too few to detect small differences, and that `wanted` are advised."""
+    """Return a warning that `n` questions are too few to detect small differences. It recommends `wanted` or more."""
     visible = visible_difference(n)
     size = f"smaller than {100 * visible:.0f} points" if visible else "of any size"
     return f"only {n} questions: a difference {size} cannot be distinguished from chance; use {wanted} or more"
 
 
 def rates(rows: Iterable[ScoredAnswer]) -> dict[str, Rate]:
-    """Return the rate for every metric by name, in display order."""
+    """Return metric name -> rate for every metric, in display order."""
     rows = list(rows)
     return {metric.name: metric.rate(rows) for metric in ordered_metrics()}
 

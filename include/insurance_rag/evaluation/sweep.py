@@ -1,8 +1,8 @@
 """The decoding sweep: compare combinations of repetition penalty, penalty scope and stop settings for every model.
 
-An arm is one combination. Each model's best arm is chosen on one half of the questions (tuning) and measured on the
-other half (report), because the best arm looks too good on the half on which it was chosen. A hash of the question id
-assigns each question to a half, so adding questions does not move existing ones.
+An arm is one combination or a decoding preset. One half of the questions (tuning) decides which arm is best for each
+model. Because the best arm looks too good on this half, it is measured on the other half (report). A hash of the
+question id assigns each question to a half, so adding questions does not move existing ones.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from insurance_rag.retrieval import build_retriever
 PENALTIES = (1.0, 1.05, 1.1, 1.2)
 
 Answers = Mapping[str, Sequence[ScoredAnswer]]
-"""For each arm, the scored answers from all models."""
+"""Maps arm names to the scored answers of all models."""
 
 
 def make_arms(settings: Mapping[str, JsonValue]) -> dict[str, DecodingConfig]:
@@ -61,7 +61,7 @@ def make_arms(settings: Mapping[str, JsonValue]) -> dict[str, DecodingConfig]:
 
 
 def is_tuning(question_id: str) -> bool:
-    """Return whether the question belongs to the tuning half."""
+    """Return whether the question belongs to the half on which each model's best arm is chosen."""
     return int(sha256_text("sweep", question_id)[:8], 16) % 2 == 0
 
 
@@ -77,9 +77,9 @@ def sweep(
     cache: Path | None = None,
     progress: Path | None = None,
 ) -> SweepArtifact:
-    """Answer the tuning half with every arm, and the report half with the presets and each model's best arm.
+    """Answer half of the questions (tuning) with every arm, the others (report) with the presets and the best arms.
 
-    Writes sweep.json into `out`. `settings` (fields of DecodingConfig) apply to every arm. Only the first context
+    Writes sweep.json into `out`. `settings` override fields of DecodingConfig in every arm. Only the first context
     source is used. A repeated call generates only missing answers. Raises InvalidInputError if the backend cannot
     restrict the repetition penalty to generated tokens.
     """
@@ -135,7 +135,10 @@ def _rates_by_model(rows: Sequence[ScoredAnswer], models: Sequence[str]) -> dict
 
 
 def _rank(figures: Mapping[str, Rate]) -> tuple[float, float]:
-    """Return the sort key for an arm's rates: faulty answers first, so that empty answers or refusals cannot win."""
+    """Return the sort key of an arm, lowest first: its rate of faulty answers, then its hallucination rate.
+
+    Unlike the hallucination rate, the rate of faulty answers does not favor empty answers and false refusals.
+    """
     return figures["faulty"].rate or 0.0, figures["hallucination"].rate or 0.0
 
 

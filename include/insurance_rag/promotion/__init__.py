@@ -1,4 +1,4 @@
-"""The promotion gate, which decides whether an adapter may replace the champion, and the registry of champions."""
+"""The promotion gate, which decides whether an adapter may replace the champion, and the model registry."""
 
 from __future__ import annotations
 

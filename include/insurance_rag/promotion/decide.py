@@ -48,11 +48,11 @@ def decide(
     *,
     dry_run: bool = False,
 ) -> Decision:
-    """Judge every adapter in an evaluation, write decision.json into the evaluation folder and return the decision.
+    """Apply the rules to every adapter in an evaluation, write decision.json into its folder, and return the decision.
 
-    `registry` is the folder of the model registry. Its champion is the model to beat, and a promoted adapter becomes
-    the new champion unless `dry_run` is set. Raises InvalidInputError if the evaluation cannot be read or does not
-    include the champion.
+    `registry` is the folder of the model registry. The registry's champion is the model to beat. A promoted adapter
+    becomes the new champion unless `dry_run` is set. Raises InvalidInputError if the evaluation cannot be read or does
+    not include the champion.
     """
     policy = policy or PromotionConfig()
     if registry is None:
@@ -144,7 +144,7 @@ def _earlier_decision(
 ) -> Decision | None:
     """Return the earlier decision if this evaluation already promoted the current champion with the same policy.
 
-    Judging the evaluation again would compare the champion with itself and refuse it.
+    Otherwise, the champion would be compared with itself and refused.
     """
     path, champion = evaluation.folder / "decision.json", registry.champion
     if champion is None or not path.is_file():
@@ -158,7 +158,10 @@ def _earlier_decision(
 def _decision(
     judged: Mapping[str, list[RuleOutcome]], evaluation: _Evaluation, champion: str, policy: PromotionConfig
 ) -> Decision:
-    """Return the decision about the best challenger. Challengers are ranked by their decision, then by their rate."""
+    """Return the decision about the best challenger.
+
+    Challengers are ranked by their own decision first, and then by their rate of the policy's metric.
+    """
     decisions = {model: _combine(rules) for model, rules in judged.items()}
     metric = metrics()[policy.metric]
 

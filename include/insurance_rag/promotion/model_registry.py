@@ -1,7 +1,7 @@
-"""The model registry: a folder with the champion, a copy of each judged adapter, and a log of every decision.
+"""The model registry: a folder with the champion, a copy of each evaluated adapter, and a log of every decision.
 
 champion.json          the champion; its field `adapter` is the folder to serve
-adapters/SHA256/       a copy of a judged adapter; the name is the first 16 digits of its hash
+adapters/SHA256/       a copy of an evaluated adapter; SHA256 stands for the first 16 digits of its hash
 decisions.jsonl        one line per decision, with a checksum
 """
 
@@ -58,7 +58,7 @@ class ModelRegistry:
     def champion_in(self, summary: EvaluationSummary) -> str | None:
         """Return the name under which the champion was evaluated, or None if there is no champion yet.
 
-        Raises InvalidInputError if the champion was not evaluated, because it can be compared with challengers only
+        Raises InvalidInputError if the evaluation does not include the champion, because models can be compared only
         within one evaluation.
         """
         champion = self.champion
@@ -73,7 +73,7 @@ class ModelRegistry:
         )
 
     def record(self, decision: Decision, summary: EvaluationSummary) -> None:
-        """Store the judged adapters and the decision. In a final atomic step, make a promoted adapter the champion.
+        """Store the evaluated adapters and the decision. Make a promoted adapter the champion, in a final atomic step.
 
         Raises InvalidInputError if an adapter has changed since it was evaluated.
         """

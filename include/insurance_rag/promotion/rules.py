@@ -29,7 +29,7 @@ TITLES = {
 
 
 def metrics() -> Registry[Metric]:
-    """Return the evaluation's registry of metrics, which the gate shares."""
+    """Return the registry of metrics, which the gate shares with the evaluation."""
     found: Registry[Metric] = registry("metric")
     return found
 
@@ -78,7 +78,8 @@ def _against_champion(
 ) -> Iterator[RuleOutcome]:
     """Yield the outcome of the rule `no_worse` and, if the policy requires an improvement, of the rule `better`.
 
-    Both follow from one confidence interval for the paired difference. A negative difference means better.
+    Both outcomes follow from the confidence interval for the paired difference. A negative difference means that the
+    challenger is better.
     """
     metric = metrics()[policy.metric]
     mine, theirs = (metric.outcomes(rows.values()) for rows in (own, other))
@@ -117,7 +118,7 @@ def _against_champion(
 
 
 def _difference_text(metric: Metric, difference: float, low: float, high: float) -> str:
-    """Return the difference in percentage points as text. A positive difference is worse than the champion."""
+    """Return the difference in percentage points as text. A positive one means that the challenger is worse."""
     worse = "" if metric.better == "lower" else " worse"
     return (
         f"{metric.title.lower()} {100 * difference:+.1f} points{worse} [{100 * low:+.1f}, {100 * high:+.1f}] "
@@ -130,7 +131,8 @@ def _within_limit(
 ) -> RuleOutcome:
     """Return the outcome of comparing a metric's confidence interval with the metric's limit.
 
-    The limit is a maximum if lower is better, otherwise a minimum. `asked` is the number of questions.
+    If lower values of the metric are better, the limit is a maximum, otherwise a minimum. `asked` is the
+    number of questions.
     """
 
     def outcome(name: Outcome, text: str, more: int | None) -> RuleOutcome:
@@ -167,8 +169,8 @@ def _compare(metric: Metric, low: float, high: float, limit: float) -> Outcome:
 def _further_questions(metric: Metric, count: int, n: int, limit: float, asked: int, confidence: float) -> int | None:
     """Return how many more questions would move the whole interval to one side of the limit, or None if none would.
 
-    The metric counts `count` of the `n` answers in its population. The rate is assumed to remain the same, as is
-    the fraction of questions that are in the population (`n` of `asked`).
+    The metric counts `count` of the `n` answers in its population, and `asked` is the number of all questions. Further
+    questions are assumed to change neither the rate `count / n` nor the fraction `n / asked`.
     """
     wanted = n
     while wanted < MAX_QUESTIONS:

@@ -23,13 +23,13 @@ Positions = npt.NDArray[np.integer]
 """Positions of chunks in the corpus."""
 
 FREQUENT_SHARE = 20
-"""A term is frequent if it occurs in more than 1 / FREQUENT_SHARE of the chunks. Its scores are cached as a column."""
+"""A term is frequent if it occurs in more than 1 / FREQUENT_SHARE of the chunks. Its column of scores is cached."""
 ROUNDING = 1e-3
-"""Upper bound for the rounding difference between float32 sums of the same scores in different orders."""
+"""Upper bound for the difference between float32 sums that add the same scores in different orders."""
 MAX_COLUMNS = 256
 """Maximum number of cached columns. A column takes 4 bytes per chunk."""
 LOOKED_UP_SHARE = 0.7
-"""`positions_above` stops reading postings once the other terms can add at most this fraction of the chunk's score."""
+"""`positions_above` stops reading postings when all remaining terms add at most this fraction of the chunk's score."""
 
 
 class _Postings(TypedDict):
@@ -81,7 +81,7 @@ class Bm25Index:
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
         try:
             self._index.save(str(temporary), show_progress=False)
-            shutil.rmtree(folder, ignore_errors=True)  # an existing folder is an unreadable index
+            shutil.rmtree(folder, ignore_errors=True)  # if it exists, its index is unreadable
             temporary.rename(folder)
         except OSError:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -100,9 +100,9 @@ class Bm25Index:
     def positions_above(self, terms: Sequence[str], chunk: int) -> Positions:
         """Return the positions of the chunks that score higher than `chunk`, several times faster than with `scores`.
 
-        This follows MaxScore (Turtle and Flood 1995): a chunk without any of the highest-scoring terms cannot reach the
-        score of `chunk`. Only the postings of these terms are therefore read completely, starting with the terms that
-        have the most score per posting.
+        This is the MaxScore algorithm (Turtle and Flood 1995). A chunk that contains none of the highest-scoring terms
+        cannot reach the score of `chunk`, so only the postings of these terms are read completely. The terms with the
+        highest score per posting are read first.
         """
         ids, counts = np.unique(np.array(self._ids(terms), dtype=np.int64), return_counts=True)
         query = np.zeros(len(self._max_score), dtype=np.float32)
@@ -120,7 +120,7 @@ class Bm25Index:
             chunks, added = self._postings(ids[i])
             sums[chunks] += added * np.float32(counts[i])
         near = np.flatnonzero(sums > max(own - still[complete], 0))
-        # Take the score of `chunk` from the same product, as float sums are equal only if added in the same order.
+        # Take the score of `chunk` from this product, too. A float sum in another order could differ slightly.
         scores = self._by_chunk[near] @ query
         return near[scores > scores[near == chunk].sum()]
 

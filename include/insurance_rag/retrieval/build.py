@@ -16,6 +16,6 @@ def build_retriever(
 ) -> Retriever:
     """Return a retriever over `chunks`. `cache` is a folder that keeps the retriever's index between runs.
 
-    Raises InvalidInputError if the kind is unknown, or if its embedder is not available or does not understand Korean.
+    Raises InvalidInputError if the kind is unknown, or if the embedder is not available or does not understand Korean.
     """
     return RETRIEVERS[kind].build(chunks, config or RetrievalConfig(), cache)

@@ -14,11 +14,12 @@ CUTOFFS = (1, 5, 10)
 
 
 def measure_retrieval(retriever: Retriever, questions: Sequence[Question], use_filters: bool = True) -> RetrievalResult:
-    """Run a search for every question that has gold chunks, and return the scores and one row per question.
+    """Search for every question that has gold chunks. Return the scores, and one row per question.
 
     hit@k is the fraction of questions with a gold chunk among the first k hits. recall@k is the fraction of a
-    question's gold chunks among the first k hits, averaged over the questions. A duplicate of a gold chunk counts as
-    that chunk. Confidence intervals are bootstrapped over the questions.
+    question's gold chunks among the first k hits, averaged over the questions. mrr@10 is the mean of 1 / (rank of
+    the first gold chunk), or 0 for questions without a gold chunk among the first 10 hits. A duplicate of a gold chunk
+    counts as that chunk. Confidence intervals are bootstrapped over the questions.
     """
     rows = []
     for question in questions:

@@ -1,8 +1,8 @@
 """Search terms for Korean text: content morphemes and character bigrams in one list.
 
 Morphemes match different inflections, such as 지급합니다 and 지급하는. Bigrams match compounds that the analyzer splits
-differently in the question and in the chunk. On three Korean datasets, morphemes and bigrams together gave the best
-lexical search.
+differently in the question and in the chunk. On three Korean datasets, lexical search was best with morphemes and
+bigrams together.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def terms(texts: Sequence[str]) -> list[list[str]]:
 
 
 def encode(texts: Sequence[str]) -> Encoded:
-    """Return the search terms of each text as vocabulary ids, which take four bytes per term."""
+    """Return the ids of each text's search terms, and the vocabulary. An id takes four bytes."""
     vocabulary: dict[str, int] = {}
     of_line = {
         line: array("i", (vocabulary.setdefault(term, len(vocabulary)) for term in found))
@@ -65,7 +65,7 @@ def encode(texts: Sequence[str]) -> Encoded:
 
 
 def _analysed(texts: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield every distinct line with its terms. Lines recur across policies, so a line is analyzed only once."""
+    """Yield every distinct line with its terms. Lines recur across policies, but each is analyzed only once."""
     lines = list({line: None for text in texts for line in text.split("\n") if line.strip()})
     for line, tokens in zip(lines, _tokenize(lines), strict=True):
         content = [t.form for t in tokens if t.tag.split("-")[0] in CONTENT_TAGS]  # VV-I is an irregular VV (verb)
@@ -73,7 +73,7 @@ def _analysed(texts: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
 
 
 def _tokenize(lines: list[str]) -> Iterable[Sequence[_Token]]:
-    """Analyze the lines. A single line, such as a query, is passed as a string, because a list starts threads."""
+    """Analyze the lines. A single line, such as a query, is passed as a string, as Kiwi starts threads for a list."""
     return [_kiwi().tokenize(lines[0])] if len(lines) == 1 else _kiwi().tokenize(lines)
 
 

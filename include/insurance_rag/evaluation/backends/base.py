@@ -17,7 +17,7 @@ class ModelBackend(Protocol):
 
     @property
     def identities(self) -> Mapping[str, str]:
-        """For each model name, a string that identifies weights and precision. It is part of every answer's key."""
+        """Maps model names to strings that identify the weights and the precision. Answer keys depend on them."""
 
     @property
     def context_limit(self) -> int:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class ReferenceBackend:
-    """Loads one model after another, merged with its adapter."""
+    """Loads one model at a time: the base model, or the base model merged with an adapter."""
 
     def __init__(self, base_model: str, adapters: Mapping[str, Path]) -> None:
         """Load the tokenizer. `adapters` maps names to folders. Raises InvalidInputError if there is no tokenizer."""
@@ -56,7 +56,7 @@ class ReferenceBackend:
         """Answer all requests, one model after another.
 
         Raises InvalidInputError if the repetition penalty is restricted to generated tokens, because `generate` always
-        applies it to the prompt's tokens too.
+        applies the penalty to the prompt's tokens too.
         """
         check_prompt_penalty("the reference design's procedure", decoding)
         for name in dict.fromkeys(request.model for request in requests):

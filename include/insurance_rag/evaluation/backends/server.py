@@ -1,6 +1,6 @@
 """Generate answers on an OpenAI-compatible server, such as vLLM with LoRA modules.
 
-The server must serve every model under its name in the evaluation:
+Start the server so that every model has the same name as in the evaluation, for example:
 
 vllm serve BASE --served-model-name Base --enable-lora --lora-modules v1=DIR v2=DIR
 insurance-rag evaluate ... --set server=http://127.0.0.1:8000/v1
@@ -29,21 +29,21 @@ from insurance_rag.llm.json_values import as_dict, as_int, as_list, as_text
 TIMEOUT_S = 600.0
 ATTEMPTS = 5
 MAX_STOP_STRINGS = 4
-"""Maximum number of stop strings per request that OpenAI's API accepts."""
+"""Maximum number of stop strings that OpenAI's API accepts in a request."""
 DEFAULT_CONTEXT_TOKENS = 4096
 """Context length that is assumed if the server does not report one for a model."""
 CHARACTERS_PER_TOKEN = 1.0
-"""Lower bound for Korean text, used to estimate prompt lengths because the server's tokenizer is not available."""
+"""Lower bound for Korean text. Prompt lengths are estimated with it, as the server's tokenizer is not available."""
 
 
 class ServerBackend:
-    """Sends `server_concurrency` requests in parallel, so that the server can batch them."""
+    """Sends up to `server_concurrency` requests in parallel, so that the server can batch them."""
 
     def __init__(self, base_model: str, adapters: Mapping[str, Path], config: EvaluationConfig) -> None:
         """Connect to the server and check that it serves the base model (as `Base`) and all adapters.
 
         Raises InvalidInputError if a model is not served, ServerUnavailableError if the server does not answer, and
-        KeyRejectedError if it rejects the key in EVALUATION_API_KEY.
+        KeyRejectedError if the server rejects the key in EVALUATION_API_KEY.
         """
         assert config.server is not None
         key = SecretStr(os.environ.get("EVALUATION_API_KEY", ""))
@@ -58,7 +58,8 @@ class ServerBackend:
                 "missing names"
             )
         self._context_limit = min(context_tokens[model] for model in models)
-        # The server does not report which weights it loaded. After an adapter is retrained, the server must reload it.
+        # The identities are of the models given here, because the server does not report which weights it loaded. It
+        # must therefore reload an adapter after the adapter was retrained.
         base = f"{config.server} {model_identity(base_model)}"
         self._identities = {BASE: base} | {name: f"{base} {model_identity(str(d))}" for name, d in adapters.items()}
 
@@ -85,8 +86,8 @@ class ServerBackend:
     def answer(self, requests: Sequence[GenerationRequest], decoding: DecodingConfig, on_answer: OnAnswer, /) -> None:
         """Answer all requests, in any order. Call `on_answer` for each answer as soon as it is finished.
 
-        After the first error, no more requests are sent, but answers to requests in flight are still delivered. Raises
-        InvalidInputError if the server rejects the settings, and IncompleteError for every other failure.
+        After the first error, no more requests are sent, but `on_answer` is still called for requests in flight.
+        Raises InvalidInputError if the server rejects the settings, and IncompleteError for every other failure.
         """
         check_prompt_penalty("a server", decoding)
         errors: list[BaseException] = []

@@ -2,7 +2,7 @@
 
 The checks find visible faults: foreign tails, loops, echoes of the prompt, numbers and articles that are not in the
 context, sentences that share few words with the context, and missing or wrong refusals. They cannot find a missing
-negation, swapped roles, or a number from another part of the context; a judge or a person can.
+negation, swapped roles, or a number that the context states about something else. The judge or a person can.
 
 To add a check, add a module with a function decorated with `check`.
 """

@@ -19,7 +19,7 @@ _GARBLED = re.compile("[\ufffd\x00-\x08\x0b-\x1f\x7f]+")
     order=30,
 )
 def find_loop(answer: CheckedAnswer) -> Iterator[str]:
-    """Yield the part that repeats."""
+    """Yield the repeated words if the answer contains a loop."""
     if span := korean.repetition(answer.text):
         yield span.text
 

@@ -18,7 +18,7 @@ MAX_SPAN_CHARACTERS = 200
     order=90,
 )
 def find_missed_refusal(answer: CheckedAnswer) -> Iterator[str]:
-    """Yield the first sentence of an answer that should have been a refusal."""
+    """If the answer should have been a refusal but is not, yield its first sentence."""
     if answer.answerable is False and answer.refusal == "none":
         yield korean.sentences(answer.text)[0].text
 
@@ -33,6 +33,6 @@ def find_missed_refusal(answer: CheckedAnswer) -> Iterator[str]:
     order=100,
 )
 def find_false_refusal(answer: CheckedAnswer) -> Iterator[str]:
-    """Yield the beginning of a refusal if the context answers the question."""
+    """If the answer is a refusal although the context answers the question, yield the answer's beginning."""
     if answer.answerable is True and answer.refusal == "full":
         yield answer.text.strip()[:MAX_SPAN_CHARACTERS]

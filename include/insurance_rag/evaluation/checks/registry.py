@@ -44,7 +44,7 @@ class Check:
     on_empty: bool = False
     """Whether the check also runs on empty answers."""
     order: int = 1000
-    """Position of the check's findings, ascending. Checks from other installed packages come last by default."""
+    """Sort key of the check and its findings, lowest first. By default, checks from plug-in packages come last."""
 
     @property
     def info(self) -> CheckInfo:

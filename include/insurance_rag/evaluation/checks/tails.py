@@ -16,7 +16,7 @@ from insurance_rag.evaluation.checks.registry import CheckedAnswer, check
     order=10,
 )
 def find_foreign_tail(answer: CheckedAnswer) -> Iterator[str]:
-    """Yield the part in the other language."""
+    """Yield the end of the answer if it is in another language."""
     if span := korean.foreign_tail(answer.text, answer.context, answer.question):
         yield span.text
 

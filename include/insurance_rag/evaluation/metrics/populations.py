@@ -21,5 +21,5 @@ def has_gold_chunks(row: ScoredAnswer) -> bool:
 
 
 def has_required_numbers(row: ScoredAnswer) -> bool:
-    """Return whether the answer must state numbers and a gold chunk is in the context."""
+    """Return whether the question requires numbers and a gold chunk is in the context."""
     return row.number_accuracy is not None

@@ -23,7 +23,7 @@ class Bm25Retriever(Retriever):
     """Uses Lucene's BM25 with the usual k1 and b. On Korean policies, other values or variants are no better."""
 
     def __init__(self, chunks: Sequence[Chunk], cache: Path | None = None) -> None:
-        """Index `chunks`, or load the index from `cache`, where it is stored under a hash of the chunk texts."""
+        """Index `chunks`, or load their index from `cache`. The index is stored under a hash of the texts."""
         super().__init__(chunks)
         texts = [searchable_text(chunk) for chunk in self.chunks]
         folder = cache / f"bm25-{sha256_text(tokens.VERSION, *texts)[:16]}" if cache else None

@@ -16,10 +16,10 @@ from insurance_rag.retrieval.retrievers.registry import retriever
 
 
 class HybridRetriever(Retriever):
-    """Combines two rankings by weighted reciprocal rank fusion (Cormack, Clarke and Büttcher 2009).
+    """Combines a lexical and a dense ranking by weighted reciprocal rank fusion (Cormack, Clarke and Büttcher 2009).
 
-    A chunk's score is the sum of weight / (rrf_constant + rank) over both rankings. Ranks are used because the scores
-    of two retrievers are not on the same scale.
+    A chunk's score is the sum of weight / (rrf_constant + rank) over both rankings. Scores cannot be added instead,
+    because lexical and dense scores are not on the same scale.
     """
 
     def __init__(self, lexical: Retriever, dense: Retriever, config: RetrievalConfig) -> None:

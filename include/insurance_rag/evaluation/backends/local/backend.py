@@ -36,8 +36,8 @@ class LocalBackend:
     def __init__(self, base_model: str, adapters: Mapping[str, Path], config: EvaluationConfig) -> None:
         """Load the models. `adapters` maps names to folders.
 
-        Raises InvalidInputError if an adapter cannot be batched or does not fit the base model, or if the engine does
-        not support the model's architecture.
+        Raises InvalidInputError if an adapter is not plain LoRA or does not fit the base model. With
+        `engine=static`, it is also raised for architectures that the static decoding loop does not support.
         """
         _check_adapters(adapters)
         self.config = config
@@ -135,7 +135,7 @@ class LocalBackend:
     def _batches(
         self, requests: list[GenerationRequest], prompts: Mapping[str, list[int]], decoding: DecodingConfig
     ) -> Iterator[list[GenerationRequest]]:
-        """Split the requests into batches so that rows x longest row does not exceed the token budget.
+        """Yield batches of requests. Including padding, the tokens of a batch do not exceed the token budget.
 
         `requests` must be sorted by prompt length, longest first.
         """
@@ -152,7 +152,7 @@ class LocalBackend:
             yield batch
 
     def _token_budget(self) -> int:
-        """Return the maximum number of tokens per batch. On a GPU, their keys and values fit into the free memory."""
+        """Return the maximum number of tokens per batch. On a GPU, this is what the key/value cache can hold."""
         if not torch.cuda.is_available():
             return CPU_BATCH_TOKENS
         config = self.model.config

@@ -2,8 +2,8 @@
 
 In each layer, all adapters are concatenated along the rank dimension into one LoRA, and a mask selects the columns that
 belong to a row's adapter. Whatever the mixture of adapters, this adds two small matrix multiplications per layer. Rows
-need not be gathered, and the computation can be recorded in a CUDA graph. PEFT's mixed batches give the same results,
-but split the batch on the host in every layer and step.
+need not be grouped by adapter, and the computation can be recorded in a CUDA graph. PEFT's mixed batches give the same
+results, but in every layer and step, the host splits the batch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from torch.utils.hooks import RemovableHandle
 
 LayerWeights = dict[str, tuple[torch.Tensor, torch.Tensor]]
-"""Maps module names to (A [rank, inputs], B [outputs, rank]) in float32. B is scaled by alpha / rank."""
+"""Maps module names to the LoRA matrices (A, B) in float32, with B multiplied by alpha / rank.
+
+A has the shape [rank, inputs] and B the shape [outputs, rank].
+"""
 
 _PEFT_PREFIX = "base_model.model."
 
@@ -98,12 +101,12 @@ class BatchedLora:
             start += rank
         self._width = start
         self.mask = torch.zeros(0, self._width, device=self._device, dtype=self._dtype)
-        """Shape [rows, columns], 1 in the columns of each row's adapter. Assign a slice of it to run only some rows."""
+        """Shape [rows, columns]; 1 in the columns of each row's adapter. Assign a slice to run only some rows."""
         targets = sorted({target for layers in weights.values() for target in layers})
         self._hooks = [self._hook(modules[target], target, weights) for target in targets]
 
     def select(self, names: list[str]) -> torch.Tensor:
-        """Set the adapter for each row and return the mask. A name without an adapter (Base) selects no adapter."""
+        """Set the adapter for each row and return the mask. For a name without an adapter (Base), use none."""
         mask = torch.zeros(len(names), self._width)
         for row, name in enumerate(names):
             if name in self._columns:
@@ -117,7 +120,7 @@ class BatchedLora:
             hook.remove()
 
     def _hook(self, module: nn.Module, target: str, weights: Mapping[str, LayerWeights]) -> RemovableHandle:
-        """Register a hook on a linear layer that adds the adapters' contribution to the layer's output."""
+        """Register a hook on a linear layer. The hook adds the adapters' contribution to the layer's output."""
         first_a, first_b = next(layers[target] for layers in weights.values() if target in layers)
         all_a = torch.zeros(self._width, first_a.shape[1])
         all_b = torch.zeros(first_b.shape[0], self._width)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class _ChooseToken(LogitsProcessor):
-    """Chooses the next token and rules out all others, so that `generate` samples like the static decoding loop."""
+    """Leaves only the chosen next token possible, so that `generate` samples like the static decoding loop."""
 
     def __init__(
         self, prompt_length: int, penalized: torch.Tensor, noise: torch.Tensor, decoding: DecodingConfig

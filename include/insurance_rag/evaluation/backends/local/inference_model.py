@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BaseModelSpec:
-    """Describes the base model that the adapters were trained on. The defaults apply if none has a manifest."""
+    """Describes the base model that the adapters were trained on. The defaults apply if no adapter has a manifest."""
 
     quantized: bool = True
     double_quantization: bool = True
@@ -31,10 +31,10 @@ class BaseModelSpec:
     def of(cls, adapters: Mapping[str, Path], base_model: str) -> BaseModelSpec:
         """Read the specification from the adapters' manifests. Adapters without a manifest are accepted.
 
-        Raises InvalidInputError if the adapters need different quantization or revisions, because one model in memory
-        serves all adapters, or if an adapter names another base model. Base models that are folders are not compared,
-        because a folder may have been moved. If adapters differ in double quantization, which affects only the rounding
-        of the scales, it is not applied.
+        One model in memory serves all adapters. Raises InvalidInputError if the adapters were trained with different
+        quantization or revisions, or if the manifest of an adapter names a base model other than `base_model`. Names
+        that are folders are not compared, because a folder may have been moved. Adapters may differ in double
+        quantization, which affects only the rounding of the scales. It is applied if all adapters were trained with it.
         """
         folders = {name: AdapterFolder(folder) for name, folder in adapters.items()}
         manifests = {name: found for name, folder in folders.items() if (found := folder.read_manifest()) is not None}
@@ -76,9 +76,9 @@ def load_inference_model(
 ) -> tuple[PreTrainedModel, str]:
     """Load the base model in evaluation mode, and return it with its actual precision, which is never `auto`.
 
-    The precision `nf4-dequantized` quantizes the weights to NF4 and back. They then have the values that an adapter was
-    trained on, but are plain 16-bit numbers (32-bit on a CPU), so bitsandbytes is not needed for inference. Raises
-    InvalidInputError if the model cannot be loaded.
+    The precision `nf4-dequantized` quantizes the weights to NF4 and back. The weights then have the values that the
+    adapters were trained on. Because they are plain 16-bit numbers (32-bit on a CPU), inference does not need
+    bitsandbytes. Raises InvalidInputError if the model cannot be loaded.
     """
     spec = spec or BaseModelSpec()
     cuda = torch.cuda.is_available()

@@ -1,7 +1,7 @@
-"""Choose the next token and find the end of an answer. Both decoding loops use this implementation.
+"""Choose the next token and find the end of an answer, in the static decoding loop and with `generate`.
 
-Sampling inverts the cumulative distribution at a random number that is fixed for each row and step. An answer therefore
-does not depend on the other rows in its batch, and both loops, as well as a resumed run, give the same answer.
+Sampling inverts the cumulative distribution at a random number that is fixed for each question and step. An answer
+therefore does not depend on the other rows in its batch. It is the same in both decoding loops and in a resumed run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ MAX_CANDIDATES = 1024
 #: Number of steps between checks for finished rows. Checks are rare because reading tokens from a GPU stalls it.
 CHECK_INTERVAL = 16
 MIN_LOOP_TOKENS = 24
-"""Minimum length of a loop, in tokens. A loop is a sequence that occurs at least three times in a row at the end."""
+"""Minimum number of tokens in all repetitions of a loop together.
+
+A loop is a sequence that occurs at least three times in a row at the end of the answer.
+"""
 
 
 def uniform_noise(identities: Sequence[str], steps: int, seed: int) -> torch.Tensor:
@@ -73,7 +76,7 @@ class StopRule:
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Return the answer as text, up to and including the first stop string."""
-        # The token limit may split the bytes of a syllable, which then decode to U+FFFD.
+        # The token limit may cut a syllable between its bytes. The incomplete syllable decodes to U+FFFD.
         text = str(self.tokenizer.decode(tokens, skip_special_tokens=True)).rstrip("\ufffd")
         stop = first_stop(text, self.decoding.stop_strings)
         return text if stop is None else text[: stop[0] + len(stop[1])]
@@ -86,9 +89,9 @@ class StopRule:
 
 
 def _find_loop(tokens: Sequence[int]) -> int | None:
-    """Return the number of tokens after which a loop is detected, or None if there is no loop.
+    """Return the number of tokens after which the answer is found to repeat itself, or None if it does not.
 
-    Only multiples of CHECK_INTERVAL are tested, so that both decoding loops give the same result.
+    Only multiples of CHECK_INTERVAL are tested, so that `generate` and the static decoding loop agree.
     """
     for end in range(CHECK_INTERVAL, len(tokens) + 1, CHECK_INTERVAL):
         for period in range(1, end // 3 + 1):

@@ -47,7 +47,7 @@ class StaticLayer(CacheLayerMixin):
         """Do nothing, because the tensors already exist."""
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        """Return the number of keys and the offset for the prefill's mask. Decoding steps pass their own mask."""
+        """Return the number of keys and their offset for the prefill's mask. Decoding steps pass their own mask."""
         return query_length, 0
 
     def get_seq_length(self) -> int:

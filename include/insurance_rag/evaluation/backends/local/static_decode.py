@@ -1,9 +1,9 @@
 """A decoding loop with a static cache: one prefill per batch, then identical steps until every row is finished.
 
 Prompts are padded on the right, so the prefill needs no mask and uses the fast causal kernel. Each row's new tokens
-then overwrite its padding. On a GPU, the step is recorded as a CUDA graph, so it costs only the time to read the
-weights, without launch overhead on the host. The loop gives the same tokens as `generate`. Layers with a sliding window
-(Gemma 3) keep all keys, and a mask hides the keys outside the window.
+then overwrite its padding. On a GPU, the step is recorded as a CUDA graph. It then takes only the time to read
+the weights, because the host does not launch each kernel. The loop gives the same tokens as `generate`. Layers with a
+sliding window (Gemma 3) keep all keys, and a mask hides the keys outside the window.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PLAIN_ATTENTION = frozenset({"llama", "mistral", "qwen2", "qwen3"})
 MIXED_ATTENTION = frozenset({"gemma3_text"})
 #: Maximum number of prompt tokens, including padding, in one forward pass of the prefill.
 PREFILL_TOKENS = 16384
-#: The number of keys must be a multiple of this value for the masked attention kernels.
+#: The masked attention kernels require the number of keys to be a multiple of this value.
 KEY_ALIGNMENT = 64
 
 
@@ -69,7 +69,7 @@ class StaticDecoder:
 
     @torch.inference_mode()
     def run(self, rule: StopRule, on_finished: Callable[[int, list[int]], None]) -> None:
-        """Generate all answers. Call `on_finished(row, tokens)` once per row, as soon as a check finds it finished."""
+        """Generate all answers. Call `on_finished(row, tokens)` once per row, when a check finds the row finished."""
         self._choose_tokens(self._prefill())
         rows: list[int | None] = list(range(len(self.prompts)))  # original row numbers, or None for finished rows
         n_generated, advance = 1, self._record_step()
@@ -115,7 +115,7 @@ class StaticDecoder:
         return torch.cat(last_states)
 
     def _prefill_parts(self) -> list[slice]:
-        """Split the rows into parts of at most PREFILL_TOKENS tokens with padding. A longer row forms its own part."""
+        """Split the rows into slices of at most PREFILL_TOKENS tokens with padding. A longer row is its own slice."""
         parts, start = [], 0
         while start < len(self.prompts):
             end, longest = start + 1, len(self.prompts[start])
@@ -150,7 +150,7 @@ class StaticDecoder:
     def _attention_mask(self) -> torch.Tensor | dict[str, torch.Tensor]:
         """Return a mask of the positions that each row's token attends to, shape [rows, 1, 1, positions].
 
-        For MIXED_ATTENTION, return one such mask per type of layer.
+        For architectures in MIXED_ATTENTION, return one such mask per type of layer.
         """
         config, position = self.model.config, self.write.position[:, None]
         causal = (self.positions <= position)[:, None, None]
@@ -168,7 +168,7 @@ class StaticDecoder:
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            self._advance()  # libraries allocate memory on the first call, which must not be recorded
+            self._advance()  # unrecorded, because libraries allocate memory on the first call
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
