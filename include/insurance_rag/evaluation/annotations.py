@@ -83,8 +83,8 @@ def agreement(
 
     The result includes each model's hallucination rate, corrected for the rater's errors. `labels` maps answer keys to
     the person's labels, and `flagged` maps answer keys to the rater's flags. `by_model` maps each model to the flags
-    for all its answers. Flagged answers are more frequent in the sheet than among all answers. Sensitivity and
-    specificity are therefore weighted by the fraction of all answers that the rater flags.
+    for all its answers. The fraction of flagged answers is not the same in the sheet as among all answers.
+    Sensitivity and specificity are therefore weighted by the fraction of all answers that the rater flags.
     """
     common = [key for key in labels if key in flagged]
     labels_by_flag = {flag: [labels[key] for key in common if flagged[key] is flag] for flag in (True, False)}

@@ -37,8 +37,8 @@ def evaluate(
 
     Writes these files into `out`: answers.jsonl and summary.json for the first context source, answers_SOURCE.jsonl and
     summary_SOURCE.json for any other source, retrieval.json, comparison_results.json, comparison_results_v2.json,
-    labelling.csv and a manifest. A repeated call generates only answers that are missing or
-    whose prompt, model or decoding has changed.
+    labelling.csv and a manifest. A repeated call generates only missing answers and those whose
+    prompt, model or decoding has changed.
 
     `labels` are human annotations by answer key (see `annotations.read_annotations`). `cache` is a folder that keeps
     the retrieval index between runs, and `progress` is the folder for the progress file. Raises InvalidInputError with

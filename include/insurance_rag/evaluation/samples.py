@@ -50,7 +50,7 @@ def make_samples(
 ) -> Iterator[EvalSample]:
     """Yield one sample per question and context source, with chunks that fit into a prompt of `budget` tokens.
 
-    A question without gold chunks gets the retrieved chunks from both sources.
+    For a question without gold chunks, both sources give the retrieved chunks.
     """
     by_id = {chunk.chunk_id: chunk for chunk in chunks}
     for question in questions:

@@ -1,7 +1,7 @@
 """The model registry: a folder with the champion, a copy of each evaluated adapter, and a log of every decision.
 
 champion.json          the champion; its field `adapter` is the folder to serve
-adapters/SHA256/       a copy of an evaluated adapter; SHA256 stands for the first 16 digits of its hash
+adapters/SHA256/       a copy of an evaluated adapter; SHA256 stands for the first 16 digits of the adapter's hash
 decisions.jsonl        one line per decision, with a checksum
 """
 

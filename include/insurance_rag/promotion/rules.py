@@ -131,8 +131,8 @@ def _within_limit(
 ) -> RuleOutcome:
     """Return the outcome of comparing a metric's confidence interval with the metric's limit.
 
-    If lower values of the metric are better, the limit is a maximum, otherwise a minimum. `asked` is the
-    number of questions.
+    If lower values of the metric are better, the limit is a maximum, otherwise a minimum. `asked` is the number
+    of questions.
     """
 
     def outcome(name: Outcome, text: str, more: int | None) -> RuleOutcome:

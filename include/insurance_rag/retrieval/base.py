@@ -38,8 +38,8 @@ class Hit:
 def searchable_text(chunk: Chunk) -> str:
     """Return the text to index for a chunk: its breadcrumbs and its text.
 
-    Related products share many texts, and the breadcrumbs tell them apart. They raise hit@5 on the sample questions
-    from 0.79 to 0.91.
+    Related products share many texts. The breadcrumbs, which name the product, distinguish these texts and raise hit@5
+    on the sample questions from 0.79 to 0.91.
     """
     return f"{chunk.metadata.breadcrumbs}\n{chunk.text}"
 

@@ -18,8 +18,8 @@ def measure_retrieval(retriever: Retriever, questions: Sequence[Question], use_f
 
     hit@k is the fraction of questions with a gold chunk among the first k hits. recall@k is the fraction of a
     question's gold chunks among the first k hits, averaged over the questions. mrr@10 is the mean of 1 / (rank of
-    the first gold chunk), or 0 for questions without a gold chunk among the first 10 hits. A duplicate of a gold chunk
-    counts as that chunk. Confidence intervals are bootstrapped over the questions.
+    the first gold chunk). A question without a gold chunk among the first 10 hits adds 0 to this mean. A duplicate of a
+    gold chunk counts as that chunk. Confidence intervals are bootstrapped over the questions.
     """
     rows = []
     for question in questions:

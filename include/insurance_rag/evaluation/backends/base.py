@@ -17,7 +17,7 @@ class ModelBackend(Protocol):
 
     @property
     def identities(self) -> Mapping[str, str]:
-        """Maps model names to strings that identify the weights and the precision. Answer keys depend on them."""
+        """For each model name, a string that identifies weights and precision. Answer keys depend on this string."""
 
     @property
     def context_limit(self) -> int:

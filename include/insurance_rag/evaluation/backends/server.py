@@ -58,8 +58,8 @@ class ServerBackend:
                 "missing names"
             )
         self._context_limit = min(context_tokens[model] for model in models)
-        # The identities are of the models given here, because the server does not report which weights it loaded. It
-        # must therefore reload an adapter after the adapter was retrained.
+        # The server does not report which weights it loaded, so the identities describe the models given here. After an
+        # adapter is retrained, the server must reload it.
         base = f"{config.server} {model_identity(base_model)}"
         self._identities = {BASE: base} | {name: f"{base} {model_identity(str(d))}" for name, d in adapters.items()}
 
@@ -86,7 +86,7 @@ class ServerBackend:
     def answer(self, requests: Sequence[GenerationRequest], decoding: DecodingConfig, on_answer: OnAnswer, /) -> None:
         """Answer all requests, in any order. Call `on_answer` for each answer as soon as it is finished.
 
-        After the first error, no more requests are sent, but `on_answer` is still called for requests in flight.
+        After the first error, no more requests are sent, but `on_answer` still gets answers to requests in flight.
         Raises InvalidInputError if the server rejects the settings, and IncompleteError for every other failure.
         """
         check_prompt_penalty("a server", decoding)

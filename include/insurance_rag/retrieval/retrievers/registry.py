@@ -29,7 +29,7 @@ RETRIEVERS: Registry[RetrieverEntry] = Registry("retriever", "insurance_rag.retr
 
 
 def retriever(name: str, *, title: str, description: str) -> Callable[[Builder], Builder]:
-    """Return a decorator that registers a builder under `name`. The decorator raises ValueError if it is taken."""
+    """Return a decorator that registers a builder under `name`. It raises ValueError if the name is taken."""
 
     def register(build: Builder) -> Builder:
         RETRIEVERS.add(name, RetrieverEntry(name, title, description, build))

@@ -36,8 +36,8 @@ class LocalBackend:
     def __init__(self, base_model: str, adapters: Mapping[str, Path], config: EvaluationConfig) -> None:
         """Load the models. `adapters` maps names to folders.
 
-        Raises InvalidInputError if an adapter is not plain LoRA or does not fit the base model. With
-        `engine=static`, it is also raised for architectures that the static decoding loop does not support.
+        Raises InvalidInputError if an adapter is not plain LoRA or does not fit the base model, or if
+        `config.engine` is `static` but the static decoding loop does not support the model's architecture.
         """
         _check_adapters(adapters)
         self.config = config

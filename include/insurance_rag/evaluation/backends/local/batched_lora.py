@@ -106,7 +106,7 @@ class BatchedLora:
         self._hooks = [self._hook(modules[target], target, weights) for target in targets]
 
     def select(self, names: list[str]) -> torch.Tensor:
-        """Set the adapter for each row and return the mask. For a name without an adapter (Base), use none."""
+        """Set the adapter for each row and return the mask. A name that has no adapter, such as Base, gets none."""
         mask = torch.zeros(len(names), self._width)
         for row, name in enumerate(names):
             if name in self._columns:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class _ChooseToken(LogitsProcessor):
-    """Leaves only the chosen next token possible, so that `generate` samples like the static decoding loop."""
+    """Chooses the next token and excludes all others. `generate` then samples like the static decoding loop."""
 
     def __init__(
         self, prompt_length: int, penalized: torch.Tensor, noise: torch.Tensor, decoding: DecodingConfig
