@@ -182,6 +182,7 @@ def warm_up(spec: RunSpec) -> None:
     import httpx
 
     from insurance_rag.generation import shard  # noqa: F401
+    from insurance_rag.generation import parse  # noqa: F401
     from insurance_rag.generation.teachers import gemini  # noqa: F401
 
     async def call() -> None:

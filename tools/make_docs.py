@@ -38,7 +38,7 @@ class ErrorMessage:
 
     module: str
     error: str
-    """Name of the exception class, or "problem" for a message that is collected and raised together with others."""
+    """Name of the exception class, or "problem" if the message is one of several that an exception lists."""
     text: str
 
 

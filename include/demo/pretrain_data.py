@@ -125,7 +125,7 @@ class SequenceSampler:
         return TokenSequence(ids * times, [False] * n + [True] * (n * (times - 1)))
 
     def plain(self, length: int) -> TokenSequence:
-        """Draw the text of a chunk. All tokens count toward the loss."""
+        """Return the text of a random chunk. All tokens count toward the loss."""
         text = self.rng.choice(self.texts)
         ids = [self.tokenizer.bos_token_id, *self.encode(text), self.tokenizer.eos_token_id][:length]
         return TokenSequence(ids, [True] * len(ids))

@@ -53,7 +53,7 @@ class TaskInstance(NamedTuple):
     map_index: int
     try_number: int
     state: str
-    """Airflow's state of the task, or `waiting` if Airflow has not set a state yet."""
+    """The task's state in Airflow, or `waiting` if Airflow has not set one yet."""
     started: str
     """Start time in ISO format. Empty if the task has not started."""
 
@@ -160,10 +160,10 @@ def _read_progress(run: RunFolder) -> list[ProgressState]:
 
 
 def _task_line(tasks: Sequence[TaskInstance]) -> Text:
-    """Return the task IDs in order of their start times, each in the color of one state.
+    """Return the task IDs in order of their start times, each in the color of its state.
 
-    For a mapped task, this is a failed state if an instance failed, else `running` if an instance is running, else the
-    most common state.
+    The state of a mapped task is that of a failed instance if there is one. Otherwise it is `running` if an instance is
+    running, and else the most common state of its instances.
     """
     states: dict[str, Counter[str]] = {}
     for task in sorted(tasks, key=lambda task: task.started or "~"):  # "~" sorts after every timestamp

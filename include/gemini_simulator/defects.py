@@ -1,7 +1,7 @@
 """Injects defects into the simulator's QA pairs, so that the validation rules have faults to find.
 
 The first five defects in DEFECT_SHARES imitate failures reported for the reference design (docs/origin.md). The others
-are typical failures of teacher models. A pair with a defect names the defect.
+are typical failures of teacher models. Each defective pair records the name of its defect.
 """
 
 from __future__ import annotations

@@ -89,8 +89,8 @@ class TrainingConfig(Config):
     """Compile each layer with torch.compile. Compiling takes about a minute and pays off in runs longer than ten
     minutes."""
     prepare_for_kbit_training: bool = False
-    """Call peft's `prepare_model_for_kbit_training`, which casts norms and embeddings to fp32. Training is 17 %
-    slower."""
+    """Call peft's `prepare_model_for_kbit_training`, which casts norms and embeddings to fp32. This makes
+    training 17% slower."""
     eval_steps: int | None = Field(default=50, ge=1)
     """Number of steps between measurements of the held-out loss. None measures it only at the end."""
     eval_rows: int = Field(default=64, ge=1)

@@ -29,7 +29,7 @@ class Metric:
     title: str
     title_ko: str
     description: str
-    """Which answers are counted, and in which population."""
+    """Which answers are counted, and out of which population."""
     better: Literal["lower", "higher"]
     counted: Predicate
     population: Predicate = every_answer

@@ -26,7 +26,7 @@ class Article(NamedTuple):
 
     @property
     def levels(self) -> list[tuple[str, int, int | None]]:
-        """Levels that the reference names, as (level, number, branch) tuples.
+        """Levels that the reference names, as (level, number, branch) tuples; branch is the M of 제N조의M.
 
         >>> articles("제7조 제1항")[0].levels
         [('조', 7, None), ('항', 1, None)]

@@ -15,19 +15,19 @@ log = logging.getLogger(__name__)
 
 
 def pretrain_argv(job: PretrainJob) -> list[str]:
-    """Train the demo's small base model from scratch on the chunks. Skipped if the run uses another base model."""
+    """Command that trains the demo's small base model from scratch. The task is skipped for any other base model."""
     return ["pretrain", "--chunks", job.chunks, "--out", job.uri]
 
 
 def train_argv(job: TrainingJob) -> list[str]:
-    """Train one QLoRA adapter. An interrupted training run resumes from its last checkpoint."""
+    """Command that trains one QLoRA adapter. An interrupted training run resumes from its last checkpoint."""
     settings = [word for setting in job.settings for word in ("--set", setting)]
     paths = ["--dataset", job.dataset, "--base-model", job.base_model, "--out", job.uri]
     return ["train", "--recipe", job.recipe, *paths, *settings]
 
 
 def evaluate_argv(job: EvaluationJob) -> list[str]:
-    """Answer the evaluation questions with the base model and every adapter, and compare the answers."""
+    """Command that answers the evaluation questions with the base model and every adapter, and compares them."""
     adapters = [word for name, path in job.adapters.items() for word in ("--adapter", f"{name}={path}")]
     limit = ["--limit", str(job.limit)] if job.limit else []
     paths = ["--questions", job.questions, "--chunks", job.chunks, "--base-model", job.base_model]

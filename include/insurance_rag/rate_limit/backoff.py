@@ -14,7 +14,7 @@ def quota_window_s(config: GenerationConfig) -> float:
 
 
 def rate_limit_wait_s(attempt: int, window_s: float = 60.0) -> float:
-    """Return the seconds to wait after a 429 in which the server does not specify a wait.
+    """Return the seconds to wait after a 429 response that does not specify a wait.
 
     `attempt` is 0 for the first refusal. For a window of 60 s, the formula is the one in the reference design
     (docs/origin.md).

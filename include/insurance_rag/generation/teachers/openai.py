@@ -34,6 +34,8 @@ class OpenAITeacher:
 
     def __init__(self, config: GenerationConfig, key: ApiKey, prompt_spec: PromptSpec) -> None:
         """Create the HTTP client. Raises InvalidInputError if the base URL is missing or not an HTTP URL."""
+        # `parse` is loaded now: loading it during the first answers would delay their journal records.
+        from insurance_rag.generation import parse  # noqa: F401
         from insurance_rag.llm import openai
         from insurance_rag.llm.client import AsyncClient
 
