@@ -181,8 +181,10 @@ def warm_up(spec: RunSpec) -> None:
     """Before the fork, import all that the first call would import, so that only the calls themselves are measured."""
     import httpx
 
-    from insurance_rag.generation import shard  # noqa: F401
-    from insurance_rag.generation import parse  # noqa: F401
+    from insurance_rag.generation import (
+        parse,  # noqa: F401
+        shard,  # noqa: F401
+    )
     from insurance_rag.generation.teachers import gemini  # noqa: F401
 
     async def call() -> None:
