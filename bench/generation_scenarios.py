@@ -99,7 +99,7 @@ class Bench:
 
 
 def unknown_quota(b: Bench) -> None:
-    """Process 400 chunks with seven keys, each limited to 10 requests per minute. The client must learn it."""
+    """Process 400 chunks with seven keys, each limited to 10 requests per minute. The client must learn this limit."""
     f = b.run("unknown_quota", 400, rpm=10)
     b.check("unknown_quota", f"seconds (floor {floor_s(58, 10)})", f.seconds, 317)
     b.check("unknown_quota", "429s", f.refused_429, 7)

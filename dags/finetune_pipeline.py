@@ -43,7 +43,7 @@ def finetune_pipeline() -> None:
     dataset = make_dataset(run)
 
     base_models = gpu_job("pretrain", as_task(tasks.pretrain_jobs)(run), pretrain_argv, label="demo base model")
-    # `pretrain` is skipped unless the base model is the demo's own. NONE_FAILED lets the training run nevertheless.
+    # `pretrain` is skipped unless the base model is the demo's own. With NONE_FAILED, training starts even then.
     training = as_task(tasks.training_jobs, trigger_rule=TriggerRule.NONE_FAILED)(run, dataset, base_models)
     adapters = gpu_job("train", training, train_argv, label="{{ task.arguments[2] }}")
     comparison = as_task(tasks.evaluation_jobs, trigger_rule=TriggerRule.NONE_FAILED)(run, adapters, base_models)

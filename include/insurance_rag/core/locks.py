@@ -24,8 +24,8 @@ POLL_S = 0.2
 def hold_lock(path: Path, what: str, wait_s: float = 0.0) -> Iterator[None]:
     """Hold the lock file `path`, and write into it which process holds the lock.
 
-    `what` names the locked work in the error message. If another process holds the lock, wait for up to `wait_s`
-    seconds. If the lock is still not free, raises an IncompleteError that names that process. Also raises
+    `what` describes, for the error message, what the lock protects. If another process holds the lock, wait for up
+    to `wait_s` seconds. If the lock is still not free, raises an IncompleteError that names that process. Also raises
     IncompleteError if the lock file cannot be written.
     """
     with _open(path) as f:

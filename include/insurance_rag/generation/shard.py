@@ -34,9 +34,9 @@ def generate_shard(
 ) -> PartArtifact:
     """Generate the pairs for one shard and return its part. To resume an interrupted shard, call this function again.
 
-    If `config.repair` is set, `pair_check` looks for faulty pairs in the first answers. The faulty pairs are requested
-    once more after all first answers. If the quota or the budget does not suffice for every repair, the shard is
-    nevertheless complete. The unrepaired chunks are then counted in `pending_repairs`.
+    If `config.repair` is set, `pair_check` looks for faulty pairs in the first answers. Once every chunk has a first
+    answer, the faulty pairs are requested again. If the quota or the budget does not cover every repair, the shard
+    still counts as complete, and the unrepaired chunks are counted in `pending_repairs`.
 
     Raises KeyRejectedError, QuotaExhaustedError, BudgetExceededError or IncompleteError if the shard stops before it is
     complete; its answers are kept. Raises InvalidInputError if the input or the settings are invalid.

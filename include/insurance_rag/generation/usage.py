@@ -48,7 +48,7 @@ def summarize_usage(counts: Counter[str], config: GenerationConfig) -> Usage:
 
 
 def summarize_shard_usage(state: RateLimitState, shard: int, config: GenerationConfig) -> Usage:
-    """Return the usage of one shard. All values are 0 if the shard has not sent a call yet."""
+    """Return the usage of one shard. All values are 0 if the shard has not made any calls yet."""
     return summarize_usage(state.usage_counts.get(shard, Counter()), config)
 
 

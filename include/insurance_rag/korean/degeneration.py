@@ -160,7 +160,7 @@ def _repeated_sentence(text: str) -> Span | None:
     return None
 
 
-# Two letters from another script in a row. Checking for them first avoids the slow patterns for most texts.
+# Two consecutive letters from another script. Checking for them first skips the slow patterns for most texts.
 _MAY_BE_FOREIGN = re.compile(
     "[A-Za-zÀ-ɏ\u3040-\u30ff\u0400-\u04ff\u0600-\u06ff\u0e00-\u0e7f\u0900-\u097f\u4e00-\u9fff]{2}"
 )

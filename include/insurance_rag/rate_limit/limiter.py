@@ -90,7 +90,7 @@ class Limiter:
             return state
 
     async def acquire(self, chars: int, *, is_retry: bool = False, is_repair: bool = False) -> str:
-        """Wait until this shard may send a call, then return a new id for the call.
+        """Wait until this shard may make a call, then return a new id for the call.
 
         `chars` is the number of characters in the request. `is_retry` and `is_repair` affect only the usage counts. If
         the shard must stop, raises a copy of the error in `stopped`, e.g. KeyRejectedError or QuotaExhaustedError.

@@ -89,7 +89,7 @@ class RepairSummary(RepairCounts):
     """Counts of repaired rows, in total and by rule."""
 
     by_reason: dict[str, RepairCounts] = Field(default_factory=dict)
-    """Rule that the replaced rows broke -> counts of the repaired rows."""
+    """Rule that the original rows broke -> counts of their repaired versions."""
 
 
 class ContextCounts(Record):

@@ -29,4 +29,4 @@ class ProgressState(BaseModel):
     updated: float
     """Unix time of the last update."""
     figures: dict[str, ProgressFigure] = Field(default_factory=dict)
-    """Name -> additional value, e.g. loss, tokens_per_s or requests_429. After a failure, `error` is the message."""
+    """Name -> additional value, e.g. loss or tokens_per_s. After a failure, the entry `error` is the error message."""

@@ -15,7 +15,7 @@ from insurance_rag.validation.table import NOT_DROPPED, RowTable
 
 @cross_row_rule("duplicate", title="Duplicate question", title_ko="중복 질문")
 def duplicate(table: RowTable, rows: NDArray[np.int64], context: CrossRowContext) -> dict[int, str]:
-    """Has the same question as another row, which is kept.
+    """The row has the same question as another row, which is kept.
 
     Rows that pass the row rules are preferred. Among them, the row with the most relevant answer is kept.
     """
@@ -39,7 +39,7 @@ def _relevance(table: RowTable, i: int) -> float:
 
 @cross_row_rule("near_duplicate", title="Near duplicate", title_ko="거의 같은 행", needs_signatures=True)
 def near_duplicate(table: RowTable, rows: NDArray[np.int64], context: CrossRowContext) -> dict[int, str]:
-    """Is nearly identical to another row, which is kept."""
+    """The row is nearly identical to another row, which is kept."""
     bands, sketches = table.signatures
     found = near_duplicates(bands[rows], sketches[rows], rows, table.row, context.product, context.config)
     return {i: table.row(kept).instruction for i, kept in found.items()}

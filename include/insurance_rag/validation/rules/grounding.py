@@ -11,13 +11,13 @@ _QUOTE_EDGES = " \"'“”‘’…."
 
 @rule("unknown_chunk", title="Unknown chunk", title_ko="알 수 없는 청크", repairable=False)
 def unknown_chunk(row: Row, context: RuleContext) -> str | None:
-    """Belongs to a chunk that is not in the chunk file, because the chunk was changed or removed after generation."""
+    """The row's chunk is not in the chunk file, because it was changed or removed after generation."""
     return f"no chunk {row.chunk_id!r}" if context.chunks is not None and row.chunk_id not in context.chunks else None
 
 
 @rule("stale_chunk", title="Chunk has changed", title_ko="변경된 청크", repairable=False)
 def stale_chunk(row: Row, context: RuleContext) -> str | None:
-    """Has an input that differs from the current text of its chunk."""
+    """The row has an input that differs from the current text of its chunk."""
     if context.chunks is None or not row.input.strip() or row.chunk_id not in context.chunks:
         return None
     given, now = remove_whitespace(row.input), context.chunks[row.chunk_id].squeezed
@@ -26,7 +26,7 @@ def stale_chunk(row: Row, context: RuleContext) -> str | None:
 
 @rule("unsupported_article", title="Article not in the chunk", title_ko="청크에 없는 조항 번호", repairable=True)
 def unsupported_article(row: Row, context: RuleContext) -> str | None:
-    """Cites an article, a paragraph or an item that appears neither in its chunk nor in its question."""
+    """The row cites an article, a paragraph or an item that appears neither in its chunk nor in its question."""
     cited = articles(row.output)
     if not cited:
         return None
@@ -36,7 +36,7 @@ def unsupported_article(row: Row, context: RuleContext) -> str | None:
 
 @rule("unsupported_number", title="Number not in the chunk", title_ko="청크에 없는 숫자", repairable=True)
 def unsupported_number(row: Row, context: RuleContext) -> str | None:
-    """States an amount, a period, a percentage or a count that appears neither in its chunk nor in its question."""
+    """The row states an amount, period, percentage or count that appears neither in its chunk nor in its question."""
     stated = quantities(row.output)
     if not stated:
         return None
@@ -47,7 +47,7 @@ def unsupported_number(row: Row, context: RuleContext) -> str | None:
 
 @rule("evidence", title="Evidence not in the chunk", title_ko="청크에 없는 근거", repairable=True)
 def evidence(row: Row, context: RuleContext) -> str | None:
-    """Gives evidence that is not a quote from its chunk."""
+    """The row gives evidence that is not a quote from its chunk."""
     quote = remove_whitespace(row.evidence.strip(_QUOTE_EDGES))
     if not quote or not row.answerable:
         return None

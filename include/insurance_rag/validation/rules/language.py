@@ -13,7 +13,7 @@ _LATIN_WORD = re.compile("[A-Za-z]+")
 
 @rule("foreign_tail", title="Foreign or advertising text", title_ko="외국어 또는 광고 문구", repairable=True)
 def has_foreign_tail(row: Row, context: RuleContext) -> str | None:
-    """Contains foreign-language or advertising text that does not occur in its chunk."""
+    """The row contains foreign-language or advertising text that does not occur in its chunk."""
     chunk = context.chunk(row).text
     for text in (row.output, row.instruction):
         if span := foreign_tail(text, chunk) or advertising(text, chunk):
@@ -23,8 +23,8 @@ def has_foreign_tail(row: Row, context: RuleContext) -> str | None:
 
 @rule("not_korean", title="Not in Korean", title_ko="한국어가 아님", repairable=True)
 def not_korean(row: Row, context: RuleContext) -> str | None:
-    """Has a question or an answer in which the fraction of Korean letters is below `min_korean`, not counting Latin
-    words that occur in the chunk.
+    """The fraction of Korean letters in the question or the answer is below `min_korean`. Latin words that occur in the
+    chunk do not count.
     """
     least = context.config.min_korean
     for text in (row.instruction, row.output):

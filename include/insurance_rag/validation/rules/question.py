@@ -18,7 +18,7 @@ _POINTS_AT_CHUNK = re.compile(
 
 @rule("not_standalone", title="Question not self-contained", title_ko="독립적이지 않은 질문", repairable=True)
 def not_standalone(row: Row, context: RuleContext) -> str | None:
-    """Has a question that refers to a text the reader does not have, or that has fewer than 5 characters."""
+    """The row has a question that refers to a text the reader does not have, or that has fewer than 5 characters."""
     if match := _POINTS_AT_CHUNK.search(row.instruction):
         return match.group().strip()
     return row.instruction if len(remove_whitespace(row.instruction)) < MIN_QUESTION_CHARACTERS else None

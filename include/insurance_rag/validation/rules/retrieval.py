@@ -8,5 +8,5 @@ from insurance_rag.validation.rules.registry import rank_rule
 
 @rank_rule("not_retrieved", title="Question does not find its chunk", title_ko="검색되지 않는 질문")
 def not_retrieved(rank: int, config: ValidationConfig) -> str | None:
-    """Has a question for which a search ranks the row's chunk below position `max_rank`."""
+    """The row's chunk ranks below position `max_rank` in a search for the row's question."""
     return f"rank {rank}" if config.max_rank and rank > config.max_rank else None
