@@ -24,9 +24,10 @@ SHEET_ROWS = 120
 
 
 def write_annotation_sheet(path: Path, rows: Sequence[ScoredAnswer], size: int = SHEET_ROWS) -> int:
-    """Write the sheet and return its number of rows. Keep an existing file, which may have labels, and return 0.
+    """Write the sheet and return its number of rows. A file that already exists is kept, and 0 is returned.
 
-    The file is UTF-8 with a byte order mark. Without the mark, spreadsheet programs garble Korean text.
+    An existing file may already have labels. The file is UTF-8 with a byte order mark. Without the mark,
+    spreadsheet programs garble Korean text.
     """
     if path.exists():
         return 0
@@ -51,8 +52,9 @@ def write_annotation_sheet(path: Path, rows: Sequence[ScoredAnswer], size: int =
 
 
 def read_annotations(path: Path) -> dict[str, bool]:
-    """Return answer key -> whether a person labeled the answer as hallucinated. Unlabeled answers are left out.
+    """Return the human labels by answer key. Unlabeled answers are left out.
 
+    True means that a person labeled the answer as hallucinated.
     Raises InvalidInputError if the file cannot be read or contains invalid labels. The error lists all invalid labels.
     """
     try:
@@ -81,10 +83,12 @@ def agreement(
 ) -> RaterAgreement:
     """Return how well a rater (the checks or the judge) agrees with human labels.
 
-    The result includes each model's hallucination rate, corrected for the rater's errors. `labels` maps answer keys to
-    the person's labels, and `flagged` maps answer keys to the rater's flags. `by_model` maps each model to the flags
-    for all its answers. The fraction of flagged answers is not the same in the sheet as among all answers.
-    Sensitivity and specificity are therefore weighted by the fraction of all answers that the rater flags.
+    `labels` maps answer keys to the person's labels, and `flagged` maps answer keys to the rater's flags. `by_model`
+    maps each model to the rater's flags for all answers of this model. The result includes each model's hallucination
+    rate, corrected for the rater's errors.
+
+    Flagged answers are more or less frequent in the sheet than among all answers. Sensitivity and specificity are
+    therefore weighted by the fraction of all answers that the rater flags.
     """
     common = [key for key in labels if key in flagged]
     labels_by_flag = {flag: [labels[key] for key in common if flagged[key] is flag] for flag in (True, False)}
@@ -103,10 +107,10 @@ def agreement(
 def _weighted(
     labels_by_flag: Mapping[bool, list[bool]], flagged: int, n: int
 ) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Return (correct, total) for sensitivity and for specificity, estimated for a random sample of the answers.
+    """Estimate sensitivity and specificity for a random sample of the answers. Return each as (correct, total).
 
-    The rater flags `flagged` of all `n` answers. The counts add up to the number of labels. Larger counts would make
-    the confidence intervals too narrow.
+    The rater flags `flagged` of all `n` answers. The two totals add up to the number of labels. Larger totals would
+    make the confidence intervals too narrow.
     """
     labelled = {flag: len(labels_by_flag[flag]) for flag in labels_by_flag}
     total = sum(labelled.values())

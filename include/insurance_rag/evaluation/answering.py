@@ -35,7 +35,7 @@ def answer_samples(
     the progress file, and `label` is part of that file's name.
     """
     asked = [(sample, request) for sample in samples for request in _requests(sample, models, backend, decoding)]
-    # A question's retrieved and gold contexts are often equal. The two requests then share a key, so one is sent.
+    # A question's retrieved and gold contexts are often equal. The two requests then share a key: only one is sent.
     requests = {request.key: request for _, request in asked}
     with EvaluationJournal(out / "answers.journal.jsonl") as journal:
         _generate_missing(requests, backend, decoding, journal, progress, label)

@@ -32,8 +32,8 @@ def fit_chunks(texts: Sequence[str], question: str, budget: int, count_tokens: C
     while len(kept) > 1 and count_tokens(_prompt(question, kept)) > budget:
         kept.pop()
     while kept and kept[0] and (tokens := count_tokens(_prompt(question, kept))) > budget:
-        # A character takes at most three byte-level tokens. Removing a third as many characters as there are excess
-        # tokens is therefore never too much, and a few iterations reach the budget.
+        # Remove one character for every three excess tokens. A character takes at most three byte-level tokens, so this
+        # never removes too many characters. A few iterations are enough.
         kept[0] = kept[0][: max(0, len(kept[0]) - max(1, (tokens - budget) // 3))]
     return kept
 

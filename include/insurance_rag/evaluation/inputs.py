@@ -12,7 +12,7 @@ from insurance_rag.evaluation.requests import BASE
 
 
 def check_inputs(questions: Sequence[Question], chunks: Sequence[Chunk], adapters: Mapping[str, Path]) -> None:
-    """Raise InvalidInputError with a list of all problems with the inputs. `adapters` maps names to folders."""
+    """Raise an InvalidInputError that lists all problems if the inputs have any. `adapters` maps names to folders."""
     known = {chunk.chunk_id for chunk in chunks}
     problems = [
         f"question {q.question_id}: gold chunk {i!r} is not among the chunks; pass the chunks that the questions were "

@@ -1,8 +1,8 @@
 """An optional LLM judge, which reads each answer with its context and quotes evidence for every supported claim.
 
-The evidence must be a literal quote from the context. A judgement is unusable if it has other evidence or cannot be
-parsed. Unusable judgements are counted separately. A stored judgement is reused if the judge model, the prompt, the
-context, the question and the answer are the same.
+The evidence must be a literal quote from the context. A judgement is unusable if its evidence is not such a quote, or
+if the judge's output cannot be parsed. Unusable judgements are counted separately. A stored judgement is reused if the
+judge model, the prompt, the context, the question and the answer are the same.
 """
 
 from __future__ import annotations
@@ -103,7 +103,10 @@ def judge_answers(
 
 
 def judged_rates(judgements: Sequence[Judgement], models: Sequence[str]) -> dict[str, JudgedModel]:
-    """Return each model's hallucination rate among usable judgements, and its unusable judgements counted by reason."""
+    """Return each model's hallucination rate, and how many of its judgements are unusable for each reason.
+
+    The hallucination rate leaves out unusable judgements.
+    """
     figures = {}
     for model in models:
         own = [judgement for judgement in judgements if judgement.model == model]

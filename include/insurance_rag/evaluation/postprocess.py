@@ -8,7 +8,7 @@ from insurance_rag.config import DecodingConfig
 from insurance_rag.korean import foreign_tail, sentences
 
 FOREIGN_TAIL = "foreign tail"
-"""The cause that `postprocess` returns if it cut a tail in another language."""
+"""The cause that `postprocess` returns if it cut off text in another language at the end of the answer."""
 
 
 def first_stop(text: str, stop_strings: Sequence[str]) -> tuple[int, str] | None:
@@ -22,10 +22,11 @@ def first_stop(text: str, stop_strings: Sequence[str]) -> tuple[int, str] | None
 
 
 def postprocess(raw: str, context: str, decoding: DecodingConfig) -> tuple[str, str | None]:
-    """Return the answer to show, and why it was cut: a stop string, a stop phrase, `FOREIGN_TAIL`, or None if uncut.
+    """Return the answer to show and the cause of the cut. The cause is None if nothing was cut.
 
-    A stop phrase counts only at the start of a sentence, and never in the first sentence, because phrases such as
-    `이번에` ("this time") are also ordinary words.
+    Otherwise, the cause is the stop string, the stop phrase or `FOREIGN_TAIL`. A stop phrase counts only at the start
+    of a sentence, and never in the first sentence. Elsewhere, a phrase such as `이번에` ("this time") may be part of
+    the actual answer.
     """
     stop = first_stop(raw, decoding.stop_strings)
     cuts = [stop] if stop else []
@@ -36,7 +37,8 @@ def postprocess(raw: str, context: str, decoding: DecodingConfig) -> tuple[str, 
         if sentence.text.startswith(phrase)
     ]
     if decoding.trim_foreign_tail and (tail := foreign_tail(raw, context)):
-        # Cut the whole sentence in which the tail starts, because its Korean beginning is only a fragment.
+        # Cut the whole sentence in which the tail starts. Otherwise, the sentence's Korean beginning would be left as
+        # a fragment.
         starts = [s.start for s in sentences(raw)[1:] if s.start <= tail.start < s.end]
         cuts.append((starts[0] if starts else tail.start, FOREIGN_TAIL))
     if not cuts:

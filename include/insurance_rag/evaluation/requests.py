@@ -1,7 +1,7 @@
 """Requests to a model: the prompt for a question, and the key under which the answer is stored.
 
-Every model gets the prompt format `rag`, even adapter v1, which was trained on the format `plain`. The format `plain`
-does not ask the model to refuse, so refusals could not be compared across models.
+Every model gets the prompt format `rag`. This includes adapter v1, although it was trained on the format `plain`. The
+format `plain` does not ask the model to refuse. With it, refusals could not be compared across models.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class GenerationRequest:
 
     @property
     def noise_identity(self) -> str:
-        """Seed for sampling. It is the same for all models, so that all use the same random numbers."""
+        """Seed for sampling. It is the same for all models, so that all models use the same random numbers."""
         return self.question_id
 
 
@@ -55,7 +55,8 @@ def build_prompt(question: str, context: str) -> str:
 def check_prompt_penalty(backend: str, decoding: DecodingConfig) -> None:
     """Raise InvalidInputError if the repetition penalty is restricted to generated tokens.
 
-    Call this for a backend that does not support the restriction. `backend` is its name in the error message.
+    Call this function for a backend that does not support this restriction. `backend` is the name of the backend in
+    the error message.
     """
     if decoding.repetition_penalty != 1 and decoding.penalty_scope == "generated":
         raise InvalidInputError(
@@ -67,8 +68,8 @@ def check_prompt_penalty(backend: str, decoding: DecodingConfig) -> None:
 def answer_key(prompt: str, question_id: str, identity: str, decoding: DecodingConfig) -> str:
     """Return the key under which an answer is stored. `identity` identifies the model and its weights.
 
-    Settings that do not affect the generated text are left out: settings that only cut the text afterwards, and the
-    sampling settings if decoding is greedy.
+    The key leaves out settings that do not affect the generated text. These are the settings that only cut the text
+    afterwards. If decoding is greedy, they also include the sampling settings.
     """
     cuts = {"stop_phrases", "trim_foreign_tail"}
     unused = {"seed", "top_p"} if decoding.temperature == 0 else set()

@@ -38,7 +38,7 @@ class EvaluationRun:
     contaminated: Mapping[str, int]
     """For each adapter, the number of questions about documents that the adapter was trained on."""
     labels: Mapping[str, bool] | None
-    """For the key of each annotated answer, whether a person labeled the answer as hallucinated."""
+    """Human labels by answer key; None without annotations. True means that the answer is hallucinated."""
     wall_seconds: float
 
     def suffix(self, source: ContextSource) -> str:
@@ -51,7 +51,7 @@ def write_results(
 ) -> EvaluationArtifact:
     """Write all result files into `out`. The manifest is written last."""
     write_json(out / "retrieval.json", run.retrieval.model_dump(mode="json"))
-    for source in reversed(run.config.contexts):  # end with the first source, which is used below
+    for source in reversed(run.config.contexts):  # end with the first: its rows and summary are used below
         rows = [row for row in scored if row.context_source == source]
         summary = _summary(source, rows, run, out, progress)
         suffix = run.suffix(source)
@@ -91,9 +91,9 @@ def _summary(
 def judge_and_annotations(
     rows: Sequence[ScoredAnswer], run: EvaluationRun, out: Path, progress: Path | None
 ) -> tuple[JudgeSummary | None, dict[str, RaterAgreement] | None]:
-    """Return the judge's summary, and how well the checks and the judge agree with the human annotations.
+    """Return the judge's summary, and the agreement of each rater (checks, judge) with the human annotations.
 
-    The summary is None if no judge is configured, and the agreement is None if there are no annotations. Judgements are
+    The summary is None if no judge is configured. The agreement is None if there are no annotations. Judgements are
     written into `out`.
     """
     judge = None

@@ -35,10 +35,10 @@ def evaluate(
 ) -> EvaluationArtifact:
     """Answer every question with the base model and every adapter (name -> folder), and compare the answers.
 
-    Writes these files into `out`: answers.jsonl and summary.json for the first context source, answers_SOURCE.jsonl and
-    summary_SOURCE.json for any other source, retrieval.json, comparison_results.json, comparison_results_v2.json,
-    labelling.csv and a manifest. A repeated call generates only missing answers and those whose
-    prompt, model or decoding has changed.
+    For the first context source, writes answers.jsonl and summary.json into `out`. For any other source, writes
+    answers_SOURCE.jsonl and summary_SOURCE.json. Also writes retrieval.json, comparison_results.json,
+    comparison_results_v2.json, labelling.csv and a manifest. A repeated call reuses stored answers. It generates an
+    answer only if the answer is missing, or if its prompt, model or decoding has changed.
 
     `labels` are human annotations by answer key (see `annotations.read_annotations`). `cache` is a folder that keeps
     the retrieval index between runs, and `progress` is the folder for the progress file. Raises InvalidInputError with

@@ -30,7 +30,8 @@ class EvalSample:
     gold_in_context: bool | None
     """Whether the prompt contains the gold chunks untruncated; None if the question has no gold chunks.
 
-    The source `gold` requires all of the question's gold chunks, the source `retrieved` only one of them.
+    With the source `gold`, the prompt must contain all of the question's gold chunks. With the source `retrieved`, one
+    is enough.
     """
     product: str
 
@@ -64,7 +65,8 @@ def make_samples(
                 wanted = [ContextChunk(hit.chunk_id, hit.text) for hit in hits]
             texts = fit_chunks([chunk.text for chunk in wanted], question.question, budget, count_tokens)
             shown = [ContextChunk(chunk.chunk_id, text) for chunk, text in zip(wanted, texts, strict=False)]
-            # A truncated chunk does not count as a gold chunk. If it lost the answer, a refusal is right.
+            # A truncated chunk does not count as a gold chunk. The cut may have removed the answer, so a refusal may be
+            # right.
             whole = {chunk.chunk_id for chunk, kept in zip(wanted, shown, strict=False) if kept == chunk}
             yield EvalSample(question, source, shown, _gold_in_context(question, source, hits, whole), product)
 
@@ -83,7 +85,7 @@ def _gold_in_context(question: Question, source: ContextSource, hits: Sequence[H
 
 
 def _product(question: Question, by_id: Mapping[str, Chunk]) -> str:
-    """Return the company and policy type of the first gold chunk, or the question's filters if it has none."""
+    """Return the company and policy type of the first gold chunk. Without gold chunks, return the filters."""
     for chunk_id in question.gold_chunk_ids[:1]:
         metadata = by_id[chunk_id].metadata
         return f"{metadata.company} · {metadata.policy_type}"

@@ -52,7 +52,7 @@ def too_few_questions(n: int, wanted: int) -> str:
 
 
 def rates(rows: Iterable[ScoredAnswer]) -> dict[str, Rate]:
-    """Return metric name -> rate for every metric, in display order."""
+    """Return the rates of all metrics by metric name, in display order."""
     rows = list(rows)
     return {metric.name: metric.rate(rows) for metric in ordered_metrics()}
 

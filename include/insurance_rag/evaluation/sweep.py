@@ -1,8 +1,8 @@
 """The decoding sweep: compare combinations of repetition penalty, penalty scope and stop settings for every model.
 
 An arm is one combination or a decoding preset. One half of the questions (tuning) decides which arm is best for each
-model. Because the best arm looks too good on this half, it is measured on the other half (report). A hash of the
-question id assigns each question to a half, so adding questions does not move existing ones.
+model. On this half, the best arm looks better than it is. It is therefore measured on the other half (report). A hash
+of the question id assigns each question to a half, so adding questions does not move existing ones.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def make_arms(settings: Mapping[str, JsonValue]) -> dict[str, DecodingConfig]:
 
 
 def is_tuning(question_id: str) -> bool:
-    """Return whether the question belongs to the half on which each model's best arm is chosen."""
+    """Return whether the question belongs to the tuning half. This half decides which arm is best for each model."""
     return int(sha256_text("sweep", question_id)[:8], 16) % 2 == 0
 
 
@@ -77,7 +77,7 @@ def sweep(
     cache: Path | None = None,
     progress: Path | None = None,
 ) -> SweepArtifact:
-    """Answer half of the questions (tuning) with every arm, the others (report) with the presets and the best arms.
+    """Answer the tuning half of the questions with every arm, and the report half with the presets and the best arms.
 
     Writes sweep.json into `out`. `settings` override fields of DecodingConfig in every arm. Only the first context
     source is used. A repeated call generates only missing answers. Raises InvalidInputError if the backend cannot
@@ -137,7 +137,7 @@ def _rates_by_model(rows: Sequence[ScoredAnswer], models: Sequence[str]) -> dict
 def _rank(figures: Mapping[str, Rate]) -> tuple[float, float]:
     """Return the sort key of an arm, lowest first: its rate of faulty answers, then its hallucination rate.
 
-    Unlike the hallucination rate, the rate of faulty answers does not favor empty answers and false refusals.
+    The hallucination rate alone would favor arms with many empty answers and false refusals.
     """
     return figures["faulty"].rate or 0.0, figures["hallucination"].rate or 0.0
 

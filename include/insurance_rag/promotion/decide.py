@@ -1,4 +1,4 @@
-"""Decide from an evaluation whether a challenger may replace the champion: promote, refuse or cannot tell."""
+"""Decide whether a challenger may replace the champion. The decision is promote, refuse or cannot tell."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def _earlier_decision(
 ) -> Decision | None:
     """Return the earlier decision if this evaluation already promoted the current champion with the same policy.
 
-    Otherwise, the champion would be compared with itself and refused.
+    Without the earlier decision, the new champion would be compared with itself and refused.
     """
     path, champion = evaluation.folder / "decision.json", registry.champion
     if champion is None or not path.is_file():
@@ -160,7 +160,8 @@ def _decision(
 ) -> Decision:
     """Return the decision about the best challenger.
 
-    Challengers are ranked by their own decision first, and then by their rate of the policy's metric.
+    The best challenger has the best decision (promote, cannot tell, refuse). If several challengers share this
+    decision, the one with the best rate of the metric `policy.metric` is chosen.
     """
     decisions = {model: _combine(rules) for model, rules in judged.items()}
     metric = metrics()[policy.metric]

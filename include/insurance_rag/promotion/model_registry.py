@@ -49,7 +49,7 @@ class ModelRegistry:
         return self.root / "adapters" / sha256[:16]
 
     def with_champion(self, adapters: Mapping[str, str]) -> dict[str, str]:
-        """Return `adapters` (name -> folder) preceded by the champion, unless they already include the champion."""
+        """Return `adapters` (name -> folder). If they do not include the champion, it is added at the beginning."""
         champion = self.champion
         if champion is None or champion.sha256 in (sha256_tree(Path(folder)) for folder in adapters.values()):
             return dict(adapters)
@@ -58,8 +58,8 @@ class ModelRegistry:
     def champion_in(self, summary: EvaluationSummary) -> str | None:
         """Return the name under which the champion was evaluated, or None if there is no champion yet.
 
-        Raises InvalidInputError if the evaluation does not include the champion, because models can be compared only
-        within one evaluation.
+        Models can be compared only within one evaluation. Raises InvalidInputError if the evaluation does not include
+        the champion.
         """
         champion = self.champion
         if champion is None:
@@ -73,9 +73,10 @@ class ModelRegistry:
         )
 
     def record(self, decision: Decision, summary: EvaluationSummary) -> None:
-        """Store the evaluated adapters and the decision. Make a promoted adapter the champion, in a final atomic step.
+        """Store the evaluated adapters and log the decision. If an adapter was promoted, make it the champion.
 
-        Raises InvalidInputError if an adapter has changed since it was evaluated.
+        The champion is replaced last, in one atomic step. Raises InvalidInputError if an adapter has changed since it
+        was evaluated.
         """
         for adapter in summary.adapters.values():
             self._store(Path(adapter.uri), adapter.sha256)

@@ -1,6 +1,7 @@
 """The rules of the promotion gate.
 
-The outcome of a rule is pass, fail or unknown. An unknown outcome reports how many more questions would settle it.
+The outcome of a rule is pass, fail or unknown. If it is unknown, the gate also reports how many more questions are
+needed to decide between pass and fail.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from insurance_rag.core.registry import Registry, registry
 from insurance_rag.core.stats import paired_interval, questions_needed, wilson
 
 MIN_DISTANCE = 1e-3
-"""If a difference is closer to its limit than this, no number of questions can settle the rule."""
+"""Minimum distance between a difference and its limit.
+
+If they are closer, no number of questions can decide whether the rule passes.
+"""
 MIN_DISCORDANCE = 0.02
 MAX_QUESTIONS = 100_000
 
@@ -25,7 +29,7 @@ TITLES = {
     "no_worse": ("No worse than the champion", "챔피언보다 나쁘지 않음"),
     "better": ("Better than the champion", "챔피언보다 나음"),
 }
-"""(English, Korean) titles of the rules. A rule that limits a metric has the metric's title instead."""
+"""Maps rule names to (English title, Korean title). A rule that limits a metric has the title of the metric instead."""
 
 
 def metrics() -> Registry[Metric]:
@@ -47,8 +51,8 @@ def apply_rules(
 ) -> Iterator[RuleOutcome]:
     """Yield the outcome of every rule for one challenger. `confidence` is the confidence level of all intervals.
 
-    If the two models did not answer the same questions with the same contexts, only the failed rule `same_questions` is
-    yielded.
+    If the two models did not answer the same questions with the same contexts, the only outcome is a failed rule
+    `same_questions`.
     """
     own, other = ({row.question_id: row for row in rows} for rows in (challenger, champion))
     missing = len(own.keys() ^ other.keys())
@@ -98,7 +102,10 @@ def _against_champion(
     figures = _difference_text(metric, difference, low, high)
 
     def further_questions(distance: float) -> int | None:
-        """Return how many more questions are needed to detect a difference of `distance`, or None if none suffice."""
+        """Return how many more questions are needed to detect a difference of `distance`.
+
+        The result is None if no number is enough.
+        """
         if abs(distance) < MIN_DISTANCE:
             return None
         wanted = questions_needed(
@@ -118,7 +125,7 @@ def _against_champion(
 
 
 def _difference_text(metric: Metric, difference: float, low: float, high: float) -> str:
-    """Return the difference in percentage points as text. A positive one means that the challenger is worse."""
+    """Return the difference in percentage points as text. A positive value means that the challenger is worse."""
     worse = "" if metric.better == "lower" else " worse"
     return (
         f"{metric.title.lower()} {100 * difference:+.1f} points{worse} [{100 * low:+.1f}, {100 * high:+.1f}] "
@@ -129,9 +136,9 @@ def _difference_text(metric: Metric, difference: float, low: float, high: float)
 def _within_limit(
     metric: Metric, rows: Sequence[ScoredAnswer], limit: float, asked: int, confidence: float
 ) -> RuleOutcome:
-    """Return the outcome of comparing a metric's confidence interval with the metric's limit.
+    """Compare a metric's confidence interval with the metric's limit, and return the outcome.
 
-    If lower values of the metric are better, the limit is a maximum, otherwise a minimum. `asked` is the number
+    If lower values of the metric are better, the limit is a maximum. Otherwise, it is a minimum. `asked` is the number
     of questions.
     """
 
@@ -167,10 +174,10 @@ def _compare(metric: Metric, low: float, high: float, limit: float) -> Outcome:
 
 
 def _further_questions(metric: Metric, count: int, n: int, limit: float, asked: int, confidence: float) -> int | None:
-    """Return how many more questions would move the whole interval to one side of the limit, or None if none would.
+    """Return how many more questions are needed to decide between pass and fail, or None if too many are needed.
 
-    The metric counts `count` of the `n` answers in its population, and `asked` is the number of all questions. Further
-    questions are assumed to change neither the rate `count / n` nor the fraction `n / asked`.
+    So far, `asked` questions were asked. The metric's population has `n` of the answers, and the metric counts `count`
+    of these. The estimate assumes that the rate `count / n` and the fraction `n / asked` stay the same.
     """
     wanted = n
     while wanted < MAX_QUESTIONS:

@@ -3,7 +3,7 @@
     retriever = build_retriever("bm25", chunks, cache=Path("cache"))
     hits = retriever.search("암 진단비는 얼마인가요?", k=3, filters={"company": "한빛생명"})
 
-`retrievers` is a registry: to add a retriever, add one file to that package.
+The package `retrievers` is a registry. To add a retriever, add one file to it.
 """
 
 from __future__ import annotations

@@ -23,13 +23,19 @@ Positions = npt.NDArray[np.integer]
 """Positions of chunks in the corpus."""
 
 FREQUENT_SHARE = 20
-"""A term is frequent if it occurs in more than 1 / FREQUENT_SHARE of the chunks. Its column of scores is cached."""
+"""A term is frequent if more than 1 / FREQUENT_SHARE of the chunks contain it.
+
+For frequent terms, the column of scores is cached.
+"""
 ROUNDING = 1e-3
 """Upper bound for the difference between float32 sums that add the same scores in different orders."""
 MAX_COLUMNS = 256
 """Maximum number of cached columns. A column takes 4 bytes per chunk."""
 LOOKED_UP_SHARE = 0.7
-"""`positions_above` stops reading postings when all remaining terms add at most this fraction of the chunk's score."""
+"""Fraction at which `positions_above` stops reading postings.
+
+It stops when all remaining terms together can add at most this fraction of the given chunk's score.
+"""
 
 
 class _Postings(TypedDict):
@@ -98,11 +104,11 @@ class Bm25Index:
         return np.asarray(scores)
 
     def positions_above(self, terms: Sequence[str], chunk: int) -> Positions:
-        """Return the positions of the chunks that score higher than `chunk`, several times faster than with `scores`.
+        """Return the positions of all chunks that score higher than the chunk at position `chunk`.
 
-        This is the MaxScore algorithm (Turtle and Flood 1995). A chunk that contains none of the highest-scoring terms
-        cannot reach the score of `chunk`, so only the postings of these terms are read completely. The terms with the
-        highest score per posting are read first.
+        This is several times faster than a call of `scores`. It uses the MaxScore algorithm (Turtle and Flood 1995).
+        The terms with the highest score per posting come first, and only their postings are read completely. A chunk
+        that contains none of these terms cannot reach the score of `chunk`.
         """
         ids, counts = np.unique(np.array(self._ids(terms), dtype=np.int64), return_counts=True)
         query = np.zeros(len(self._max_score), dtype=np.float32)
@@ -112,7 +118,7 @@ class Bm25Index:
 
         most = self._max_score[ids] * counts
         order = np.argsort(-most / self._postings_per_term[ids])
-        # still[i] is the maximum score that the terms after the first i can add to a chunk.
+        # still[i] is the maximum score that all terms except the first i (in this order) can add to a chunk.
         still = np.append(np.cumsum(most[order][::-1])[::-1], 0) + ROUNDING
         complete = int(np.argmax(still <= max(LOOKED_UP_SHARE * own, ROUNDING)))
         sums = np.zeros(self.size, dtype=np.float32)
@@ -120,7 +126,7 @@ class Bm25Index:
             chunks, added = self._postings(ids[i])
             sums[chunks] += added * np.float32(counts[i])
         near = np.flatnonzero(sums > max(own - still[complete], 0))
-        # Take the score of `chunk` from this product, too. A float sum in another order could differ slightly.
+        # Take the score of `chunk` from this product instead of `own`. Float sums in different orders can differ.
         scores = self._by_chunk[near] @ query
         return near[scores > scores[near == chunk].sum()]
 

@@ -16,6 +16,7 @@ def build_retriever(
 ) -> Retriever:
     """Return a retriever over `chunks`. `cache` is a folder that keeps the retriever's index between runs.
 
-    Raises InvalidInputError if the kind is unknown, or if the embedder is not available or does not understand Korean.
+    Raises InvalidInputError if the kind is unknown, the embedder is not available, or the embedder does not understand
+    Korean.
     """
     return RETRIEVERS[kind].build(chunks, config or RetrievalConfig(), cache)

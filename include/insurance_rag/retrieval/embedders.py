@@ -29,13 +29,13 @@ KOREAN_PAIRS = (
     ("보험료를 못 내면 계약이 끝나나요?", "납입최고기간이 지나도록 연체하면 계약은 해지됩니다."),
     ("임신해서 입원한 것도 나오나요?", "임신과 출산으로 인한 의료비는 보상하지 않습니다."),
 )
-"""Questions, each with the sentence that answers it. Any embedder that understands Korean can match them."""
+"""Pairs of a question and the sentence that answers it. An embedder that understands Korean can match them."""
 
 
 def check_korean(embed: Embed, name: str) -> None:
     """Raise InvalidInputError unless the embedder matches at least five of the six Korean questions to their answers.
 
-    An English embedder finds the right Korean chunk for one question in thirty, and its scores do not reveal the
+    An English embedder finds the right chunk for only one Korean question in thirty. Its scores do not reveal this
     problem.
     """
     questions, answers = (embed(list(texts)) for texts in zip(*KOREAN_PAIRS, strict=True))

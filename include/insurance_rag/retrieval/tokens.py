@@ -23,7 +23,7 @@ prefixes and suffixes."""
 _WORD = re.compile(r"[가-힣A-Za-z0-9]+")
 
 Encoded = tuple[list["array[int]"], dict[str, int]]
-"""(ids of each text's terms, vocabulary). The vocabulary maps terms to ids."""
+"""A list with the term ids of each text, and the vocabulary. The vocabulary maps terms to ids."""
 
 
 class _Token(Protocol):
@@ -73,7 +73,7 @@ def _analysed(texts: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
 
 
 def _tokenize(lines: list[str]) -> Iterable[Sequence[_Token]]:
-    """Analyze the lines. A single line, such as a query, is passed as a string, as Kiwi starts threads for a list."""
+    """Analyze the lines. Kiwi starts threads for a list, so a single line (such as a query) is passed as a string."""
     return [_kiwi().tokenize(lines[0])] if len(lines) == 1 else _kiwi().tokenize(lines)
 
 

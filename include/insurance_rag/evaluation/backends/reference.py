@@ -55,8 +55,8 @@ class ReferenceBackend:
     def answer(self, requests: Sequence[GenerationRequest], decoding: DecodingConfig, on_answer: OnAnswer) -> None:
         """Answer all requests, one model after another.
 
-        Raises InvalidInputError if the repetition penalty is restricted to generated tokens, because `generate` always
-        applies the penalty to the prompt's tokens too.
+        `generate` always applies the repetition penalty to the prompt's tokens, too. Raises InvalidInputError if
+        `decoding` restricts the penalty to generated tokens.
         """
         check_prompt_penalty("the reference design's procedure", decoding)
         for name in dict.fromkeys(request.model for request in requests):

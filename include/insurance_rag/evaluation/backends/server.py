@@ -33,7 +33,7 @@ MAX_STOP_STRINGS = 4
 DEFAULT_CONTEXT_TOKENS = 4096
 """Context length that is assumed if the server does not report one for a model."""
 CHARACTERS_PER_TOKEN = 1.0
-"""Lower bound for Korean text. Prompt lengths are estimated with it, as the server's tokenizer is not available."""
+"""Lower bound for Korean text, used to estimate prompt lengths. The server's tokenizer is not available."""
 
 
 class ServerBackend:
@@ -58,8 +58,8 @@ class ServerBackend:
                 "missing names"
             )
         self._context_limit = min(context_tokens[model] for model in models)
-        # The server does not report which weights it loaded, so the identities describe the models given here. After an
-        # adapter is retrained, the server must reload it.
+        # The server does not report which weights it loaded. The identities therefore describe the arguments
+        # `base_model` and `adapters`. After an adapter is retrained, the server must reload it.
         base = f"{config.server} {model_identity(base_model)}"
         self._identities = {BASE: base} | {name: f"{base} {model_identity(str(d))}" for name, d in adapters.items()}
 
@@ -86,7 +86,8 @@ class ServerBackend:
     def answer(self, requests: Sequence[GenerationRequest], decoding: DecodingConfig, on_answer: OnAnswer, /) -> None:
         """Answer all requests, in any order. Call `on_answer` for each answer as soon as it is finished.
 
-        After the first error, no more requests are sent, but `on_answer` still gets answers to requests in flight.
+        After the first error, no more requests are sent. Answers to requests that were already sent are still passed to
+        `on_answer`.
         Raises InvalidInputError if the server rejects the settings, and IncompleteError for every other failure.
         """
         check_prompt_penalty("a server", decoding)

@@ -6,7 +6,7 @@ from insurance_rag.core.records import ScoredAnswer
 
 
 def gold_in_context(row: ScoredAnswer) -> bool:
-    """Return whether the question is answerable from a gold chunk in the context, so that a refusal is wrong."""
+    """Return whether a gold chunk in the context answers the question. If so, a refusal is wrong."""
     return row.answerable and bool(row.gold_in_context)
 
 

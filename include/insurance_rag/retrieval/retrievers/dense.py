@@ -56,7 +56,7 @@ def build_dense(chunks: Sequence[Chunk], config: RetrievalConfig, cache: Path | 
 
 
 def _vectors(texts: list[str], embed: Embed, file: Path | None) -> Vectors:
-    """Return one unit vector per text. Load the vectors from `file` if it exists; otherwise embed and store them."""
+    """Return one unit vector per text. If `file` exists, load them from it. Otherwise, compute and store them."""
     if file and file.exists():
         stored: Vectors = np.load(file, allow_pickle=False)
         return stored

@@ -12,7 +12,7 @@ from insurance_rag.core.registry import Registry
 from insurance_rag.retrieval.base import Retriever
 
 Builder = Callable[[Sequence[Chunk], RetrievalConfig, Path | None], Retriever]
-"""A function that takes chunks, config and a cache folder or None, and returns a retriever over the chunks."""
+"""Builds a retriever over chunks. The arguments are the chunks, the configuration, and a cache folder or None."""
 
 
 @dataclass(frozen=True)

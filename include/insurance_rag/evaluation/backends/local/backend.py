@@ -36,7 +36,7 @@ class LocalBackend:
     def __init__(self, base_model: str, adapters: Mapping[str, Path], config: EvaluationConfig) -> None:
         """Load the models. `adapters` maps names to folders.
 
-        Raises InvalidInputError if an adapter is not plain LoRA or does not fit the base model, or if
+        Raises InvalidInputError if an adapter is not plain LoRA or does not fit the base model. Also raises it if
         `config.engine` is `static` but the static decoding loop does not support the model's architecture.
         """
         _check_adapters(adapters)
@@ -152,7 +152,7 @@ class LocalBackend:
             yield batch
 
     def _token_budget(self) -> int:
-        """Return the maximum number of tokens per batch. On a GPU, this is what the key/value cache can hold."""
+        """Return the maximum number of tokens per batch. On a GPU, the key/value cache sets the limit."""
         if not torch.cuda.is_available():
             return CPU_BATCH_TOKENS
         config = self.model.config

@@ -1,9 +1,9 @@
 """Apply several LoRA adapters in one batch: each row uses its own adapter, or none.
 
 In each layer, all adapters are concatenated along the rank dimension into one LoRA, and a mask selects the columns that
-belong to a row's adapter. Whatever the mixture of adapters, this adds two small matrix multiplications per layer. Rows
+belong to a row's adapter. This adds two small matrix multiplications per layer, whichever adapters the rows use. Rows
 need not be grouped by adapter, and the computation can be recorded in a CUDA graph. PEFT's mixed batches give the same
-results, but in every layer and step, the host splits the batch.
+results, but the host must split the batch in every layer and step.
 """
 
 from __future__ import annotations
@@ -101,12 +101,12 @@ class BatchedLora:
             start += rank
         self._width = start
         self.mask = torch.zeros(0, self._width, device=self._device, dtype=self._dtype)
-        """Shape [rows, columns]; 1 in the columns of each row's adapter. Assign a slice to run only some rows."""
+        """Shape [rows, columns]; 1 in the columns of each row's adapter. To run only some rows, assign a slice."""
         targets = sorted({target for layers in weights.values() for target in layers})
         self._hooks = [self._hook(modules[target], target, weights) for target in targets]
 
     def select(self, names: list[str]) -> torch.Tensor:
-        """Set the adapter for each row and return the mask. A name that has no adapter, such as Base, gets none."""
+        """Set the adapter for each row and return the mask. A name without an adapter, such as Base, selects none."""
         mask = torch.zeros(len(names), self._width)
         for row, name in enumerate(names):
             if name in self._columns:

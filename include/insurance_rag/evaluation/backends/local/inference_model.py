@@ -31,10 +31,12 @@ class BaseModelSpec:
     def of(cls, adapters: Mapping[str, Path], base_model: str) -> BaseModelSpec:
         """Read the specification from the adapters' manifests. Adapters without a manifest are accepted.
 
-        One model in memory serves all adapters. Raises InvalidInputError if the adapters were trained with different
-        quantization or revisions, or if the manifest of an adapter names a base model other than `base_model`. Names
-        that are folders are not compared, because a folder may have been moved. Adapters may differ in double
-        quantization, which affects only the rounding of the scales. It is applied if all adapters were trained with it.
+        One model in memory serves all adapters. They may differ in double quantization, because it affects only the
+        rounding of the scales. Double quantization is applied if all adapters were trained with it.
+
+        Raises InvalidInputError if the adapters were trained with different quantization or revisions. Also raises it
+        if a manifest names a base model other than `base_model`. Names that are folders are not compared, because a
+        folder may have been moved.
         """
         folders = {name: AdapterFolder(folder) for name, folder in adapters.items()}
         manifests = {name: found for name, folder in folders.items() if (found := folder.read_manifest()) is not None}
@@ -74,7 +76,7 @@ def _check_base_name(manifests: Mapping[str, TrainingManifest], base_model: str)
 def load_inference_model(
     base_model: str, precision: str, spec: BaseModelSpec | None = None
 ) -> tuple[PreTrainedModel, str]:
-    """Load the base model in evaluation mode, and return it with its actual precision, which is never `auto`.
+    """Load the base model in evaluation mode. Return the model and its actual precision, which is never `auto`.
 
     The precision `nf4-dequantized` quantizes the weights to NF4 and back. The weights then have the values that the
     adapters were trained on. Because they are plain 16-bit numbers (32-bit on a CPU), inference does not need

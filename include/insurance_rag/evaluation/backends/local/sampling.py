@@ -18,12 +18,12 @@ from insurance_rag.evaluation.postprocess import first_stop
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-#: Number of most likely tokens to sample from. Top-p needs more only if the distribution is almost flat.
+#: Sampling considers only this number of most likely tokens. Top-p needs more only if the distribution is almost flat.
 MAX_CANDIDATES = 1024
 #: Number of steps between checks for finished rows. Checks are rare because reading tokens from a GPU stalls it.
 CHECK_INTERVAL = 16
 MIN_LOOP_TOKENS = 24
-"""Minimum number of tokens in all repetitions of a loop together.
+"""Minimum length of a loop in tokens, counting all repetitions together.
 
 A loop is a sequence that occurs at least three times in a row at the end of the answer.
 """
@@ -89,7 +89,7 @@ class StopRule:
 
 
 def _find_loop(tokens: Sequence[int]) -> int | None:
-    """Return the number of tokens after which the answer is found to repeat itself, or None if it does not.
+    """Return the number of tokens after which a loop is found, or None if there is no loop.
 
     Only multiples of CHECK_INTERVAL are tested, so that `generate` and the static decoding loop agree.
     """

@@ -1,9 +1,9 @@
 """A decoding loop with a static cache: one prefill per batch, then identical steps until every row is finished.
 
 Prompts are padded on the right, so the prefill needs no mask and uses the fast causal kernel. Each row's new tokens
-then overwrite its padding. On a GPU, the step is recorded as a CUDA graph. It then takes only the time to read
-the weights, because the host does not launch each kernel. The loop gives the same tokens as `generate`. Layers with a
-sliding window (Gemma 3) keep all keys, and a mask hides the keys outside the window.
+then overwrite its padding. On a GPU, the step is recorded as a CUDA graph. The host then does not launch each kernel,
+and a step takes only the time to read the weights. The loop gives the same tokens as `generate`. Layers with a sliding
+window (Gemma 3) keep all keys, and a mask hides the keys outside the window.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class StaticDecoder:
                 advance = self._record_step()
 
     def _prefill(self) -> torch.Tensor:
-        """Fill the cache with the prompts. Return each last token's hidden state, shape [rows, hidden]."""
+        """Fill the cache with the prompts. Return the hidden state of each last prompt token, shape [rows, hidden]."""
         last_states = []
         mask = self.lora.mask if self.lora else None
         for part in self._prefill_parts():
