@@ -1,7 +1,7 @@
 """Settings: one typed model per stage.
 
-The command line, the recipes and Airflow's trigger form are built from these models, and a field's docstring is its
-help text. An unknown key is rejected with a suggestion, and all problems in a configuration are reported at once.
+The command line, the recipes and Airflow's trigger form are built from these models. A field's docstring is its help
+text. An unknown key is rejected with a suggestion. All problems in a configuration are reported at once.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ DECODING_PRESETS = ("before", "after", "default")
 """Names that `DecodingConfig.preset` accepts."""
 
 REFERENCE_STOP_PHRASES = ("이번에 새로 나온", "Este es", "Ich möchte", "이번엔", "이번에")
-"""Phrases at which the reference design cuts off an answer (docs/origin.md). Because `이번에` is an ordinary word, a
-phrase only counts at the start of a sentence other than the first."""
+"""Phrases at which the reference design cuts off an answer (docs/origin.md). A phrase only counts at the start of the
+second or a later sentence, because `이번에` is also an ordinary word."""
 
 
 class _Sampled(TypedDict):
@@ -54,10 +54,10 @@ class DecodingConfig(Config):
     top_p: float = Field(default=0.9, gt=0, le=1)
     """Probability mass for nucleus sampling; ignored in greedy decoding."""
     repetition_penalty: float = Field(default=1.05, ge=1, le=2)
-    """Factor that makes tokens that have already occurred less likely; 1 turns the penalty off."""
+    """Penalty on tokens that have already occurred. A larger value makes them less likely; 1 turns the penalty off."""
     penalty_scope: Literal["generated", "prompt"] = "generated"
-    """Tokens to which the penalty applies. generated: only tokens of the answer; prompt: also tokens of the prompt, as
-    in transformers, so that quotes from the context are penalized."""
+    """Tokens to which the penalty applies. generated: only tokens of the answer; prompt: tokens of the prompt as
+    well, as in transformers. Quotes from the context are then penalized."""
     max_new_tokens: int = Field(default=256, ge=1)
     """Maximum length of an answer in tokens."""
     stop_strings: tuple[str, ...] = ("###", "[보험약관]", "\n질문:")
@@ -65,12 +65,12 @@ class DecodingConfig(Config):
     stop_loops: bool = True
     """End the generation when the answer starts to repeat itself."""
     stop_phrases: tuple[str, ...] = REFERENCE_STOP_PHRASES
-    """Phrases at which an answer is cut off if they start a sentence other than the first."""
+    """Phrases that cut off an answer. A phrase only counts at the start of the second or a later sentence."""
     trim_foreign_tail: bool = True
     """Remove sentences in another language from the end of an answer."""
     seed: int = 0
-    """Seed for sampling. Random numbers are drawn per question, so an answer does not depend on the rest of its
-    batch."""
+    """Seed for sampling. Every question has its own random numbers, so an answer does not depend on the other questions
+    in its batch."""
 
     @classmethod
     def preset(cls, name: str) -> DecodingConfig:

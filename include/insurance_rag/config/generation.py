@@ -29,8 +29,8 @@ class GenerationConfig(Config):
     model: str = "gemini-2.5-flash"
     """Name of the teacher's model. It is part of each answer's cache key."""
     base_url: str | None = None
-    """Server address (without /v1beta for Gemini). None: OPENAI_BASE_URL for openai; for gemini, GEMINI_BASE_URL if it
-    is set, otherwise Google's address."""
+    """Server address (without /v1beta for Gemini). None: openai uses OPENAI_BASE_URL; gemini uses
+    GEMINI_BASE_URL if that is set, otherwise Google's address."""
     prompt: str | None = None
     """Prompt file in generation/prompts. None uses the teacher's default. The prompt's version is part of each answer's
     cache key."""
@@ -54,10 +54,10 @@ class GenerationConfig(Config):
     timeout_s: float = Field(default=60.0, gt=0)
     """Timeout for one call, in seconds."""
     quota_window_s: float | None = Field(default=None, gt=0)
-    """Length of the server's per-minute quota window, in seconds. None: GEMINI_QUOTA_WINDOW_S (set for a simulator that
-    runs faster than real time), or 60 if that is not set."""
+    """Length of the server's per-minute quota window, in seconds. None: the environment variable
+    GEMINI_QUOTA_WINDOW_S, or 60 if it is not set. A simulator that runs faster than real time has a shorter window."""
     repair: bool = True
-    """Send a second request for pairs that a repairable rule would drop, and name the fault in the prompt (gemini and
+    """If a repairable rule would drop a pair, send a second request with a prompt that names the fault (gemini and
     openai only). The first answer is kept as well."""
     redistribute: bool = True
     """Move unanswered chunks from dead keys to healthy keys."""

@@ -20,8 +20,8 @@ class PromotionConfig(Config):
     metric: Annotated[str, Choice("metric")] = "hallucination"
     """Metric on which challenger and champion are compared."""
     margin: float = Field(default=0.03, ge=0, lt=1)
-    """How much worse than the champion a challenger may be and still count as "no worse". The whole confidence interval
-    for the difference must be within this margin."""
+    """Largest difference by which a challenger may be worse than the champion and still count as "no worse". The whole
+    confidence interval for the difference must be within this margin."""
     must_improve: bool = True
     """Require the challenger to be significantly better than the champion. If false, being no worse is enough."""
     limits: dict[Annotated[str, Choice("metric")], Annotated[float, Field(ge=0, le=1)] | None] = Field(
@@ -34,8 +34,8 @@ class PromotionConfig(Config):
     min_questions: int = Field(default=50, ge=1)
     """Minimum number of questions. With fewer, the gate never promotes."""
     power: float = Field(default=0.8, gt=0.5, lt=1)
-    """Probability (statistical power) that the recommended number of additional questions settles a rule whose outcome
-    is unknown."""
+    """Statistical power. If a rule's outcome is unknown, the gate recommends a number of additional questions.
+    `power` is the probability that the outcome is known after that many questions."""
 
     @field_validator("limits", mode="after")
     @classmethod

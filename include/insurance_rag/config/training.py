@@ -40,7 +40,7 @@ class TrainingConfig(Config):
     quantization: Quantization = "nf4"
     """nf4: base model in 4 bits (QLoRA); none: base model in 16 bits, which is faster but needs more memory."""
     double_quantization: bool | Literal["auto"] = "auto"
-    """Also quantize the NF4 scales, which saves 0.4 bits per weight but is 3 % slower."""
+    """Also quantize the NF4 scales. This saves 0.4 bits per weight but makes training 3 % slower."""
     lora: LoraSettings = LoraSettings()
     """Size and placement of the LoRA adapter."""
     compute_dtype: Literal["auto", "bf16", "fp32"] = "auto"
@@ -62,7 +62,8 @@ class TrainingConfig(Config):
     """Number of rows per forward pass on one device. Gradients are accumulated over several passes to reach
     `batch_size`."""
     gradient_checkpointing: bool | Literal["auto"] = "auto"
-    """Recompute activations in the backward pass, which is about a third slower but needs a fraction of the memory."""
+    """Recompute activations in the backward pass instead of storing them. Training is then about a third slower but
+    needs only a fraction of the memory."""
     optim: str = "auto"
     """Optimizer, by its name in transformers; auto: adamw_torch_fused, or adamw_8bit with the 8GB preset."""
     learning_rate: float = Field(default=2e-4, gt=0)

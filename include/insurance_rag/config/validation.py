@@ -20,8 +20,8 @@ class DatasetConfig(Config):
     """Fraction of retrieval-style rows whose context does not contain the answer, so that the correct answer is a
     refusal. 0 adds no such rows."""
     distractor_share: float = Field(default=0.4, ge=0, le=1)
-    """Fraction of retrieval-style rows whose context also contains distractors: chunks without the answer, as a
-    retriever would return them."""
+    """Fraction of retrieval-style rows whose context also contains distractors. These are chunks that a
+    retriever might return but that do not contain the answer."""
     distractors: tuple[int, int] = (2, 4)
     """Minimum and maximum number of chunks to add to a context with distractors."""
     context_characters: int = Field(default=1600, ge=200)
@@ -78,8 +78,8 @@ class ValidationConfig(Config):
     """Minimum Jaccard similarity (3-grams of question and answer) at which two rows are near duplicates. The later row
     is dropped."""
     near_duplicate_question: float = Field(default=0.6, gt=0, le=1)
-    """Minimum similarity that the questions of two near duplicates must also have, because different questions about
-    one chunk can have the same long answer."""
+    """Minimum similarity that the questions alone must also have for two rows to be near duplicates. Otherwise,
+    different questions about one chunk would be near duplicates if they had the same long answer."""
     leak_similarity: float = Field(default=0.85, gt=0, le=1)
     """A chunk is excluded from training if its Jaccard similarity (5-grams) to a gold chunk of the evaluation is at
     least this high."""

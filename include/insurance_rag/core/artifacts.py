@@ -17,7 +17,10 @@ A = TypeVar("A", bound=Artifact)
 
 
 def describe(path: Path, kind: type[A], **facts: object) -> A:
-    """Return a record of class `kind` with the absolute path and hash of a finished file or folder, and `facts`."""
+    """Return a record of class `kind` that describes the finished file or folder `path`.
+
+    The record contains the absolute path, the hash and the given `facts`.
+    """
     digest = sha256_tree(path) if path.is_dir() else sha256_file(path)
     return kind.model_validate({"uri": str(path.resolve()), "sha256": digest, **facts})
 

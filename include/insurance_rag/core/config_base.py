@@ -65,7 +65,7 @@ def _explain(model: type[BaseModel], error: ErrorDetails) -> str:
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
     """Return the values of `--set` as a nested dict: `["max_steps=20", "lora.r=8"]` -> `{max_steps: 20, lora: {r: 8}}`.
 
-    What follows the equals sign is read as YAML. Raises an InvalidInputError that lists every unreadable value.
+    The text after the equals sign is read as YAML. Raises an InvalidInputError that lists every unreadable value.
     """
     result: dict[str, Any] = {}
     problems = []

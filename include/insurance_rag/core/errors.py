@@ -66,7 +66,7 @@ class InvalidInputError(PipelineError):
 
 
 def group_problems(problems: Sequence[str | LineProblem]) -> list[str]:
-    """Return one message per problem. A problem that several lines of a file share is reported once, with a line count.
+    """Return one message per problem. If several lines of a file have the same problem, one message covers all of them.
 
     >>> group_problems([LineProblem("a.jsonl", 3, "unknown field 'x'"), LineProblem("a.jsonl", 5, "unknown field 'x'")])
     ["a.jsonl: 2 lines, first at line 3: unknown field 'x'"]

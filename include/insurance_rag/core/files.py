@@ -24,8 +24,8 @@ DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 def atomic_write(path: Path, mode: str = "w", durable: bool = True) -> Iterator[IO[Any]]:
     """Open a temporary file next to `path`. Rename it to `path` on success, or remove it after an error.
 
-    `durable=False` skips the fsync. Use it for files that are worthless after a power failure and must be fast to
-    write. Raises IncompleteError if the disk is full or the folder is not writable.
+    `durable=False` skips the fsync. Use this for files that must be written fast and are not needed after a power
+    failure. Raises IncompleteError if the disk is full or the folder is not writable.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,9 +90,10 @@ def read_json(path: Path) -> Any:
 
 
 def parse_jsonl(path: Path) -> tuple[list[tuple[int, Any]], list[LineProblem]]:
-    """Return (line number, row) for every readable line of a JSON Lines file, and the problems with the other lines.
+    """Read a JSON Lines file. Return its readable rows and the problems in the other lines.
 
-    Line numbers start at 1, and blank lines are skipped. Raises InvalidInputError if the file cannot be read.
+    Each row is a tuple (line number, parsed JSON value). Line numbers start at 1, and blank lines are skipped.
+    Raises InvalidInputError if the file cannot be read.
     """
     try:
         lines = path.read_bytes().split(b"\n")

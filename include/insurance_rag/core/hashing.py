@@ -13,7 +13,10 @@ def sha256_file(path: Path) -> str:
 
 
 def sha256_text(*parts: str) -> str:
-    """Return one hash of several strings. Joining them as JSON makes ("ab", "c") and ("a", "bc") differ."""
+    """Return one hash of several strings.
+
+    The strings are joined as JSON, so that ("ab", "c") and ("a", "bc") have different hashes.
+    """
     return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode()).hexdigest()
 
 

@@ -66,9 +66,10 @@ class Journal:
     """
 
     def __init__(self, path: Path, *, append: bool = False, shared: bool = False) -> None:
-        """Open `path`. With `append`, create the file if needed and remove an incomplete last line unless `shared`.
+        """Open `path`. With `append`, create the file if it does not exist.
 
-        Raises IncompleteError if the file cannot be opened for writing.
+        With `append` but without `shared`, an incomplete last line is removed. Raises IncompleteError if the file
+        cannot be opened for writing.
         """
         self.path = path
         self._position = 0

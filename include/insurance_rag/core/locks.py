@@ -22,10 +22,10 @@ POLL_S = 0.2
 
 @contextlib.contextmanager
 def hold_lock(path: Path, what: str, wait_s: float = 0.0) -> Iterator[None]:
-    """Hold the lock file `path`, and write into it which process holds the lock.
+    """Hold the lock file `path` during a `with` block. The file names the process that holds the lock.
 
-    `what` describes, for the error message, what the lock protects. If another process holds the lock, wait for up
-    to `wait_s` seconds. If the lock is still not free, raises an IncompleteError that names that process. Also raises
+    `what` is the name of the protected thing in the error message. If another process holds the lock, this function
+    waits for up to `wait_s` seconds, then raises an IncompleteError that names the other process. It also raises
     IncompleteError if the lock file cannot be written.
     """
     with _open(path) as f:

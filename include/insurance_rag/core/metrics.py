@@ -1,7 +1,7 @@
 """The definition of an evaluation metric. The summary, the promotion gate, the report and the reference docs share it.
 
-Stages that must not import the evaluation get the registry of metrics (`insurance_rag.evaluation.metrics`) by calling
-`insurance_rag.core.registry.registry("metric")`.
+The registry of metrics is in `insurance_rag.evaluation.metrics`. Some stages must not import the evaluation. They get
+the registry by calling `insurance_rag.core.registry.registry("metric")`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ def every_answer(row: ScoredAnswer) -> bool:
 
 @dataclass(frozen=True)
 class Metric:
-    """A rate: the fraction of the answers in a population for which the predicate `counted` is true."""
+    """A rate: the counted answers as a fraction of all answers in a population.
+
+    The predicate `population` selects the answers in the population. The predicate `counted` selects the counted ones.
+    """
 
     name: str
     title: str
@@ -55,5 +58,5 @@ class Metric:
         return rate(sum(outcomes), len(outcomes))
 
     def outcomes(self, rows: Iterable[ScoredAnswer]) -> dict[str, bool]:
-        """Return question id -> whether the answer is counted, for those `rows` that belong to the population."""
+        """Return a dict: question id -> whether the answer is counted. It covers the `rows` in the population."""
         return {row.question_id: self.counted(row) for row in rows if self.population(row)}

@@ -1,7 +1,7 @@
 """Registries of entries that users can add: validation rules, teachers, metrics, checks, retrievers, prompt formats.
 
-A registry belongs to a package. When the registry is first read, every module of that package is imported, so adding an
-entry only takes one new file in the package. Plug-in packages add entries through entry points. Each registry has its
+A registry belongs to a package. When the registry is first read, every module of that package is imported. To add a
+built-in entry, add one file to the package. Plug-in packages add entries through entry points. Each registry has its
 own entry point group (`insurance_rag.rule`, `insurance_rag.prompt_format` ...). The value of an entry point is the name
 of a module:
 

@@ -24,10 +24,11 @@ def z(confidence: float) -> float:
 
 
 def wilson(count: int, n: int, confidence: float = 0.95) -> Interval | None:
-    """Return the score interval for the rate `count / n` (Wilson 1927), or None if `n` is 0.
+    """Return the Wilson score interval for the rate `count / n` (Wilson 1927), or None if `n` is 0.
 
-    With p = count / n and the normal quantile q, the interval is
-    (p + q^2/2n ± q sqrt(p(1-p)/n + q^2/4n^2)) / (1 + q^2/n).
+    With p = count / n and q = z(confidence), the ends of the interval are
+
+        (p + q^2 / (2n) ± q sqrt(p (1 - p) / n + q^2 / (4n^2))) / (1 + q^2 / n)
     """
     if n == 0:
         return None
@@ -49,10 +50,13 @@ def _rounded(value: float | None) -> float | None:
 
 
 def mcnemar_exact(only_a: int, only_b: int) -> float:
-    """Return the two-sided p value of McNemar's exact test of the hypothesis that two models err equally often.
+    """Return the two-sided p value of McNemar's exact test. The null hypothesis: two models err equally often.
 
-    `only_a` and `only_b` count the questions on which only model a or only model b errs. If the hypothesis is true,
-    `only_a` is binomial with probability 1/2, so p = min(1, 2 P(X <= min(only_a, only_b))).
+    `only_a` is the number of questions on which only model a errs. `only_b` is the same for model b. The p value is
+
+        min(1, 2 P(X <= min(only_a, only_b)))
+
+    where X is binomial with only_a + only_b trials and probability 1/2.
     """
     n = only_a + only_b
     tail = sum(math.comb(n, i) for i in range(min(only_a, only_b) + 1))
@@ -60,9 +64,10 @@ def mcnemar_exact(only_a: int, only_b: int) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p values adjusted for multiple comparisons (Holm 1979), in the given order.
+    """Return the p values adjusted for multiple comparisons (Holm 1979), in the order of `p_values`.
 
-    The i-th smallest of m values is multiplied by m - i + 1. The products are then made non-decreasing and capped at 1.
+    The i-th smallest of m values is multiplied by m - i + 1 and capped at 1. A result that is smaller than the result
+    for a smaller p value is raised to that result.
     """
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     adjusted, highest = [0.0] * len(p_values), 0.0
@@ -95,9 +100,10 @@ def paired_bootstrap(
 def paired_interval(only_a: int, only_b: int, n: int, confidence: float = 0.95) -> Interval | None:
     """Return the interval for rate(b) - rate(a) on `n` paired questions (Agresti and Min 2005), or None if `n` is 0.
 
-    This is the Wald interval after adding 1/2 to each discordant count (`only_a`, `only_b`) and 2 to `n`. Unlike the
-    bootstrap interval, it has a nonzero width even if the models agree on every question. It involves no random
-    numbers, so decisions based on it can be reproduced.
+    `only_a` and `only_b` are the numbers of questions on which only a, or only b, has the outcome. Before the Wald
+    interval is computed, 1/2 is added to each of them and 2 is added to `n`. Unlike the bootstrap interval, this
+    interval has a nonzero width even if the models agree on every question. It involves no random numbers, so decisions
+    based on it can be reproduced.
     """
     if n == 0:
         return None
@@ -111,8 +117,10 @@ def questions_needed(difference: float, discordance: float = 0.25, power: float 
 
     `discordance` is the fraction of questions on which the models disagree. It cannot be smaller than the difference,
     so a smaller value is raised to the difference. With d = |difference| and s = discordance, the number is
-    (q(1 - alpha/2) sqrt(s) + q(power) sqrt(s - d^2))^2 / d^2, where q is the quantile function of the standard normal
-    distribution. Raises ValueError if `difference` is 0.
+
+        (q(1 - alpha / 2) sqrt(s) + q(power) sqrt(s - d^2))^2 / d^2
+
+    where q is the quantile function of the standard normal distribution. Raises ValueError if `difference` is 0.
     """
     d, psi = abs(difference), max(discordance, abs(difference))
     if d == 0:
@@ -124,7 +132,7 @@ def questions_needed(difference: float, discordance: float = 0.25, power: float 
 def visible_difference(n: int, discordance: float = 0.25, power: float = 0.8) -> float | None:
     """Return the smallest difference that `n` paired questions can show with the given power.
 
-    This is the inverse of `questions_needed`. None if even a difference of 1 needs more than `n` questions.
+    This is the inverse of `questions_needed`. Returns None if even a difference of 1 needs more than `n` questions.
     """
     if n == 0 or questions_needed(1.0, discordance, power) > n:
         return None
@@ -136,11 +144,11 @@ def visible_difference(n: int, discordance: float = 0.25, power: float = 0.8) ->
 
 
 def cohen_kappa(a: Sequence[Hashable], b: Sequence[Hashable], confidence: float = 0.95) -> Kappa:
-    """Return Cohen's kappa, which measures the agreement between two raters beyond chance, with its interval.
+    """Return Cohen's kappa with its interval. Kappa measures the agreement between two raters beyond chance.
 
-    `a[i]` and `b[i]` are the two labels of item i, and kappa = (observed - chance) / (1 - chance). The standard error
-    is from Fleiss, Cohen and Everitt (1969). Kappa is None if there are no items, or if chance alone would give full
-    agreement.
+    `a[i]` and `b[i]` are the labels that the two raters gave to item i. Kappa is (observed - chance) / (1 - chance):
+    `observed` is the fraction of items with equal labels, and `chance` is the fraction expected by chance. The standard
+    error is from Fleiss, Cohen and Everitt (1969). Kappa is None if there are no items, or if `chance` is 1.
     """
     import numpy as np
 
@@ -164,7 +172,10 @@ def cohen_kappa(a: Sequence[Hashable], b: Sequence[Hashable], confidence: float 
 
 
 def _contingency_table(a: Sequence[Hashable], b: Sequence[Hashable]) -> npt.NDArray[np.float64]:
-    """Count the label pairs. Row i and column i both belong to the i-th label in alphabetical order."""
+    """Return a table with the number of items for each pair of labels.
+
+    Rows are the labels in `a` and columns the labels in `b`, both in alphabetical order of all labels.
+    """
     import numpy as np
 
     labels = sorted({*a, *b}, key=str)
@@ -177,10 +188,12 @@ def _contingency_table(a: Sequence[Hashable], b: Sequence[Hashable]) -> npt.NDAr
 def rogan_gladen(count: int, n: int, sensitivity: tuple[int, int], specificity: tuple[int, int]) -> CorrectedRate:
     """Return the rate `count / n` of flagged answers, corrected for flagging errors (Rogan and Gladen 1978).
 
-    `sensitivity` and `specificity` are (correct, total) counts from human-labeled answers. With the observed rate p,
-    sensitivity se and specificity sp, the corrected rate is (p + sp - 1) / (se + sp - 1). The 95 % interval uses the
-    delta method. Rate and interval are clipped to [0, 1]. Both are None if there are no labels, or if flagging is no
-    better than chance (se + sp <= 1).
+    `sensitivity` is a tuple (flagged, all) of counts over the answers that people labeled as faulty. `specificity` is a
+    tuple (not flagged, all) of counts over the other labeled answers.
+
+    With the observed rate p, sensitivity se and specificity sp, the corrected rate is (p + sp - 1) / (se + sp - 1). The
+    95 % interval uses the delta method. Rate and interval are clipped to [0, 1]. Both are None if `n` or one of the
+    totals is 0, or if flagging is no better than chance (se + sp <= 1).
     """
     (hit, positives), (passed, negatives) = sensitivity, specificity
     undefined = CorrectedRate(rate=None, interval=None)

@@ -1,4 +1,4 @@
-"""The registry of prompt formats. A format is a module in this package that registers a `PromptFormat`."""
+"""The registry of prompt formats. Each format has its own module in this package, which registers it."""
 
 from __future__ import annotations
 

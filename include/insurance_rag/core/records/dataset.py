@@ -79,10 +79,12 @@ class RowCounts(Record):
 
 
 class RepairCounts(Record):
-    """Number of repaired rows, which each replace a faulty row, and how many repaired rows passed all rules."""
+    """Counts of repaired rows. Each repaired row replaces a faulty row."""
 
     rows: int = 0
+    """Number of repaired rows."""
     kept: int = 0
+    """Number of repaired rows that passed all rules."""
 
 
 class RepairSummary(RepairCounts):
@@ -108,7 +110,7 @@ class GroupBalance(Record):
     rows: int
     share: float
     top_up: int
-    """Number of additional rows that would bring the group up to the mean of all groups."""
+    """Number of additional rows that would bring the group up to the mean size of all groups."""
 
 
 class SplitSummary(Record):

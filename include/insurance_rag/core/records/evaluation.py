@@ -72,7 +72,7 @@ class Kappa(Record):
 
 
 class CorrectedRate(Record):
-    """A rate corrected for the rater's errors (Rogan and Gladen 1978). Both fields are None if this is not possible."""
+    """A rate corrected for a rater's errors (Rogan and Gladen 1978). Both fields are None if it cannot be corrected."""
 
     rate: float | None
     interval: Interval | None
@@ -86,7 +86,7 @@ class Proportion(Record):
 
 
 class RaterAgreement(Record):
-    """How well the checks, or the judge, agree with the human annotations."""
+    """How well one rater agrees with the human annotations. The rater is either the checks or the judge."""
 
     kappa: Kappa
     sensitivity: Proportion
@@ -180,8 +180,8 @@ class EvaluationSummary(SummaryFigures):
     """The `EvaluationConfig` that was used."""
     retrieval: RetrievalSummary
     contaminated: dict[str, int]
-    """Adapter -> number of questions about documents that it was trained on. An adapter is missing if its training
-    documents are not recorded."""
+    """Adapter -> number of questions about documents that the adapter was trained on. An adapter is missing if its
+    training documents are not recorded."""
     adapters: dict[str, Artifact]
     wall_seconds: float
     judge: JudgeSummary | None = None

@@ -23,8 +23,8 @@ class RuleOutcome(Record):
     text: str
     """Explanation of the outcome, with the values that it is based on."""
     more_questions: int | None = None
-    """Number of additional questions that would settle an unknown outcome, provided that the rates stay the same. None
-    if no number of questions would settle it."""
+    """Number of additional questions that would turn an unknown outcome into a pass or a fail if the rates stay the
+    same. None if there is no such number."""
 
 
 class ChallengerDecision(Record):
@@ -43,7 +43,7 @@ class Decision(Record):
     champion: str
     reason: str
     more_questions: int | None
-    """Number of additional questions that would settle a `cannot_tell` decision; None if there is no such number."""
+    """Number of additional questions that would turn `cannot_tell` into another decision; None if there is none."""
     rules: list[RuleOutcome]
     """Outcomes of all rules for the best challenger."""
     challengers: dict[str, ChallengerDecision]

@@ -152,7 +152,7 @@ class AdapterArtifact(Artifact):
 
 
 class ExportManifest(Record):
-    """export.json of a merged model, which describes the adapter that the model was made from."""
+    """export.json in the folder of a merged model. It describes the adapter that was merged into the base model."""
 
     adapter: str
     """Absolute path of the adapter folder."""
