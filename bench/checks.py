@@ -2,10 +2,10 @@
 
     python -m bench.checks [--out docs/results/checks.json]
 
-The correct answers are the sample's reference answers with their gold chunks, sentences quoted from the sample chunks,
-and refusals of unanswerable questions. Faulty answers are made from these by inserting faults with fixed random seeds,
-at least 40 per kind of fault. The table also lists the kinds that no check can find; finding them takes a judge or a
-person. Exits with 1 if a limit is not met.
+There are three kinds of correct answers: the sample's reference answers with their gold chunks, sentences quoted from
+the sample chunks, and refusals of unanswerable questions. Faulty answers are correct answers into which a fault is
+inserted, with fixed random seeds. There are at least 40 faulty answers per kind of fault. The table also lists kinds of
+faults that only a judge or a person can find. Exits with 1 if a limit is not met.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class CheckFigures(Record):
     flagged_wrongly: list[str]
     """Correct answers that have a finding."""
     missed: dict[str, list[str]]
-    """Kind of fault -> faulty answers without a finding, for the kinds that a check can find."""
+    """Kind of fault -> faulty answers without a finding. Contains only the kinds that a check can find."""
 
 
 def correct_answers() -> list[Sample]:
@@ -169,8 +169,8 @@ def wrong_article(sample: Sample, rng: random.Random) -> str | None:
 def wrong_quantity(units: frozenset[str], elsewhere: bool = False) -> Fault:
     """Return a function that replaces one quantity in an answer. Only quantities with a unit in `units` are replaced.
 
-    The new quantity occurs neither in the context nor in the question. With `elsewhere`, it is instead another quantity
-    from the context.
+    Without `elsewhere`, the new quantity occurs neither in the context nor in the question. With `elsewhere`, the new
+    quantity is another one from the context.
     """
 
     def change(sample: Sample, rng: random.Random) -> str | None:
@@ -196,7 +196,7 @@ def wrong_quantity(units: frozenset[str], elsewhere: bool = False) -> Fault:
 
 
 def replaced(pairs: tuple[tuple[str, str], ...]) -> Fault:
-    """Return a function that replaces the first phrase of one of `pairs` by the second phrase of the pair."""
+    """Return a function that makes one replacement in an answer. Each of `pairs` is (old phrase, new phrase)."""
 
     def change(sample: Sample, rng: random.Random) -> str | None:
         usable = [(a, b) for a, b in pairs if a in sample.answer]
@@ -206,7 +206,7 @@ def replaced(pairs: tuple[tuple[str, str], ...]) -> Fault:
 
 
 def faulty_samples(samples: list[Sample]) -> Iterator[FaultySample]:
-    """For each kind of fault, yield a faulty version of every correct answer into which the fault can be inserted."""
+    """Insert each kind of fault into the correct answers and yield the results. Skips answers that cannot have it."""
     answerable = [s for s in samples if s.answerable]
 
     def other_answer(sample: Sample, rng: random.Random) -> str | None:

@@ -4,9 +4,9 @@
     python -m bench.dataset --rows 10000 100000   other numbers of rows
     python -m bench.dataset --what retriever      measure the retriever check instead; about twenty minutes
 
-Each measurement runs in a separate process. The rows are made from words in the sample chunks, ten rows per chunk;
-about one row in six has a defect or is a near duplicate. Making the rows is not timed. Memory is the highest
-total of the process and its children, in which shared pages count once.
+Each measurement runs in a separate process. The rows are made from words in the sample chunks, ten rows per chunk.
+About one row in six has a defect or is a near duplicate. The time to make the rows is not included. The reported memory
+is the peak of the process and its children together. Memory pages that they share count only once.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def apply_rules(folder: Path, chunks: Sequence[Chunk], out: Path, config: Valida
 
 
 def timed(work: Callable[[], object]) -> dict[str, float]:
-    """Run `work`. Return its wall time in seconds, its peak memory, and the CPU time of the process since its start."""
+    """Run `work`. Return its wall time in seconds, the peak memory in GiB, and this process's CPU time in seconds."""
     peak = 0.0
     stop = threading.Event()
 
@@ -152,7 +152,7 @@ def cpu_seconds() -> float:
 
 
 def memory_gib() -> float:
-    """Return the memory of this process and its children (proportional set size, which counts shared pages once)."""
+    """Return the memory of this process and its children. Shared pages count once (proportional set size)."""
     import psutil
 
     own = psutil.Process()
@@ -177,7 +177,7 @@ class ComposedChunk:
     article: int
     product: str
     statements: Sequence[tuple[str, str]]
-    """(topic words, statement) pairs; every statement begins with its topic words."""
+    """Pairs of topic words and a statement. Every statement begins with its topic words."""
 
 
 def make_rows(rows: int, folder: Path) -> None:

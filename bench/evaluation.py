@@ -92,9 +92,9 @@ def make_base(folder: Path, shape: Shape, spread: float = 0.02) -> None:
 
 
 def make_adapter(folder: Path, shape: Shape, seed: int, size: float = 0.01) -> Path:
-    """Write an adapter shaped like those that the recipes train: rank 16 on the q, k, v and o projections.
+    """Write a random adapter with the shape that the recipes use: rank 16 on the q, k, v and o projections.
 
-    The B matrices are random with standard deviation `size`, because an adapter with zero matrices has no effect.
+    The B matrices are random numbers with standard deviation `size`. With zeros, the adapter would have no effect.
     """
     from safetensors.torch import save_file
 
@@ -115,7 +115,7 @@ def make_adapter(folder: Path, shape: Shape, seed: int, size: float = 0.01) -> P
 
 
 def make_requests(questions: int, length: int, vocabulary: int) -> list[GenerationRequest]:
-    """Return one request per question and model. The prompts have 60 to 150 % of `length` tokens."""
+    """Return one request per question and model. Each prompt has between 0.6 and 1.5 times `length` tokens."""
     rng, requests = random.Random(1), list[GenerationRequest]()
     for i in range(questions):
         n = int(min(1.5 * length, max(0.6 * length, rng.gauss(length, 0.2 * length))))
@@ -162,7 +162,7 @@ def bench_local(
 def check_equality(scratch: Path) -> None:
     """Compare the answers of the static decoding loop with those of transformers' `generate`, in float32.
 
-    Prints how many answers are equal; all of them should be. On a GPU the static loop uses CUDA graphs.
+    Prints the number of equal answers. All answers should be equal. On a GPU, the static loop uses CUDA graphs.
     """
     torch.backends.cuda.matmul.allow_tf32 = False
     base = scratch / "tiny"

@@ -2,10 +2,11 @@
 
     python -m bench.generation [--speed 2] [--parallel 8] [--only NAME ...] [--out docs/results/generation]
 
-`make bench-generation` runs all scenarios. They run the real client against the simulator, whose clock runs `speed`
-times as fast as real time; all times are in seconds of that clock. Two other clients do the same work for comparison:
-the algorithm of the reference design (docs/origin.md) and Google's google-genai with its retries. Exits with 1 if a
-limit is exceeded. Run the benchmark on an idle machine, because a real delay counts `speed` times.
+`make bench-generation` runs all scenarios. They run the pipeline's client against the simulator. The simulator's clock
+runs `speed` times as fast as real time, and all reported times are in seconds of this clock. Two other clients do the
+same work for comparison: the algorithm of the reference design (docs/origin.md) and Google's google-genai with its
+retries. Exits with 1 if a limit is exceeded. Run the benchmark on an idle machine, because one second of real delay is
+reported as `speed` seconds.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from insurance_rag.core.files import write_json
 
 SCENARIOS: dict[str, Scenario] = {scenario.__name__: scenario for scenario in (*RATE_LIMITED, *MACHINE_BOUND)}
 LONGEST = ("killed", "reference_client", "google_genai_client", "clock_speeds", "other_windows")
-"""The longest scenarios, which start first."""
+"""The longest scenarios. They start before all others."""
 
 
 def report(bench: Bench) -> str:

@@ -37,11 +37,12 @@ if TYPE_CHECKING:
     import httpx
 
 ClientFunction = Callable[[RunSpec, Plan, int, ApiKey], list[str]]
-"""A client: generates the shard with the given number, using the given key. Returns the ids of the answered chunks."""
+"""A client: generates the QA pairs for one shard (its number is the third argument) and returns the ids of the chunks
+that were answered."""
 
 
 def pipeline(spec: RunSpec, plan: Plan, number: int, key: ApiKey) -> list[str]:
-    """Generate the shard with this pipeline, as the mapped Airflow task does."""
+    """Generate the QA pairs for the shard with this pipeline, as the mapped Airflow task does."""
     from insurance_rag.generation import generate_shard
 
     generate_shard(spec.folder, number, key)
@@ -49,7 +50,7 @@ def pipeline(spec: RunSpec, plan: Plan, number: int, key: ApiKey) -> list[str]:
 
 
 def reference(spec: RunSpec, plan: Plan, number: int, key: ApiKey) -> list[str]:
-    """Run the reference design's algorithm (docs/origin.md): one call at a time, retried only after a 429."""
+    """Run the reference design's algorithm (docs/origin.md). Makes one call at a time; retries only after a 429."""
     import httpx
 
     from insurance_rag.generation.prompt import answer_schema, render
@@ -166,7 +167,7 @@ def main() -> None:
     keys = {str(entry["id"]): ApiKey.model_validate(entry) for entry in spec.keys}
     context = multiprocessing.get_context("fork")
     start = context.Barrier(len(plan.shards))
-    gc.freeze()  # else each child's first garbage collection would copy every page that it shares with the parent
+    gc.freeze()  # otherwise garbage collection in a child would copy the memory pages shared with the parent
     workers = [
         context.Process(target=work, args=(client, spec, plan, shard.shard, keys[shard.key_id], start))
         for shard in plan.shards
@@ -178,7 +179,7 @@ def main() -> None:
 
 
 def warm_up(spec: RunSpec) -> None:
-    """Before the fork, import all that the first call would import, so that only the calls themselves are measured."""
+    """Import everything that the first call needs, so that the workers do not spend measured time on imports."""
     import httpx
 
     from insurance_rag.generation import (
@@ -201,7 +202,7 @@ def warm_up(spec: RunSpec) -> None:
 
 
 def work(client: ClientFunction, spec: RunSpec, plan: Plan, number: int, key: ApiKey, start: Barrier) -> None:
-    """Wait until all workers are ready, run `client`, write the WorkerResult and end the worker process."""
+    """Run in a worker process: wait until all workers are ready, run `client`, write the WorkerResult and exit."""
     error, answered = "", []
     start.wait()
     try:

@@ -71,7 +71,7 @@ def start_simulator(speed: float, **options: object) -> Iterator[Simulator]:
 def make_keys(n: int, **facts: object) -> list[ApiKey]:
     """Return `n` keys with the ids k1, k2, ... and the additional fields `facts`.
 
-    All secrets have a common prefix, for which `files_with_key` searches.
+    All secrets begin with the same prefix. `files_with_key` searches for this prefix.
     """
     return [ApiKey.model_validate({"id": f"k{i}", "key": PLANTED_KEY.format(i), **facts}) for i in range(1, n + 1)]
 
@@ -89,7 +89,7 @@ def make_chunks(n: int) -> list[Chunk]:
 
 @dataclass(frozen=True)
 class RunSpec:
-    """The settings of a run, which the worker processes read from spec.json."""
+    """The settings of a run. The worker processes read them from spec.json."""
 
     client: str
     run: str
@@ -108,7 +108,7 @@ class RunSpec:
 
 @dataclass(frozen=True)
 class WorkerResult:
-    """The content of RUN/workers/N.json, which a worker process writes at its end."""
+    """The content of RUN/workers/N.json. Every worker process writes one such file when it ends."""
 
     answered: list[str]
     """Ids of the chunks that the worker got an answer for."""
@@ -140,7 +140,7 @@ class Run:
         self.process.wait()
 
     def kill(self) -> None:
-        """Send SIGKILL to the workers and their parent, which form a process group."""
+        """Send SIGKILL to the process group of the workers. The group also contains their parent process."""
         assert self.process
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
@@ -195,9 +195,9 @@ class RunFigures:
     """Number of chunks without an answer, except those that the simulator blocks."""
     duplicate_rows: int
     repeated_calls: int
-    """Number of answers to requests that had already been answered."""
+    """Number of unnecessary answers: the same request had already been answered."""
     floor_of_admitted_s: float | None
-    """Shortest time in which the quota allows as many calls as were admitted, including calls that ended in a fault."""
+    """Shortest time in which the quota allows the number of admitted calls. Calls that ended in a fault also count."""
     mb_per_worker: float | None
     errors: list[str]
     files_with_key: list[str]
@@ -244,7 +244,7 @@ def measure(run: Run, chunks: Sequence[Chunk], stats: SimulatorStats) -> RunFigu
 
 
 def count_rows(folder: Path) -> Counter[str]:
-    """Return, for each chunk, how many times its most frequent row occurs in the part files.
+    """Count identical rows in the part files. Return chunk id -> number of copies of the chunk's most frequent row.
 
     A count above one means that the run wrote a duplicate row.
     """
@@ -263,14 +263,15 @@ def count_rows(folder: Path) -> Counter[str]:
 
 
 def floor_s(n: int, per_minute: int) -> float:
-    """Return the shortest time in seconds in which `n` calls can be answered at `per_minute` calls per minute."""
+    """Return the shortest time in seconds that `n` calls take if at most `per_minute` calls are allowed per minute."""
     return (math.ceil(n / per_minute) - 1) * 60 + LATENCY_S
 
 
 def floor_of_admitted_s(stats: SimulatorStats, rpm: int | None) -> float | None:
-    """Return the shortest time in which `rpm` allows as many calls as were admitted for the busiest project.
+    """Return the shortest time in seconds in which a limit of `rpm` allows the busiest project's admitted calls.
 
-    Returns None if requests are not limited or no call was admitted.
+    The busiest project is the one with the most admitted calls. Returns None if requests are not limited or no call was
+    admitted.
     """
     most = max((project["admitted"] for project in stats["projects"].values()), default=0)
     return floor_s(most, rpm) if rpm and most else None

@@ -50,7 +50,7 @@ class Check:
 
 @dataclass
 class Bench:
-    """Runs clients against simulators and collects the figures and checks."""
+    """Runs clients against simulators. Collects the measurements and their comparisons with the limits."""
 
     speed: float
     work: Path
@@ -71,7 +71,7 @@ class Bench:
     ) -> RunFigures:
         """Generate answers for `chunks` chunks with seven keys and return the figures of the run.
 
-        `key_facts` are additional fields for every key, and `spec` additional fields for the RunSpec. `rpm` and
+        `key_facts` holds additional fields for every key. `spec` holds additional fields for the RunSpec. `rpm` and
         `options` are settings of the simulator.
         """
         work = make_chunks(chunks)
@@ -116,7 +116,7 @@ def known_quota(b: Bench) -> None:
 
 
 def high_quota(b: Bench) -> None:
-    """Process 1,800 chunks, as many as the reference design did. Each key is limited to 60 requests per minute."""
+    """Process 1,800 chunks, the number in the reference design. Each key is limited to 60 requests per minute."""
     f = b.run("high_quota", 1800, rpm=60)
     b.check("high_quota", f"seconds (floor {floor_s(258, 60)})", f.seconds, 257)
     b.check("high_quota", "429s", f.refused_429, 14)
@@ -139,7 +139,10 @@ def faults(b: Bench) -> None:
 
 
 def killed(b: Bench) -> None:
-    """Kill a run with faults by SIGKILL at 20 random moments. Each time, restart it with the same command."""
+    """Start a run against a simulator that injects faults, and kill the run with SIGKILL at 20 random moments.
+
+    After each kill, the run is started again with the same command. The last start runs to the end.
+    """
     moments = sorted(random.Random(20).sample(range(5, 390), KILLS))
     chunks, in_flight, refused = make_chunks(400), 0, []
     with start_simulator(b.speed, quota={"rpm": 10}, faults=FAULTS) as simulator:
@@ -226,7 +229,7 @@ def dead_keys(b: Bench) -> None:
 
 
 def batch_mode(b: Bench) -> None:
-    """Use batch mode with faults; chunks that fail in a batch are requested again with ordinary calls."""
+    """Use batch mode while the simulator injects faults. Ordinary calls repeat the requests that fail in a batch."""
     from insurance_rag.config import GenerationConfig
     from insurance_rag.core.errors import IncompleteError
     from insurance_rag.generation import generate_run
@@ -251,15 +254,16 @@ def batch_mode(b: Bench) -> None:
 
 
 def reference_client(b: Bench) -> None:
-    """Run the algorithm of the reference design (docs/origin.md) without and with faults."""
+    """Run the algorithm of the reference design (docs/origin.md) twice: without faults and with injected faults."""
     b.run("reference", 400, client="reference", rpm=10)
     b.run("reference, faults", 400, client="reference", rpm=10, faults=FAULTS)
 
 
 def google_genai_client(b: Bench) -> None:
-    """Run google-genai with 4 calls in flight per key: twice with up to 5 attempts per call, once with up to 12.
+    """Run google-genai three times, with 4 calls in flight per key.
 
-    One of the two runs with 5 attempts has faults.
+    The first two runs make up to 5 attempts per call, and the simulator injects faults into the second. The third run
+    makes up to 12 attempts per call, without faults.
     """
     for suffix, attempts, injected in (("", 5, {}), (", faults", 5, FAULTS), (", 12 attempts", 12, {})):
         spec = {"attempts": attempts, "concurrency": 4}
@@ -280,7 +284,7 @@ def large_plan(b: Bench) -> None:
     def plan(run: RunFolder) -> None:
         write_plan(make_plan(chunks, keys, GenerationConfig()), run, chunks)
 
-    # The minimum of three is the measurement that other processes have disturbed least.
+    # Other processes can only lengthen a measurement, so the shortest of three is the most accurate.
     planned = min(seconds(partial(plan, run)) for run in runs)
     journal = runs[0].journal
     journal.mkdir(parents=True)

@@ -3,10 +3,10 @@
     python -m bench.orchestration                    all parts: 50, 500, late, kill; about 20 minutes on two idle cores
     python -m bench.orchestration --only 50 kill     only some parts
 
-A part whose name is a number runs that many shards that do nothing, so its run time is Airflow's overhead. `late`
-checks that a missed deadline is logged. `kill` sends SIGKILL to the scheduler and all its tasks, once during generation
-and once during training. Each time, it restarts the scheduler. At the end, it measures how many answers were requested
-twice and where training resumed. Exits with 1 if a part finds a problem.
+`50` and `500` run this many shards that do nothing, so the duration of the run is Airflow's overhead. `late` checks
+that a missed deadline is logged. `kill` sends SIGKILL to the scheduler and all its tasks, once during generation and
+once during training. After each kill, the scheduler is started again. At the end, `kill` measures how many answers were
+requested twice and where training resumed. Exits with 1 if one of these measurements finds a problem.
 """
 
 from __future__ import annotations

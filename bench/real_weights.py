@@ -44,16 +44,17 @@ from insurance_rag.retrieval import Hit
 from insurance_rag.retrieval.base import Filters
 
 BATCH_TOKENS = 700_000
-"""Maximum number of tokens per batch, including padding. This is enough for about 600 answers. The KV caches and the
-logits (262,144 per token) of such a batch fill half of an 80 GB GPU."""
+"""Maximum number of tokens per batch, including padding: enough for about 600 answers. The KV caches and the logits
+(262,144 per token) of a full batch occupy half of an 80 GB GPU."""
 SWEEP_TOKENS = (256, 192, 128, 96)
 """Possible maximum answer lengths in the sweep, in tokens. The sweep uses the first one that the time allows."""
 SWEEP_ARMS = 24
-"""Maximum number of arms (decoding settings) that the sweep runs per model. 17 run on the half of the questions that is
-used for tuning. 3 presets and up to 4 winners run on the other half, which is used for the report."""
+"""Maximum number of arms (decoding settings) that the sweep runs per model. The sweep uses one half of the questions
+for tuning and the other half for the report. 17 arms run on the tuning half: the winners are chosen there. 3 presets
+and up to 4 winners run on the report half."""
 
 FAILURES = (RuntimeError, OSError, ValueError, TypeError, LookupError, AttributeError, ImportError, PipelineError)
-"""Exceptions that end only the section of the benchmark that raises them. The other sections still run."""
+"""If a section of the benchmark raises one of these exceptions, only this section fails. The others still run."""
 
 T = TypeVar("T")
 
@@ -217,8 +218,8 @@ def sweep_models(given: Input, work: Path, config: EvaluationConfig, tokens: int
 def sweep_tokens(left: float, evaluate_s: float, questions: int, models: int) -> int:
     """Return the longest answer length in SWEEP_TOKENS with which the sweep should take less than `left` seconds.
 
-    If none of them is short enough, returns the shortest. The estimate is based on the evaluation's seconds per answer
-    and assumes that they are proportional to the answer length.
+    If no length is short enough, returns the shortest. The sweep's duration is estimated from the time that the
+    evaluation took per answer. This time is assumed to be proportional to the answer length.
     """
     seconds_per_answer = evaluate_s / (2 * questions * models)  # two contexts per question: retrieved and gold chunks
     wanted = SWEEP_ARMS * questions / 2 * models * seconds_per_answer * 1.15

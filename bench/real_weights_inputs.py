@@ -50,7 +50,7 @@ def _weights(inputs: Path) -> None:
 def convert(inputs: Path, out: Path) -> None:
     """Convert inputs/gemma.gguf into a bf16 checkpoint that transformers can load.
 
-    The values are equal to those that transformers' own GGUF loader returns, but this conversion is faster.
+    The result has the same values as transformers' own GGUF loader, but this conversion is faster.
     """
     import shutil
 

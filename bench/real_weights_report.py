@@ -33,7 +33,7 @@ class TrainingResult(TrainingManifest):
     """The manifest of a training run with its loss history."""
 
     fallback: dict[str, JsonValue]
-    """Settings that were added after a failed attempt; empty if the first attempt at training succeeded."""
+    """Settings that the successful attempt at training added to the recipe; empty if the first attempt succeeded."""
     loss_history: list[LossRow]
 
 
@@ -46,7 +46,7 @@ class RealWeightsResults(Record):
     dataset: dict[str, int]
     """Dataset file -> number of rows."""
     heldout: dict[str, JsonValue] | None = None
-    """Version -> model -> loss on held-out rows in this version's prompt format. The key `rows` has the row count."""
+    """Version of the prompt format -> model -> loss on the held-out rows. The key `rows` holds the number of rows."""
     sweep_max_new_tokens: int | None = None
     parts: dict[str, dict[str, JsonValue]]
     """Section of the benchmark -> its duration in seconds and, if it failed, its error."""
@@ -56,7 +56,7 @@ class RealWeightsResults(Record):
 
 
 def tables(results: Path) -> str:
-    """Return Markdown tables for all files in `results` that are named in FILES."""
+    """Return Markdown tables of the results. Reads only the files in `results` that FILES names."""
     lines: list[str] = []
     if (results / "results.json").exists():
         lines += _training(RealWeightsResults.model_validate(read_json(results / "results.json")))

@@ -33,10 +33,10 @@ FALLBACKS: tuple[dict[str, JsonValue], ...] = (
     {"use_liger_kernel": False},
     {"use_liger_kernel": False, "padding_free": False},
 )
-"""Additional settings of the first, second and third attempt at training. The later attempts avoid kernels that may
-not run on the device."""
+"""Additional settings for the first, second and third attempt at training. The second and third attempts turn off
+kernels that may not run on the device."""
 TRAINING_S = 180
-"""Training runs that have not ended this many seconds after the start of the script are killed."""
+"""Time limit for all training, in seconds since the start of the script. Training that takes longer is killed."""
 LOSS_BATCH_ROWS = 32
 
 STARTED = time.monotonic()
@@ -62,8 +62,9 @@ def say(text: str) -> None:
 def train_all(base: Path, inputs: Path, work: Path, steps: int | None) -> dict[str, dict[str, JsonValue]]:
     """Train all adapters in parallel with the recipes and the trainer of the pipeline.
 
-    A single training run of a model this small would leave most of the GPU idle. Each adapter is trained in a separate
-    process, because Liger patches transformers for the whole process. These patches must not affect the evaluation.
+    Training runs in parallel, because training one adapter of such a small model leaves most of the GPU idle. Each
+    adapter is trained in a separate process, because Liger changes transformers for the whole process. These changes
+    must not affect the evaluation.
 
     Returns a training manifest for each version whose training succeeded. The manifest also contains the loss history
     and the fallback settings.
@@ -122,7 +123,8 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
 def train(version: str, dataset: Path, base: Path, out: Path, fallback: int, steps: int) -> None:
     """Train one adapter with the settings FALLBACKS[fallback].
 
-    If `steps` is not 0, train only that many optimizer steps, with small batches, to test the script.
+    `steps` is the number of optimizer steps; 0 means complete training. A few steps are enough to test the script, and
+    they use small batches.
     """
     from insurance_rag.training import load_recipe, train_adapter
 
@@ -136,8 +138,8 @@ def train(version: str, dataset: Path, base: Path, out: Path, fallback: int, ste
 def heldout_losses(base: Path, adapters: Mapping[str, Path], dataset: Path, rows: int) -> dict[str, object]:
     """Return the mean loss per answer token on the first `rows` held-out rows.
 
-    The result maps version -> model -> loss, with the rows in the version's prompt format. The additional key `rows`
-    holds the number of rows.
+    The result maps version -> model -> loss. For each version, the rows are in this version's prompt format. The
+    additional key `rows` holds the number of rows.
     """
     import torch
 

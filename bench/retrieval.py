@@ -2,8 +2,9 @@
 
     python -m bench.retrieval [--chunks 100000] [--out docs/results/retrieval.json]
 
-Simple BM25 searches whitespace-separated words. The comparison uses the sample questions. The large corpus repeats the
-sample chunks, with random numbers in place of the numbers in their texts. Exits with 1 if a limit is not met.
+Simple BM25 searches whitespace-separated words. The comparison uses the sample questions. The large corpus consists of
+copies of the sample chunks. In each copy, the numbers in the text are replaced by random numbers. Exits with 1 if a
+limit is not met.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class LargeCorpusFigures(Record):
     """Seconds to load the stored index."""
     query_cpu_ms_p50: float
     other_load: float
-    """Load average of the machine after the measurements. Processes that raise it also lengthen the wall times."""
+    """Load average of the machine after the measurements. If it is high, other processes lengthened the wall times."""
     query_ms_p50: float
     query_ms_p95: float
     query_ms_p50_filtered: float

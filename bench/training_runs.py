@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from insurance_rag.training.trainer import AdapterTrainer
 
 MEASURED_ROWS = 1600
-"""Number of rows from which the measured steps draw. The table extrapolates the result to the whole dataset."""
+"""Number of rows in the measured dataset. The table extrapolates the results to a full dataset."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Result(BaseModel):
     """Median duration of the measured steps in seconds."""
     steps: int = 0
     peak_gib: float = 0.0
-    """Peak GPU memory, including one extra step with the largest micro-batch that a full training run would contain."""
+    """Peak GPU memory. Includes an extra step with the largest micro-batch of a full training run (estimated)."""
     peak_gib_of_the_steps: float = 0.0
     """Peak GPU memory of the measured steps only."""
     estimate_gib: float | None = None
@@ -95,8 +95,8 @@ class Result(BaseModel):
 def run_worker(name: str, weights: Path, *, tiny: bool) -> None:
     """Measure the configuration `name`, print its result and end the process.
 
-    Imports the libraries first and then waits for a line on stdin, so that the imports can run while another
-    configuration is being measured. A process that a distributed launcher started does not wait.
+    Imports the libraries first and then waits for a line on stdin. The imports can therefore run while another
+    configuration is being measured. A worker that uses several GPUs does not wait.
     """
     from trl import SFTConfig, SFTTrainer  # noqa: F401
 
@@ -152,7 +152,7 @@ def measure(run: Run, weights: Path, rows: list[EncodedRow]) -> Result:
 
 
 def differences(values: list[float], warmup: int) -> list[float]:
-    """Return, for every step after the warm-up, the difference between its value and the value of the previous step."""
+    """Return how much the value grew in each step after the warm-up. `values` holds one value per step."""
     return [after - before for before, after in zip(values[warmup - 1 :], values[warmup:], strict=False)]
 
 
@@ -165,8 +165,8 @@ def gpu_peak_gib() -> float:
 def largest_micro_batch(rows: list[EncodedRow], size: int, batch_size: int = 16) -> list[EncodedRow]:
     """Return the micro-batch with the most tokens that a full training run is likely to contain.
 
-    Draws as many random optimizer batches as three epochs have and splits them into balanced micro-batches of `size`
-    rows.
+    Draws random optimizer batches of `batch_size` rows, as many as there are in three epochs. Splits each batch into
+    balanced micro-batches of `size` rows.
     """
     from insurance_rag.training.sampler import balance_micro_batches
 

@@ -12,7 +12,7 @@ from bench.training_weights import EPOCHS, Machine, make_rows, model_config
 DATASHEET_TFLOPS = 989.0
 """Peak TFLOP/s of an H100 SXM for bf16 without sparsity."""
 ANSWER_SHARE = 0.12
-"""Fraction of the tokens that belong to answers. With completion-only loss, only these pass through the output head."""
+"""Fraction of the tokens that belong to answers. With completion-only loss, the output head processes only these."""
 COLUMNS = (
     "configuration", "tokens/s", "median step", "x reference v3", "minutes", "peak GiB", "of the steps", "estimate",
     "MFU", "of the matmul", "layout",
@@ -67,8 +67,9 @@ def _cells(name: str, result: Result, machine: Machine, total_tokens: int, refer
 def flops_per_token(*, completion_only: bool) -> float:
     """Return the floating-point operations that training needs per token, not counting recomputation.
 
-    A frozen parameter needs 4 operations: 2 in the forward pass and 2 for the gradient of the activations. Its own
-    gradient is not computed. Attention needs 3.5 times as many operations as its forward pass alone.
+    A frozen parameter needs 4 operations: 2 in the forward pass and 2 for the gradient of the activations. The gradient
+    of the parameter is not computed. The forward and backward passes of attention together need 3.5 times as many
+    operations as the forward pass alone.
     """
     c = model_config(tiny=False)
     lengths = [len(row["input_ids"]) for row in make_rows(tiny=False, n=MEASURED_ROWS)]

@@ -1,8 +1,8 @@
 """Compare existing adapters on all evaluation questions, without generating a dataset or training.
 
 Start this DAG by hand with the adapters of any run. New adapters from `finetune_pipeline` start it automatically. If
-the run names a model registry, the champion in the registry is evaluated, too. An adapter that is better than the
-champion replaces it.
+the run names a model registry, the registry's champion is evaluated, too. If an adapter is better than the champion,
+the adapter becomes the new champion.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@
 Start this DAG by hand. It also starts when a new dataset is published. In that case, it generates nothing.
 
 A failed shard is red, and its log shows the cause. Fix the cause and choose "Clear only failed". The shard and the
-tasks after it then run again, but chunks that already have an answer are not requested again.
+later tasks then run again. Chunks that already have an answer are not requested again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def finetune_pipeline() -> None:
     dataset = make_dataset(run)
 
     base_models = gpu_job("pretrain", as_task(tasks.pretrain_jobs)(run), pretrain_argv, label="demo base model")
-    # `pretrain` is skipped unless the base model is the demo's own. With NONE_FAILED, training starts even then.
+    # `pretrain` runs only for the demo's own base model. With NONE_FAILED, training starts even if it is skipped.
     training = as_task(tasks.training_jobs, trigger_rule=TriggerRule.NONE_FAILED)(run, dataset, base_models)
     adapters = gpu_job("train", training, train_argv, label="{{ task.arguments[2] }}")
     comparison = as_task(tasks.evaluation_jobs, trigger_rule=TriggerRule.NONE_FAILED)(run, adapters, base_models)

@@ -10,7 +10,7 @@ from insurance_rag.orchestration.alerts import FirstQueuedAt
 
 
 class DeadlinesPlugin(AirflowPlugin):
-    """Registers `FirstQueuedAt`. Airflow cannot store a DAG if the reference time of its deadline is not registered."""
+    """Registers `FirstQueuedAt`, the reference time of the deadlines. Without it, Airflow could not store the DAGs."""
 
     name = "deadlines"
     deadline_references: ClassVar[list[type[FirstQueuedAt]]] = [FirstQueuedAt]

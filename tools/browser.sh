@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Print the path of a Chromium for the browser tests and `make pictures`. $1 is the virtual environment's bin folder.
-# Looks for $CHROMIUM and for an installed browser. If there is none, installs one with apt (as root on Debian) or else
-# with playwright. Prints nothing if no browser can be installed.
+# Looks for $CHROMIUM and for an installed browser. If there is none, installs one: with apt if the user is root on
+# Debian, otherwise with playwright. Prints nothing if no browser can be installed.
 set -uo pipefail
 bin=$1
 

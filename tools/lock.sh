@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Resolve all extras in pyproject.toml together, and write the versions of the packages they need to requirements.lock.
+# Choose one version of each package that the extras in pyproject.toml need, and write the versions to requirements.lock.
 # $1 is the path of uv. Versions that are already in the file do not change; delete a line to upgrade that package.
 # CUDA packages are left out, because torch pins their versions and machines without a GPU do not install them.
 set -euo pipefail

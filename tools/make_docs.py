@@ -43,7 +43,7 @@ class ErrorMessage:
 
 
 def error_messages(path: Path, module: str) -> Iterator[ErrorMessage]:
-    """Yield all error messages that the code in a file raises or collects; `{...}` stands for an inserted value."""
+    """Yield all error messages in the code of a file. In a message, `{...}` stands for an inserted value."""
     classes = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.Call) or not node.args:
@@ -211,7 +211,7 @@ def node(package: str) -> str:
 
 
 def with_diagram(page: str) -> str:
-    """Return the text of the page, with a new diagram between the two diagram markers in it."""
+    """Return `page` with a new diagram in place of the text between the two diagram markers."""
     start, end = "<!-- diagram -->", "<!-- /diagram -->"
     before, _, rest = page.partition(start)
     _, _, after = rest.partition(end)

@@ -24,7 +24,7 @@ def fill_secrets(example: str) -> str:
 
 
 def new_secret(name: str) -> str:
-    """Return a random secret. For FERNET_KEY it is 32 bytes in URL-safe base64, for other names hexadecimal digits."""
+    """Return a random secret. FERNET_KEY gets 32 bytes in URL-safe base64, every other name hexadecimal digits."""
     if name == "FERNET_KEY":
         return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
     return secrets.token_hex(8 if name == "ADMIN_PASSWORD" else 32)

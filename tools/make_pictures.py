@@ -215,7 +215,7 @@ def put_key(api: AirflowApi, name: str, url: str, key: str) -> None:
 
 
 def reject(api: AirflowApi, run_id: str) -> None:
-    """Reject the dataset repeatedly until the run has ended, because Airflow can lose a response sent too early."""
+    """Send "Reject" repeatedly until the run has ended. Airflow can lose a response that is sent too early."""
     path = f"/dags/{REFRESH}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
     deadline = time.monotonic() + TIMEOUT_S
     while api.run_state(REFRESH, run_id) == "running" and time.monotonic() < deadline:
@@ -227,7 +227,7 @@ def reject(api: AirflowApi, run_id: str) -> None:
 
 
 def take_report_pictures(chromium: Browser, run: RunFolder, out: Path) -> None:
-    """Take screenshots of the verdict in Korean, the dataset in English, and an expanded question in dark mode."""
+    """Take three screenshots: the verdict in Korean, the dataset in English, and an expanded question in dark mode."""
     if not run.report.is_file():
         raise InvalidInputError(f"{run.root}: has no report.html; write it with `insurance-rag report`")
     page = report_page(chromium, run, "ko-KR", "light")

@@ -23,7 +23,7 @@ MAX_SIGNATURE_LINES = 6
 
 
 def prose(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield every docstring, field description and comment block as (line number, text with the code next to it)."""
+    """Yield the line number and the text of every docstring, field description and comment block, with nearby code."""
     source = path.read_text(encoding="utf-8")
     lines = source.splitlines()
     for node in ast.walk(ast.parse(source)):
@@ -38,7 +38,7 @@ def prose(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def comments(source: str, lines: list[str]) -> Iterator[tuple[int, str]]:
-    """Yield every comment block as (number of its first line, text with the next line of code)."""
+    """Yield the line number and the text of every comment block. The text includes the next line of code."""
     numbers = [
         token.start[0]
         for token in tokenize.generate_tokens(io.StringIO(source).readline)

@@ -1,7 +1,7 @@
 """The pages that the plugin serves under /run-report.
 
-Airflow does not protect the app of a plugin, so the routes themselves check which DAGs the user may read. They
-open a run folder only if Airflow's database contains the run, so that no request can read an arbitrary path.
+Airflow does not protect the app of a plugin, so each route checks which DAGs the user may read. A route opens a run
+folder only if Airflow's database contains the run. A request therefore cannot read an arbitrary path.
 """
 
 from __future__ import annotations

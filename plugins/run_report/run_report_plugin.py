@@ -1,7 +1,7 @@
 """Airflow plugin with a report tab for every DAG run, a page that compares runs, and a link on each task.
 
 Tasks, the scheduler and the DAG processor also load this file, so it imports little. The modules of the pages are
-imported only when `fastapi_apps` is read, and only the api-server reads it.
+imported only when the property `fastapi_apps` is read. Only the api-server reads this property.
 """
 
 from __future__ import annotations
