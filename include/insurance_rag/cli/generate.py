@@ -1,8 +1,8 @@
 """Generate question-answer pairs for every chunk in a plan. Run the same command again to resume from the journal.
 
 Writes RUN/parts/. API keys are read from --keys, else from the key file that was given to `plan`, else from the
-teacher's environment variable (GEMINI_API_KEYS). Without --shard, all shards run at the same time, and chunks that a
-dead key leaves unanswered move to healthy keys. Pairs that break a validation rule are requested once more, unless
+teacher's environment variable (GEMINI_API_KEYS). Without --shard, all shards run at the same time. If a key
+dies, its unanswered chunks move to healthy keys. Pairs that break a validation rule are requested once more, unless
 --no-repair is given.
 """
 

@@ -1,7 +1,7 @@
 """The command-line interface `insurance-rag COMMAND`, used by people, DAG tasks and pods.
 
 Only the module of the given command is imported, so that `--help` remains fast. Each command module defines `EXAMPLE`,
-`add_arguments(parser)` and `run(args)`, which returns the result as a record or a dict.
+`add_arguments(parser)` and `run(args)`. The result of `run` is a record or a dict.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _deliver(result: BaseModel | Mapping[str, object], *, as_json: bool) -> None:
-    """Print the result. If $RESULT_JSON is set, also write the result to this file, from which a GPU task reads it."""
+    """Print the result. If $RESULT_JSON names a file, also write the result to this file for the GPU task to read."""
     from insurance_rag.core.files import write_json
 
     values = dict(result) if isinstance(result, Mapping) else result.model_dump(mode="json")

@@ -49,7 +49,7 @@ def add_teacher_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def generation_config(args: argparse.Namespace, base: Mapping[str, object] | None = None) -> GenerationConfig:
-    """Return the configuration: the options override --set, and --set overrides `base` (the configuration in a plan).
+    """Return the configuration. The options override --set. Both override `base`, the configuration in a plan.
 
     If there is no `base` and no option sets the model, the teacher's environment variable (e.g. GEMINI_MODEL) sets it.
     Raises an InvalidInputError that lists every invalid setting.
@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> PlanArtifact:
 
 
 def _collect(problems: list[str], step: Callable[[], T]) -> T | None:
-    """Return the result of `step`. If it raises InvalidInputError, add the problems to `problems` and return None."""
+    """Return the result of `step`. If `step` raises InvalidInputError, add its problems to `problems`; return None."""
     from insurance_rag.core.errors import InvalidInputError
 
     try:

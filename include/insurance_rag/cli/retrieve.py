@@ -1,4 +1,4 @@
-"""Measure for what fraction of the questions the retriever finds a gold chunk."""
+"""Measure the fraction of questions for which the retriever finds a gold chunk."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def _worker_argv(args: argparse.Namespace) -> list[str]:
 
 
 def limit_thread_spinning() -> None:
-    """Let idle OpenMP threads sleep. On a busy machine, spinning threads make steps of small models 10 times slower.
+    """Let idle OpenMP threads sleep. If they spin on a busy machine, steps of small models take 10 times longer.
 
     Call this function before torch is imported, because the OpenMP runtime reads the setting during the import.
     """

@@ -41,8 +41,9 @@ def varlen_attention(
     """Compute causal attention within each row. The signature is that of transformers' attention interface.
 
     `query`, `key` and `value` have the shape [1, heads, tokens, width]. The result has the shape [1, tokens, heads,
-    width]. `cu_seq_lens_q` holds the start of each row, then the total number of tokens. If `cu_seq_lens_q` is None,
-    each entry of the batch is one row. Raises ValueError for a padded batch, because attention masks are not supported.
+    width]. `cu_seq_lens_q` holds the start of each row, then the total number of tokens. For example, [0, 3, 8] means
+    two rows with 3 and 5 tokens. If `cu_seq_lens_q` is None, each entry of the batch is one row. Raises ValueError for
+    a padded batch, because attention masks are not supported.
     """
     import torch
 
@@ -73,7 +74,7 @@ def _attend_per_row(
 ) -> torch.Tensor:
     """Compute attention for each row separately. `bounds` holds the (start, end) of each row.
 
-    A single row may have more keys than queries, as in generation with a key-value cache.
+    If there is only one row, it may have more keys than queries, as in generation with a key-value cache.
     """
     import torch
     from torch.nn.functional import scaled_dot_product_attention

@@ -46,12 +46,12 @@ def device_map() -> dict[str, int | str]:
 
 
 def local_rank() -> int:
-    """Return the index of this process among those on its machine; 0 without a distributed launcher."""
+    """Return the index of this process among those that a launcher started on this machine; 0 without a launcher."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def peak_memory_gib() -> float:
-    """Return the peak memory in GiB: GPU memory allocated by torch, or this process's memory if it runs on a CPU."""
+    """Return the peak memory in GiB. On a GPU, this is the memory allocated by torch; on a CPU, that of the process."""
     import torch
 
     if torch.cuda.is_available():

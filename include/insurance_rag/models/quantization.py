@@ -33,10 +33,10 @@ def nf4_config(
 
 
 def round_to_nf4(model: PreTrainedModel, *, double_quantization: bool) -> None:
-    """Round the weights of all linear layers except the output head, which QLoRA does not quantize, to NF4 values.
+    """Round the weights of the linear layers to NF4 values.
 
-    The weights keep their dtype. The model then behaves like the quantized model that an adapter was trained on, but
-    its forward pass does not need bitsandbytes.
+    The output head is not rounded, because QLoRA does not quantize it. The weights keep their dtype. The model then
+    behaves like the quantized model that an adapter was trained on, but its forward pass does not need bitsandbytes.
     """
     import bitsandbytes.functional as bnb
     import torch

@@ -38,9 +38,9 @@ def load_training_tokenizer(base_model: str, revision: str | None = None) -> Pre
     """Load a tokenizer that pads on the right, with a pad token that differs from its end-of-text token.
 
     If the two tokens were the same, a collator that masks padding would also mask the end of every answer. The model
-    would then never learn to stop. If needed, an unused token in the vocabulary becomes the pad token, so that the
-    embeddings keep their size. Raises InvalidInputError if there is no end-of-text token, or no unused token to pad
-    with.
+    would then never learn to stop. If a pad token is needed, an unused token of the vocabulary is chosen, so that the
+    embeddings keep their size. Raises InvalidInputError if there is no end-of-text token, or if a pad token is needed
+    and the vocabulary has no unused token.
     """
     tokenizer = load_tokenizer(base_model, revision)
     if tokenizer.eos_token is None:

@@ -1,8 +1,8 @@
 """Alerts about a failed task or a late run: what happened, why, what to do, and how to resume.
 
-Alerts are always logged. If $ALERT_CONNECTION names a connection, they are also posted to a webhook as `{"text": ...}`,
-which Slack, Mattermost and most other chat tools accept. The host of the connection is the URL of the webhook. If the
-connection has a password, it is the secret last segment of the URL, and is appended after a slash.
+Alerts are always logged. If $ALERT_CONNECTION names a connection, they are also posted to a webhook as `{"text": ...}`.
+Slack, Mattermost and most other chat tools accept this format. The field `host` of the connection contains the URL of
+the webhook. To keep the last segment of the URL secret, omit it from `host` and enter it in the field `password`.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class FirstQueuedAt(BaseDeadlineReference):
 
     @property
     def reference_name(self) -> str:
-        """Return the reference time in words. The DAG page shows "Must complete within a day of", then these words."""
+        """Return the name of the reference time. The DAG page shows it after "Must complete within a day of"."""
         return "the time it was first queued"
 
     def _evaluate_with(self, *, session: Session, dag_id: str, run_id: str) -> datetime | None:
@@ -144,7 +144,7 @@ def late_text(dag_id: str, run_id: str, hours: float) -> str:
 
 
 def resume_command(dag_id: str, run_id: str) -> str:
-    """Return the command that clears the failed tasks of a run and the tasks after them. Finished work is kept."""
+    """Return the `airflow` command that clears the failed tasks of a run and all tasks after them."""
     return shlex.join(["airflow", "dags", "clear", "--run-id", run_id, "--only-failed", "-y", dag_id])
 
 

@@ -1,8 +1,8 @@
 """The assets that connect the DAGs: the published dataset and the trained adapters.
 
 The task `publish` emits one event per published dataset. Partial and unchanged datasets are not published. The file
-published/qa_dataset.json names the currently published dataset. If `publish` is killed after it wrote this file and
-before it emitted the event, the next try emits the event.
+published/qa_dataset.json names the currently published dataset. If `publish` is killed between
+writing this file and emitting the event, its next try emits the event.
 """
 
 from __future__ import annotations

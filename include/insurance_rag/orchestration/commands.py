@@ -1,4 +1,4 @@
-"""Command lines: those that GPU tasks run, and those that tasks log so that a person can repeat the work.
+"""Build the command lines of GPU tasks, and log command lines with which a person can repeat the work of a task.
 
 Airflow shows the docstring of each `*_argv` function as the documentation of the task that runs the command.
 """

@@ -1,4 +1,4 @@
-"""The `gemini` connection type: the password is the API key; extra fields hold the quota of the key's project."""
+"""The `gemini` connection type. The password is the API key. Extra fields hold the quota of the key's project."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class GeminiHook(BaseHook):
         self.gemini_conn_id = gemini_conn_id
 
     def get_conn(self) -> tuple[ApiKey, str | None]:
-        """Return the API key and the server address, which is None for the default server. Mask the key in logs.
+        """Return the API key and the server address (None for the default server). Also mask the key in logs.
 
         Raises an InvalidInputError that lists everything missing or wrong in the connection.
         """
@@ -53,7 +53,7 @@ class GeminiHook(BaseHook):
         return key, connection.host or None
 
     def test_connection(self) -> tuple[bool, str]:
-        """Request the model's description, which uses no quota. Return whether the key works, and a message."""
+        """Return whether the key works, and a message. Requests only the model's description, which uses no quota."""
         key, host = self.get_conn()
         url = (host or os.environ.get("GEMINI_BASE_URL") or GOOGLE).rstrip("/")
         model = self.get_connection(self.gemini_conn_id).extra_dejson.get("model") or DEFAULT_MODEL

@@ -1,4 +1,4 @@
-"""The mapped task that generates one shard, with single requests or in Gemini's batch mode."""
+"""The mapped task that generates the QA pairs of one shard, with single requests or in Gemini's batch mode."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class GenerateOperator(BaseOperator):
 
     @message_only
     def execute(self, context: Context) -> JsonValue:
-        """Generate the shard, or submit it as a batch and defer. Return the artifact that describes the part file."""
+        """Request the QA pairs, or submit a batch and defer. Return the artifact that describes the part file."""
         from insurance_rag.generation.batch import submit_batch
 
         folder, key, config = self._inputs()
@@ -53,7 +53,7 @@ class GenerateOperator(BaseOperator):
 
     @message_only
     def resume_batch(self, context: Context, handle: dict[str, JsonValue], event: object = None) -> JsonValue:
-        """Defer again if the batch is still running; otherwise fetch its answers."""
+        """Defer again if the batch is still running. Otherwise, fetch its answers."""
         from insurance_rag.generation.batch import fetch_batch, poll_batch
 
         folder, key, config = self._inputs()
@@ -92,7 +92,7 @@ class GenerateOperator(BaseOperator):
         return pair_check(open_run(self._shard)[1].validation)
 
     def _inputs(self) -> tuple[RunFolder, ApiKey, GenerationConfig]:
-        """Return the run folder, the API key and the settings. If they have no base URL, use that of the connection."""
+        """Return the run folder, the API key and the settings. Settings without a base URL get the connection's."""
         from insurance_rag.orchestration.gemini_hook import GeminiHook
 
         folder, config = open_run(self._shard)

@@ -35,7 +35,7 @@ J = TypeVar("J", bound=BaseModel)
 
 
 def gpu_job(task_id: str, jobs: XComArg, argv: Callable[[J], list[str]], *, label: str, **settings: object) -> XComArg:
-    """Add a mapped task that runs the command line `argv(job)` for every job in `jobs`, and return the task's results.
+    """Add a mapped task that runs the command line `argv(job)` for each job in `jobs`. Return the XCom of its results.
 
     `label` is the Jinja template for the name of each task instance in the UI.
     """
@@ -144,10 +144,11 @@ def _lock(gpu: str, locks: contextlib.ExitStack) -> bool:
 
 
 def _stop_with_parent() -> Callable[[], object] | None:
-    """Return a function for the child process to call. The child then receives SIGTERM when its parent dies.
+    """Return a function that makes the process that calls it receive SIGTERM when its parent process dies.
 
-    The signal is sent even if SIGKILL ended the parent. Without the signal, an orphaned job would still run during the
-    next try of the task. Returns None on systems other than Linux, because only Linux offers this signal.
+    A job calls this function before it starts. Otherwise, if Airflow's task process were killed by SIGKILL, the job
+    would still run during the next try of the task. Returns None on systems other than Linux, because only Linux can
+    send this signal.
     """
     if sys.platform != "linux":
         return None

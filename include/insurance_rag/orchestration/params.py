@@ -34,7 +34,7 @@ def trigger_params(
     """Return one Param per field of `model`, or per field in `only`. `defaults` override the defaults of the model.
 
     A field that holds an object becomes a JSON editor in the section "More settings". The help text of the editor lists
-    the keys. If the field is a plain dict, `settings_of` gives the model that defines its keys.
+    the keys of the object. For a field that is a plain dict, `settings_of` names the model that defines these keys.
     """
     fields = _fields(_inlined_schema(model.model_json_schema()))
     values = {**model().model_dump(mode="json"), **(defaults or {})}
@@ -51,7 +51,7 @@ def _param(value: JsonValue, field: Schema, settings: Schema | None) -> Param:
         facts |= {key: fact for alternative in alternatives for key, fact in alternative.items() if key != "type"}
     items = facts.get("items")
     if facts.get("type") == "array" and isinstance(items, dict) and "enum" in items:
-        facts["examples"] = items["enum"]  # makes the form show a multi-select
+        facts["examples"] = items["enum"]  # makes the form show a multiple-choice list
     if facts.get("type") == "object":
         # The form marks a field as required unless its type includes null.
         facts |= {"section": "More settings", "type": ["object", "null"]}
@@ -112,7 +112,7 @@ def _inlined_schema(schema: Schema) -> Schema:
 
 
 def _inlined(node: JsonValue, definitions: Mapping[str, JsonValue]) -> JsonValue:
-    """Replace every `$ref` by its definition, because Airflow validates the schema of each parameter separately."""
+    """Replace every `$ref` with its definition, because Airflow validates the schema of each parameter separately."""
     if isinstance(node, list):
         return [_inlined(item, definitions) for item in node]
     if not isinstance(node, dict):

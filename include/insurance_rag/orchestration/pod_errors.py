@@ -77,7 +77,7 @@ def _waiting(pod: V1Pod, command: str) -> PipelineError | None:
 
 
 def _ended(pod: V1Pod, command: str) -> PipelineError:
-    """Return the error for a container that ended by itself, or that was stopped at the time limit of the task."""
+    """Return the error for a job that ended by itself, or whose pod was stopped at the time limit of the task."""
     statuses = {status.name: status for status in pod.status.container_statuses or []}
     ended = statuses["base"].state.terminated if "base" in statuses else None
     if ended is None:

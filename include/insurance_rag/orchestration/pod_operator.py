@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 COMMAND = ["python", "-m", "insurance_rag"]
 RESULT_JSON = "/airflow/xcom/return.json"
-#: Security settings that the "restricted" pod security standard requires of the sidecar that returns the result.
+#: Security settings of the sidecar that returns the result. The "restricted" pod security standard requires them.
 SIDECAR_SECURITY = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
@@ -91,7 +91,7 @@ class PodJobOperator(KubernetesPodOperator):
         xcom_result: dict[str, JsonValue] | None = None,
         context: Context | None = None,
     ) -> None:
-        """Delete the pod. If the pod failed, raise the error for its last state, which is read before the deletion."""
+        """Read the last state of the pod and delete the pod. If the pod failed, raise the error for this state."""
         last = None if self._killed else self._read(pod)
         try:
             super().cleanup(pod, remote_pod, xcom_result, context)

@@ -104,7 +104,7 @@ def check_recipes(config: RunConfig) -> None:
 
 
 def check_base_model(config: RunConfig) -> None:
-    """Check a base model given as a path. A Hugging Face name is checked in the GPU job, whose cache may differ."""
+    """Check a base model given as a path. The GPU job checks a Hugging Face name later, using its own cache."""
     path = Path(config.base_model)
     looks_like_path = path.is_absolute() or config.base_model.startswith((".", "~"))
     if looks_like_path and not (path.expanduser() / "config.json").is_file():
@@ -145,7 +145,7 @@ def check_gold_chunks(config: RunConfig) -> None:
 
 
 def check_gpu_backend(config: RunConfig) -> None:
-    """Check $GPU_BACKEND and the pod settings. Other code reads the pod settings only after the paid generation."""
+    """Check $GPU_BACKEND and the pod settings. Otherwise, errors would appear only after the paid generation."""
     backend = os.environ.get("GPU_BACKEND", "local")
     if backend not in ("local", "kubernetes"):
         raise InvalidInputError(f"GPU_BACKEND={backend}: choose local or kubernetes")

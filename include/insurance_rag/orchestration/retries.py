@@ -1,4 +1,4 @@
-"""The retry policy of all tasks: whether Airflow retries after an error. The first rule that matches applies."""
+"""The retry policy of all tasks. It decides whether Airflow retries after an error: the first matching rule applies."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def run_folder(dag_id: str, run_id: str) -> RunFolder:
 
 
 def earlier_runs(run: RunFolder) -> list[RunFolder]:
-    """Return the other runs under the same artifact root that have a plan and thus answers to reuse, newest first."""
+    """Return the other runs under the same artifact root, newest first. Runs without a plan are omitted."""
     plans = [plan for plan in run.root.parents[1].glob("*/*/plan.json") if plan.parent != run.root]
     return [RunFolder(plan.parent) for plan in sorted(plans, key=lambda plan: plan.stat().st_mtime, reverse=True)]
 

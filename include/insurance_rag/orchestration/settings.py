@@ -25,8 +25,8 @@ DAG_DEFAULTS: dict[str, object] = {
     },
 }
 
-#: Settings of the task `generate`, which is mapped over the shards. The time limit applies to one try: finished
-#: answers are kept, and the next try resumes.
+#: Settings of the task `generate`, which is mapped over the shards. The time limit applies to a single try. After a
+#: timeout, finished answers are kept, and the next try resumes.
 GENERATE: dict[str, object] = {
     "map_index_template": "{{ task.shard['label'] }}",
     "doc_md": "Ask the teacher for the QA pairs of one shard. Answers that are in the journal are not requested again.",
@@ -72,8 +72,8 @@ DATASET_FIELDS = (
 MODEL_FIELDS = ("base_model", "adapters", "questions", "question_limit", "registry", "chunks")
 
 APPROVAL_TIMEOUT = timedelta(days=3)
-#: Airflow 3.3 loses a response that a person gives within about a second of the request (a race condition, see
-#: apache/airflow#66374). The task then uses up one try and requests the response again.
+#: Airflow 3.3 has a race condition (apache/airflow#66374): it loses a person's response that arrives within about a
+#: second of the request. The task then uses up one try and requests the response again.
 APPROVAL_RETRY: dict[str, object] = {"retries": 3, "retry_delay": timedelta(seconds=5)}
 
 

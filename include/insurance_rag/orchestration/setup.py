@@ -1,6 +1,6 @@
 """Prepare a running Airflow for these DAGs: `python -m insurance_rag.orchestration.setup --url URL --user admin`.
 
-Creates or updates the pools; running the command again changes nothing. The password is read from $AIRFLOW_PASSWORD or
+Creates or updates the pools. Running the command again changes nothing. The password is read from $AIRFLOW_PASSWORD or
 entered at a prompt. Connections are not created: add them in Airflow (Admin > Connections) or in a secrets backend.
 """
 

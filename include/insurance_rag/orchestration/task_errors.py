@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 
 def message_only(function: Callable[P, R]) -> Callable[P, R]:
-    """Wrap the body of a task so that the pipeline's own errors reach Airflow without their tracebacks and causes.
+    """Wrap the function of a task so that Airflow gets the pipeline's own errors without their tracebacks and causes.
 
     Airflow logs every exception with its traceback, which would hide the message that says what to do. The full
     traceback is logged at level DEBUG.

@@ -39,8 +39,8 @@ def make_dataset(run: XComArg) -> XComArg:
     """Add the tasks that make the dataset: plan, generate (mapped over the API keys), redistribute and validate.
 
     `plan_redistributed` and `generate_redistributed` process the chunks that dead keys left unanswered. The task of a
-    dead key remains failed, but `validate` looks at the plan and the journals instead of the task states, so the run
-    continues if no answer is missing.
+    dead key remains failed. The run still continues if no answer is missing, because `validate` looks at the plan and
+    the journals instead of the task states.
     """
     shards = as_task(tasks.plan)(run)
     parts = GenerateOperator.partial(task_id="generate", **GENERATE).expand(shard=shards)
@@ -48,7 +48,7 @@ def make_dataset(run: XComArg) -> XComArg:
     more_parts = GenerateOperator.partial(task_id="generate_redistributed", **GENERATE).expand(shard=redistributed)
     dataset = as_task(tasks.validate, trigger_rule=TriggerRule.ALL_DONE)(run)
     parts >> redistributed
-    # Because of the direct edge from `parts`, "Clear only failed" selects a failed shard and `validate`, but not the
-    # tasks between them.
+    # "Clear only failed" must select a failed shard and `validate`, but not the tasks between them. Therefore, `parts`
+    # has a direct edge to `dataset`.
     [parts, more_parts] >> dataset
     return dataset

@@ -1,7 +1,8 @@
 """The functions that the DAGs' tasks run. They call the pipeline stages, and take and return records.
 
-A task gets the results of earlier tasks as arguments and everything else from the run folder, so that a cleared task
-does the same work on the same input. Airflow shows the docstring of each function as the documentation of its task.
+A task gets the results of earlier tasks as arguments. It reads everything else from the run folder. A cleared task
+therefore does the same work on the same input. Airflow shows the docstring of each function as the documentation of
+its task.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ def validate(run: RunArtifact | None) -> DatasetArtifact:
 
 
 def dataset_changed(dataset: DatasetArtifact) -> bool:
-    """Return whether the dataset is complete and its rows differ from the published ones. If not, the run ends here."""
+    """Return whether the dataset is complete and differs from the published dataset. If not, the run ends here."""
     published = published_dataset()
     before = published.data_sha256 if published else None
     log.info("hash of the published rows: %s; of the new rows: %s", before, dataset.data_sha256)
@@ -162,7 +163,7 @@ def pretrain_jobs(run: RunArtifact) -> list[PretrainJob]:
 def training_jobs(
     run: RunArtifact, dataset: DatasetArtifact, base_models: Sequence[BaseModelArtifact] = ()
 ) -> list[TrainingJob]:
-    """Return one job per adapter version. `base_models` has the result of `pretrain`, unless `pretrain` was skipped."""
+    """Return one job per adapter version. `base_models` has the result of `pretrain`, or is empty if it was skipped."""
     folder, config = open_run(run)
     settings = [f"profile={config.profile}", *(f"{key}={json.dumps(value)}" for key, value in config.training.items())]
     return [
@@ -276,5 +277,5 @@ def _base_model(config: RunConfig, trained: Sequence[BaseModelArtifact]) -> str:
 
 
 def _named_adapters(config: RunConfig, trained: Sequence[AdapterArtifact]) -> dict[str, str]:
-    """Return adapter names and folders: those in the configuration or, if it names none, the trained adapters."""
+    """Map adapter names to folders. If the configuration names no adapters, use the trained ones."""
     return config.adapters or {a.version: a.uri for a in sorted(trained, key=lambda a: a.version)}

@@ -26,7 +26,7 @@ class TrainingMonitor(TrainerCallback):
     """Reports progress, writes loss_history.jsonl, marks complete checkpoints, and stops the run on request."""
 
     def __init__(self, progress: Progress, history: Path, stop: threading.Event) -> None:
-        """`history` is the loss history file. If `stop` is set, the run saves a checkpoint after the step and ends."""
+        """`history` is the loss history file. If `stop` is set, the run saves a checkpoint and ends after the step."""
         self.progress, self.history, self.stop = progress, history, stop
         self.seconds = 0.0
         self.tokens = 0
@@ -43,7 +43,7 @@ class TrainingMonitor(TrainerCallback):
         self._step_started = time.monotonic()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
-        """Count the step. If any process was asked to stop, save a checkpoint and end the run."""
+        """Count the step. If any process has been asked to stop, save a checkpoint and end the run."""
         self.seconds += time.monotonic() - self._step_started
         self.progress.advance()
         if _on_any_process(self.stop.is_set()):
@@ -93,7 +93,7 @@ def _on_any_process(flag: bool) -> bool:
 
 
 def loss_history(log_history: Sequence[Mapping[str, float]]) -> list[LossRow]:
-    """Return one row per step at which the training loss, the held-out loss or both were logged."""
+    """Return one row for each step at which the training loss or the held-out loss (or both) was logged."""
     rows: dict[int, dict[str, float]] = {}
     for entry in log_history:
         if "loss" in entry or "eval_loss" in entry:

@@ -100,7 +100,7 @@ def row_problems(
 
 
 def memory_problems(plan: MemoryPlan, device: Device) -> list[str]:
-    """Return a message if the estimate exceeds the free memory. If the estimate only comes close, log a warning."""
+    """Return a message if the estimate exceeds the free memory. If the estimate is just below it, log a warning."""
     log.info("%s: %.1f GiB free; %s", device.name, device.free_gib, plan)
     if plan.estimate_gib > device.free_gib:
         return [
@@ -124,9 +124,10 @@ def disk_problems(config: TrainingConfig, shape: ModelShape, out: Path) -> list[
 
 
 def required_disk_bytes(config: TrainingConfig, shape: ModelShape) -> int:
-    """Return the bytes needed for three checkpoints (two kept, one being written), the adapter and the tokenizers.
+    """Return the disk space in bytes that the checkpoints, the adapter and the tokenizers need.
 
-    A checkpoint holds the adapter and the optimizer's two moments. Each moment is as large as the adapter.
+    There are up to three checkpoints: two are kept while a third one is written. A checkpoint holds the adapter and
+    the optimizer's two moments. Each moment is as large as the adapter.
     """
     adapter = 4 * config.lora.r * shape.adapted  # 4 bytes per parameter, because fp32 is the largest dtype
     return 3 * 3 * adapter + adapter + 40 * 2**20

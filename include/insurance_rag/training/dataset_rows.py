@@ -45,8 +45,8 @@ def _folder(dataset: Path) -> DatasetFolder:
 def read_rows(path: Path) -> list[TrainingRow]:
     """Read training rows from a JSON or JSON-lines file.
 
-    A row with only a `text` field, as in the reference design, is split into prompt and answer. Raises
-    InvalidInputError if the file has no rows or if a row is invalid, e.g. because it has no answer.
+    A row that has only a `text` field (as in the reference design) is split into prompt and answer.
+    Raises InvalidInputError if the file has no rows. Also raises it for an invalid row, e.g. a row without an answer.
     """
     rows, problems = _parse_rows(_read_values(path), path)
     if not rows and not problems:
@@ -62,7 +62,7 @@ def read_heldout_rows(path: Path) -> list[TrainingRow]:
 
 
 def in_prompt_format(row: TrainingRow, prompt_format: str) -> TrainingRow:
-    """Return a held-out row with its prompt rebuilt in `prompt_format`, the format of the training rows.
+    """Return the held-out row `row` with a new prompt in `prompt_format`, the format of the training rows.
 
     A row that lacks the `instruction`, `input` or `output` field is returned unchanged.
     """
@@ -107,7 +107,7 @@ def _row_problem(path: Path, problem: str, numbers: list[int]) -> str:
 
 
 def _split_text(row: dict[str, JsonValue]) -> dict[str, JsonValue]:
-    """If the row has a `text` but no prompt, split the text into prompt and completion. Return other rows unchanged."""
+    """Split the `text` of a row without a prompt into prompt and completion. Return other rows unchanged."""
     text = row.get("text")
     if "prompt" in row or not isinstance(text, str):
         return row

@@ -62,8 +62,8 @@ def encode_rows(rows: Sequence[TrainingRow], tokenizer: PreTrainedTokenizerBase,
 def _encode_answer(completion: str, tokenizer: PreTrainedTokenizerBase, *, append_eos: bool) -> list[int]:
     """Return the tokens that the model has to generate after the prompt.
 
-    If `completion` ends with the text of an end-of-text token, this text is removed. With `append_eos`, the id of the
-    tokenizer's end-of-text token is appended.
+    `completion` may end with an end-of-text token written out as text. This text is removed. With `append_eos`, the id
+    of the tokenizer's end-of-text token is appended.
     """
     spelled_out = [form.end_of_text for form in PROMPT_FORMATS.entries.values() if form.end_of_text]
     for token in (*spelled_out, tokenizer.eos_token):
@@ -75,8 +75,8 @@ def _encode_answer(completion: str, tokenizer: PreTrainedTokenizerBase, *, appen
 def _truncate_context(row: TrainingRow, tokenizer: PreTrainedTokenizerBase, excess: int) -> list[int] | None:
     """Return the tokens of the prompt after removing at least `excess` tokens from the end of its context.
 
-    Whole sentences are removed, but never the quote that supports the answer. Returns None if the prompt cannot be
-    shortened enough, or if the row's context is not found in its prompt.
+    Only whole sentences are removed. The quote that supports the answer is always kept. Returns None if the prompt
+    cannot be shortened enough, or if the row's context is not found in its prompt.
     """
     context, evidence = row.input or "", row.evidence or ""
     if context not in row.prompt:

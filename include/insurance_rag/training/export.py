@@ -1,8 +1,8 @@
 """Merge an adapter into 16-bit weights, for servers that do not support adapters and for conversion to other formats.
 
 An adapter that was trained on a 4-bit base model is merged into the dequantized 4-bit weights. Two alternatives are
-worse. A merge into the packed 4-bit weights would round away all but 0.2 % of a small adapter. The original 16-bit
-weights differ by 9 % from the NF4 values that the adapter was trained on.
+worse. A merge into the packed 4-bit weights would round away all but 0.2 % of a small adapter. A merge into the
+original 16-bit weights would be inaccurate: they differ by 9 % from the NF4 values that the adapter was trained on.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 def export_adapter(adapter: Path, base_model: str, out: Path, max_shard_size: str = "4GB") -> ExportArtifact:
     """Merge the adapter into its base model and write a 16-bit model: safetensors files, tokenizer and model card.
 
-    Raises InvalidInputError if `adapter` is not a finished adapter or was trained on another base model, or if the
-    disk has too little free space.
+    Raises InvalidInputError in three cases: `adapter` is not a finished adapter, it was trained on another base model,
+    or the disk has too little free space.
     """
     from peft import PeftModel
 
@@ -80,7 +80,7 @@ def _load_trained_base(base_model: str, manifest: TrainingManifest) -> PreTraine
 
     quantization = None
     if manifest.quantization == "nf4":
-        # The adapter compensates for quantization errors, so double quantization must be set as it was in training.
+        # The adapter compensates for quantization errors, so use the same double quantization setting as in training.
         quantization = nf4_config(torch.bfloat16, double_quantization=manifest.plan.double_quantization)
     model = load_base_model(base_model, torch.bfloat16, revision=manifest.base_revision, quantization=quantization)
     return model.dequantize(torch.bfloat16) if quantization is not None else model

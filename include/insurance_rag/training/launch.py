@@ -28,8 +28,9 @@ def check_gpu_count(wanted: int) -> None:
 def launch(processes: int, argv: Sequence[str]) -> int:
     """Run `python -m insurance_rag <argv>` in `processes` parallel processes.
 
-    Returns the exit code of the first process that failed, or 0. SIGTERM and SIGINT are forwarded to all processes,
-    which then have 30 seconds to save a checkpoint. Raises InterruptedRunError after such a signal.
+    Returns the exit code of the first process that failed, or 0 if none failed. SIGTERM and SIGINT are forwarded to
+    all processes. The processes then have 30 seconds to save a checkpoint. Raises InterruptedRunError after SIGTERM or
+    SIGINT.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -43,7 +44,7 @@ def launch(processes: int, argv: Sequence[str]) -> int:
         nproc_per_node=processes,
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",  # port 0: use any free port
-        max_restarts=0,  # the caller decides whether to run the command again, which resumes
+        max_restarts=0,  # the caller decides whether to run the command again; a second run resumes
     )
     try:
         elastic_launch(config, sys.executable)("-m", "insurance_rag", *argv)

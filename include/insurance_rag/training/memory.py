@@ -11,7 +11,8 @@ from insurance_rag.core.records import MemoryPlan
 from insurance_rag.models.devices import GIB, Device
 from insurance_rag.training.memory_estimate import ModelShape, estimate_peak_bytes
 
-#: A layout fits if its estimate is at most this fraction of the free memory. The rest covers fragmentation and errors.
+#: A layout fits if its estimate is at most this fraction of the free memory. The rest is a reserve, because estimates
+#: are not exact and memory becomes fragmented.
 USABLE_SHARE = 0.9
 
 
@@ -42,7 +43,7 @@ LAYOUTS: tuple[Layout, ...] = (
 
 
 def plan_memory(config: TrainingConfig, shape: ModelShape, lengths: Sequence[int], device: Device) -> MemoryPlan:
-    """Choose the settings that the recipe leaves at `auto`. They come from the fastest layout that fits.
+    """Choose values for the settings that are `auto` in the recipe. The values come from the fastest layout that fits.
 
     `lengths` holds the number of tokens in each row. If no layout fits, the plan uses the smallest one.
     """
@@ -78,7 +79,7 @@ def _apply_layout(
 def _micro_batch_size(config: TrainingConfig, rows_per_device: int, layout: Layout) -> int:
     """Return the largest divisor of `rows_per_device` that does not exceed the wanted micro-batch size.
 
-    The wanted size is that of the recipe or, if the recipe leaves it at `auto`, that of the layout.
+    The wanted size is set in the recipe. If it is `auto` there, the layout sets it.
     """
     wanted = config.per_device_train_batch_size
     size = min(rows_per_device, layout.per_device_train_batch_size if wanted == "auto" else wanted)

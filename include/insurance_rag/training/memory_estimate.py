@@ -33,7 +33,7 @@ class ModelShape:
     """Combined width of the keys of all heads; the values have the same width."""
     intermediate: int
     adapted: int
-    """Sum of the input and output widths of the adapted layers. An adapter of rank r has r * adapted parameters."""
+    """Sum of the input and output widths of all adapted layers. An adapter of rank r has `r * adapted` parameters."""
 
 
 def model_shape(model_config: PretrainedConfig, target_modules: Sequence[str]) -> ModelShape:
@@ -98,9 +98,9 @@ def _adapter_bytes(plan: MemoryPlan, config: TrainingConfig, shape: ModelShape) 
 def _activation_bytes_per_token(plan: MemoryPlan, config: TrainingConfig, shape: ModelShape) -> float:
     """Return the number of bytes per token that are kept for the backward pass."""
     width = _bytes(plan.compute_dtype)
-    # Elements per token that one layer keeps: inputs of both norms, output of the first norm, queries, keys, values,
-    # attention output, and the gate and up projections. Without Liger, more intermediate results are kept.
-    # Dropout adds its masks and masked inputs.
+    # Number of elements that one layer keeps per token. Kept are the inputs of both norms, the output of the first
+    # norm, queries, keys, values, the attention output, and the gate and up projections. Without Liger, more
+    # intermediate results are kept. With dropout, its masks and the masked inputs are kept too.
     layer = (
         3 * shape.hidden
         + 2 * shape.attention
@@ -118,9 +118,9 @@ def _activation_bytes_per_token(plan: MemoryPlan, config: TrainingConfig, shape:
 def _largest_micro_batch(lengths: Sequence[int], plan: MemoryPlan, *, padded: bool) -> float:
     """Return the number of tokens expected in the largest micro-batch.
 
-    With `padded`, every row counts as long as the longest one. Without it, the tokens of a batch are divided equally
-    among its micro-batches, so the largest micro-batch belongs to the largest batch. The size of the largest batch is
-    estimated as the mean plus three standard deviations. Only about one batch in a thousand is larger.
+    With `padded`, every row counts as long as the longest one. Otherwise, the tokens of a batch are divided equally
+    among the batch's micro-batches. The largest micro-batch is then part of the batch with the most tokens. The token
+    count of this batch is estimated: mean plus three standard deviations. About one batch in a thousand has more.
     """
     if not lengths:
         return 0.0

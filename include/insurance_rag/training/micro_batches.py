@@ -50,7 +50,7 @@ def _padding_free_piece(inputs: MicroBatch, bounds: torch.Tensor) -> MicroBatch:
 
 
 def copy_gradients(model: torch.nn.Module) -> list[torch.Tensor | None]:
-    """Return copies of the gradients accumulated by earlier micro-batches of the optimizer step.
+    """Return copies of the gradients that earlier micro-batches of the same optimizer step have accumulated.
 
     Only the adapter has gradients, so the copies are small.
     """

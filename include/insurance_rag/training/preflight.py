@@ -51,7 +51,7 @@ class PreparedTraining:
     dataset: Path
     """File with the training rows."""
     heldout_documents: list[str] | None
-    """Documents that no training row comes from; None if the dataset has no report."""
+    """Documents held out from training; None if the dataset has no report."""
     base_model: str
     revision: str | None
     """Commit of the base model on the Hugging Face Hub; None for a local folder."""
@@ -65,7 +65,7 @@ class _Problems:
         self.messages: list[str] = []
 
     def attempt(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-        """Return the function's result. If it raises InvalidInputError, record the problems and return None."""
+        """Return the function's result. On InvalidInputError, record the problems in the error and return None."""
         try:
             return function(*args, **kwargs)
         except InvalidInputError as e:

@@ -13,7 +13,7 @@ from insurance_rag.core.errors import InvalidInputError
 
 RECIPE_FOLDER = Path(__file__).parents[1] / "recipes"
 
-#: Settings that identify the adapter. If a profile refers to another recipe file, these settings in it are ignored.
+#: Settings that identify the adapter. If a profile names another recipe file, these settings are not taken from it.
 _RECIPE_IDENTITY = frozenset({"version", "prompt_format"})
 
 
@@ -21,7 +21,8 @@ def load_recipe(name_or_file: str | Path, settings: Mapping[str, object] | None 
     """Return the recipe with this name or path, with a profile and settings applied.
 
     The profile `settings["profile"]` overrides the recipe. The other settings override both.
-    Raises InvalidInputError for an unknown recipe, profile or setting (with a suggestion), and for invalid values.
+    Raises InvalidInputError for an invalid value and for an unknown recipe, profile or setting. For an unknown name,
+    the error message suggests a similar known name, if there is one.
     """
     settings = dict(settings or {})
     profile = settings.pop("profile", None)
@@ -60,7 +61,7 @@ def _read(path: Path) -> dict[str, object]:
 
 
 def _read_profile(profile: str, profiles: Mapping[str, object], path: Path) -> Mapping[str, object]:
-    """Return a profile's settings. The recipe contains them as a mapping, or names another recipe file with them."""
+    """Return a profile's settings. In the recipe, a profile is a mapping of settings or the name of another recipe."""
     if profile not in profiles:
         raise InvalidInputError(_unknown("profile", profile, ["default", *profiles], str(path)))
     overlay = profiles[profile]
@@ -72,7 +73,7 @@ def _read_profile(profile: str, profiles: Mapping[str, object], path: Path) -> M
 
 
 def _merge(base: Mapping[str, object], override: Mapping[str, object]) -> dict[str, object]:
-    """Return `base` overridden by `override`. Nested mappings are merged, so `lora.r=8` keeps the rest of `lora`."""
+    """Return `base` with the values in `override`. Nested mappings are merged: `lora.r=8` keeps the rest of `lora`."""
     merged: dict[str, object] = dict(base)
     for key, value in override.items():
         current = merged.get(key)

@@ -1,7 +1,8 @@
 """Sample training rows in random order, in micro-batches with nearly equal token counts.
 
-The gradient of an optimizer step is a sum over its rows. How the rows are grouped into micro-batches does not change
-this sum. Balanced micro-batches lower the peak memory and shorten the time that processes wait for each other.
+The gradient of an optimizer step is a sum over the rows of the step. This sum does not depend on how the rows are
+grouped into micro-batches. Balanced micro-batches lower the peak memory and shorten the time that processes wait for
+each other.
 
 This module imports torch at import time, so import it inside the function that trains.
 """

@@ -50,7 +50,7 @@ def sft_config(config: TrainingConfig, plan: MemoryPlan, output_dir: Path, *, ev
         dataset_kwargs={"skip_prepare_dataset": True},
         padding_free=config.padding_free,
         packing=False,
-        completion_only_loss=False,  # the labels already exclude the prompt if the recipe says so
+        completion_only_loss=False,  # if the recipe excludes the prompt from the loss, the labels already do
         logging_steps=config.logging_steps,
         eval_strategy="steps" if evaluate and config.eval_steps else "no",
         eval_steps=config.eval_steps,

@@ -13,8 +13,8 @@ def stop_on_signals() -> Iterator[threading.Event]:
     """Yield an event that is set when SIGTERM or SIGINT arrives.
 
     Only the main thread receives signals; in other threads the event is never set. A second SIGINT has its usual
-    effect. Repeated SIGTERMs are ignored, because Airflow sends several when a task is cleared, and the checkpoint must
-    still be written.
+    effect. Later SIGTERMs are ignored: Airflow sends several of them when a task is cleared, and they must not prevent
+    the saving of the checkpoint.
     """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():

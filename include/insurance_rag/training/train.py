@@ -47,9 +47,9 @@ def train_adapter(
     If `out` already holds this adapter, training is skipped. An interrupted run resumes from its last checkpoint.
     `heldout` is a file of held-out rows; by default, the one in the dataset folder is used.
 
-    Raises an InvalidInputError that lists every problem found before the model is loaded. Raises IncompleteError if
-    another process is training into `out`, and GpuMemoryError if the GPU is too small for a single row. A signal makes
-    the function save a checkpoint and raise InterruptedRunError.
+    Before the model is loaded, the inputs are checked. If a check fails, the function raises an InvalidInputError that
+    lists all problems. Raises IncompleteError if another process is training into `out`. Raises GpuMemoryError if the
+    GPU is too small for a single row. After SIGTERM or SIGINT, saves a checkpoint and raises InterruptedRunError.
     """
     training = prepare_training(recipe, dataset, base_model, out, heldout)
     lock = hold_lock(out.with_name(f".{out.name}.lock"), str(out), LOCK_WAIT_S)
@@ -66,7 +66,7 @@ def _train_or_reuse(training: PreparedTraining, folder: AdapterFolder, progress_
 
 
 def _read_finished(folder: AdapterFolder) -> TrainingManifest | None:
-    """Return the manifest of a finished adapter, or None if it is missing or unreadable. Training then replaces it."""
+    """Return the manifest of a finished adapter. Returns None if the manifest is missing or unreadable."""
     try:
         return folder.read_manifest()
     except InvalidInputError as e:
@@ -109,7 +109,7 @@ def _train(training: PreparedTraining, folder: AdapterFolder, progress_folder: P
 
 
 def _run_trainer(training: PreparedTraining, folder: AdapterFolder, monitor: TrainingMonitor) -> _Outcome:
-    """Train from the last checkpoint, if there is one, to the end. Raises InterruptedRunError if a signal stops it."""
+    """Train to the end, from the last checkpoint if there is one. Raises InterruptedRunError on SIGTERM or SIGINT."""
     from insurance_rag.training.callbacks import latest_checkpoint
     from insurance_rag.training.trainable_model import load_trainable_model
     from insurance_rag.training.trainer import build_trainer
@@ -141,7 +141,7 @@ def _run_trainer(training: PreparedTraining, folder: AdapterFolder, monitor: Tra
 
 
 def _save(outcome: _Outcome, training: PreparedTraining, folder: AdapterFolder) -> TrainingManifest:
-    """Write the adapter to a staging folder, then move its files over those of an earlier adapter.
+    """Write the adapter to a staging folder, then move its files to the adapter folder, replacing existing files.
 
     The manifest is written after all other files. The checkpoints are then removed.
     """
@@ -160,8 +160,8 @@ def _save(outcome: _Outcome, training: PreparedTraining, folder: AdapterFolder) 
         shutil.rmtree(folder.staging)
         write_json(folder.manifest, manifest.model_dump(mode="json"))
         shutil.rmtree(folder.checkpoints, ignore_errors=True)
-    # Every process hashes the folder, so all wait until it is complete. The wait also prevents a hang: if a process
-    # exited early, the main process would block while FSDP gathers the weights.
+    # Every process hashes the folder, so every process waits until the folder is complete. The wait also prevents a
+    # hang: if a process exited early, the main process would wait forever for its share of the FSDP weights.
     trainer.accelerator.wait_for_everyone()
     return manifest
 

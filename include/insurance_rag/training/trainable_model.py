@@ -28,7 +28,7 @@ def load_trainable_model(
     dtype = torch.bfloat16 if plan.compute_dtype == "bf16" else torch.float32
     quantization = None
     if config.quantization == "nf4":
-        # FSDP needs one floating-point dtype for all parameters, including the packed 4-bit weights.
+        # FSDP requires all parameters, including the packed 4-bit weights, to have the same floating-point dtype.
         storage_dtype = dtype if config.fsdp else None
         quantization = nf4_config(dtype, double_quantization=plan.double_quantization, storage_dtype=storage_dtype)
     model = load_base_model(

@@ -51,7 +51,7 @@ class AdapterTrainer(SFTTrainer):
         set_adapter_dtype(self.model, self.adapter_dtype)
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> BalancedSampler:
-        """Return a sampler that selects the same rows per step as TRL's sampler, but balances the micro-batches."""
+        """Return a sampler with balanced micro-batches. Each step has the same rows as with TRL's sampler."""
         args = self.args
         rows = self.train_dataset if train_dataset is None else train_dataset
         batch_size = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
@@ -63,7 +63,7 @@ class AdapterTrainer(SFTTrainer):
     ) -> torch.Tensor:
         """Compute the gradients for one micro-batch, in as many pieces as the memory requires.
 
-        The loss is summed over tokens and divided by the token count of the whole batch, so the gradients of the
+        The loss is the sum over tokens, divided by the token count of the whole batch. Therefore, the gradients of the
         pieces add up to the gradient of the micro-batch. Raises GpuMemoryError if a single row does not fit.
         """
         while True:
