@@ -1,7 +1,7 @@
 """Generate question-answer pairs for every chunk, as fast as the API quotas allow and without losing an answer.
 
-The functions in `__all__` are imported on first use. `--help` imports the teacher registry from this package and would
-otherwise import the HTTP client and the worker too.
+The functions in `__all__` are imported only when they are first used. This keeps `--help` fast: it needs the teacher
+registry from this package, but not the HTTP client and the worker.
 """
 
 from __future__ import annotations

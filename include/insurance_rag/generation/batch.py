@@ -6,7 +6,7 @@ ordinary calls.
 
     handle = submit_batch(run, 3, key)                 # None if no chunk is missing
     while not poll_batch(handle, key, config): ...     # takes minutes to hours
-    part = fetch_batch(run, handle, key)               # if chunks failed: IncompleteError, then call `generate_shard`
+    part = fetch_batch(run, handle, key)               # IncompleteError if chunks failed; then call `generate_shard`
 """
 
 from __future__ import annotations
@@ -91,9 +91,9 @@ def fetch_batch(
 ) -> PartArtifact:
     """Fetch the answers from the batches in `handle`, write them to the journal, and return the shard's part.
 
-    Raises IncompleteError if chunks are still unanswered, for example because a batch has failed. Also raises it if
-    `config.repair` is set and `pair_check` finds faulty pairs. In both cases, `generate_shard` can then request the
-    missing chunks and the repairs at the full price.
+    Raises IncompleteError in two cases. Either chunks are still unanswered, for example because a batch has failed, or
+    `config.repair` is set and `pair_check` finds faulty pairs. `generate_shard` can then request the missing chunks and
+    the repairs at the full price.
     """
     plan = read_plan(run)
     config = config or plan.config
@@ -193,7 +193,7 @@ async def _open_teacher(config: GenerationConfig, key: ApiKey) -> AsyncIterator[
 async def _call(
     teacher: GeminiTeacher, config: GenerationConfig, method: str, path: str, body: JsonValue = None
 ) -> JsonObject:
-    """Send one request to the batch API and retry it after server failures and 429s.
+    """Send one request to the batch API. Retry it after server failures and after status 429.
 
     The rate limiter is not involved, because batch mode has separate quotas.
     """

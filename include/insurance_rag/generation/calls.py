@@ -29,9 +29,12 @@ class TeacherCalls:
     async def generate(self, chunk: Chunk, repair: RepairRequest | None = None) -> TeacherAnswer:
         """Return the teacher's answer for `chunk`. If `repair` is given, return the answer to this repair request.
 
-        After a 429, the request waits in the rate limiter and is sent again. Such repetitions do not count toward the
-        teacher's `max_retries`. Raises ServerUnavailableError or InvalidAnswerError if the last retry fails, and
-        BlockedAnswerError without a retry. Errors that stop the shard, such as KeyRejectedError, are raised too.
+        After a 429, the request waits in the rate limiter and is sent again. These retries do not count toward
+        the teacher's `max_retries`.
+
+        Server failures and unreadable answers are retried up to `max_retries` times. If the last retry fails too,
+        raises ServerUnavailableError or InvalidAnswerError. BlockedAnswerError and errors that stop the shard, such as
+        KeyRejectedError, are raised without a retry.
         """
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type((ServerUnavailableError, InvalidAnswerError)),

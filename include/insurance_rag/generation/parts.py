@@ -67,7 +67,7 @@ def write_part(run: RunFolder, shard: Shard, items: list[WorkItem], journal: Gen
 def write_open_parts(run: RunFolder, plan: Plan) -> None:
     """Write the part file of every shard whose part has no manifest.
 
-    If a shard stopped early, the journal may contain answers that its part file lacks.
+    If a shard stopped early, the journal may contain answers that the shard's part file lacks.
     """
     open_shards = [s for s in plan.shards if not manifest_path(run.part(s.shard)).exists()]
     items = work_items_by_shard(run, PromptSpec.from_config(plan.config), open_shards)
@@ -80,7 +80,7 @@ def write_open_parts(run: RunFolder, plan: Plan) -> None:
 def finish_part(
     run: RunFolder, plan: Plan, shard: Shard, items: list[WorkItem], journal: GenerationJournal, usage: Usage
 ) -> PartArtifact:
-    """Write the part file of a shard without missing chunks, then the manifest, which marks the shard as complete."""
+    """Write a shard's part file, then the manifest that marks the shard as complete. No chunk may be missing."""
     counts = write_part(run, shard, items, journal)
     path = run.part(shard.shard)
     records = [journal.record(item.cache_key) for item in items if journal.is_quarantined(item.cache_key)]
@@ -106,7 +106,7 @@ def finish_part(
 
 
 def _pairs_with_meta(answer: AnswerRecord) -> Iterator[tuple[PairRecord, RowMeta]]:
-    """Yield the pairs from an answer, then the pairs from its repair. Each pair comes with the metadata for its row.
+    """Yield (pair, metadata of its row) for each pair in an answer, then for each replacement in its repair.
 
     Faulty pairs are included and labeled with their fault. Validation drops them later.
     """

@@ -18,7 +18,7 @@ TYPE_DESCRIPTIONS = {
 
 
 def render(prompt_spec: PromptSpec, chunk: Chunk, note: str = "") -> str:
-    """Return the prompt for a chunk, followed by `note`, the text that a repair request adds."""
+    """Return the prompt for a chunk. If `note` is given, append it: a repair request uses it to describe the faults."""
     values = {
         "types": "\n".join(f"   - {name}: {TYPE_DESCRIPTIONS[name]}" for name in prompt_spec.types),
         "pairs_per_type": str(prompt_spec.pairs_per_type),
@@ -30,7 +30,7 @@ def render(prompt_spec: PromptSpec, chunk: Chunk, note: str = "") -> str:
 
 
 def fill(template: str, values: dict[str, str]) -> str:
-    """Replace each `{name}` in `template` with its value. Unknown names are left unchanged, as are braces in values."""
+    """Replace each `{name}` in `template` with its value. Unknown names and braces inside values are kept."""
     return re.sub(r"\{(\w+)\}", lambda m: values.get(m[1], m[0]), template)
 
 

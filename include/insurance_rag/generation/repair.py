@@ -1,7 +1,7 @@
 """Find the pairs in an answer that validation would drop, and build the request that asks the teacher to repair them.
 
-Callers of `generate_run` and `generate_shard` provide the function that finds these pairs as `pair_check`. Without a
-`pair_check`, nothing is repaired.
+The caller of `generate_run` or `generate_shard` passes a function `pair_check` that finds these pairs. Without this
+function, nothing is repaired.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from insurance_rag.generation.teachers.base import Pair, RepairRequest
 from insurance_rag.planning.prompt_spec import PROMPTS, REPAIR_PROMPT, PromptSpec
 
 PairCheck = Callable[[Chunk, Sequence[Pair]], list[tuple[str, str] | None]]
-"""Checks the pairs generated for a chunk. Returns (rule name, faulty text) for each pair that a repair could fix, and
-None for every other pair."""
+"""Checks the pairs generated for a chunk. The result has one item per pair: (rule name, faulty text) if the pair has a
+fault that a repair could fix, else None."""
 
 MAX_SPAN_CHARACTERS = 300
 """Maximum length of each question, answer or faulty text that a repair request quotes."""
@@ -44,7 +44,7 @@ FAULT_TEXTS = {
 
 
 def find_faults(pair_check: PairCheck, chunk: Chunk, pairs: Sequence[Pair], spec: PromptSpec) -> list[FaultRecord]:
-    """Return the faults in one answer, in the order of its pairs, followed by one fault per missing question type."""
+    """Return the faults of one answer: first those of its pairs, in order, then one per missing question type."""
     checked = zip(pairs, pair_check(chunk, pairs), strict=True)
     found = [
         FaultRecord(type=pair.type, reason=problem[0], span=problem[1], pair=n)
@@ -71,7 +71,7 @@ def repair_version() -> str:
 
 
 def replacements(answer: AnswerRecord) -> list[tuple[PairRecord, str]]:
-    """Return (new pair, name of the broken rule) for each pair in the repair that replaces a faulty or missing pair.
+    """Return (new pair, name of the broken rule) for every new pair that replaces a faulty or missing pair.
 
     Each new pair is matched with the first unmatched fault of its question type. Surplus new pairs are ignored.
     """

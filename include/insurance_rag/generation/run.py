@@ -32,8 +32,10 @@ def generate_run(
 ) -> GenerationResult:
     """Generate the pairs for every shard. To resume an interrupted run, call this function again.
 
-    For `pair_check`, see `generate_shard`. Raises IncompleteError, or its subclass QuotaExhaustedError or
-    BudgetExceededError, if a shard is incomplete. The message counts the missing chunks in each shard. Raises
+    For `pair_check`, see `generate_shard`.
+
+    Raises IncompleteError if a shard is incomplete. If the quota or the budget is the cause, raises its subclass
+    QuotaExhaustedError or BudgetExceededError. The message counts the missing chunks in each shard. Raises
     InvalidInputError if the input, the keys or the settings are invalid.
     """
     plan = read_plan(run)
@@ -66,14 +68,14 @@ def _generate_with_redistribution(
 ) -> tuple[dict[int, PartArtifact], dict[int, IncompleteError]]:
     """Generate all shards. If keys die, redistribute their unanswered chunks as long as other keys are healthy.
 
-    Return the finished parts and the errors from the unfinished shards, both by shard number.
+    Return two dicts by shard number: the parts of the finished shards, and the errors of the unfinished shards.
     """
     keys_by_id = {key.id: key for key in keys}
     parts, failed = _generate_shards(run, plan, plan.shards, keys_by_id, config, pair_check)
     last_failed, dead_keys = failed, set[str]()
     while config.redistribute and last_failed:
         # Remember the dead keys here. When the shard of a dead key starts again, the rate limit state counts the key as
-        # healthy, because the user may have replaced it.
+        # healthy, because the user may have replaced the key.
         dead_keys |= {
             plan.shard(number).key_id
             for number, error in last_failed.items()
@@ -99,7 +101,7 @@ def _generate_shards(
     config: GenerationConfig,
     pair_check: PairCheck | None,
 ) -> tuple[dict[int, PartArtifact], dict[int, IncompleteError]]:
-    """Generate `shards` concurrently. Return the finished parts and the other shards' errors, both by shard number.
+    """Generate `shards` concurrently. Return two dicts by shard number: finished parts, and errors of other shards.
 
     Raises InvalidInputError if the key of a shard is not in `keys`. If a shard fails with an error other than
     IncompleteError, raises that error.

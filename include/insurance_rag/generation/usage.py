@@ -68,7 +68,7 @@ def write_usage(run: RunFolder, plan: Plan, state: RateLimitState, config: Gener
 
 
 def budget_guard(config: GenerationConfig) -> Callable[[RateLimitState], PipelineError | None]:
-    """Return a check to run before each call. It returns an error once the whole run has used up the budget."""
+    """Return a check to run before each call. The check returns an error once the whole run has used up the budget."""
 
     def guard(state: RateLimitState) -> PipelineError | None:
         if config.budget_usd is None:

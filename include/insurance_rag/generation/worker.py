@@ -40,12 +40,12 @@ from insurance_rag.rate_limit.limiter import Limiter
 OnUpdate = Callable[[ProgressState], None]
 
 MAX_REQUEUES = 2
-"""Maximum number of times that a chunk is requeued after server failures while other chunks are answered."""
+"""Maximum number of requeues per chunk. A requeue counts only if another chunk was answered in the meantime."""
 MAX_CONSECUTIVE_FAILURES = 5
-"""Number of consecutive rejected requests or unreadable answers that stop a shard before its first success."""
+"""A shard without any success stops after this many rejected requests or unreadable answers in a row."""
 MAX_CONSECUTIVE_FAILURES_AFTER_SUCCESS = 10
-"""Number of consecutive rejected requests or unreadable answers that stop a shard after its first success. Possible
-causes are used-up credit or a server that was restarted with other settings."""
+"""The same number for a shard that has had a success. Possible causes of such failures are used-up credit or a server
+that was restarted with other settings."""
 OUTAGE_WINDOWS = 3
 """The server counts as down after this many quota windows (normally minutes) without any answer."""
 
@@ -109,7 +109,7 @@ class Worker:
             await self._save_part()
 
     def check_complete(self) -> None:
-        """If chunks are missing, raise a copy of the error that stopped the shard, or IncompleteError if there is none.
+        """If chunks are missing, raise an error: a copy of the error that stopped the shard, else IncompleteError.
 
         A copy is raised, because the traceback of a stored error grows each time the error is raised.
         """
@@ -188,7 +188,7 @@ class Worker:
         self._progress.note(**self._figures())
         self._progress.advance(new_chunks)
         self._unsaved += 1
-        # The interval grows with the part file: at a fixed interval, all rewrites together would take quadratic time.
+        # The interval grows with the part file. With a fixed one, the total time of all rewrites would be quadratic.
         if self._unsaved >= max(self._inputs.config.save_every, self._progress.done // 10):
             await self._save_part()
 
@@ -201,8 +201,9 @@ class Worker:
     def _record_failure(self, item: WorkItem, error: InvalidRequestError | InvalidAnswerError) -> None:
         """Record a rejected request or an unreadable answer, and stop the shard after too many in a row.
 
-        If the shard stops, the settings count as the cause, and none of the failed chunks is quarantined. Otherwise the
-        failed chunks count as the cause. They are quarantined after the next success or when the queue is empty.
+        If the shard stops, its settings are probably wrong, so the failed chunks are not quarantined. Otherwise the
+        chunks themselves are probably the cause. They are quarantined after the next success or once the queue
+        is empty.
         """
         self._suspects.append((item, error))
         allowed = MAX_CONSECUTIVE_FAILURES_AFTER_SUCCESS if self._has_succeeded else MAX_CONSECUTIVE_FAILURES

@@ -119,7 +119,7 @@ class _BaseClient:
     def _connection_error(self, error: Exception) -> PipelineError:
         """Return the error that corresponds to an httpx error.
 
-        The caller must raise it without chaining it to the httpx error, which contains the key.
+        The caller must not chain the returned error to the httpx error, because the httpx error contains the key.
         """
         import httpx
 
@@ -208,8 +208,8 @@ class Client(_BaseClient):
     def call(self, method: str, path: str, body: JsonValue = None, attempts: int = 1) -> dict[str, JsonValue]:
         """Send a request and return the JSON object in the response.
 
-        After a temporary failure or a 429, the request is sent again, until it has been sent `attempts` times. Raises
-        the error from the last attempt.
+        After a temporary failure or a 429, the request is sent again, up to `attempts` times in total. If the last
+        attempt fails too, raises its error.
         """
         import tenacity
 

@@ -52,7 +52,7 @@ def read_completion(body: dict[str, JsonValue]) -> Completion:
     """Return the text and the token counts from a generateContent response.
 
     Raises BlockedAnswerError if the API blocked the request or its answer. Raises InvalidAnswerError if the answer is
-    unusable, but another request may succeed. Both errors carry token counts.
+    unusable; another request may then succeed. Both errors carry token counts.
     """
     tokens = read_usage(body)
     try:
@@ -86,7 +86,7 @@ def _text(body: dict[str, JsonValue]) -> str:
 
 
 def read_error(client: AsyncClient | Client, response: Response) -> PipelineError:
-    """Return the error for a response whose status is not 200, using `error.details` in the body if there are any."""
+    """Return the error for a response whose status is not 200. If the body has `error.details`, they are used."""
     error = as_dict(as_dict(response.body).get("error"))
     message = client.scrub(as_text(error.get("message")) or f"HTTP {response.status}")
     details = [detail for detail in as_list(error.get("details")) if isinstance(detail, dict)]
@@ -121,7 +121,10 @@ def _quota_error(details: list[dict[str, JsonValue]], message: str, base_url: st
 
 
 def _violations(details: list[dict[str, JsonValue]]) -> Iterator[tuple[str, int | None]]:
-    """Yield (quotaId, quotaValue) for each violation. proto3 omits zeros, so a quota without a value has limit 0."""
+    """Yield (quotaId, quotaValue) for each violation. The value is None if it is not a number.
+
+    A missing value means 0, because proto3 omits zeros.
+    """
     for detail in details:
         for violation in as_list(detail.get("violations")):
             fields = as_dict(violation)

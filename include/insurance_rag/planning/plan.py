@@ -122,7 +122,8 @@ def read_plan(run: RunFolder) -> Plan:
 def with_config(plan: Plan, config: GenerationConfig, run: RunFolder) -> Plan:
     """Store the plan with new settings and return it. The shards do not change.
 
-    If the new settings change the requests to the teacher, the cache keys change too, so earlier answers do not count.
+    If the new settings change the requests to the teacher, the cache keys change too. Then earlier answers do not
+    count.
     """
     if config == plan.config:
         return plan

@@ -19,7 +19,7 @@ from insurance_rag.core.registry import registry
 
 PROMPTS = Path(__file__).parents[1] / "generation" / "prompts"
 REPAIR_PROMPT = "repair_v1"
-"""Name of the file whose text follows the prompt in a repair request. The file cannot be configured as a prompt."""
+"""Name of the file whose text a repair request appends to the prompt. The file cannot be configured as a prompt."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class PromptSpec:
 
     @cached_property
     def template(self) -> str:
-        """Text of the prompt file. Raises InvalidInputError listing the available prompts if there is no such file."""
+        """Text of the prompt file. If it is missing, raises an InvalidInputError that lists the available prompts."""
         path = PROMPTS / f"{self.prompt}.txt"
         if not path.is_file():
             available = ", ".join(sorted(p.stem for p in PROMPTS.glob("*.txt") if p.stem != REPAIR_PROMPT))
@@ -59,7 +59,7 @@ class PromptSpec:
     def cache_key(self, chunk: Chunk) -> str:
         """Return the cache key for the chunk's answer: 64 hexadecimal digits.
 
-        The key depends on the product name, because that is part of the prompt, but not on the chunk id.
+        The key depends on the product name, which is part of the prompt. It does not depend on the chunk id.
         """
         requested = f"{','.join(self.types)} x{self.pairs_per_type}"
         return sha256_text(chunk.text, product_name(chunk), self.prompt_version, self.teacher, self.model, requested)

@@ -46,8 +46,8 @@ def make_shards(chunk_ids: Sequence[str], keys: Sequence[ApiKey], first_number: 
 def quota_shares(keys: Sequence[ApiKey]) -> list[float]:
     """Return the relative rate of each key: its project's quota divided by the number of keys in the project.
 
-    The quota is the first of rpm, tpm and rpd that is configured for every key. If there is none, all projects count as
-    equal.
+    The quota is rpm, tpm or rpd: the first of the three that is configured for every key. If none of them is, all
+    projects count as equal.
     """
     keys_in_pool = Counter(key.pool for key in keys)
     configured = next((name for name in ("rpm", "tpm", "rpd") if all(getattr(key, name) for key in keys)), None)
@@ -74,7 +74,7 @@ def slice_sizes(n: int, rates: Sequence[float]) -> list[int]:
 def check_partition(chunk_ids: Iterable[str], shards: Iterable[Shard]) -> PartitionCheck:
     """Check that each of `chunk_ids` is in exactly one shard, and return the counts.
 
-    Raises InvalidInputError listing chunks without a shard, unknown chunks, and chunks in several shards.
+    Raises an InvalidInputError that lists chunks without a shard, unknown chunks, and chunks in several shards.
     """
     expected = set(chunk_ids)
     times = Counter(chunk_id for shard in shards for chunk_id in shard.chunk_ids)

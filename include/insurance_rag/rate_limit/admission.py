@@ -13,10 +13,11 @@ from insurance_rag.core.errors import KeyRejectedError, PipelineError, QuotaExha
 from insurance_rag.rate_limit.quota import KeyState, Metric, QuotaPool, SentCall, day_of, next_midnight
 from insurance_rag.rate_limit.state import MAX_MARGIN_SHARE, RateLimitState
 
-# Maximum number of calls in flight on a key that has received no answer yet. A rejected key costs at most two requests.
+# Maximum number of calls in flight on a key that has received no answer yet. A rejected key
+# therefore costs at most two requests.
 UNTESTED_IN_FLIGHT = 2
-# Number of calls in flight that are allowed in addition to those that a known limit requires. While the limit is
-# unknown, they are allowed in addition to those that are sure to be granted.
+# If the limit is known, this many calls may be in flight in addition to those needed to use the full limit. If the
+# limit is unknown, at least this many calls in flight may exceed the number that was granted before (see `_may_probe`).
 BURST = 8
 ALWAYS_GRANTED = 4  # calls per window that every quota is assumed to allow
 
@@ -32,7 +33,7 @@ class SendRequest:
     share: float
     """Fraction of the pool's quota that is meant for this shard."""
     chars: int
-    """Number of characters in the request, from which its token count is estimated."""
+    """Number of characters in the request. The token count is estimated from it."""
 
 
 def blocking_error(state: RateLimitState, request: SendRequest, now: float) -> PipelineError | None:
@@ -59,7 +60,8 @@ def blocking_error(state: RateLimitState, request: SendRequest, now: float) -> P
 def delay_before_send(state: RateLimitState, request: SendRequest, now: float) -> float:
     """Return the seconds until this call may be sent; 0 means now.
 
-    If the call must wait until calls in flight have ended, return a short delay. The caller should then try again.
+    It is not known when calls in flight will end. If the call must wait for them, return a short delay. After this
+    delay, the caller should try again.
     """
     state.follow_clock(now)
     pool, key = state.pool(request.pool), state.keys[request.key]

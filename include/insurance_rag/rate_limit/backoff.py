@@ -25,7 +25,7 @@ def rate_limit_wait_s(attempt: int, window_s: float = 60.0) -> float:
 def retry_wait_s(attempt: int, window_s: float = 60.0) -> float:
     """Return the seconds to wait after a temporary failure. `attempt` is 0 for the first failure.
 
-    For a window of 60 s, the waits are about 1, 2, 4, 8 and 16 s. They are shorter than the waits after a 429, because
-    most requests that fail with a dropped connection or a 503 succeed on the second try.
+    For a window of 60 s, the waits are about 1, 2, 4, 8 and 16 s. After a dropped connection or a 503, most requests
+    succeed on the second try. The waits are therefore shorter than the waits after a 429.
     """
     return min(2**attempt, 30) * random.uniform(0.75, 1.25) * window_s / 60

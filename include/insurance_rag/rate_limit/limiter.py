@@ -109,7 +109,7 @@ class Limiter:
         self._end(CallAnswered(at=self._clock(), call=call, tokens_in=tokens_in, tokens_out=tokens_out))
 
     def rate_limited(self, call: str, metric: Metric, limit: int | None, retry_after_s: float | None) -> None:
-        """Record a refusal because of a per-minute quota. If `retry_after_s` is None, compute the wait."""
+        """Record that a per-minute quota refused the call. If `retry_after_s` is None, the wait is computed."""
         wait_s = rate_limit_wait_s(self._refusals, self.window_s) if retry_after_s is None else retry_after_s
         now = self._clock()
         self._refusals += 1
@@ -117,7 +117,7 @@ class Limiter:
         self._end(CallRateLimited(at=now, call=call, metric=metric, limit=limit, wait_s=wait_s))
 
     def daily_quota_exhausted(self, call: str) -> None:
-        """Record a refusal because of a daily quota."""
+        """Record that the call was refused because a daily quota is used up."""
         now = self._clock()
         self._end(DailyQuotaExhausted(at=now, call=call, until=next_midnight(now)))
 

@@ -26,7 +26,7 @@ class SentCall:
     key: str
     pool: str
     ordinal: int
-    """Position among the pool's calls in the window when this call was sent. The first call has position 1."""
+    """Number of calls, including this one, that the pool sent in the window that ends with this call."""
     is_repair: bool = False
     """Whether the call requests replacements for faulty pairs."""
 
@@ -45,7 +45,7 @@ class QuotaPool:
     """What the run knows about one quota pool: its settings, learned limits, recent calls and refusals."""
 
     quota_unshared: bool = False
-    """True if the key has no configured project. Its quota counts as its own until refusals show that it is shared."""
+    """True if the pool's key has no project. Its quota counts as separate until refusals show that keys share it."""
     configured_limits: dict[Metric, float] = field(default_factory=dict)
     limits: dict[Metric, float] = field(default_factory=dict)
     """Limits per window: configured, reported by the server in a refusal, or estimated from the calls in a window."""
@@ -53,7 +53,7 @@ class QuotaPool:
     limit_is_estimate: bool = False
     """Whether the request limit was estimated from the calls in a window, because the server did not report it."""
     exceeded_prior: bool = False
-    """Whether this pool was granted more calls than the prior limit (see `state`). If so, it ignores that limit."""
+    """Whether this pool was granted more calls than the prior limit (see `state`). If so, the pool ignores it."""
     calls: deque[SentCall] = field(default_factory=deque)
     """Calls in the window, oldest first. Refused calls are not included."""
     last_sent_at: float = 0.0
@@ -73,14 +73,14 @@ class QuotaPool:
     calls_today: int = 0
 
     def used(self, metric: Metric, since: float, until: float = math.inf) -> float:
-        """Return how much of the quota is used by calls that were sent after `since` and no later than `until`."""
+        """Return the amount of quota used by the calls that were sent after `since` and no later than `until`."""
         return sum(cost(call, metric) for call in self.calls if since < call.sent_at <= until)
 
     def free_at(self, metric: Metric, amount: float, limit: float, now: float, horizon: float) -> float:
         """Return the earliest time, `now` or later, at which a new call may use `amount` of the quota.
 
         At that time, the new call and the calls of the last `horizon` seconds together stay within `limit`. If `amount`
-        alone exceeds `limit`, return the time at which there were no calls in the last `horizon` seconds.
+        alone exceeds `limit`, return the time at which every earlier call is at least `horizon` seconds old.
         """
         used = self.used(metric, now - horizon)
         at = now
@@ -104,7 +104,10 @@ class QuotaPool:
         self.day = day
 
     def limit_times(self, now: float, window_s: float) -> None:
-        """After the clock was set back, limit every stored time to the latest value that is possible at `now`."""
+        """Correct the stored times after the clock was set back to `now`.
+
+        Times of past events become `now` at the latest. A pause ends after one window at the latest.
+        """
         for call in self.calls:
             call.sent_at = min(call.sent_at, now)
         self.calls = deque(sorted(self.calls, key=lambda call: call.sent_at))
@@ -123,11 +126,11 @@ def cost(call: SentCall, metric: Metric) -> float:
 
 
 def day_of(at: float) -> str:
-    """Return the date (in ISO format) on which a call at time `at` counts toward the daily quota."""
+    """Return the quota day that includes time `at`: the date in Pacific time, in ISO format."""
     return datetime.fromtimestamp(at, PACIFIC).date().isoformat()
 
 
 def next_midnight(now: float) -> float:
-    """Return the time of the next reset of the daily quota after `now`, as a Unix timestamp."""
+    """Return the Unix timestamp of the first reset of the daily quota after `now`."""
     local = datetime.fromtimestamp(now, PACIFIC)
     return (local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0) + timedelta(days=1)).timestamp()

@@ -5,14 +5,14 @@ and all keys benefit when one key learns something about its quota. A restarted 
 before. A *window* is the period over which the server counts its per-minute quota. `admission` uses the state as
 follows:
 
-- The calls in a window never exceed the limit. The window is extended by a clock margin, which grows when the server
-  refuses one of the last calls that fit into the window.
+- The calls in a window never exceed the limit. The window is extended by a clock margin. This margin grows when the
+  server refuses a call that is within a known limit.
 - While its limit is unknown, a pool sends as many calls per window as some pool was granted before (`max_granted`).
-  Only one pool at a time probes for more, with at most max(8, max_granted / 2) calls in flight above that number. An
-  unknown quota therefore costs a few refusals for the whole run rather than a few per key.
+  Only one pool at a time may exceed this number, with at most max(8, max_granted / 2) calls in flight beyond it.
+  Finding out an unknown quota therefore costs a few refusals for the whole run, not a few per key.
 - A refusal that reports the limit sets the limit for its pool. The limit also becomes the *prior limit*, which applies
-  to pools that have not learned a limit themselves. Because quotas may differ between pools, once every
-  two windows one pool may send one call more than the prior limit.
+  to pools that have not learned a limit themselves. Quotas may differ between pools. Once every two
+  windows, one pool may therefore send one call more than the prior limit.
 - A refusal may come although the pool's own calls are well below the limit. Then either other programs use the
   project, or the server counts in shorter windows. The pool pauses. If such refusals continue, the pool first spaces
   its calls evenly and then halves its limit, at most once per window. Successful calls undo these steps.
@@ -64,7 +64,7 @@ class RateLimitState:
         self.keys: dict[str, KeyState] = {}
         self.in_flight: dict[str, SentCall] = {}
         self.usage_counts: dict[int, Counter[str]] = {}
-        """Counters by shard number: calls, answers, tokens_in, requests_429, names of error classes ..."""
+        """Maps a shard number to its counters: calls, answers, tokens_in, requests_429, names of error classes ..."""
         self.key_of_shard: dict[int, str] = {}
         self.max_granted = 0
         """Largest number of calls that any pool was granted within one window."""
@@ -79,7 +79,7 @@ class RateLimitState:
         """Key and limit from the last suspicious refusal (see `_merge_shared_pools`)."""
 
     def apply(self, event: Event) -> None:
-        """Update the state with one event. If the event ends an unknown call, ignore it: events may be missing."""
+        """Update the state with one event. An event that ends an unknown call is ignored."""
         self._latest_event_at = max(self._latest_event_at, event.at)
         if isinstance(event, ShardStarted):
             self._start_shard(event)
@@ -94,7 +94,7 @@ class RateLimitState:
         """Correct stored times if the wall clock was set back, so that calls do not wait too long.
 
         The clock counts as set back if the latest event is later than `now` by more than the clock margin. Calls with a
-        time in the future then count as sent at `now`, which delays the next call by at most one window.
+        time in the future then count as sent at `now`. They delay the next call by at most one window.
         """
         if self._latest_event_at <= now + self.clock_margin:
             return
@@ -125,7 +125,7 @@ class RateLimitState:
         return self._merged_into.get(name, name)
 
     def _start_shard(self, event: ShardStarted) -> None:
-        """Forget the shard's calls in flight, because they ended with its previous process.
+        """Forget the shard's calls in flight, because they ended with the shard's previous process.
 
         Rejections of the shard's key and pool are forgotten too.
         """
@@ -252,7 +252,7 @@ class RateLimitState:
             calls.remove(call)
 
     def _widen_clock_margin(self, pool: QuotaPool, metric: Metric, wait_s: float, at: float) -> None:
-        """Widen the clock margin and pause the pool after a refusal within a known limit, a sign of clock skew."""
+        """Widen the clock margin and pause the pool. A refusal within a known limit is a sign of clock skew."""
         late = wait_s if wait_s < MAX_MARGIN_SHARE * self.window_s else self.clock_margin
         if at - self._margin_changed_at > self.window_s / 20:  # otherwise the previous refusal had the same cause
             self._margin_before, self._margin_changed_at = self.clock_margin, at
@@ -273,11 +273,11 @@ class RateLimitState:
             pool.throttle_factor, pool.throttled_at = max(pool.throttle_factor / 2, 1 / 64), at
 
     def _merge_shared_pools(self, pool: QuotaPool, call: SentCall, limit: float, metric: Metric) -> bool:
-        """Merge the pools of keys without a project if refusals show that they share one quota. Return whether they do.
+        """Merge the pools of keys without a project if refusals show that they share one quota.
 
-        A refusal is suspicious if these pools together had used up the limit when the refused call was sent. Two
-        successive suspicious refusals with the same limit but different keys show that the keys belong to one project.
-        If the pools together had used more than the limit, a refusal is not suspicious.
+        Return whether they were merged. A refusal is suspicious if all these pools together had used up the limit, but
+        had not exceeded it, when the refused call was sent. Two suspicious refusals in a row show that the keys belong
+        to one project if the refusals have the same limit but different keys.
         """
         unshared = {name: other for name, other in self.pools.items() if other.quota_unshared}
         since = call.sent_at - self.window_s

@@ -47,7 +47,7 @@ class Teacher(Protocol):
     """Maximum number of retries per chunk after a temporary failure or an unreadable answer."""
 
     def request_characters(self, chunk: Chunk, repair: RepairRequest | None = None) -> int:
-        """Return the number of characters in the request. The rate limiter uses it to estimate the token count."""
+        """Return the number of characters in the request. The rate limiter estimates the token count from it."""
         ...
 
     async def generate(self, chunk: Chunk, repair: RepairRequest | None = None) -> TeacherAnswer:

@@ -81,7 +81,7 @@ def read_answer(body: dict[str, JsonValue], prompt_spec: PromptSpec) -> TeacherA
     """Return the pairs from a generateContent response, which may come from an ordinary call or from batch mode.
 
     Raises BlockedAnswerError if the API blocked the request or its answer. Raises InvalidAnswerError if the answer is
-    unusable, but another request may succeed. Both errors carry token counts.
+    unusable; another request may then succeed. Both errors carry token counts.
     """
     from insurance_rag.generation.parse import parse_json
     from insurance_rag.llm import gemini
