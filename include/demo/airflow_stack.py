@@ -30,7 +30,10 @@ STOP_TIMEOUT_S = 15
 
 
 class AirflowStartError(PipelineError):
-    """Airflow or the simulator did not start, or a component has exited. The message shows or names the log."""
+    """Airflow or the simulator did not start, or a component has exited.
+
+    The message contains the end of the log or names the log file.
+    """
 
 
 def free_port() -> int:
@@ -49,7 +52,7 @@ class AirflowStack:
     artifacts: Path
     """Folder that contains the run folders."""
     extra_env: Mapping[str, str] = field(default_factory=dict)
-    """Environment variables for every component, in addition to those of this process."""
+    """Extra environment variables for every component. Components also inherit those of this process."""
     dags: Path = PROJECT_ROOT / "dags"
 
     def __post_init__(self) -> None:
@@ -58,9 +61,9 @@ class AirflowStack:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def _load_settings(self) -> dict[str, str]:
-        """Return the ports and secrets that are stored in the home folder. Create them on the first call.
+        """Return the ports and secrets from the home folder. The first call creates and stores them.
 
-        They are stored because a restarted component must use the same values as the components that are still running.
+        If a component is restarted, it must use the same values as the components that are still running.
         """
         path = self.home / "embedded.json"
         if path.is_file():
@@ -230,7 +233,7 @@ def _signal_group(pid: int, signal_number: signal.Signals) -> None:
 def _is_airflow(pid: int) -> bool:
     """Return whether the process is an Airflow component.
 
-    A PID file can remain after its process has ended, and the system can then give the same PID to another process.
+    A PID file can outlive its process, and the system can then give the PID to another process.
     """
     try:
         command = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True).stdout

@@ -13,7 +13,8 @@ class PretrainConfig(Config):
     vocab_size: int = Field(default=3000, ge=300)
     """Size of the byte-level BPE vocabulary, including 256 single-byte tokens and three special tokens."""
     hidden: int = Field(default=192, ge=192, multiple_of=192)
-    """Hidden size. Each of the three attention heads gets one third, a multiple of 64 (the block size of NF4)."""
+    """Hidden size. Each of the three attention heads gets a third of it. The third is a multiple of the block size of
+    NF4, which is 64."""
     layers: int = Field(default=2, ge=2)
     """Number of layers. Copying text from the context requires at least two."""
     context: int = Field(default=1024, ge=64)

@@ -4,12 +4,12 @@ Transformers learn such a circuit by themselves, but only after millions of toke
 minute. Training starts from the circuit and can change it. The approach is inspired by mimetic initialization
 (Trockman and Kolter, arXiv 2305.09828). The circuit was described by Olsson et al. (arXiv 2209.11895):
 
-- Layer 0: at each position, one head stores the previous token, and another head stores the token before that.
-- Layer 1: one head looks for an earlier place where the last two tokens of the text also occur, and copies the token
-  that follows them there.
+- Layer 0: at each position, one head stores the previous token. Another head stores the token before that.
+- Layer 1: one head searches the earlier text for the last two tokens. It copies the token that follows this earlier
+  occurrence.
 
-The hidden state is divided into three equal parts, for the current token, the previous token and the token before that.
-The model needs three attention heads and attention biases.
+The hidden state has three sections of equal size. They hold the current token, the previous token, and the token before
+that. The model needs three attention heads and attention biases.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 #: Number of attention heads per layer.
 HEADS = 3
-#: Scale of the queries and keys in the two heads of layer 0, which attend by position.
+#: Scale of the queries and keys in the position heads (two heads of layer 0, which attend to a fixed distance).
 POSITION_SHARPNESS = 6.5
-#: Scale of the queries and keys in the head of layer 1, which compares tokens.
+#: Scale of the queries and keys in the matching head (one head of layer 1, which compares tokens).
 MATCH_SHARPNESS = 3.0
-#: Factor by which the head of layer 1 scales the token that it copies.
+#: Factor by which the matching head scales the token that it copies.
 WRITE_SCALE = 1.5
 
 
 def write_induction_circuit(model: LlamaForCausalLM) -> None:
-    """Write the circuit into a new Llama model: into its embeddings and the attention weights of layers 0 and 1.
+    """Write the circuit into a new Llama model by setting the embeddings and the attention weights of layers 0 and 1.
 
     Raises ValueError if the model does not have HEADS heads or has fewer than two layers.
     """
@@ -57,7 +57,8 @@ def write_induction_circuit(model: LlamaForCausalLM) -> None:
             look_back.v_proj.weight[head, token] = identity
             look_back.o_proj.weight[:, head] = 0
             look_back.o_proj.weight[target, head] = 0.5 * identity
-        # The position embedding rotates these dimensions slowly, so a match has a similar score at any distance.
+        # The position embedding rotates these dimensions slowly. The score of a match therefore depends little on its
+        # distance.
         slow = [i for half in (0, width // 2) for i in range(half + width // 4, half + width // 2)]
         code = torch.linalg.qr(torch.randn(width, width))[0][: width // 4] * MATCH_SHARPNESS
         for projection, older in ((match.q_proj, (token, before)), (match.k_proj, (before, second))):
@@ -74,7 +75,8 @@ def _attend_back(attention: nn.Module, head: slice, distance: int, model: LlamaF
     """Make one head attend to the position that is `distance` tokens back.
 
     The head's query and key are constant biases. Rotary position embedding rotates both by an angle that depends on the
-    position. The query is rotated in advance so that it matches the key `distance` tokens back.
+    position. The query bias therefore gets an additional rotation: it makes the query match the key `distance` tokens
+    back.
     """
     import torch
 

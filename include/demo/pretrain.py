@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 #: Minimum number of chunks, so that there are enough for training and for measurement.
 MIN_CHUNKS = 10
-#: Distance between held-out chunks: with 10, every tenth chunk is excluded from training and used to measure the model.
+#: Distance between held-out chunks. Every tenth chunk is excluded from training and used to measure the model.
 HELDOUT_EVERY = 10
-#: The learning rate rises over the first WARMUP_STEPS steps. At the end, it falls to zero over DECAY_SHARE of all
-#: steps.
+#: The learning rate rises during the first WARMUP_STEPS steps. During the last part of the training, it falls to zero.
+#: DECAY_SHARE is the length of this last part, as a fraction of all steps.
 DECAY_SHARE, WARMUP_STEPS = 0.4, 20
 
 
@@ -40,9 +40,10 @@ class HeldoutFigures(Record):
     heldout_loss: float
     """Mean loss on the held-out chunks, in nats per token."""
     copy_accuracy: float
-    """Fraction of sentences that the model copies without a wrong token, given a cue (some words of the sentence)."""
+    """Fraction of sentences that the model copies from a chunk without a wrong token. A cue (some of its words) shows
+    which sentence to copy."""
     copy_token_accuracy: float
-    """Fraction of all tokens in these sentences that are predicted correctly."""
+    """Fraction of tokens that the model predicts correctly, over all tokens of the sentences to copy."""
 
 
 class PretrainFigures(HeldoutFigures):
@@ -130,7 +131,7 @@ CURRICULUM = (
 def _batch(sampler: SequenceSampler, done: float, config: PretrainConfig) -> tuple[Tensor, Tensor]:
     """Draw a batch of about `tokens_per_step` tokens. `done` is the completed fraction of the training.
 
-    Returns token IDs and labels, both padded on the right to the shape [sequences, length of the longest sequence].
+    Returns two tensors: token IDs and labels. Shorter sequences are padded on the right to the length of the longest.
     """
     import torch
 
@@ -166,7 +167,8 @@ def _optimizers(model: LlamaForCausalLM, config: PretrainConfig) -> list[Optimiz
 def _fit(model: LlamaForCausalLM, sampler: SequenceSampler, config: PretrainConfig, progress: Progress) -> float:
     """Train for `config.steps` steps and return the moving average of the loss.
 
-    The schedule depends only on the step, never on elapsed time, so that the same seed gives the same model.
+    The learning rate and the phase depend only on the step, never on elapsed time. The same seed therefore gives the
+    same model.
     """
     import torch
 
@@ -205,7 +207,10 @@ def model_loss(model: LlamaForCausalLM, ids: Tensor, labels: Tensor) -> Tensor:
 
 
 def measure(model: LlamaForCausalLM, sampler: SequenceSampler, n: int = 60) -> HeldoutFigures:
-    """Measure the loss and the copying accuracy, each on `n` sequences drawn from held-out chunks."""
+    """Measure the loss on `n` held-out chunks and the copying accuracy on `n` sentences from held-out chunks.
+
+    Chunks and sentences are drawn at random. `sampler` contains only the held-out chunks.
+    """
     import torch
 
     with torch.no_grad():

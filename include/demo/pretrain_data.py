@@ -4,12 +4,12 @@ There are three kinds of sequences:
 
 - `repeat`: random tokens, then the same tokens again. This is the quickest way to train induction (copying) heads.
 - `plain`: the text of one chunk, followed by the end-of-text token.
-- `extract`: chunks, followed by several of their sentences. Each sentence comes after a cue, which consists of a few
-  words from the sentence. The layout varies.
+- `extract`: chunks, followed by several of their sentences. Before each sentence, there is a cue: a few words from the
+  sentence. The layout varies.
 
-The sequences teach what any base model can do, and nothing that the adapters are trained for: no refusals, no
-citations, no end of text after an answer. In `extract` sequences, digits and words of a chunk are often replaced at
-random before sentences are taken from it. The model therefore has to copy them and cannot memorize them.
+The sequences teach what any base model can do. They contain nothing that the adapters are trained for: no refusals, no
+citations, no end of text after an answer. In `extract` sequences, some digits and words of a chunk are often replaced
+at random before sentences are taken from it. The model therefore cannot memorize the sentences and has to copy them.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ SequenceKind = Literal["repeat", "plain", "extract"]
 PARTICLE = re.compile(
     r"(?<=[가-힣]{2})(은|는|이|가|을|를|의|에|에서|에게|으로|로|와|과|도|하며|하고|합니다\.|입니다\.)$"
 )
-#: A digit that is not part of an article number (제7조, 제15조). Article numbers are not replaced, so
-#: that a chunk's text still matches its title.
+#: A digit that is not part of an article number (제7조, 제15조). Article numbers are not replaced, so that a chunk's
+#: text still matches its title.
 _DIGIT = re.compile(r"(?<!제)(?<!제\d)\d")
 
 CUE_ENDINGS = (
@@ -71,9 +71,9 @@ def split_sentences(text: str) -> list[str]:
 
 
 def make_cue(sentence: str, rng: random.Random) -> str:
-    """Return two to five words from the sentence in their original order, followed by one of CUE_ENDINGS.
+    """Return a cue for the sentence: two to five of its words in their original order, then one of CUE_ENDINGS.
 
-    Particles are removed from most of the words.
+    Each word loses its particle with a probability of 60%.
     """
     words = sentence.split()
     n = min(len(words), rng.randint(2, 5))
@@ -131,9 +131,9 @@ class SequenceSampler:
         return TokenSequence(ids, [True] * len(ids))
 
     def extract(self, length: int) -> TokenSequence:
-        """Draw chunks, followed by cues and their sentences until `length` is reached.
+        """Return random chunks, followed by random sentences from these chunks until `length` is reached.
 
-        Only the tokens after the chunks count toward the loss.
+        There is a cue before each sentence. Only the tokens after the chunks count toward the loss.
         """
         rng = self.rng
         layout = rng.choice(LAYOUTS)
@@ -155,8 +155,8 @@ class SequenceSampler:
     def vary(self, text: str) -> str:
         """Return the chunk's text with random changes.
 
-        The digits are replaced in 70% of the calls. Independently, 10% or 30% of the words are replaced in two thirds
-        of the calls.
+        There are two independent changes. In 70% of the calls, the digits are replaced. In two thirds of the calls,
+        some words are replaced: 10% or 30% of them.
         """
         rng = self.rng
         if rng.random() < 0.7:

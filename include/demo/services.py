@@ -19,8 +19,8 @@ from insurance_rag.orchestration.setup import set_up_pools
 
 #: Names of the Airflow connections, one per API key.
 CONNECTIONS = tuple(f"gemini_k{n}" for n in range(1, 8))
-#: Connection -> project. These two connections share a project and therefore a quota, as real keys often do. Each
-#: other connection has a separate project.
+#: Connection -> project, for the two connections that share a project and therefore a quota, as real keys often do.
+#: Each of the other connections has a separate project.
 PROJECTS = {"gemini_k6": "shared", "gemini_k7": "shared"}
 #: Quota of each project, in requests per simulated minute.
 SIMULATOR_RPM = 60
@@ -45,7 +45,7 @@ class Services:
         self.password = self._stack.settings["password"]
 
     def _load_settings(self) -> dict[str, str]:
-        """Return the simulator's port and keys from the home folder. Create them on the first call."""
+        """Return the simulator's port and keys from the home folder. The first call creates and stores them."""
         path = self.home / "simulator.json"
         if not path.is_file():
             write_json(path, {"port": str(free_port()), **{name: secrets.token_hex(8) for name in CONNECTIONS}})

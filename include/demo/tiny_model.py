@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 #: Tokens for padding, begin of text and end of text. The last two have the same names as in Llama 3, because
-#: train_dataset_rag.json contains the end-of-text token as a string. Padding needs a separate token: the loss ignores
-#: padding, but it must count the end-of-text token, so that the model learns to end a text.
+#: train_dataset_rag.json contains Llama's end-of-text token as a string. Padding cannot use the end-of-text token. The
+#: loss ignores padding, but it must include the end-of-text token, so that the model learns to end a text.
 SPECIAL_TOKENS = ("<|pad|>", "<|begin_of_text|>", "<|end_of_text|>")
 
-#: Fixed phrases from the prompt formats. The tokenizer is also trained on these phrases, so that it encodes them as few
-#: tokens. Changing the phrases changes the tokenizer.
+#: Fixed phrases from the prompt formats. The tokenizer is also trained on these phrases, so that each becomes only a
+#: few tokens. Changing the phrases changes the tokenizer.
 FORMAT_TEXT = (
     "### 지시\n### 입력\n[보험약관]\n\n질문: \n### 출력\n제조에 따르면 " + REFUSAL + ".",
     "아래 제공된 [보험약관]을 참고하여 사용자의 질문에 답변하세요. 약관에 명시된 내용에 근거하여 답변해야 하며, "
@@ -73,7 +73,7 @@ def new_model(config: PretrainConfig, tokenizer: PreTrainedTokenizerFast) -> Lla
             num_attention_heads=HEADS,
             num_key_value_heads=HEADS,
             max_position_embeddings=config.context,
-            # With a large theta, equal tokens attend to each other across the whole context.
+            # With a large theta, a token can attend to an equal token anywhere in the context.
             rope_parameters={"rope_type": "default", "rope_theta": 1e6},
             attention_bias=True,
             tie_word_embeddings=True,

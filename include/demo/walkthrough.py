@@ -35,10 +35,10 @@ STATE_STYLES = {"success": "green", "failed": "red", "upstream_failed": "red", "
 BETTER_ARROWS = {"higher": "↑", "lower": "↓"}
 #: Number of log lines that are printed for a failed task.
 LOG_LINES = 15
-#: Labels for progress figures. If a figure is not listed, its label is its name with spaces instead of underscores.
+#: Name of a progress figure -> its label. For other figures, the label is the name with spaces instead of underscores.
 FIGURE_LABELS = {"cost_usd": "USD", "requests_429": "responses 429", "gib": "GiB", "tokens_per_s": "tokens/s"}
-#: How often a stage's progress is printed if the output is not a terminal. With 4, a line is printed after each quarter
-#: of the work.
+#: Number of progress lines per stage if the output is not a terminal. With 4, a line is printed after each quarter of
+#: the stage's work.
 PROGRESS_PARTS = 4
 
 
@@ -47,7 +47,8 @@ class TaskInstance(NamedTuple):
 
     task_id: str
     label: str
-    """Name of a mapped instance, or its index until Airflow knows the name. Empty for tasks that are not mapped."""
+    """Name of an instance of a mapped task. Until Airflow knows the name, the label is the instance's index. For tasks
+    that are not mapped, it is empty."""
     is_named: bool
     """Whether `label` is final and not a temporary index."""
     map_index: int
@@ -162,8 +163,8 @@ def _read_progress(run: RunFolder) -> list[ProgressState]:
 def _task_line(tasks: Sequence[TaskInstance]) -> Text:
     """Return the task IDs in order of their start times, each in the color of its state.
 
-    The state of a mapped task is that of a failed instance if there is one. Otherwise it is `running` if an instance is
-    running, and else the most common state of its instances.
+    A mapped task has failed if at least one instance has failed. Otherwise, it is running if at least one instance is
+    running. In all other cases, its state is the most common state of its instances.
     """
     states: dict[str, Counter[str]] = {}
     for task in sorted(tasks, key=lambda task: task.started or "~"):  # "~" sorts after every timestamp
@@ -210,8 +211,8 @@ class _LinePrinter:
     def print_changes(self, tasks: Sequence[TaskInstance], stages: Sequence[ProgressState]) -> None:
         """Print what has changed since the last call."""
         for task in tasks:
-            # A mapped task gets its name shortly after it starts. A line printed earlier
-            # would have no name and would be followed by a second line with the name.
+            # An instance of a mapped task gets its name shortly after it starts. If a line were printed before that,
+            # it would show the index, and a second line with the name would follow.
             if task.state in FAILED_TASK_STATES or (task.is_named and task.state not in PENDING_TASK_STATES):
                 self._print_once(f"task {task.name} {task.state}", f"{task.name}: {task.state}")
         for stage in stages:

@@ -17,14 +17,14 @@ from gemini_simulator.pairs import SimulatedPair
 from gemini_simulator.parsed_request import ParsedRequest
 from gemini_simulator.seeded_random import hash_uniform, seeded_rng
 
-#: The defect rate is multiplied by this factor in correction requests, which name the faults of earlier pairs. Real
-#: teachers also make fewer mistakes when the prompt names the faults.
+#: A correction request names the faults of earlier pairs. For such a request, the defect rate is multiplied by this
+#: factor, because real teachers also make fewer mistakes when the prompt names the faults.
 CORRECTION_DEFECT_FACTOR = 0.25
 
 
 @dataclass(frozen=True)
 class WrittenAnswer:
-    """The text of an answer and the pairs in that text. A pair with a defect names the defect."""
+    """The text of an answer, and records of the pairs in that text, each with the name of its defect, if any."""
 
     text: str
     pairs: list[SimulatedPair]
@@ -51,7 +51,7 @@ def write_answer(request: ParsedRequest, seed: int, defects: float) -> WrittenAn
 
 
 def _pairs(chunk: ParsedChunk, question_type: str, request: ParsedRequest, seed: int) -> list[SimulatedPair]:
-    """Write the pairs for one question type. Every statement is used once before any is used twice."""
+    """Write the pairs for one question type. No statement is used again until every statement has been used."""
     order = list(chunk.statements)
     seeded_rng(seed, "order", chunk.text).shuffle(order)
     first = request.question_types.index(question_type) * request.pairs_per_type

@@ -56,8 +56,8 @@ class SimulatorApi:
     async def list_models(self, request: Request) -> Response:
         """Handle GET models.
 
-        Both APIs use the path /v1/models. An Authorization header means that the client expects OpenAI's format,
-        because only OpenAI's clients send this header.
+        The Gemini API and the OpenAI API share the path /v1/models. Only OpenAI's clients send an Authorization header,
+        so a request with this header gets a response in OpenAI's format.
         """
         self.service.check_key(_key(request))
         if "authorization" in request.headers:
@@ -88,18 +88,18 @@ class SimulatorApi:
         return JSONResponse(openai.write_answer(await self.service.complete(_key(request), model, parsed), model))
 
     async def stats(self, request: Request) -> Response:
-        """Handle GET /stats: return a stats.SimulatorStats about the requests so far."""
+        """Handle GET /stats: return a stats.SimulatorStats that summarizes all requests so far."""
         return JSONResponse(summarize_requests(self.service))
 
     async def ground_truth(self, request: Request) -> Response:
-        """Handle GET /ground_truth: return a pairs.GroundTruth for every pair that was sent."""
+        """Handle GET /ground_truth: return one pairs.GroundTruth for each pair that the simulator has sent."""
         return JSONResponse(list(self.service.ground_truth.values()))
 
 
 def make_app(config: SimulatorConfig) -> Starlette:
-    """Create the application with a new Service, which is available as `app.state.service`."""
+    """Create the application and a new Service. The service is available as `app.state.service`."""
     api = SimulatorApi(config)
-    google = "/{version:str}"  # accept any version, because the official client has changed its default version
+    google = "/{version:str}"  # accept any version: the official client has changed its default version before
     app = Starlette(
         routes=[
             Route("/v1/chat/completions", api.chat, methods=["POST"]),

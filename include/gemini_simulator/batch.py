@@ -22,7 +22,7 @@ _BATCH_TYPE = "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateC
 
 @dataclass
 class SubmittedBatch:
-    """A submitted batch. The output is computed when a client first asks for the finished batch."""
+    """A submitted batch. Its answers are computed when a client first requests the finished batch."""
 
     name: str
     key: str

@@ -10,13 +10,13 @@ from typing import Literal
 _HEADING = re.compile(r"^제\s*(\d+)\s*조(?:의\s*(\d+))?\s*[(（\[]\s*(.+?)\s*[)）\]](?=\s|$|[①-⑳])")
 _SENTENCE = re.compile(r"[^\s].*?(?:다|요)\.(?=\s|$)")
 _LIST_MARKER = re.compile(r"^(?:\d{1,2}\.|[가-하]\.|[-•·])\s+")
-#: Words that refer to another passage of the chunk. The first line of the pattern matches anywhere in a statement, the
-#: second line only at the start.
+#: Words that refer to another passage of the chunk. The first line of the pattern matches anywhere in a statement. The
+#: second line matches only at the start of a statement.
 _REFERS_ELSEWHERE = re.compile(
     r"다음(?:\s각\s?호|\s표|의|과 같|\s금액|\s사유|\s서류|\s중|\s행위|\s어느)|아래|각 호|위의"
     r"|^(?:이 경우|이때|이 때|그|이를|이는|이에|다만|단,|또한|이와)\s?"
 )
-#: Words in a chunk's title that show what the chunk's list items are, e.g. exclusions, documents or costs.
+#: Words in a chunk's title that show what the chunk lists, e.g. exclusions, documents or costs.
 _LIST_TITLE = re.compile(r"않는|않은|무효|서류|사유|손해|비용|제외|의무")
 _REFERS_BY_NUMBER = re.compile(r"제\s?\d+\s?항|제\s?\d+\s?호|전항|같은 항|본항")
 
@@ -25,10 +25,10 @@ StatementKind = Literal["sentence", "term", "item", "row"]
 
 @dataclass(frozen=True)
 class Statement:
-    """A passage from a chunk, with its verbatim text in `evidence`.
+    """A passage from a chunk. `evidence` is its verbatim text.
 
-    `head` depends on `kind`: the defined term, the start of the list item, or the first cell of the table row. Only
-    table rows have a `column` and a `cell`.
+    The content of `head` depends on `kind`. For `term`, it is the defined term; for `item`, the start of the list item;
+    for `row`, the first cell of the table row. Only rows have a `column` and a `cell`.
     """
 
     kind: StatementKind
@@ -59,7 +59,7 @@ class ParsedChunk:
 def parse_chunk(text: str) -> ParsedChunk:
     """Parse a chunk into at least one statement.
 
-    Keeps only the self-contained statements, or all statements if none is self-contained. If no statement is found, the
+    Statements that are not self-contained are dropped, unless no other statements exist. If no statement is found, the
     first line below the heading becomes the only statement.
     """
     heading = _HEADING.match(text)
@@ -77,9 +77,9 @@ def parse_chunk(text: str) -> ParsedChunk:
 
 
 def _statements(body: str) -> Iterator[Statement]:
-    """Yield the statements in every line.
+    """Yield the statements of the text, line by line.
 
-    Adjacent lines that contain ` | ` form a table. The first of these lines is the header.
+    Adjacent lines that contain ` | ` form a table. The first line of a table is its header.
     """
     header: list[str] = []
     for raw in body.split("\n"):
@@ -106,7 +106,11 @@ def _table_row(line: str, header: list[str], cells: list[str]) -> Iterator[State
 
 
 def _list_item(text: str) -> Iterator[Statement]:
-    """Yield a list item as one definition (`term: meaning`), as one statement per sentence, or as a whole."""
+    """Yield the statements of a list item.
+
+    An item of the form `term: meaning` is one definition. An item with full sentences gives one statement per sentence.
+    A short phrase is one statement.
+    """
     term, colon, meaning = text.partition(":")
     if colon and len(term) <= 25 and len(meaning.strip()) >= 8:
         yield Statement("term", text, head=term.strip())
@@ -117,8 +121,9 @@ def _list_item(text: str) -> Iterator[Statement]:
 
 
 def _sentences(line: str) -> list[str]:
-    """Split a line into sentences, but keep an exception (다만 or 단) together with the sentence before it.
+    """Split a line into sentences.
 
+    A sentence that starts with 다만 or 단 states an exception to the sentence before it, so the two are kept together.
     A quote without the exception would misstate the policy.
     """
     spans = [(found.start(), found.end()) for found in _SENTENCE.finditer(line)]

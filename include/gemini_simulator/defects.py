@@ -16,8 +16,8 @@ from gemini_simulator.pairs import SimulatedPair
 from gemini_simulator.seeded_random import choose_by_rate, seeded_rng
 from insurance_rag.core.records import REFUSAL
 
-#: Proportion of each defect among the defective pairs. The first values roughly follow the losses of the reference
-#: design: of 6,688 pairs, 783 were cut off, 310 too short, 152 evasive and 9 duplicates.
+#: Proportion of each defect among the defective pairs. The first values roughly follow the numbers reported for the
+#: reference design: of 6,688 pairs, 783 were cut off, 310 were too short, 152 were evasive and 9 were duplicates.
 DEFECT_SHARES = {
     "cut_off": 0.25,
     "too_short": 0.14,
@@ -62,8 +62,7 @@ _NUMBER = re.compile(r"(?<![제\d,.])\d[\d,]*(?=\s?(?:만|억|천|원|%|일|개�
 class _Target:
     """A pair that gets a defect, with the data that injectors need.
 
-    `first_good` is the first pair in the same answer that has no defect and comes before this pair. It is None if there
-    is no such pair.
+    `first_good` is the answer's first pair without a defect. It is None if no such pair comes before this pair.
     """
 
     pair: SimulatedPair
@@ -75,8 +74,8 @@ class _Target:
 def inject_defects(pairs: list[SimulatedPair], chunk: ParsedChunk, seed: int, share: float) -> list[SimulatedPair]:
     """Inject a defect into some of the pairs, and return all pairs.
 
-    `share` is the approximate fraction of pairs that get a defect. Each changed pair names its defect. Pairs with
-    unanswerable questions are not changed.
+    `share` is the approximate fraction of pairs that get a defect. A changed pair has the name of the defect in its
+    `defect` field. Pairs with unanswerable questions are not changed.
     """
     rates = {name: share * part for name, part in DEFECT_SHARES.items()}
     result: list[SimulatedPair] = []
@@ -91,7 +90,8 @@ def inject_defects(pairs: list[SimulatedPair], chunk: ParsedChunk, seed: int, sh
     return result
 
 
-#: A function that returns the pair with the defect, or None if the defect is impossible for this pair.
+#: A function that adds one specific defect to a pair. It returns the changed pair, or None if this pair cannot have the
+#: defect.
 DefectInjector = Callable[[_Target], SimulatedPair | None]
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from gemini_simulator.quota import QuotaViolation
 
-#: Retry delay in seconds that is reported when the daily quota is used up. Google reports a short delay in this case
-#: too, although the quota is not available again until the next day.
+#: Reported retry delay in seconds when the daily quota is used up. The delay is short because Google also reports a
+#: short delay in this case, although requests are refused until the next day.
 DAILY_QUOTA_RETRY_S = 36.4
 
 

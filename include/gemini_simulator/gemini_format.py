@@ -29,8 +29,8 @@ _HELP: JsonObject = {
         }
     ],
 }
-#: Google's message for an exceeded limit. It is the same for limits per minute, limits per day, and limits of 0; only
-#: the error details differ.
+#: Google's message for an exceeded limit. Limits per minute, limits per day and limits of 0 have the same message and
+#: differ only in the error details.
 _QUOTA_MESSAGE = (
     "You exceeded your current quota, please check your plan and billing details. For more information on this error, "
     "head to: https://ai.google.dev/gemini-api/docs/rate-limits."
@@ -132,7 +132,7 @@ def write_not_found(subject: str) -> JsonObject:
 
 
 def write_model(model: str) -> JsonObject:
-    """Return the body of the response to GET /v1beta/models/MODEL: a description of the model."""
+    """Return a description of the model: the response body for GET /v1beta/models/MODEL."""
     return {
         "name": f"models/{model}",
         "version": "001",

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 
-# Unicode sorts the Hangul syllables from 0xAC00 in groups of 28. The syllables of a group differ only in the final
-# consonant; the first one has none. The index of the final consonant is therefore (code point - 0xAC00) % 28.
+# In Unicode, the Hangul syllables start at 0xAC00 and form groups of 28. The syllables of a group differ only in the
+# final consonant, and the first syllable of a group has none. A syllable's position in its group therefore identifies
+# its final consonant. This position is (code point - 0xAC00) % 28.
 _FIRST_SYLLABLE, _N_FINALS = 0xAC00, 28
-# Indexes of two final consonants: ㄹ, after which 으로 becomes 로, and ㅂ, which precedes 니다 in formal verbs.
+# Positions of two final consonants, ㄹ and ㅂ. After ㄹ, the particle 으로 becomes 로. In formal verbs, ㅂ precedes
+# 니다.
 _RIEUL, _BIEUP = 8, 17
 
 #: Form of a particle after a consonant -> its form after a vowel.
 _PARTICLES = {"은": "는", "이": "가", "을": "를", "과": "와", "으로": "로", "이란": "란", "이라면": "라면"}
 
-# _NUMBER matches an amount of money or a count with its unit, but not an article number (제7조) or part of a longer
-# expression such as `3회차`.
+# _NUMBER matches an amount of money, or a count with its unit. It does not match article numbers (제7조) or parts of
+# longer expressions such as `3회차`.
 _AMOUNT = r"(?:\d[\d,]*(?:\.\d+)?\s*(?:조|억|천만|백만|만|천)?\s*)+원"
 _COUNT = r"(\d[\d,]*(?:\.\d+)?)\s*(%|영업일|개월|시간|일|년|회|세|명|배)"
 _NUMBER = re.compile(rf"(?<![\d,.제])(?:(?P<amount>{_AMOUNT})|{_COUNT})(?!당|차|간의|, ?\d|[가-힣]*조)")
@@ -120,5 +122,5 @@ def _plain_sentence(sentence: str) -> str:
 
 
 def _final(syllable: str) -> int:
-    """Return the index of the syllable's final consonant, or 0 if there is none."""
+    """Return the position that identifies the syllable's final consonant, or 0 if there is none."""
     return (ord(syllable) - _FIRST_SYLLABLE) % _N_FINALS

@@ -11,7 +11,7 @@ from gemini_simulator.chunk_parser import ParsedChunk, Statement
 from gemini_simulator.korean_grammar import as_question, ask_for_number, in_plain_words, join
 from insurance_rag.core.records import REFUSAL
 
-#: Maximum length of a sentence that is turned into a question. If a sentence is longer, the question asks about the
+#: Maximum length of a sentence that is turned into a question. For a longer sentence, the question is made from the
 #: chunk's title instead.
 MAX_QUESTION_CHARS = 110
 
@@ -21,7 +21,7 @@ _THIS_CONTRACT = re.compile(
 )
 #: Definition of a short form, e.g. `(이하 "계약자"라 합니다)`. Definitions are removed from questions.
 _DEFINED_TERM = re.compile(r"\(이하 .*?\)")
-#: Question words (how much, how, what, ...), which show that a question is not a yes-or-no question.
+#: Question words (how much, how, what, ...). A question with such a word is not a yes-or-no question.
 _QUESTION_WORD = re.compile(r"며칠|몇 |얼마|어떻게|어떤|무엇")
 #: A condition at the start of a sentence: `... 한 경우에는`, `... 할 때`.
 _CONDITION = re.compile(r"^(.{8,90}?[가-힣][한된인은는른난간진운] (?:경우|때))(?:에는|에도|에|는)?,?\s")
@@ -67,7 +67,7 @@ class WriterInput:
     """Product name to use in the question."""
     rng: Random
     statement_used: bool
-    """Whether an earlier question used this statement. If so, the new question asks about the chunk's subject."""
+    """Whether an earlier question used this statement. If true, the new question asks about the chunk's subject."""
 
 
 #: A function that returns a question and its answer.
@@ -120,7 +120,8 @@ _WRITERS: dict[str, PairWriter] = {
 def _question(given: WriterInput, product: str, openings: Sequence[str], about_subject: bool) -> str:
     """Return a question that the statement answers.
 
-    If `about_subject` is true and the statement is a sentence, the question asks about the chunk's subject in general.
+    `about_subject` matters only if the statement is a sentence. If it is true, the question asks about the chunk's
+    subject in general.
     """
     chunk, statement, rng = given.chunk, given.statement, given.rng
     opening = rng.choice(openings).format(product=product)
@@ -139,10 +140,10 @@ def _question(given: WriterInput, product: str, openings: Sequence[str], about_s
 
 
 def _yes(question: str, rng: Random) -> str:
-    """Return "네, " (yes) for half of the yes-or-no questions, else an empty string.
+    """Return "네, " (yes) for half of the yes-or-no questions, and an empty string for all other questions.
 
-    Some teachers start their answers with this word, others do not. Yes-or-no questions are built from statements in
-    the chunk, so the answer is always yes.
+    Only half of them get this word because only some teachers start their answers with it. The answer is never no:
+    yes-or-no questions are built from statements in the chunk.
     """
     return "네, " if not _QUESTION_WORD.search(question) and rng.random() < 0.5 else ""
 
@@ -154,8 +155,8 @@ def _subject(chunk: ParsedChunk) -> str:
 def _name_product(question: str, opening: str, product: str) -> str:
     """Replace phrases such as `이 계약` (this contract) with the product name.
 
-    Such phrases are unclear without the chunk. If a phrase was replaced, the opening is removed, because it would name
-    the product a second time.
+    Such phrases are unclear without the chunk. If a phrase was replaced, the question's opening is removed. Otherwise,
+    the product would be named twice.
     """
     named = _THIS_CONTRACT.sub(lambda found: _with_particle(product or "이 상품", found[1]), question)
     if named == question or not product:

@@ -65,7 +65,7 @@ class ParsedRequest:
     def question_types(self) -> tuple[str, ...]:
         """Question types that the schema lists, or GENERATED_TYPES if the schema lists none.
 
-        A plain-text answer has only one question type. A hash of the chunk's text determines this type.
+        If there is no schema, returns a single type, which is chosen by a hash of the chunk's text.
         """
         if self.schema is None:
             return (GENERATED_TYPES[int(hash_uniform("type", self.chunk_text) * len(GENERATED_TYPES))],)
@@ -87,7 +87,10 @@ class ParsedRequest:
         return max(1, int(found[1])) if found else 1
 
     def format_pairs(self, pairs: Sequence[JsonObject]) -> JsonValue:
-        """Return the pairs in the form that the schema requires: an array, an object with an array, or one pair."""
+        """Return the pairs in the form that the schema requires.
+
+        This is an array of pairs, an object that contains such an array, or only the first pair.
+        """
         schema = self.schema or {}
         if _json_type(schema) != "object":
             return [_select_fields(as_object(schema.get("items")), pair) for pair in pairs]
@@ -103,7 +106,7 @@ class ParsedRequest:
 
 
 def _json_type(schema: JsonObject) -> str:
-    """Return the schema's type in lowercase, because Gemini uses ARRAY where JSON Schema uses array."""
+    """Return the schema's type in lowercase. Gemini's schemas use uppercase types, e.g. ARRAY."""
     return str(schema.get("type", "array")).lower()
 
 
@@ -121,7 +124,10 @@ def _find_properties(schema: JsonValue, name: str) -> Iterator[JsonObject]:
 
 
 def _select_fields(schema: JsonObject, pair: JsonObject) -> JsonObject:
-    """Return the fields that the schema lists, under their names in the schema. If it lists none, return all fields."""
+    """Return the pair's fields that the schema lists, renamed to the schema's names.
+
+    If the schema lists no fields, returns all fields of the pair.
+    """
     names = as_object(schema.get("properties"))
     if not names:
         return pair

@@ -100,7 +100,7 @@ WINDOW_TYPES: dict[str, WindowType] = {
 
 @dataclass(frozen=True)
 class QuotaViolation:
-    """A limit that a request exceeds. `wait_s` is the number of seconds until this limit allows the request."""
+    """A limit that a request exceeds. The limit would allow the request after `wait_s` seconds."""
 
     metric: Metric
     limit: int
@@ -108,7 +108,7 @@ class QuotaViolation:
 
 
 class ProjectQuota:
-    """A project's limits for one model. A request that exceeds one limit does not count against any limit."""
+    """A project's limits for one model. A request that exceeds any limit is refused and counts against none of them."""
 
     def __init__(self, quota: QuotaConfig, window: str) -> None:
         self._no_quota = 0 in (quota.rpm, quota.tpm, quota.rpd)
@@ -122,9 +122,9 @@ class ProjectQuota:
         }
 
     def admit(self, now: float, tokens: int) -> list[QuotaViolation]:
-        """Return the limits that a request with `tokens` input tokens exceeds. If there are none, count the request.
+        """Count a request with `tokens` input tokens, unless it exceeds a limit. Return the exceeded limits.
 
-        If any limit is 0, report all three limits with the value 0, as Google does.
+        If any configured limit is 0, returns all three limits with the value 0, because Google reports them this way.
         """
         if self._no_quota:
             return [QuotaViolation(metric, 0, MINUTE_S) for metric in ("tpm", "rpm", "rpd")]

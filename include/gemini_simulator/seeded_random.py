@@ -26,7 +26,7 @@ def seeded_rng(*parts: object) -> random.Random:
 
 
 def choose_by_rate(rates: Mapping[Name, float], *parts: object) -> Name | None:
-    """Choose one of the names or None. A name's rate is its probability; None has the remaining probability."""
+    """Choose a name with the probability in `rates`, or None with the remaining probability."""
     point = hash_uniform(*parts)
     for name, rate in rates.items():
         if point < rate:

@@ -31,7 +31,7 @@ class AbortableProtocol(HttpToolsProtocol):
 
 @dataclass(frozen=True)
 class BoundServer:
-    """A server that already listens on its port. Connections wait until `run` is called."""
+    """A server that already listens on its port. It answers no requests until `run` is called."""
 
     server: uvicorn.Server
     listener: socket.socket
@@ -83,7 +83,7 @@ class RunningSimulator:
 
     @property
     def window_s(self) -> float:
-        """Length of a simulated minute in real seconds. Clients expect it in GEMINI_QUOTA_WINDOW_S."""
+        """Length of a simulated minute in real seconds. Clients read it from the variable GEMINI_QUOTA_WINDOW_S."""
         return 60 / self.config.speed
 
     def stats(self) -> SimulatorStats:
@@ -92,7 +92,7 @@ class RunningSimulator:
         return stats
 
     def ground_truth(self) -> list[GroundTruth]:
-        """Return every pair that was sent, with its defect, from GET /ground_truth."""
+        """Return the records from GET /ground_truth: every pair that the simulator has sent, with its defect."""
         pairs: list[GroundTruth] = httpx.get(f"{self.url}/ground_truth", timeout=30).json()
         return pairs
 

@@ -22,7 +22,8 @@ REFUSAL_S = 0.1
 #: Faults that replace the answer with an error or a dropped connection.
 SERVER_FAULTS = ("503", "500", "502", "drop")
 
-#: Finish reasons of blocked answers. PROHIBITED_CONTENT blocks the prompt, so the response has no candidate.
+#: Finish reasons of blocked answers. With PROHIBITED_CONTENT, the prompt itself is blocked, so the response contains no
+#: candidate (Gemini's term for an answer).
 BLOCK_REASONS = ("SAFETY", "RECITATION", "PROHIBITED_CONTENT")
 
 
@@ -58,7 +59,7 @@ class Completion:
 
     @property
     def sha256(self) -> str:
-        """Hash from which the response ID is made. A change to the hashed string would change all IDs."""
+        """Hash that the response ID is made from. Changing the hashed string would change all response IDs."""
         counts = f"tokens_in={self.input_tokens}, tokens_out={self.output_tokens}"
         return hashlib.sha256(
             f"Reply(text={self.text!r}, finish={self.finish_reason!r}, {counts})".encode()
@@ -132,10 +133,10 @@ class Service:
         return completion
 
     def answer(self, request: ParsedRequest, fault: FaultName | None, record: RequestRecord) -> Completion:
-        """Return the answer to a request. If `fault` is not None, it damages the answer.
+        """Return the answer to a request, with the damage that `fault` causes.
 
         If the chunk is blocked, the answer is blocked and not damaged. Raises ServerFaultError if `fault` is one of
-        SERVER_FAULTS, even if the chunk is blocked.
+        SERVER_FAULTS, whether or not the chunk is blocked.
         """
         if fault is not None and fault in SERVER_FAULTS:
             raise ServerFaultError(fault)
@@ -145,7 +146,10 @@ class Service:
         return completion
 
     def draw_fault(self, request: ParsedRequest) -> FaultName | None:
-        """Draw a fault for this request; None means no fault. A repetition draws again, so that retries can succeed."""
+        """Return a random fault for this request, or None for no fault.
+
+        Each repetition of a request gets a new random draw, so that retries can succeed.
+        """
         self._attempts[request.sha256] += 1
         rates: dict[FaultName, float] = {
             name: rate for name, rate in self.config.faults.items() if name not in ("blocked", "bare_429")
@@ -160,7 +164,7 @@ class Service:
     def _completion(self, request: ParsedRequest, fault: FaultName | None) -> Completion:
         tokens = count_tokens(request.prompt)
         seed = self.config.seed
-        # The draw depends on the chunk, not on the attempt, so a blocked chunk is blocked in every request.
+        # Whether a chunk is blocked depends only on the seed and its hash: all requests about it have the same result.
         if hash_uniform(seed, "blocked", request.chunk_sha256) < self.config.faults.get("blocked", 0.0):
             reason = BLOCK_REASONS[int(hash_uniform(seed, "block reason", request.chunk_sha256) * len(BLOCK_REASONS))]
             return Completion(None, reason, tokens, 0)
@@ -201,7 +205,7 @@ class Service:
 
 
 def _damage(text: str, fault: FaultName | None) -> tuple[str, str]:
-    """Return the damaged text and the finish reason. Without a damaging fault, the text is unchanged."""
+    """Return the text after the fault, and the finish reason. Only some faults change the text."""
     if fault == "max_tokens":
         return text[: len(text) * 3 // 5], "MAX_TOKENS"
     if fault == "malformed":

@@ -19,14 +19,14 @@ class RequestStats(TypedDict):
     """Number of requests that passed the key and quota checks."""
     answered: int
     corrections: int
-    """Number of answered correction requests. Such a request names faults in earlier pairs."""
+    """Number of answered correction requests (requests that name the faults in earlier pairs)."""
     refused_429: int
     in_flight: int
     max_in_flight: int
     tokens: int
     """Number of input tokens in the admitted requests."""
     peak_requests_per_minute: int
-    """Largest number of admitted requests within any 60 s."""
+    """Largest number of requests that were admitted within 60 s."""
     peak_tokens_per_minute: int
     first_s: float | None
     last_answer_s: float | None
@@ -36,7 +36,7 @@ class RequestStats(TypedDict):
 
 
 class SimulatorStats(RequestStats):
-    """Response body of GET /stats: statistics on all requests together, for each project and for each key."""
+    """Response body of GET /stats: statistics on all requests, also broken down by project and by key."""
 
     clock_s: float
     speed: float
@@ -48,7 +48,7 @@ class SimulatorStats(RequestStats):
     keys: dict[str, RequestStats]
     """Statistics by key fingerprint."""
     chunks: dict[str, dict[str, int]]
-    """Number of requests by chunk hash and outcome."""
+    """Chunk hash -> outcome -> number of requests."""
 
 
 def summarize_requests(service: Service) -> SimulatorStats:
@@ -101,7 +101,7 @@ def _summarize(requests: list[RequestRecord]) -> RequestStats:
 
 
 def _peak_per_minute(requests: Iterable[RequestRecord], weight: Callable[[RequestRecord], int]) -> int:
-    """Return the largest total weight of the requests within any 60 s."""
+    """Return the largest sum of the weights of requests that were received within 60 s."""
     window: deque[RequestRecord] = deque()
     total = peak = 0
     for request in requests:
