@@ -73,7 +73,7 @@ NAMES: tuple[str, ...] = (
     "source_faithful", "prompt_room", "teach_stop", "too_long", "leave_together", "tell_failure", "late_after",
     "problems_of", "ASKED_AGAIN", "is_news", "free_card", "mendable", "mends_open", "no_mend", "asked_again",
     "shard_statement", "write_books", "DOUBTS", "SECOND_ROUNDS", "_may_scout", "_at_the_edge", "_suspicion",
-    "over_the_caps", "without_answer", "spoil_items", "Spoil", "Wish", "Kept", "source_like",
+    "over_the_caps", "without_answer", "spoil_items", "Spoil", "Wish", "source_like",
 )  # fmt: skip
 
 
