@@ -268,7 +268,7 @@ def floor_s(n: int, per_minute: int) -> float:
 
 
 def floor_of_admitted_s(stats: SimulatorStats, rpm: int | None) -> float | None:
-    """Return the shortest time in seconds in which a limit of `rpm` allows the busiest project's admitted calls.
+    """Return the least seconds that the busiest project's admitted calls take at `rpm` requests per minute.
 
     The busiest project is the one with the most admitted calls. Returns None if requests are not limited or no call was
     admitted.

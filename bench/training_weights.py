@@ -44,7 +44,7 @@ def prepare_weights(folder: Path, *, tiny: bool) -> Machine:
 
 
 def write_weights(folder: Path, *, tiny: bool) -> Machine:
-    """Write random bf16 weights and a tokenizer unless they exist, and measure the device's matrix multiplication."""
+    """Write random bf16 weights and a tokenizer unless they exist, and time a matrix multiplication."""
     import torch
     from transformers import LlamaForCausalLM
 

@@ -1,4 +1,4 @@
-"""Print the dependencies declared in pyproject.toml, one per line. Dockerfile installs them in a separate layer.
+"""Print the dependencies declared in pyproject.toml, one per line. The Dockerfile installs them in a separate layer.
 
     python tools/requirements.py train gpu      the dependencies of the package and of the extras train and gpu
 

@@ -21,8 +21,8 @@ R = TypeVar("R", bound=BaseModel)
 def read_chunks(path: Path | str) -> list[Chunk]:
     """Read a chunk file. The path "sample" stands for the file that ships with the project.
 
-    Raises InvalidInputError listing every line that is not JSON or not UTF-8, has a missing or empty field, or repeats
-    a chunk_id. A problem that several lines have in common is listed once.
+    Raises an InvalidInputError that lists every invalid line. A line is invalid if it is not JSON or not UTF-8, if a
+    field is missing or empty, or if it repeats a chunk_id. A problem that several lines have in common is listed once.
     """
     path = SAMPLE_CHUNKS if str(path) == "sample" else Path(path)
     return _read_records(path, Chunk, lambda chunk: chunk.chunk_id, "chunk_id")

@@ -19,10 +19,11 @@ Grouping = Mapping[str, Sequence[str]]
 def rows_over_cap(groups: Grouping, caps: Mapping[str, float], draws: Sequence[float]) -> list[int]:
     """Return the rows to leave out so that no group exceeds its cap.
 
-    `caps` maps a grouping to the maximum fraction of rows in one group. `draws` has one random number per row; within a
-    group, the rows with the smallest numbers are kept. Leaving rows out also reduces the total: with a cap of
-    0.4, a group may have at most 0.4 / 0.6 times as many rows as all other groups together. If a cap cannot be met,
-    such as 0.3 with only two groups, every group is cut to the size of the smallest one.
+    `caps` maps a grouping to the maximum fraction of rows in one group. `draws` has one random number per row. Within a
+    group, the rows with the smallest numbers are kept.
+
+    Caps apply to the rows that remain, so leaving rows out also reduces the total. Some caps cannot be met, such as 0.3
+    with only two groups. In this case, every group is cut to the size of the smallest one.
     """
     out: set[int] = set()
     for name, cap in caps.items():

@@ -46,7 +46,7 @@ class BuildStats:
     rows: dict[str, int] = field(default_factory=dict)
     """Maps the name of each data file to its number of rows."""
     retrieved_context_rows: int = 0
-    """Number of rows for prompt formats with retrieved contexts; a row in several of these formats counts once."""
+    """Number of rows in prompt formats with retrieved contexts. A row in several of these formats counts once."""
     unanswerable: int = 0
     """Number of rows in `retrieved_context_rows` whose context lacks the answer."""
     with_distractors: int = 0
@@ -101,7 +101,7 @@ def build_datasets(
 
 
 def choose_refusals(rows: DatasetRows, contexts: Contexts, config: DatasetConfig) -> dict[int, list[Chunk]]:
-    """Choose the rows that also become refusal rows, and map each one to a context that lacks the answer.
+    """Choose rows from which a refusal row is also made. Map each chosen row to a context that lacks the answer.
 
     Enough rows are chosen to reach the configured fraction of unanswerable rows. Rows that were generated as
     unanswerable count toward this fraction.

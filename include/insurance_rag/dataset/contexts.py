@@ -21,13 +21,14 @@ from insurance_rag.korean import quantities, remove_whitespace
 _TITLE = re.compile(r"제\s?\d+\s?조(?:의\s?\d+)?\s?\(([^()\n]{1,60})\)")
 NGRAM = 3
 MAX_OVERLAP = 0.5
-"""Limit for the 3-gram overlap of a distractor with the right chunk; a more similar chunk may also have the answer."""
+"""Limit for the 3-gram overlap of a distractor with the right chunk. A more similar chunk might contain the answer."""
 MAX_ANSWER_SHARE = 0.5
-"""Limit for the fraction of an answer's 3-grams that occur in a chunk. A chunk above it may contain the answer."""
+"""Limit for the fraction of an answer's 3-grams that occur in a chunk. Above this limit, the chunk may contain the
+answer."""
 NEIGHBOURS = 6
 """Number of chunks on each side of the right chunk that are candidates for distractors."""
 SAMPLED = 8
-"""Number of candidates sampled from the same document, and number sampled from all chunks of the same policy type."""
+"""Number of candidates sampled from each of two sources: the same document, and all chunks of the same policy type."""
 HARD_NEGATIVES = 16
 """Maximum number of chunks with the right chunk's title that are tried. Thousands of chunks can share a title."""
 
@@ -95,7 +96,7 @@ class Contexts:
         """Yield hard negatives and then the pool of distractors.
 
         A hard negative has the same title as the row's chunk but comes from another document. It is yielded only if the
-        question names the product of the row's chunk, because otherwise the hard negative might contain the answer.
+        question names the product of the row's chunk. Otherwise, the hard negative might contain the answer.
         """
         own = self._chunks[self._position[row["chunk_id"]]]
         for i in _sample(self._by_title[title(own)], rng, HARD_NEGATIVES):
@@ -161,8 +162,8 @@ def names_product(question: str, own: Chunk, other: Chunk) -> bool:
 def _distinctive_parts(name: str, other: str) -> tuple[tuple[str, ...], str]:
     """Return the words in `name` that do not occur in `other`, and the whole name without whitespace.
 
-    A word that is part of a longer word in `other` (든든 in 여성든든) is left out. The whole name is an empty string if
-    it does not distinguish the two products.
+    A word that is part of a longer word in `other` (든든 in 여성든든) is left out. If the whole name does not
+    distinguish the two products, an empty string is returned in its place.
     """
     words = set(re.findall(r"\w+", name)) - set(re.findall(r"\w+", other))
     whole = remove_whitespace(name) if words and remove_whitespace(name) not in remove_whitespace(other) else ""

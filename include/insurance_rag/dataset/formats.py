@@ -1,8 +1,8 @@
 """Converts validated rows to training rows: `format_row` for prompt formats, `chat_row` for chat messages.
 
-`text` is the whole training text, as in the reference design (docs/origin.md). `prompt` and `completion` are this text
-split where the answer begins, so that the loss can be computed on the answer alone. The completion has no end-of-text
-token, because the trainer appends the token of its own tokenizer.
+`text` is the whole training text, as in the reference design (docs/origin.md). `prompt` is the text before the answer,
+and `completion` is the answer. They are separate so that the loss can be computed on the answer alone. The completion
+has no end-of-text token, because the trainer appends the token of its own tokenizer.
 """
 
 from __future__ import annotations

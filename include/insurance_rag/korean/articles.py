@@ -12,8 +12,8 @@ from typing import NamedTuple
 class Article(NamedTuple):
     """A reference to an article, a paragraph or an item.
 
-    A level that the reference does not name is None. `branch` is the M in 제N조의M. `start` and `end` are the position
-    of `text` in the analyzed text.
+    `text` is the reference as written. `start` and `end` are its position in the analyzed text. `branch` is the M in
+    제N조의M. A number that the reference does not contain is None.
     """
 
     article: int | None
@@ -26,7 +26,9 @@ class Article(NamedTuple):
 
     @property
     def levels(self) -> list[tuple[str, int, int | None]]:
-        """Levels that the reference names, as (level, number, branch) tuples; branch is the M of 제N조의M.
+        """The named article, paragraph and item, each as a tuple (조, 항 or 호; its number; branch).
+
+        The branch is the M of 제N조의M. It is None for all other references.
 
         >>> articles("제7조 제1항")[0].levels
         [('조', 7, None), ('항', 1, None)]
@@ -81,9 +83,9 @@ def articles(text: str) -> list[Article]:
 
 
 def named_levels(context: str) -> set[tuple[str, int, int | None]]:
-    """Return the levels that a context refers to or contains, as (level, number, branch) tuples.
+    """Return the articles, paragraphs and items that a context refers to or contains. For the tuples, see `levels`.
 
-    A context contains 제2항 if it contains the character ②, and 제3호 if one of its lines begins with `3. `.
+    The character ② means that the context contains 제2항. A line that begins with `3. ` means that it contains 제3호.
 
     >>> sorted(named_levels("제7조(지급)\\n② 다음과 같습니다.\\n1. 사망"))
     [('조', 7, None), ('항', 2, None), ('호', 1, None)]
@@ -94,7 +96,7 @@ def named_levels(context: str) -> set[tuple[str, int, int | None]]:
 
 
 def unsupported_articles(answer: str, *contexts: str) -> list[Article]:
-    """Return the references in the answer that name at least one level missing from every context.
+    """Return the references in the answer whose article, paragraph or item is missing from every context.
 
     >>> [a.text for a in unsupported_articles("제7조와 제9조에 따릅니다.", "제7조(보험금의 지급사유)")]
     ['제9조']

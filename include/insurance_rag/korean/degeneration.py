@@ -38,11 +38,11 @@ _ECHO = re.compile(
 # in a row.
 _LOOP = re.compile(r"(.{6,60}?)(?:\s?\1){2,}|(\S{2,5})(?:\s?\2){5,}", re.DOTALL)
 _LOOP_WINDOW = 2000
-"""Loops are searched for only in this many characters at the start of a text and as many at its end. The search takes
-quadratic time, and a model that falls into a loop usually repeats itself to the end."""
+"""Only this many characters at the start of a text, and as many at its end, are searched for loops. Searching the whole
+text would take quadratic time. A model that falls into a loop usually repeats itself to the end."""
 _GRAM = 6
-"""Length of the character n-grams that are counted to avoid slow searches. A loop contains at least one 6-gram three
-times, and a repeated sentence contains at least one 6-gram twice."""
+"""Length of the character n-grams that are counted before a slow search. A text with a loop contains some 6-gram at
+least three times. A text with a repeated sentence contains some 6-gram at least twice. Other texts are skipped."""
 _STUTTER = 7
 """This many equal letters in a row count as a repetition. Whitespace between them is ignored."""
 
@@ -72,7 +72,7 @@ def _is_known(phrase: str, contexts: tuple[str, ...]) -> bool:
 
 
 def foreign_tail(text: str, *contexts: str) -> Span | None:
-    """Return the text from the first foreign phrase that no context contains to the end, or None without such a phrase.
+    """Return the end of the text, from the first unknown foreign phrase on, or None if there is no such phrase.
 
     >>> foreign_tail("지급합니다. Este es un seguro de vida").text
     'Este es un seguro de vida'
@@ -118,8 +118,11 @@ def prompt_echo(text: str, question: str = "") -> Span | None:
 def repetition(text: str) -> Span | None:
     """Return the first repetition in the text, or None.
 
-    A repetition is a phrase that occurs three times in a row, a short token that occurs six times in a row, a letter
-    that occurs seven times in a row, or a sentence that occurs twice in a row or three times in total.
+    A repetition is one of the following:
+    - a phrase three times in a row
+    - a short token six times in a row
+    - a letter seven times in a row
+    - a sentence twice in a row or three times in total
 
     >>> repetition("보험금을 지급합니다. 보험금을 지급합니다.").text
     '보험금을 지급합니다.'

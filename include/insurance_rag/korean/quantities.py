@@ -186,8 +186,9 @@ MAX_OPERANDS = 12
 def unsupported_quantities(answer: str, *contexts: str) -> list[Quantity]:
     """Return the quantities in the answer that no context states.
 
-    A quantity that the answer calculates from supported quantities is also supported: 500만원 in `1,000만원의 50%인
-    500만원`, if a context states 1,000만원 and 50%. The words 전액 and 전부 ("in full") in a context count as 100 %.
+    Quantities that the answer calculates from supported quantities are left out. For example, 500만원 in `1,000만원의
+    50%인 500만원` is supported if a context states 1,000만원 and 50%. The words 전액 and 전부 ("in full") in a context
+    count as 100 %.
 
     >>> [quantity.text for quantity in unsupported_quantities("90일 이후 1천만원", "보험금은 1,000만원입니다.")]
     ['90일']
@@ -200,10 +201,10 @@ def unsupported_quantities(answer: str, *contexts: str) -> list[Quantity]:
 
 
 def unsupported(stated: Iterable[Quantity], known: set[tuple[float, str]]) -> list[Quantity]:
-    """Return the stated quantities that are not known and cannot be calculated from supported quantities before them.
+    """Return the stated quantities that are not supported.
 
-    Unlike `unsupported_quantities`, this function takes parsed quantities. `known` contains the keys of the known
-    quantities.
+    A quantity is supported if its key is in `known`, or if it can be calculated from supported quantities before it.
+    Unlike `unsupported_quantities`, this function takes parsed quantities.
     """
     missing: list[Quantity] = []
     operands: list[tuple[float, str]] = []

@@ -107,14 +107,14 @@ def evasion(text: str) -> Span | None:
     return None
 
 
-# Words that end an answer at the start of a sentence that then refuses. An example is `지급하지만, ` in
-# `3,000만원을 지급하지만, 시기는 명시되어 있지 않습니다`.
+# Finds an answer in the first clause of a sentence whose last clause refuses. It matches the end of the first clause,
+# such as `지급하지만, ` in `3,000만원을 지급하지만, 시기는 명시되어 있지 않습니다`.
 _CONTRAST = re.compile(r"(?:지급|보장|보상|납입|해지|적용|인정|부담|가능|[말합입])[가-힣]{0,6}(?:지만|나|며|고),?\s")
 # Every refusal contains one of these syllables. Checking for them first avoids the slow patterns for most texts.
 _MAY_REFUSE = re.compile("없|않|어렵|곤란|불가|모르|못")
 _MAY_EVADE = re.compile("없|않|어렵|곤란|불가|모르|못|문의|상담|연락|확인")
-# A sentence that advises the customer to ask elsewhere. It is not an evasion if it states a condition, an amount or a
-# duty that the policy imposes; _ANSWERS matches these.
+# A sentence that advises the customer to ask elsewhere. It is not an evasion if it also states a condition, an amount
+# or a duty. _ANSWERS matches these.
 _DEFLECTION = re.compile(
     r"(?:문의|상담|연락|확인)(?:하시|해\s?(?:주|보)|을?\s?(?:바랍|부탁|권)|하는\s?것이\s?(?:좋|필요|정확)|이\s?필요)[^.]{0,20}[.!]?$"
 )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# Invisible characters that make strings differ although they look equal: control characters except tab and newline,
-# soft hyphens, zero-width characters, direction marks and byte order marks. The replacement character, which marks a
-# lost letter, is also removed.
+# Characters that are removed. Most are invisible, so that strings look equal but differ: control characters except tab
+# and newline, soft hyphens, zero-width characters, direction marks and byte order marks. The last one is the
+# replacement character (�).
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ufffd]"
 )

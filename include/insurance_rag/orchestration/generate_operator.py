@@ -92,7 +92,7 @@ class GenerateOperator(BaseOperator):
         return pair_check(open_run(self._shard)[1].validation)
 
     def _inputs(self) -> tuple[RunFolder, ApiKey, GenerationConfig]:
-        """Return the run folder, the API key and the settings. Settings without a base URL get the connection's."""
+        """Return the run folder, the API key and the settings, with the connection's base URL if they have none."""
         from insurance_rag.orchestration.gemini_hook import GeminiHook
 
         folder, config = open_run(self._shard)

@@ -105,7 +105,7 @@ class LocalJobOperator(BaseOperator):
             for line in self._process.stdout:
                 # If Airflow's supervisor process was killed, stop the job before the next try starts another one.
                 if os.getppid() != supervisor:
-                    supervisor = os.getppid()  # signal only once: a second signal would interrupt the checkpoint
+                    supervisor = os.getppid()  # enter this branch once: a second signal would interrupt the checkpoint
                     self.on_kill()
                 self.log.info("%s", line.rstrip())
                 last_lines = [*last_lines[1 - LAST_LINES :], line.rstrip()]

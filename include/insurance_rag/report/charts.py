@@ -67,7 +67,7 @@ class Segment:
 
 
 def band(kept: int, drops: Sequence[tuple[str, int]], whole: int) -> list[Segment]:
-    """Return the segments of a band: kept rows, then dropped rows by reason. The width stands for `whole` rows."""
+    """Return the segments of a band: kept rows, then dropped rows by reason. The full width stands for `whole` rows."""
     segments, start = [], 0.0
     for place, (label, count) in enumerate([("kept", kept), *drops]):
         width = 100 * count / whole if whole else 0.0

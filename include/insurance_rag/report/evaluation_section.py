@@ -25,7 +25,7 @@ DEFAULT_RECOMMENDED_QUESTIONS = 200
 
 
 def read_evaluation(reader: Reader, run: RunFolder) -> Evaluation | None:
-    """Return the comparison given the retrieved chunks. Hallucination rates given the gold chunks are added."""
+    """Return the comparison of answers from the retrieved chunks, and the hallucination rates for the gold chunks."""
     summary = reader.record(run.evaluation / "summary.json", EvaluationSummary)
     gold = reader.record(run.evaluation / "summary_gold.json", EvaluationSummary)
     return None if summary is None else _evaluation(summary, gold)

@@ -14,8 +14,7 @@ from insurance_rag.report.view import ShownAnswer, ShownChunk, ShownFinding, Sho
 def read_questions(reader: Reader, run: RunFolder) -> list[ShownQuestion] | None:
     """Return the questions with their answers, in file order, or None if there are no answers.
 
-    A model's answer given only the gold chunks is added if the model answered differently given the retrieved
-    chunks.
+    If a model's answer from the gold chunks differs from its answer from the retrieved chunks, both are returned.
     """
     by_question = _by_question(reader, run.evaluation / "answers.jsonl")
     given_gold = _by_question(reader, run.evaluation / "answers_gold.jsonl")

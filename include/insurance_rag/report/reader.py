@@ -33,7 +33,7 @@ class Reader:
 
     @property
     def problems(self) -> list[str]:
-        """One message per problem, starting with the file name. Files with the same unknown fields share one."""
+        """One message per problem, starting with the file name. Files with the same unknown fields share a message."""
         files: dict[str, list[str]] = {}
         for name, fields in self._unknown_fields.items():
             files.setdefault(", ".join(fields), []).append(name)

@@ -18,11 +18,11 @@ from insurance_rag.validation.row import Row
 from insurance_rag.validation.shingles import jaccard, shingles
 
 LEADERS = 12
-"""Each row in a bucket is compared only with the first rows in the bucket, at most this many. Comparing all pairs would
+"""Each row in a bucket is compared with only this many rows, the first ones in the bucket. Comparing all pairs would
 take quadratic time."""
 SLACK = 0.15
-"""Pairs are compared exactly if their estimated similarity is above the limit minus this margin. An estimate from 80
-permutations is rarely off by more than this."""
+"""The exact similarity of a pair is computed if the estimate is at least the limit minus this margin. An estimate from
+80 permutations is rarely off by more than this."""
 COMPARED_AT_ONCE = 200_000
 """Maximum number of pairs whose sketches are compared in one array operation. This limits memory use."""
 
@@ -47,7 +47,7 @@ def near_duplicates(
     dropped: dict[int, int] = {}
     for later, earlier in rows[pairs].tolist():
         if later in dropped or earlier in dropped:
-            continue  # if `earlier` is dropped, the row that it repeats may form a separate pair with `later`
+            continue  # if `earlier` was dropped, `later` may still be compared with the row that `earlier` repeats
         if _repeats(content(earlier), content(later), product, config):
             dropped[later] = earlier
     return dropped
@@ -113,9 +113,9 @@ def _repeats(a: _Content, b: _Content, product: Callable[[str], str], config: Va
 
 
 def _about_different_products(a: Row, b: Row, product: Callable[[str], str]) -> bool:
-    """Return whether one row's question contains a word of its product name that the other row's product name lacks.
+    """Return whether a question contains a word that occurs only in its own product's name, not in the other's.
 
-    Similar products share clauses, so questions that name different products are both needed.
+    Similar products share clauses. If the questions name different products, both rows are needed.
     """
     if a.chunk_id == b.chunk_id:
         return False

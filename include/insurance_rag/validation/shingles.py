@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 PERMUTATIONS, BANDS = 80, 16
-"""Number of MinHash permutations, and number of bands that they form. Each band has five permutations. About one in
-500 pairs with a similarity of 0.8 shares no band. Almost all pairs with a similarity of 0.9 share a band."""
+"""Number of MinHash permutations, and number of bands into which they are divided. Each band has five permutations.
+Of 500 pairs with a similarity of 0.8, about one shares no band and is missed."""
 SEED = 42
 
 _IGNORED = re.compile(r"[\W_]+")

@@ -31,10 +31,11 @@ def validate_run(
     """Write part files for unfinished shards, validate all parts and write the dataset folder.
 
     The documents that `questions` ask about are held out of training. `previous` is an earlier report.json, for
-    measuring drift. `chunks` defaults to the run's chunks, and `out` to the run's dataset folder. The artifact's
-    `complete` says whether every chunk in the plan was answered or quarantined. Raises IncompleteError if a chunk
-    was neither answered nor quarantined, unless `allow_partial` is set. Raises InvalidInputError for input that cannot
-    be validated.
+    measuring drift. `chunks` defaults to the run's chunks, and `out` to the run's dataset folder.
+
+    If a chunk in the plan was neither answered nor quarantined, the dataset is partial. Raises IncompleteError for a
+    partial dataset, unless `allow_partial` is set; then the artifact's `complete` is False. Raises InvalidInputError
+    for input that cannot be validated.
     """
     missing = missing_chunks(run)
     if missing and not allow_partial:

@@ -42,13 +42,13 @@ class ChunkText:
 
     @cached_property
     def amounts(self) -> set[tuple[float, str]]:
-        """(value, unit) of every quantity in the text. The words 전액 and 전부 ("in full") count as 100 %."""
+        """Value and unit of every quantity in the text. The words 전액 and 전부 ("in full") count as 100 %."""
         stated = {q.key for q in quantities(self.text)}
         return stated | {(100.0, "%")} if "전액" in self.text or "전부" in self.text else stated
 
     @cached_property
     def levels(self) -> set[tuple[str, int, int | None]]:
-        """Articles, paragraphs and items that the text contains or cites, as (level, number, branch) tuples."""
+        """Articles, paragraphs and items that the text contains or cites. `Article.levels` describes the tuples."""
         return named_levels(self.text)
 
 

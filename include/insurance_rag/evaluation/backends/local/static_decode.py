@@ -168,7 +168,7 @@ class StaticDecoder:
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            self._advance()  # unrecorded, because libraries allocate memory on the first call
+            self._advance()  # warm up before the capture: libraries allocate memory on the first call
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
