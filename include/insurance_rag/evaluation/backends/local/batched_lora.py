@@ -101,7 +101,7 @@ class BatchedLora:
             start += rank
         self._width = start
         self.mask = torch.zeros(0, self._width, device=self._device, dtype=self._dtype)
-        """Shape [rows, columns]; 1 in the columns of each row's adapter. To run only some rows, set it to those rows."""
+        """Shape [rows, columns]; 1 in the columns of each row's adapter. To run some rows, set it to those rows."""
         targets = sorted({target for layers in weights.values() for target in layers})
         self._hooks = [self._hook(modules[target], target, weights) for target in targets]
 
