@@ -223,7 +223,8 @@ def test_latency_and_speed_scale_together() -> None:
         assert 0.1 <= time.perf_counter() - started < 0.6
         stats = sim.stats()
     assert stats["first_s"] is not None and stats["last_answer_s"] is not None
-    assert 6.0 <= stats["last_answer_s"] - stats["first_s"] < 30
+    # The event loop may wake up 1 ms early, which is 0.06 s on this clock.
+    assert 6.0 - 0.06 <= stats["last_answer_s"] - stats["first_s"] < 30
 
 
 def test_the_ground_truth_lists_every_pair_with_its_defect() -> None:
