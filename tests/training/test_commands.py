@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import pytest
 
-from demo.config import PretrainConfig
-from demo.pretrain import pretrain_base_model
 from insurance_rag.cli import main as cli
 from insurance_rag.cli.train import progress_folder
-from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.core.records import AdapterArtifact, Chunk, ExportArtifact
+from insurance_rag.core.records import AdapterArtifact, ExportArtifact
 
 
 @pytest.mark.parametrize("command", ["pretrain", "train", "export"])
@@ -49,22 +45,3 @@ def test_progress_is_written_to_the_run_folder(tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text("{}")
     assert progress_folder(tmp_path / "adapters" / "v2") == tmp_path / "progress"
     assert progress_folder(tmp_path.parent / "elsewhere") is None
-
-
-def test_demo_base_model_copies_but_knows_no_prompt_format(base_model: Path, chunks: list[Chunk]) -> None:
-    """After eight steps it copies sentences of unseen chunks on request, and its special tokens are distinct."""
-    facts = json.loads((base_model / "pretrain.json").read_text())
-    assert facts["copy_token_accuracy"] > 0.5 and facts["steps"] == 8
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(base_model)
-    assert len({tokenizer.pad_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id}) == 3
-    text = chunks[0].text + " 3,000만원"
-    ids = tokenizer(text)["input_ids"]
-    assert ids[0] == tokenizer.bos_token_id and tokenizer.decode(ids[1:]) == text
-    assert not {"제3조에 따르면", "약관에 해당 내용이 없습니다"} & set(tokenizer.get_vocab())
-
-
-def test_too_few_chunks_are_rejected(chunks: list[Chunk], tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="too few"):
-        pretrain_base_model(chunks[:3], tmp_path, PretrainConfig())

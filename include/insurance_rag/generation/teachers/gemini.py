@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from insurance_rag.core.errors import BlockedAnswerError, InvalidAnswerError
 from insurance_rag.generation.teachers.base import RepairRequest, TeacherAnswer
+from insurance_rag.generation.teachers.http_teacher import HttpTeacher
 from insurance_rag.generation.teachers.registry import teacher
 
 if TYPE_CHECKING:
@@ -26,29 +27,17 @@ if TYPE_CHECKING:
     key_required=True,
     supports_batch=True,
 )
-class GeminiTeacher:
+class GeminiTeacher(HttpTeacher):
     """A teacher that calls the generateContent method of the Gemini API."""
 
     def __init__(self, config: GenerationConfig, key: ApiKey, prompt_spec: PromptSpec) -> None:
         """Create the HTTP client. Raises InvalidInputError if the base URL is not an HTTP URL."""
-        # `parse` is loaded now: loading it during the first answers would delay their journal records.
-        from insurance_rag.generation import parse  # noqa: F401
         from insurance_rag.llm import gemini
         from insurance_rag.llm.client import AsyncClient
 
         base_url = config.base_url or os.environ.get("GEMINI_BASE_URL") or gemini.BASE_URL
-        self.client = AsyncClient(base_url, key.key, gemini.api_key_header(key.key), config.timeout_s)
-        self.max_retries = config.max_retries
-        self._config = config
-        self._first = RepairRequest(prompt_spec, note="")
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self.client.close()
-
-    def request_characters(self, chunk: Chunk, repair: RepairRequest | None = None) -> int:
-        """Return the number of characters in the prompt."""
-        return len(self._prompt(chunk, repair))
+        client = AsyncClient(base_url, key.key, gemini.api_key_header(key.key), config.timeout_s)
+        super().__init__(client, config, prompt_spec)
 
     def body(self, chunk: Chunk, repair: RepairRequest | None = None) -> dict[str, JsonValue]:
         """Return the JSON body of the request."""
@@ -69,12 +58,6 @@ class GeminiTeacher:
         if not isinstance(response.body, dict):
             raise self.client.invalid_body()
         return read_answer(response.body, (repair or self._first).prompt_spec)
-
-    def _prompt(self, chunk: Chunk, repair: RepairRequest | None) -> str:
-        from insurance_rag.generation.prompt import render
-
-        request = repair or self._first
-        return render(request.prompt_spec, chunk, request.note)
 
 
 def read_answer(body: dict[str, JsonValue], prompt_spec: PromptSpec) -> TeacherAnswer:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from insurance_rag.core.errors import InvalidAnswerError, InvalidInputError
 from insurance_rag.generation.teachers.base import RepairRequest, TeacherAnswer
+from insurance_rag.generation.teachers.http_teacher import HttpTeacher
 from insurance_rag.generation.teachers.registry import teacher
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     description="Any server with OpenAI's chat completions API: vLLM, Ollama, llama.cpp, OpenAI.",
     key_variable="OPENAI_API_KEYS",
 )
-class OpenAITeacher:
+class OpenAITeacher(HttpTeacher):
     """A teacher that calls /v1/chat/completions.
 
     The prompt describes the answer format too, because some servers ignore the JSON schema.
@@ -34,8 +35,6 @@ class OpenAITeacher:
 
     def __init__(self, config: GenerationConfig, key: ApiKey, prompt_spec: PromptSpec) -> None:
         """Create the HTTP client. Raises InvalidInputError if the base URL is missing or not an HTTP URL."""
-        # `parse` is loaded now: loading it during the first answers would delay their journal records.
-        from insurance_rag.generation import parse  # noqa: F401
         from insurance_rag.llm import openai
         from insurance_rag.llm.client import AsyncClient
 
@@ -45,18 +44,8 @@ class OpenAITeacher:
                 "the openai teacher needs an address: set --base-url or OPENAI_BASE_URL, e.g. http://127.0.0.1:8000/v1"
             )
         root = base_url.removesuffix("/").removesuffix("/v1")
-        self.client = AsyncClient(root, key.key, openai.bearer(key.key), config.timeout_s)
-        self.max_retries = config.max_retries
-        self._config = config
-        self._first = RepairRequest(prompt_spec, note="")
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self.client.close()
-
-    def request_characters(self, chunk: Chunk, repair: RepairRequest | None = None) -> int:
-        """Return the number of characters in the prompt."""
-        return len(self._prompt(chunk, repair))
+        client = AsyncClient(root, key.key, openai.bearer(key.key), config.timeout_s)
+        super().__init__(client, config, prompt_spec)
 
     def body(self, chunk: Chunk, repair: RepairRequest | None = None) -> dict[str, JsonValue]:
         """Return the JSON body of the request."""
@@ -90,9 +79,3 @@ class OpenAITeacher:
             e.tokens = (completion.tokens_in, completion.tokens_out)
             raise
         return TeacherAnswer(pairs, completion.tokens_in, completion.tokens_out)
-
-    def _prompt(self, chunk: Chunk, repair: RepairRequest | None) -> str:
-        from insurance_rag.generation.prompt import render
-
-        request = repair or self._first
-        return render(request.prompt_spec, chunk, request.note)
