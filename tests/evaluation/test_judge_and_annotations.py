@@ -32,8 +32,9 @@ def scored(
     asked = {"question_id": f"q{i}", "question": "얼마인가요?", "type": "fact", "answerable": True, "product": "-"}
     shown = {"chunk_ids": ["c"], "context": CLAUSE, "context_source": "retrieved", "gold_in_context": True}
     said = {"model": model, "key": f"{model}{i}", "raw_answer": answer, "answer": answer, "refusal": "none"}
-    gold = {"reference_answer": None, "gold_chunk_ids": ["c"], "number_accuracy": None}
-    return ScoredAnswer.model_validate(verdict | asked | shown | said | gold)
+    gold = {"reference_answer": None, "gold_chunk_ids": ["c"], "number_accuracy": None, "cluster": "c", "document": "d"}
+    judged = {"correctness": {"correct": None}, "raw_correctness": {"correct": None}, "prompt_format": "rag"}
+    return ScoredAnswer.model_validate(verdict | asked | shown | said | gold | judged)
 
 
 def chat(text: str) -> HttpResponse:

@@ -66,7 +66,7 @@ def test_the_summary_has_every_metric_and_check_with_its_definition() -> None:
     summary = summarize(ROWS, ["Base"], bootstrap_samples=100)
     names = list(registry("metric").names)
     assert sorted(summary.metrics) == sorted(summary.models["Base"].rates) == sorted(names)
-    assert next(iter(summary.metrics)) == "hallucination"
+    assert next(iter(summary.metrics)) == "correct"
     assert sorted(summary.checks) == sorted(registry("check").names)
     assert not summary.checks["empty"].hallucination
     assert summary.models["Base"].by_type["unanswerable"]["missed_refusal"] == Rate(

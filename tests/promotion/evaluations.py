@@ -8,12 +8,20 @@ from pathlib import Path
 from insurance_rag.config import DecodingConfig, EvaluationConfig
 from insurance_rag.core.artifacts import describe
 from insurance_rag.core.files import write_json, write_jsonl
-from insurance_rag.core.records import Artifact, EvaluationSummary, RefusalLevel, RetrievalSummary, ScoredAnswer
+from insurance_rag.core.records import (
+    Artifact,
+    Correctness,
+    EvaluationSummary,
+    RefusalLevel,
+    RetrievalSummary,
+    ScoredAnswer,
+)
 from insurance_rag.evaluation.summary import summarize
 
 
 def row(model: str, i: int, *, wrong: bool, refusal: RefusalLevel = "none", answerable: bool = True) -> ScoredAnswer:
-    """Return the answer of `model` to question number `i`."""
+    """Return the answer of `model` to question number `i`. It is correct if it is not wrong and refuses rightly."""
+    correct = not wrong and (refusal == "full") is not answerable
     return ScoredAnswer(
         question_id=f"q{i}",
         model=model,
@@ -26,7 +34,10 @@ def row(model: str, i: int, *, wrong: bool, refusal: RefusalLevel = "none", answ
         answer="답",
         key=f"{model} {i}",
         context_source="retrieved",
+        prompt_format="rag",
         product="-",
+        cluster=f"q{i}",
+        document="d",
         reference_answer=None,
         gold_chunk_ids=["c"] if answerable else [],
         gold_in_context=answerable or None,
@@ -36,6 +47,8 @@ def row(model: str, i: int, *, wrong: bool, refusal: RefusalLevel = "none", answ
         raw_hallucinated=wrong,
         raw_findings=[],
         number_accuracy=None,
+        correctness=Correctness(correct=correct),
+        raw_correctness=Correctness(correct=correct),
     )
 
 

@@ -13,6 +13,7 @@ from insurance_rag.core.records import (
     Artifact,
     Chunk,
     ContextSource,
+    Correctness,
     EvaluationSummary,
     Finding,
     PairedDifference,
@@ -157,6 +158,11 @@ def _answer(
         "refusal": "none" if question.answerable else "full",
         "raw_hallucinated": text.raw != text.answer or bool(findings),
         "raw_findings": findings,
+        "prompt_format": "rag",
+        "cluster": "+".join(gold) or question.question_id,
+        "document": gold[0].rpartition("_")[0] if gold else question.question_id,
+        "correctness": Correctness(correct=not findings),
+        "raw_correctness": Correctness(correct=text.raw == text.answer and not findings),
         "number_accuracy": rng.random() < 0.8 if question.required_numbers else None,
     }
     return ScoredAnswer.model_validate(fields)

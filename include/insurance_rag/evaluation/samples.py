@@ -33,7 +33,16 @@ class EvalSample:
     With the source `gold`, the prompt must contain all of the question's gold chunks. With the source `retrieved`, one
     is enough.
     """
+    gold_texts: Sequence[str]
+    """Whole texts of the question's gold chunks, whether or not they are in the prompt."""
     product: str
+    document: str
+    """Document of the first gold chunk. Without gold chunks, the question id."""
+
+    @property
+    def cluster(self) -> str:
+        """Name of the question's cluster. Questions with the same gold chunks form a cluster."""
+        return "+".join(sorted(self.question.gold_chunk_ids)) or self.question.question_id
 
     @property
     def context(self) -> str:
@@ -57,7 +66,7 @@ def make_samples(
     for question in questions:
         filters = question.filters if config.retrieval.use_filters else None
         hits = retriever.search(question.question, config.retrieval.top_k, filters)
-        product = _product(question, by_id)
+        product, document = _product(question, by_id), _document(question, by_id)
         for source in config.contexts:
             if source == "gold" and question.gold_chunk_ids:
                 wanted = [ContextChunk(i, by_id[i].text) for i in question.gold_chunk_ids]
@@ -68,7 +77,9 @@ def make_samples(
             # A truncated chunk does not count as a gold chunk. The cut may have removed the answer, so a refusal may be
             # right.
             whole = {chunk.chunk_id for chunk, kept in zip(wanted, shown, strict=False) if kept == chunk}
-            yield EvalSample(question, source, shown, _gold_in_context(question, source, hits, whole), product)
+            gold = _gold_in_context(question, source, hits, whole)
+            gold_texts = [by_id[i].text for i in question.gold_chunk_ids]
+            yield EvalSample(question, source, shown, gold, gold_texts, product, document)
 
 
 def _gold_in_context(question: Question, source: ContextSource, hits: Sequence[Hit], whole: set[str]) -> bool | None:
@@ -82,6 +93,11 @@ def _gold_in_context(question: Question, source: ContextSource, hits: Sequence[H
     if source == "gold":
         return whole.issuperset(question.gold_chunk_ids)
     return any(hit.is_any_of(question.gold_chunk_ids) for hit in hits if hit.chunk_id in whole)
+
+
+def _document(question: Question, by_id: Mapping[str, Chunk]) -> str:
+    gold = question.gold_chunk_ids
+    return by_id[gold[0]].metadata.source if gold else question.question_id
 
 
 def _product(question: Question, by_id: Mapping[str, Chunk]) -> str:

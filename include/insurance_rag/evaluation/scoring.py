@@ -5,8 +5,9 @@ from __future__ import annotations
 from insurance_rag.config import DecodingConfig
 from insurance_rag.core.records import Question, ScoredAnswer
 from insurance_rag.evaluation.checks import check_answer
+from insurance_rag.evaluation.correctness import Expected, assess
 from insurance_rag.evaluation.postprocess import postprocess
-from insurance_rag.evaluation.requests import GeneratedAnswer, GenerationRequest
+from insurance_rag.evaluation.requests import PROMPT_FORMAT, GeneratedAnswer, GenerationRequest
 from insurance_rag.evaluation.samples import EvalSample
 from insurance_rag.korean import quantities, remove_whitespace
 
@@ -29,6 +30,8 @@ def score(
     verdict = check_answer(answer, context, question.question, answerable, min_support)
     unchanged = answer == generated.text
     raw = verdict if unchanged else check_answer(generated.text, context, question.question, answerable, min_support)
+    expected = Expected.of(question, sample.gold_texts)
+    correctness = assess(answer, expected)
     return ScoredAnswer(
         question_id=question.question_id,
         model=request.model,
@@ -44,7 +47,10 @@ def score(
         seconds=generated.seconds,
         key=request.key,
         context_source=sample.source,
+        prompt_format=PROMPT_FORMAT,
         product=sample.product,
+        cluster=sample.cluster,
+        document=sample.document,
         reference_answer=question.reference_answer,
         gold_chunk_ids=question.gold_chunk_ids,
         gold_in_context=sample.gold_in_context,
@@ -54,6 +60,8 @@ def score(
         raw_hallucinated=raw.hallucinated,
         raw_findings=raw.findings,
         number_accuracy=_states_required_numbers(answer, question) if answerable else None,
+        correctness=correctness,
+        raw_correctness=correctness if unchanged else assess(generated.text, expected),
     )
 
 

@@ -201,6 +201,42 @@ class EvaluationArtifact(Artifact):
     """Adapters that were evaluated."""
 
 
+CorrectnessProblemKind = Literal[
+    "empty",
+    "refusal",
+    "missed_refusal",
+    "missing_number",
+    "contradicting_number",
+    "bound",
+    "polarity",
+    "roles",
+    "article",
+    "content",
+    "focus",
+]
+
+
+class CorrectnessProblem(Record):
+    """One reason why an answer is not correct."""
+
+    kind: CorrectnessProblemKind
+    text: str
+    """What is wrong, with the words or numbers that differ from the reference."""
+
+
+class Correctness(Record):
+    """Comparison of one answer with the question's reference."""
+
+    correct: bool | None
+    """Whether the answer is correct; None if it cannot be judged."""
+    problems: tuple[CorrectnessProblem, ...] = ()
+    """Everything that makes the answer wrong; empty if it is correct."""
+    cannot_judge: str | None = None
+    """Why the answer cannot be judged, e.g. because the question has no reference; None if it can."""
+    agreement: float | None = None
+    """Agreement of the answer's words with the reference, from 0 to 1; None if it was not computed."""
+
+
 class ScoredAnswer(Answer):
     """One line of `answers.jsonl`.
 
@@ -209,7 +245,14 @@ class ScoredAnswer(Answer):
 
     key: str
     context_source: ContextSource
+    prompt_format: str
+    """Prompt format in which the model was asked."""
     product: str
+    cluster: str
+    """Questions with the same gold chunks form a cluster: their outcomes are correlated. The name is the joined chunk
+    ids, or the question id if there are no gold chunks."""
+    document: str
+    """Document of the first gold chunk. Without gold chunks, the question id."""
     reference_answer: str | None
     gold_chunk_ids: list[str]
     gold_in_context: bool | None
@@ -222,6 +265,8 @@ class ScoredAnswer(Answer):
     number_accuracy: bool | None
     """Whether the answer contains every required number. None if no number is required, or if no gold chunk is in the
     context."""
+    correctness: Correctness
+    raw_correctness: Correctness
 
 
 class ComparedAnswer(Record):
