@@ -1,0 +1,56 @@
+"""Finds the parties of a contract in a clause and their roles: who acts, on whom, and who receives."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+Role = Literal["subject", "topic", "object", "recipient", "source", "possessor"]
+Roles = tuple[tuple[str, Role], ...]
+"""Pairs of a party and its role."""
+
+_PARTIES = {
+    "보험회사": "회사", "보험사": "회사", "보험자": "회사", "회사": "회사", "당사": "회사",
+    "보험계약자": "계약자", "계약자": "계약자",
+    "기명피보험자": "피보험자", "피보험자": "피보험자",
+    "보험수익자": "수익자", "수익자": "수익자",
+    "지정대리청구인": "대리청구인", "대리청구인": "대리청구인",
+    "피해자": "피해자", "의사": "의사", "약사": "약사", "가해자": "가해자", "배상의무자": "가해자",
+    "금융감독원장": "금융감독원", "금융감독원": "금융감독원", "예금보험공사": "예금보험공사",
+}  # fmt: skip
+_PARTICLES: tuple[tuple[str, Role], ...] = (
+    ("에게서|한테서|께로부터|로부터|으로부터", "source"),
+    ("에게|께(?!서)|한테", "recipient"),
+    ("께서|이(?=\\s|,)|가(?=\\s|,)", "subject"),
+    ("은|는", "topic"),
+    ("을|를", "object"),
+    ("의", "possessor"),
+)
+_PATTERN = re.compile(
+    r"(?<![가-힣])(?:[가-힣]{2,6}생명|[가-힣]{2,6}화재|[가-힣]{2,6}손해보험|"
+    + "|".join(sorted(_PARTIES, key=len, reverse=True))
+    + r")(?:님|분|들|\s본인)?("
+    + "|".join(f"(?P<{role}>{particles})" for particles, role in _PARTICLES)
+    + ")"
+)
+
+
+def roles(text: str) -> Roles:
+    """Return the parties in the clause with their roles, in order.
+
+    >>> roles("회사는 보험수익자에게 보험금을 지급합니다.")
+    (('회사', 'topic'), ('수익자', 'recipient'))
+    """
+    found: list[tuple[str, Role]] = []
+    for match in _PATTERN.finditer(text):
+        role = next(role for _, role in _PARTICLES if match[role])
+        found.append((party(match.group()[: match.start(1) - match.start()]), role))
+    return tuple(found)
+
+
+def party(name: str) -> str:
+    """Return the standard name of a party: 보험계약자 and 계약자 are the same, and an insurer's name means 회사."""
+    name = name.removesuffix(" 본인")
+    for suffix in ("님", "분", "들"):
+        name = name.removesuffix(suffix)
+    return _PARTIES.get(name, "회사")
