@@ -4,7 +4,7 @@
 2. **generate** asks a teacher model for question-answer pairs, with one mapped task per key. Chunks that a dead key
    leaves unanswered move to healthy keys.
 3. **validate** checks the pairs and merges them into a dataset.
-4. **train** trains the adapters.
+4. **train** trains the adapters, with one mapped task per adapter and seed.
 5. **evaluate** compares the base model and the adapters on a fixed set of evaluation questions, using retrieval.
 6. **promote** applies the promotion policy to decide whether an adapter replaces the champion.
 7. **report** writes one page with all results.
@@ -26,7 +26,7 @@ from insurance_rag.orchestration.assets import ADAPTERS, QA_DATASET
 from insurance_rag.orchestration.commands import evaluate_argv, pretrain_argv, train_argv
 from insurance_rag.orchestration.gpu_job import gpu_job
 from insurance_rag.orchestration.params import trigger_params
-from insurance_rag.orchestration.settings import DAG_DEFAULTS, form_defaults
+from insurance_rag.orchestration.settings import DAG_DEFAULTS, TRAIN_LABEL, form_defaults
 from insurance_rag.orchestration.task_groups import as_task, make_dataset
 
 
@@ -45,7 +45,7 @@ def finetune_pipeline() -> None:
     base_models = gpu_job("pretrain", as_task(tasks.pretrain_jobs)(run), pretrain_argv, label="demo base model")
     # `pretrain` runs only for the demo's own base model. With NONE_FAILED, training starts even if it is skipped.
     training = as_task(tasks.training_jobs, trigger_rule=TriggerRule.NONE_FAILED)(run, dataset, base_models)
-    adapters = gpu_job("train", training, train_argv, label="{{ task.arguments[2] }}")
+    adapters = gpu_job("train", training, train_argv, label=TRAIN_LABEL)
     comparison = as_task(tasks.evaluation_jobs, trigger_rule=TriggerRule.NONE_FAILED)(run, adapters, base_models)
     evaluations = gpu_job("evaluate", comparison, evaluate_argv, label="Base and adapters")
 

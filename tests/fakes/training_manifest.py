@@ -19,6 +19,8 @@ PLAN = MemoryPlan(
 DATASET = TrainingDataset(uri="/run/dataset/train_dataset_rag.json", sha256="0" * 64, rows=456)
 MANIFEST = TrainingManifest(
     version="v2",
+    recipe="v2",
+    seed=42,
     prompt_format="rag",
     base_model="base_model",
     base_revision=None,
@@ -39,6 +41,7 @@ MANIFEST = TrainingManifest(
     plan=PLAN,
     settings={},
     fingerprint="0123456789abcdef",
+    recipe_fingerprint="fedcba9876543210",
 )
 
 

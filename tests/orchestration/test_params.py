@@ -54,6 +54,7 @@ def test_the_vital_parameters_come_first() -> None:
         ("question_limit", 0),
         ("versions", ["v9"]),
         ("versions", []),
+        ("seeds", 0),
         ("generation", {"teacher": "x"}),
     ],
 )

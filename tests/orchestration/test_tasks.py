@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
+from jinja2 import Environment, StrictUndefined
 from pydantic import JsonValue
 
 from insurance_rag.config import RunConfig
+from insurance_rag.core.config_base import parse_settings
 from insurance_rag.core.errors import IncompleteError
 from insurance_rag.core.files import write_json
 from insurance_rag.core.records import AdapterArtifact, AdapterVersion, DatasetArtifact, ValidationReport
@@ -17,7 +19,10 @@ from insurance_rag.core.records.run import BaseModelArtifact, RunArtifact
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.orchestration import tasks
 from insurance_rag.orchestration.assets import QA_DATASET
+from insurance_rag.orchestration.commands import train_argv
 from insurance_rag.orchestration.run_inputs import event_settings
+from insurance_rag.orchestration.settings import TRAIN_LABEL
+from insurance_rag.training import load_recipe
 from insurance_rag.validation import validate_run as validation
 
 
@@ -37,11 +42,13 @@ def dataset(folder: RunFolder, data_sha256: str = "rows") -> DatasetArtifact:
     return DatasetArtifact(uri=str(folder.dataset), sha256="0", rows=9, kept=8, files={}, data_sha256=data_sha256)
 
 
-def adapter(version: AdapterVersion, uri: str) -> AdapterArtifact:
+def adapter(version: AdapterVersion, uri: str, seed: int = 42) -> AdapterArtifact:
     return AdapterArtifact(
         uri=uri,
         sha256="0",
         version=version,
+        recipe=version,
+        seed=seed,
         prompt_format="rag",
         rows=8,
         steps=12,
@@ -64,6 +71,30 @@ def test_training_uses_the_dataset_and_the_trained_base_model(folder: RunFolder)
     assert {job.dataset for job in jobs} == {str(folder.dataset)}
     assert jobs[1].uri == str(folder.adapters / "demo-insurance-lora-v2")
     assert jobs[0].settings == ["profile=smoke", "max_steps=12", 'lora={"r": 8}', "eval_steps=null"]
+
+
+def test_every_seed_is_a_job_of_its_own(folder: RunFolder) -> None:
+    run = start(folder, RunConfig(seeds=2, versions=("v1", "v2"), training={"seed": 7}))
+    jobs = tasks.training_jobs(run, dataset(folder))
+    root = folder.adapters / "demo-insurance-lora-v2"
+    assert [(job.recipe, job.settings[-1]) for job in jobs] == [
+        ("v1", "seed=7"), ("v1", "seed=8"), ("v2", "seed=7"), ("v2", "seed=8"),
+    ]  # fmt: skip
+    assert [job.uri for job in jobs[2:]] == [str(root / "seed-7"), str(root / "seed-8")]
+    assert [load_recipe(job.recipe, parse_settings(job.settings)).seed for job in jobs] == [7, 8, 7, 8]
+    label = Environment(undefined=StrictUndefined).from_string(TRAIN_LABEL)
+    shown = [label.render(task={"arguments": train_argv(job)}) for job in jobs]
+    (one, *_) = tasks.training_jobs(start(folder, RunConfig()), dataset(folder))
+    assert [*shown, label.render(task={"arguments": train_argv(one)})] == ["v1-s7", "v1-s8", "v2-s7", "v2-s8", "v1"]
+
+
+def test_the_evaluation_names_adapters_after_their_seed(folder: RunFolder) -> None:
+    run = start(folder, RunConfig(seeds=2))
+    trained = [adapter("v2", "/a/v2/seed-9", 9), adapter("v2", "/a/v2/seed-10", 10), adapter("v1", "/a/v1/seed-9", 9)]
+    (job,) = tasks.evaluation_jobs(run, trained)
+    assert list(job.adapters.items()) == [
+        ("v1-s9", "/a/v1/seed-9"), ("v2-s9", "/a/v2/seed-9"), ("v2-s10", "/a/v2/seed-10"),
+    ]  # fmt: skip
 
 
 def test_without_a_demo_base_model_nothing_is_pretrained(folder: RunFolder) -> None:

@@ -204,6 +204,8 @@ def training_manifest(version: str, steps: int) -> TrainingManifest:
     return TrainingManifest.model_validate(
         {
             "version": version,
+            "recipe": version,
+            "seed": 42,
             "prompt_format": {"v1": "plain", "v2": "rag"}.get(version, "merged"),
             "base_model": "/data/base_model",
             "base_revision": None,
@@ -218,6 +220,7 @@ def training_manifest(version: str, steps: int) -> TrainingManifest:
             "plan": plan,
             "settings": {},
             "fingerprint": "0" * 16,
+            "recipe_fingerprint": "1" * 16,
             **figures,
         }
     )

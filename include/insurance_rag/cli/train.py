@@ -1,10 +1,17 @@
-"""Train a QLoRA adapter from a recipe. Run the same command again to resume from the last checkpoint."""
+"""Train a QLoRA adapter from a recipe, or one adapter per seed.
+
+Run the same command again to resume from the last checkpoint.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from insurance_rag.core.records.training import AdapterArtifact, TrainedSeeds
 
 EXAMPLE = (
     "insurance-rag train --recipe v2 --dataset run/dataset --base-model beomi/Llama-3-Open-Ko-8B --out run/adapters/v2"
@@ -25,6 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="rows for the held-out loss (default: heldout.json in the dataset folder)",
     )
     parser.add_argument(
+        "--seeds",
+        type=int,
+        default=1,
+        metavar="N",
+        help="train N adapters, with the recipe's seed and the N - 1 next ones, into DIR/seed-SEED (default: 1, into "
+        "DIR itself)",
+    )
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
@@ -33,21 +48,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> dict[str, object]:
-    """Train the adapter, with one process per GPU, and return the artifact that describes the adapter."""
+def run(args: argparse.Namespace) -> AdapterArtifact | TrainedSeeds:
+    """Train the adapters, with one process per GPU. With --seeds 1, return the adapter's artifact."""
     limit_thread_spinning()
     from insurance_rag.core.config_base import parse_settings
+    from insurance_rag.core.records.training import TrainedSeeds
     from insurance_rag.training.launch import check_gpu_count, destroy_process_group, is_launched, launch
-    from insurance_rag.training.recipe import load_recipe
-    from insurance_rag.training.train import train_adapter
+    from insurance_rag.training.recipe import load_recipe, recipe_name
+    from insurance_rag.training.seeds import check_seeds, train_seeds
 
-    recipe = load_recipe(args.recipe, parse_settings(args.set))
+    recipe, name = load_recipe(args.recipe, parse_settings(args.set)), recipe_name(args.recipe)
+    check_seeds(args.seeds, args.out)
     if recipe.gpus > 1 and not is_launched():
         check_gpu_count(recipe.gpus)
         raise SystemExit(launch(recipe.gpus, _worker_argv(args)))
-    artifact = train_adapter(recipe, args.dataset, args.base_model, args.out, args.heldout, progress_folder(args.out))
+    progress = progress_folder(args.out)
+    trained = train_seeds(recipe, args.seeds, args.dataset, args.base_model, args.out, args.heldout, progress, name)
     destroy_process_group()
-    return artifact.model_dump(mode="json")
+    return trained[0] if args.seeds == 1 else TrainedSeeds(recipe=name, adapters=trained)
 
 
 def _worker_argv(args: argparse.Namespace) -> list[str]:
@@ -55,7 +73,8 @@ def _worker_argv(args: argparse.Namespace) -> list[str]:
     paths = ["--dataset", str(args.dataset), "--base-model", args.base_model, "--out", str(args.out)]
     heldout = ["--heldout", str(args.heldout)] if args.heldout else []
     settings = [word for setting in args.set for word in ("--set", setting)]
-    return ["train", "--recipe", args.recipe, *paths, *heldout, *settings, *["--json"] * args.json]
+    seeds = ["--seeds", str(args.seeds)]
+    return ["train", "--recipe", args.recipe, *paths, *heldout, *seeds, *settings, *["--json"] * args.json]
 
 
 def limit_thread_spinning() -> None:

@@ -32,6 +32,9 @@ class RunConfig(Config):
     profile: Literal["smoke", "default", "reference"] = Field(default="smoke", title="Training profile")
     """smoke: takes minutes on a CPU; default: fast settings for a GPU; reference: the settings of the reference
     design."""
+    seeds: int = Field(default=1, ge=1, le=20, title="Seeds per adapter")
+    """Train every adapter this many times, with different seeds. One seed shows whether an adapter may serve; three or
+    more also show whether its recipe is better than another, because they measure how much chance decides."""
     questions: str = Field(default="sample", title="Evaluation questions")
     """JSON Lines file with the evaluation questions. Documents that they ask about are excluded from training. `sample`
     uses the questions about the sample chunks."""

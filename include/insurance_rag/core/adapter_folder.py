@@ -11,6 +11,29 @@ from insurance_rag.core.errors import InvalidInputError, LineProblem
 from insurance_rag.core.files import parse_jsonl, read_json
 from insurance_rag.core.records.training import LossRow, TrainingManifest
 
+_SEED_PREFIX = "seed-"
+
+
+def seed_folder(parent: Path, seed: int) -> Path:
+    """Return the folder of one adapter among several seeds of a recipe, e.g. `adapters/v2/seed-42`."""
+    return parent / f"{_SEED_PREFIX}{seed}"
+
+
+def seed_folders(parent: Path) -> list[Path]:
+    """Return the existing folders of seeds in `parent`, smallest seed first. Empty if `parent` is not such a folder."""
+    found = [path for path in parent.glob(f"{_SEED_PREFIX}*") if path.is_dir() and _seed(path) is not None]
+    return sorted(found, key=lambda path: _seed(path) or 0)
+
+
+def _seed(folder: Path) -> int | None:
+    text = folder.name.removeprefix(_SEED_PREFIX)
+    return int(text) if text.removeprefix("-").isdecimal() else None
+
+
+def seed_name(name: str, seed: int) -> str:
+    """Return the name under which one seed of a recipe is evaluated, e.g. `v2-s42`."""
+    return f"{name}-s{seed}"
+
 
 @dataclass(frozen=True)
 class AdapterFolder:

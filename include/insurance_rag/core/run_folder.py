@@ -73,7 +73,10 @@ class RunFolder:
         return self.root / "adapters"
 
     def adapter(self, version: str, base_model: str) -> Path:
-        """Return the folder of the adapter with this version and base model, named by `adapter_name`."""
+        """Return the folder of the adapter with this version and base model, named by `adapter_name`.
+
+        If several seeds are trained, the folder contains one adapter folder per seed (`adapter_folder.seed_folder`).
+        """
         return self.adapters / adapter_name(version, base_model)
 
     @property

@@ -35,6 +35,11 @@ GENERATE: dict[str, object] = {
     "execution_timeout": timedelta(hours=3),
 }
 
+#: Name of a mapped task instance of `train`: the recipe, followed by the seed if one is set, e.g. `v2-s42`.
+TRAIN_LABEL = (
+    "{{ task.arguments[2] }}{{ '-s' ~ task.arguments[-1][5:] if task.arguments[-1].startswith('seed=') else '' }}"
+)
+
 #: Environment variable -> field of the trigger form. The variable sets the default of the field.
 FORM_VARIABLES = {
     "CHUNKS": "chunks",

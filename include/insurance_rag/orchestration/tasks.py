@@ -17,6 +17,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from pydantic import JsonValue
 
 from insurance_rag.config import RunConfig
+from insurance_rag.core.adapter_folder import seed_folder, seed_name
 from insurance_rag.core.artifacts import describe
 from insurance_rag.core.dataset_folder import DatasetFolder
 from insurance_rag.core.errors import IncompleteError, InvalidInputError
@@ -163,19 +164,30 @@ def pretrain_jobs(run: RunArtifact) -> list[PretrainJob]:
 def training_jobs(
     run: RunArtifact, dataset: DatasetArtifact, base_models: Sequence[BaseModelArtifact] = ()
 ) -> list[TrainingJob]:
-    """Return one job per adapter version. `base_models` has the result of `pretrain`, or is empty if it was skipped."""
+    """Return one job per adapter version and seed, so that seeds can run in parallel and be retried one by one.
+
+    `base_models` has the result of `pretrain`, or is empty if it was skipped.
+    """
     folder, config = open_run(run)
     settings = [f"profile={config.profile}", *(f"{key}={json.dumps(value)}" for key, value in config.training.items())]
-    return [
-        TrainingJob(
-            uri=str(folder.adapter(version, config.base_model)),
+    jobs = []
+    for version in config.versions:
+        uri = folder.adapter(version, config.base_model)
+        job = TrainingJob(
+            uri=str(uri),
             recipe=version,
             dataset=dataset.uri,
             base_model=_base_model(config, base_models),
             settings=settings,
         )
-        for version in config.versions
-    ]
+        if config.seeds == 1:
+            jobs.append(job)
+            continue
+        jobs += [
+            job.model_copy(update={"uri": str(seed_folder(uri, seed)), "settings": [*settings, f"seed={seed}"]})
+            for seed in _seeds(config, version)
+        ]
+    return jobs
 
 
 def evaluation_jobs(
@@ -276,6 +288,18 @@ def _base_model(config: RunConfig, trained: Sequence[BaseModelArtifact]) -> str:
     return trained[0].uri if trained else config.base_model
 
 
+def _seeds(config: RunConfig, version: str) -> range:
+    """Return the seeds of a version: the recipe's own seed and the next ones."""
+    from insurance_rag.training import load_recipe
+
+    first = load_recipe(version, {"profile": config.profile, **config.training}).seed
+    return range(first, first + config.seeds)
+
+
 def _named_adapters(config: RunConfig, trained: Sequence[AdapterArtifact]) -> dict[str, str]:
-    """Map adapter names to folders. If the configuration names no adapters, use the trained ones."""
-    return config.adapters or {a.version: a.uri for a in sorted(trained, key=lambda a: a.version)}
+    """Map adapter names to folders. If the configuration names no adapters, use the trained ones.
+
+    With several seeds per version, an adapter is named after its version and seed, e.g. `v2-s42`.
+    """
+    ordered = sorted(trained, key=lambda a: (a.version, a.seed))
+    return config.adapters or {a.version if config.seeds == 1 else seed_name(a.version, a.seed): a.uri for a in ordered}

@@ -1,4 +1,8 @@
-"""Fingerprint of a training run. An earlier run with the same fingerprint is reused or resumed."""
+"""Fingerprints of a training run and of its recipe.
+
+An earlier run with the same training fingerprint is reused or resumed. Runs with the same recipe fingerprint differ
+only in the seed.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +24,23 @@ def training_fingerprint(
 
     `files` holds two paths: the file of training rows, and the file of held-out rows (None if there is no such file).
     """
+    return _hash(config, _EXECUTION_SETTINGS, files, model_identity(base_model), revision)
+
+
+def recipe_fingerprint(
+    config: TrainingConfig, files: Sequence[Path | None], base_model: str, revision: str | None
+) -> str:
+    """Return 16 hexadecimal digits that identify the settings without the seed, the data files, and the base model.
+
+    The parameters are those of `training_fingerprint`. A local base model is identified by its path only, because its
+    files may have different times on the machines that train the seeds.
+    """
+    return _hash(config, {*_EXECUTION_SETTINGS, "seed"}, files, base_model, revision)
+
+
+def _hash(
+    config: TrainingConfig, exclude: set[str], files: Sequence[Path | None], base_model: str, revision: str | None
+) -> str:
     digests = [sha256_file(path) if path else "" for path in files]
-    settings = config.model_dump(mode="json", exclude=_EXECUTION_SETTINGS)
-    identity = model_identity(base_model)
-    return sha256_text(json.dumps(settings, sort_keys=True), *digests, identity, revision or "")[:16]
+    settings = config.model_dump(mode="json", exclude=exclude)
+    return sha256_text(json.dumps(settings, sort_keys=True), *digests, base_model, revision or "")[:16]

@@ -14,6 +14,8 @@ def adapter_card(manifest: TrainingManifest) -> str:
     base, lora = manifest.base_model, config.lora
     revision = f" at `{manifest.base_revision}`" if manifest.base_revision else ""
     figures = {
+        "recipe": manifest.recipe,
+        "seed": manifest.seed,
         "optimizer steps": manifest.steps,
         "training loss (mean)": manifest.loss,
         "held-out loss": manifest.eval_loss,

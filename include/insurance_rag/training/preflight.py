@@ -25,7 +25,7 @@ from insurance_rag.training.dataset_rows import (
     training_file,
 )
 from insurance_rag.training.encoding import EncodedRows, encode_rows
-from insurance_rag.training.fingerprint import training_fingerprint
+from insurance_rag.training.fingerprint import recipe_fingerprint, training_fingerprint
 from insurance_rag.training.memory import plan_memory
 from insurance_rag.training.memory_estimate import model_shape
 
@@ -56,6 +56,7 @@ class PreparedTraining:
     revision: str | None
     """Commit of the base model on the Hugging Face Hub; None for a local folder."""
     fingerprint: str
+    recipe_fingerprint: str
 
 
 class _Problems:
@@ -116,10 +117,10 @@ def prepare_training(
     problems.raise_if_any()
     assert model_config is not None and tokenizer is not None  # otherwise raise_if_any has raised
     plan = _plan(config, model_config, rows, device, out)
-    fingerprint = training_fingerprint(config, [data.path, data.heldout_path], base_model, revision)
+    identity = (config, [data.path, data.heldout_path], base_model, revision)
     return PreparedTraining(
         config, plan, device, tokenizer, rows, heldout_rows, data.path, data.heldout_documents, base_model, revision,
-        fingerprint,
+        training_fingerprint(*identity), recipe_fingerprint(*identity),
     )  # fmt: skip
 
 

@@ -34,6 +34,11 @@ def load_recipe(name_or_file: str | Path, settings: Mapping[str, object] | None 
     return TrainingConfig.parse(_merge(values, settings), str(path))
 
 
+def recipe_name(name_or_file: str | Path) -> str:
+    """Return the name of a recipe that is given by name or by path."""
+    return _find(str(name_or_file)).stem
+
+
 def recipe_names() -> list[str]:
     """Return the names of the recipes that ship with the package."""
     return sorted(path.stem for path in RECIPE_FOLDER.glob("*.yaml"))

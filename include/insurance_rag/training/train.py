@@ -41,11 +41,13 @@ def train_adapter(
     out: Path,
     heldout: Path | None = None,
     progress_folder: Path | None = None,
+    recipe_name: str | None = None,
 ) -> AdapterArtifact:
     """Train an adapter for `base_model` on `dataset` (a dataset folder or a file of rows), and write it to `out`.
 
     If `out` already holds this adapter, training is skipped. An interrupted run resumes from its last checkpoint.
-    `heldout` is a file of held-out rows; by default, the one in the dataset folder is used.
+    `heldout` is a file of held-out rows; by default, the one in the dataset folder is used. `recipe_name` is recorded
+    with the adapter; by default, it is the version.
 
     Before the model is loaded, the inputs are checked. If a check fails, the function raises an InvalidInputError that
     lists all problems. Raises IncompleteError if another process is training into `out`. Raises GpuMemoryError if the
@@ -54,15 +56,17 @@ def train_adapter(
     training = prepare_training(recipe, dataset, base_model, out, heldout)
     lock = hold_lock(out.with_name(f".{out.name}.lock"), str(out), LOCK_WAIT_S)
     with lock if is_main_process() else contextlib.nullcontext():
-        return _train_or_reuse(training, AdapterFolder(out), progress_folder)
+        return _train_or_reuse(training, recipe_name or recipe.version, AdapterFolder(out), progress_folder)
 
 
-def _train_or_reuse(training: PreparedTraining, folder: AdapterFolder, progress_folder: Path | None) -> AdapterArtifact:
+def _train_or_reuse(
+    training: PreparedTraining, recipe_name: str, folder: AdapterFolder, progress_folder: Path | None
+) -> AdapterArtifact:
     manifest = _read_finished(folder)
     if manifest is not None and manifest.fingerprint == training.fingerprint:
         log.info("%s already contains this adapter", folder.root)
         return _artifact(folder, manifest)
-    return _artifact(folder, _train(training, folder, progress_folder))
+    return _artifact(folder, _train(training, recipe_name, folder, progress_folder))
 
 
 def _read_finished(folder: AdapterFolder) -> TrainingManifest | None:
@@ -86,7 +90,9 @@ class _Outcome:
     seconds: float
 
 
-def _train(training: PreparedTraining, folder: AdapterFolder, progress_folder: Path | None) -> TrainingManifest:
+def _train(
+    training: PreparedTraining, recipe_name: str, folder: AdapterFolder, progress_folder: Path | None
+) -> TrainingManifest:
     import torch
 
     from insurance_rag.training.callbacks import TrainingMonitor
@@ -97,7 +103,7 @@ def _train(training: PreparedTraining, folder: AdapterFolder, progress_folder: P
         torch.cuda.reset_peak_memory_stats()
     progress = Progress(
         "train",
-        f"{training.config.version} · {folder.root.name}",
+        f"{recipe_name} · {folder.root.name}",
         total=training.config.max_steps or 1,
         unit="steps",
         folder=progress_folder if is_main_process() else None,
@@ -105,7 +111,7 @@ def _train(training: PreparedTraining, folder: AdapterFolder, progress_folder: P
     with stop_on_signals() as stop, progress:
         outcome = _run_trainer(training, folder, TrainingMonitor(progress, folder.loss_history, stop))
     log.info("peak memory %.2f GiB, estimated %.2f GiB", outcome.peak_gib, training.plan.estimate_gib)
-    return _save(outcome, training, folder)
+    return _save(outcome, _manifest(outcome, training, recipe_name), training, folder)
 
 
 def _run_trainer(training: PreparedTraining, folder: AdapterFolder, monitor: TrainingMonitor) -> _Outcome:
@@ -140,12 +146,13 @@ def _run_trainer(training: PreparedTraining, folder: AdapterFolder, monitor: Tra
     )
 
 
-def _save(outcome: _Outcome, training: PreparedTraining, folder: AdapterFolder) -> TrainingManifest:
+def _save(
+    outcome: _Outcome, manifest: TrainingManifest, training: PreparedTraining, folder: AdapterFolder
+) -> TrainingManifest:
     """Write the adapter to a staging folder, then move its files to the adapter folder, replacing existing files.
 
     The manifest is written after all other files. The checkpoints are then removed.
     """
-    manifest = _manifest(outcome, training)
     trainer = outcome.trainer
     trainer.model.peft_config["default"].revision = training.revision
     trainer.save_model(str(folder.staging))  # a collective operation under FSDP, so every process must call it
@@ -166,7 +173,7 @@ def _save(outcome: _Outcome, training: PreparedTraining, folder: AdapterFolder) 
     return manifest
 
 
-def _manifest(outcome: _Outcome, training: PreparedTraining) -> TrainingManifest:
+def _manifest(outcome: _Outcome, training: PreparedTraining, recipe_name: str) -> TrainingManifest:
     config, rows = training.config, training.rows
     dataset = TrainingDataset(
         uri=str(training.dataset.resolve()),
@@ -176,6 +183,8 @@ def _manifest(outcome: _Outcome, training: PreparedTraining) -> TrainingManifest
     )
     return TrainingManifest(
         version=config.version,
+        recipe=recipe_name,
+        seed=config.seed,
         prompt_format=config.prompt_format,
         base_model=training.base_model,
         base_revision=training.revision,
@@ -196,6 +205,7 @@ def _manifest(outcome: _Outcome, training: PreparedTraining) -> TrainingManifest
         plan=training.plan,
         settings=config.model_dump(mode="json"),
         fingerprint=training.fingerprint,
+        recipe_fingerprint=training.recipe_fingerprint,
     )
 
 

@@ -101,6 +101,10 @@ class TrainingManifest(Record):
     """training.json of an adapter folder: what was trained, on which data, and with what result. It is written last."""
 
     version: AdapterVersion
+    recipe: str
+    """Name of the recipe."""
+    seed: int
+    """Seed of the training run."""
     prompt_format: str
     """Prompt format that the adapter was trained on; questions to the adapter must use the same format."""
     base_model: str
@@ -135,12 +139,17 @@ class TrainingManifest(Record):
     """The `TrainingConfig` that was used."""
     fingerprint: str
     """Identifies the settings, the data and the base model. Equal fingerprints mean the same training run."""
+    recipe_fingerprint: str
+    """Identifies everything that the adapter was trained with, except the seed. Adapters whose `recipe` and
+    `recipe_fingerprint` are equal differ only in the seed."""
 
 
 class AdapterArtifact(Artifact):
     """A trained adapter folder."""
 
     version: AdapterVersion
+    recipe: str
+    seed: int
     prompt_format: str
     rows: int
     steps: int
@@ -149,6 +158,14 @@ class AdapterArtifact(Artifact):
     tokens_per_s: int
     peak_gib: float
     seconds: float
+
+
+class TrainedSeeds(Record):
+    """Result of `train --seeds N`: the adapters of one recipe, which differ only in the seed."""
+
+    recipe: str
+    adapters: list[AdapterArtifact]
+    """One adapter per seed, smallest seed first."""
 
 
 class ExportManifest(Record):
