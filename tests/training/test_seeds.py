@@ -9,6 +9,7 @@ import torch
 from tests.training.conftest import QUICK, manifest_of, quick, weights
 
 from insurance_rag.cli import main as cli
+from insurance_rag.config import TrainingConfig
 from insurance_rag.core.adapter_folder import seed_folders
 from insurance_rag.core.errors import InterruptedRunError, InvalidInputError
 from insurance_rag.core.records.training import AdapterArtifact, TrainedSeeds
@@ -48,7 +49,7 @@ def test_a_second_call_trains_only_the_missing_seeds(
 ) -> None:
     trained: list[int] = []
 
-    def record(config: seeds.TrainingConfig, *args: object) -> AdapterArtifact:
+    def record(config: TrainingConfig, *args: object) -> AdapterArtifact:
         if len(trained) == 1:
             raise InterruptedRunError("interrupted at step 1 of 2")
         trained.append(config.seed)
