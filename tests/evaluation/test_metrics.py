@@ -63,12 +63,12 @@ def test_every_entry_has_titles_and_a_description_that_is_a_sentence() -> None:
 
 
 def test_the_summary_has_every_metric_and_check_with_its_definition() -> None:
-    summary = summarize(ROWS, ["Base"], bootstrap_samples=100)
+    summary = summarize(ROWS, ["Base"])
     names = list(registry("metric").names)
     assert sorted(summary.metrics) == sorted(summary.models["Base"].rates) == sorted(names)
     assert next(iter(summary.metrics)) == "correct"
     assert sorted(summary.checks) == sorted(registry("check").names)
     assert not summary.checks["empty"].hallucination
     assert summary.models["Base"].by_type["unanswerable"]["missed_refusal"] == Rate(
-        count=1, n=2, rate=0.5, low=0.0945, high=0.9055
+        count=1, n=2, rate=0.5, low=0.0945, high=0.9055, clusters=2, design_effect=1.0
     )

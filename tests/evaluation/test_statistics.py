@@ -20,12 +20,11 @@ from insurance_rag.core.records import Kappa, Rate
 from insurance_rag.core.stats import (
     cohen_kappa,
     holm,
-    mcnemar_exact,
-    paired_bootstrap,
     paired_interval,
     questions_needed,
     rate,
     rogan_gladen,
+    sign_flip_test,
     visible_difference,
     wilson,
 )
@@ -47,8 +46,8 @@ def test_wilson_is_statsmodels(pair: tuple[int, int], confidence: float) -> None
 
 
 @given(st.integers(0, 300), st.integers(0, 300))
-def test_mcnemar_is_statsmodels_and_scipy(b: int, c: int) -> None:
-    p = mcnemar_exact(b, c)
+def test_the_sign_flip_test_of_single_questions_is_mcnemar_in_statsmodels_and_scipy(b: int, c: int) -> None:
+    p = sign_flip_test([-1] * b + [1] * c, list(range(b + c)))
     assert p == pytest.approx(min(1.0, float(mcnemar([[0, b], [c, 0]], exact=True).pvalue)), abs=1e-12)
     if b + c:
         assert p == pytest.approx(binomtest(b, b + c).pvalue, abs=1e-9)
@@ -97,12 +96,11 @@ def test_kappa_is_statsmodels(pairs: list[tuple[int, int]]) -> None:
 def test_paired_intervals_contain_the_difference(pairs: list[tuple[bool, bool]]) -> None:
     a, b = zip(*pairs, strict=True)
     difference = (sum(a) - sum(b)) / len(pairs)
-    low, high = paired_bootstrap(a, b, bootstrap_samples=400) or (0, 0)
-    assert low - 1e-9 <= difference <= high + 1e-9
     only_a = sum(x and not y for x, y in pairs)
     only_b = sum(y and not x for x, y in pairs)
     low, high = paired_interval(only_a, only_b, len(pairs)) or (0, 0)
-    assert low < -difference < high
+    assert -1 <= low <= -difference <= high <= 1
+    assert low < high
 
 
 def test_paired_interval_has_its_nominal_coverage() -> None:
@@ -118,6 +116,8 @@ def test_paired_interval_has_its_nominal_coverage() -> None:
 def test_power_gives_the_published_numbers(difference: float, n: int) -> None:
     assert questions_needed(difference) == n
     assert visible_difference(n) == pytest.approx(difference, abs=0.002)
+    assert questions_needed(difference, design_effect=2) in (2 * n - 1, 2 * n)
+    assert visible_difference(2 * n, design_effect=2) == pytest.approx(difference, abs=0.002)
 
 
 @pytest.mark.parametrize(("count", "low", "high"), [(2, 3, 30), (5, 11, 47), (7, 18, 57), (11, 34, 74)])
@@ -130,7 +130,6 @@ def test_intervals_of_twenty_questions_are_wide(count: int, low: int, high: int)
 
 def test_what_is_undefined_is_none_and_never_nan() -> None:
     assert rate(0, 0) == Rate(count=0, n=0, rate=None, low=None, high=None)
-    assert paired_bootstrap([], []) is None
     assert paired_interval(0, 0, 0) is None
     assert cohen_kappa([], []).kappa is None
     assert cohen_kappa([1, 1], [1, 1]) == Kappa(kappa=None, interval=None, n=2, agreement=1.0)
@@ -139,8 +138,6 @@ def test_what_is_undefined_is_none_and_never_nan() -> None:
     assert rogan_gladen(5, 10, (1, 2), (1, 2)).rate is None  # flagging by chance
     with pytest.raises(ValueError, match="difference of 0"):
         questions_needed(0)
-    with pytest.raises(ValueError, match="paired values"):
-        paired_bootstrap([1], [])
 
 
 @given(st.floats(0.02, 0.98), st.floats(0.6, 1), st.floats(0.6, 1))

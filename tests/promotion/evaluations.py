@@ -75,8 +75,11 @@ def write_evaluation(folder: Path, **models: Sequence[ScoredAnswer]) -> Path:
             adapters[model] = describe(folder / model, Artifact)
     answers = [answer for own in models.values() for answer in own]
     summary = EvaluationSummary(
-        **dict(summarize(answers, list(models), bootstrap_samples=100)),
+        **dict(summarize(answers, list(models))),
         context="retrieved",
+        prompt="own",
+        prompt_formats=dict.fromkeys(models, "rag"),
+        assumed_formats=[],
         base_model="tiny",
         decoding=DecodingConfig().model_dump(mode="json"),
         config=EvaluationConfig().model_dump(mode="json"),

@@ -51,7 +51,10 @@ def write_evaluation(run: RunFolder, models: tuple[str, ...], n: int) -> None:
         write_jsonl(run.evaluation / f"answers{suffix}.jsonl", (row.model_dump(mode="json") for row in rows))
         summary = EvaluationSummary(
             context=source,
-            **dict(summarize(rows, models, bootstrap_samples=200)),
+            prompt="own",
+            prompt_formats=dict.fromkeys(models, "rag"),
+            assumed_formats=[],
+            **dict(summarize(rows, models)),
             base_model="/data/base_model",
             decoding={"temperature": 0.0, "max_new_tokens": 256},
             config={"warn_below": 200},

@@ -95,6 +95,9 @@ class EvaluationConfig(Config):
     contexts: tuple[Literal["retrieved", "gold"], ...] = Field(default=("retrieved", "gold"), min_length=1)
     """Sources of the chunks in the prompt. retrieved: chunks that the retriever found; gold: the question's gold
     chunks. The difference between the two results shows the effect of the retriever."""
+    prompt: Literal["own", "rag", "both"] = "own"
+    """Prompt formats in which the models are asked. own: each adapter in the format that it was trained on, and the
+    base model in rag; rag: all models in rag; both: own and rag. The results of own are then the main results."""
     retrieval: RetrievalConfig = RetrievalConfig()
     """Settings of the retriever."""
     engine: Literal["auto", "static", "generate"] = "auto"
@@ -122,5 +125,8 @@ class EvaluationConfig(Config):
     JUDGE_API_KEY). None turns the judge off."""
     warn_below: int = Field(default=200, ge=0)
     """The summary contains a warning if there are fewer questions than this."""
-    bootstrap_samples: int = Field(default=2000, ge=100)
-    """Number of samples in the paired bootstrap."""
+
+    @property
+    def prompts(self) -> tuple[Literal["own", "rag"], ...]:
+        """The prompt formats that `prompt` selects. The results of the first are the main results."""
+        return ("own", "rag") if self.prompt == "both" else (self.prompt,)

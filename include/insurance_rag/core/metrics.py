@@ -6,19 +6,34 @@ the registry by calling `insurance_rag.core.registry.registry("metric")`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from insurance_rag.core.records.evaluation import MetricInfo, Rate, ScoredAnswer
-from insurance_rag.core.stats import rate
+from insurance_rag.core.records.evaluation import MetricInfo, ScoredAnswer
+from insurance_rag.core.records.statistics import Rate
+from insurance_rag.core.stats import clustered_rate
 
 Predicate = Callable[[ScoredAnswer], bool]
+
+MIN_DOCUMENTS = 10
+"""From this number of documents on, a document is a cluster. With fewer, there are too few clusters for intervals."""
 
 
 def every_answer(row: ScoredAnswer) -> bool:
     """Select all answers. This is the population of metrics that apply to every question."""
     return True
+
+
+def question_clusters(rows: Sequence[ScoredAnswer]) -> dict[str, str]:
+    """Return a dict: question id -> cluster of the question. Questions in one cluster have correlated outcomes.
+
+    If the questions with gold chunks are about at least `MIN_DOCUMENTS` documents, questions about one document form a
+    cluster, otherwise questions with the same gold chunks. A question without gold chunks is a cluster of its own.
+    """
+    documents = {row.document for row in rows if row.gold_chunk_ids}
+    by_document = len(documents) >= MIN_DOCUMENTS
+    return {row.question_id: row.document if by_document else row.cluster for row in rows}
 
 
 @dataclass(frozen=True)
@@ -52,10 +67,13 @@ class Metric:
             compared=self.compared,
         )
 
-    def rate(self, rows: Iterable[ScoredAnswer]) -> Rate:
-        """Return the rate over those `rows` that belong to the population."""
-        outcomes = [self.counted(row) for row in rows if self.population(row)]
-        return rate(sum(outcomes), len(outcomes))
+    def rate(self, rows: Iterable[ScoredAnswer], confidence: float = 0.95) -> Rate:
+        """Return the rate over those `rows` that belong to the population. The interval respects clusters."""
+        own = [row for row in rows if self.population(row)]
+        clusters = question_clusters(own)
+        return clustered_rate(
+            [self.counted(row) for row in own], [clusters[row.question_id] for row in own], confidence
+        )
 
     def outcomes(self, rows: Iterable[ScoredAnswer]) -> dict[str, bool]:
         """Return a dict: question id -> whether the answer is counted. It covers the `rows` in the population."""

@@ -6,82 +6,112 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from insurance_rag.config import DecodingConfig, EvaluationConfig
 from insurance_rag.core.artifacts import describe, manifest_path
 from insurance_rag.core.files import write_json, write_jsonl
 from insurance_rag.core.records import (
-    Artifact,
     ContextSource,
     EvaluationArtifact,
     EvaluationSummary,
     JudgeSummary,
+    PromptChoice,
     RaterAgreement,
-    RetrievalResult,
     ScoredAnswer,
 )
 from insurance_rag.evaluation.annotations import agreement, write_annotation_sheet
 from insurance_rag.evaluation.comparison import write_comparisons
+from insurance_rag.evaluation.generated import EvaluationRun
+from insurance_rag.evaluation.recipes import compare_all_recipes, summarize_recipes
 from insurance_rag.evaluation.summary import summarize
 
 
 @dataclass(frozen=True)
-class EvaluationRun:
-    """The models, settings and measurements of an evaluation, without the answers."""
+class View:
+    """The answers to compare with each other: one context source, and one choice of prompt formats."""
 
-    base_model: str
-    models: Sequence[str]
-    """The base model and the adapters, in display order."""
-    adapters: Mapping[str, Artifact]
-    decoding: DecodingConfig
-    config: EvaluationConfig
-    retrieval: RetrievalResult
-    contaminated: Mapping[str, int]
-    """For each adapter, the number of questions about documents that the adapter was trained on."""
-    labels: Mapping[str, bool] | None
-    """Human labels by answer key; None without annotations. True means that the answer is hallucinated."""
-    wall_seconds: float
+    source: ContextSource
+    prompt: PromptChoice
+    formats: Mapping[str, str]
+    """Model -> prompt format."""
+    suffix: str
+    """Suffix of the names of the result files. It is empty for the main results."""
 
-    def suffix(self, source: ContextSource) -> str:
-        """Return the file name suffix for a context source. It is empty for the first source."""
-        return "" if source == self.config.contexts[0] else f"_{source}"
+    def rows(self, scored: Sequence[ScoredAnswer]) -> list[ScoredAnswer]:
+        """Return the answers that belong to this view."""
+        return [
+            row for row in scored if row.context_source == self.source and row.prompt_format == self.formats[row.model]
+        ]
+
+
+def make_views(run: EvaluationRun) -> list[View]:
+    """Return one view per context source and choice of prompt formats. The first one has the main results."""
+    first_source, first_prompt = run.config.contexts[0], next(iter(run.prompt_formats))
+    return [
+        View(
+            source,
+            prompt,
+            formats,
+            "".join(f"_{name}" for name in (source, prompt) if name not in (first_source, first_prompt)),
+        )
+        for source in run.config.contexts
+        for prompt, formats in run.prompt_formats.items()
+    ]
 
 
 def write_results(
-    out: Path, scored: Sequence[ScoredAnswer], run: EvaluationRun, progress: Path | None
+    out: Path,
+    scored: Sequence[ScoredAnswer],
+    run: EvaluationRun,
+    labels: Mapping[str, bool] | None,
+    progress: Path | None,
 ) -> EvaluationArtifact:
-    """Write all result files into `out`. The manifest is written last."""
-    write_json(out / "retrieval.json", run.retrieval.model_dump(mode="json"))
-    for source in reversed(run.config.contexts):  # end with the first: its rows and summary are used below
-        rows = [row for row in scored if row.context_source == source]
-        summary = _summary(source, rows, run, out, progress)
-        suffix = run.suffix(source)
-        write_jsonl(out / f"answers{suffix}.jsonl", (row.model_dump(mode="json") for row in rows))
-        write_json(out / f"summary{suffix}.json", summary.model_dump(mode="json", exclude_none=False))
+    """Write all result files into `out`. The manifest is written last.
+
+    `labels` are human labels by answer key; None without annotations. True means that the answer is hallucinated.
+    """
+    for view in reversed(make_views(run)):  # end with the main results: their rows and summary are used below
+        rows = view.rows(scored)
+        summary = _summary(view, rows, run, labels, out, progress)
+        write_jsonl(out / f"answers{view.suffix}.jsonl", (row.model_dump(mode="json") for row in rows))
+        write_json(out / f"summary{view.suffix}.json", summary.model_dump(mode="json", exclude_none=False))
     write_comparisons(out, rows, summary)
     write_annotation_sheet(out / "labelling.csv", rows)
     return _write_manifest(out, summary, len(rows))
 
 
 def _summary(
-    source: ContextSource, rows: Sequence[ScoredAnswer], run: EvaluationRun, out: Path, progress: Path | None
+    view: View,
+    rows: Sequence[ScoredAnswer],
+    run: EvaluationRun,
+    human: Mapping[str, bool] | None,
+    out: Path,
+    progress: Path | None,
 ) -> EvaluationSummary:
-    figures = summarize(rows, run.models, run.config.warn_below, run.config.bootstrap_samples)
+    figures = summarize(rows, run.models, run.config.warn_below)
     notes = figures.notes + [
         f"{name} was trained on the documents that {n} of the questions are about; run validate with --questions and "
         "train again"
         for name, n in run.contaminated.items()
         if n
     ]
-    judge, labels = judge_and_annotations(rows, run, out, progress)
+    notes += [
+        f"{name} has no training.json, so its prompt format is unknown; it was asked in {view.formats[name]}"
+        for name in run.assumed_formats
+    ]
+    judge, labels = judge_and_annotations(view, rows, run, human, out, progress)
     return EvaluationSummary(
         **{**dict(figures), "notes": notes},
-        context=source,
+        context=view.source,
+        prompt=view.prompt,
+        prompt_formats=dict(view.formats),
+        assumed_formats=run.assumed_formats,
         base_model=run.base_model,
         decoding=run.decoding.model_dump(mode="json"),
         config=run.config.model_dump(mode="json"),
-        retrieval=run.retrieval.summary,
-        contaminated=dict(run.contaminated),
-        adapters=dict(run.adapters),
+        retrieval=run.retrieval,
+        contaminated=run.contaminated,
+        adapters=run.adapters,
+        recipes=summarize_recipes(rows, run.recipes),
+        recipe_tests=compare_all_recipes(rows, run.recipes),
         wall_seconds=run.wall_seconds,
         judge=judge,
         labels=labels,
@@ -89,12 +119,17 @@ def _summary(
 
 
 def judge_and_annotations(
-    rows: Sequence[ScoredAnswer], run: EvaluationRun, out: Path, progress: Path | None
+    view: View,
+    rows: Sequence[ScoredAnswer],
+    run: EvaluationRun,
+    human: Mapping[str, bool] | None,
+    out: Path,
+    progress: Path | None,
 ) -> tuple[JudgeSummary | None, dict[str, RaterAgreement] | None]:
     """Return the judge's summary, and the agreement of each rater (checks, judge) with the human annotations.
 
-    The summary is None if no judge is configured. The agreement is None if there are no annotations. Judgements are
-    written into `out`.
+    `human` are the annotations by answer key. The summary is None if no judge is configured. The agreement is None if
+    there are no annotations. Judgements are written into `out`.
     """
     judge = None
     flags = {"checks": [(row.key, row.model, row.hallucinated) for row in rows]}
@@ -102,15 +137,14 @@ def judge_and_annotations(
         from insurance_rag.evaluation.judge import judge_answers, judged_rates
 
         judgements = judge_answers(rows, run.config.judge, out, progress)
-        suffix = run.suffix(rows[0].context_source)
-        write_jsonl(out / f"judgements{suffix}.jsonl", (j.model_dump(mode="json") for j in judgements))
+        write_jsonl(out / f"judgements{view.suffix}.jsonl", (j.model_dump(mode="json") for j in judgements))
         judge = JudgeSummary(name=run.config.judge, models=judged_rates(judgements, run.models))
         flags["judge"] = [(j.key, j.model, j.hallucinated) for j in judgements if j.hallucinated is not None]
-    if not run.labels:
+    if not human:
         return judge, None
     agreements = {
         rater: agreement(
-            run.labels,
+            human,
             {key: flag for key, _, flag in own},
             {model: [flag for _, of, flag in own if of == model] for model in run.models},
         )

@@ -1,14 +1,15 @@
-"""Summarize scored answers: rates with confidence intervals, paired tests, and a warning about too few questions."""
+"""Summarize scored answers: rates with confidence intervals, paired tests, and notes on the number of questions."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
+from statistics import median
 
-from insurance_rag.core.metrics import Metric
-from insurance_rag.core.records import ModelSummary, PairedDifference, PairedTest, Rate, ScoredAnswer, SummaryFigures
-from insurance_rag.core.stats import holm, mcnemar_exact, paired_bootstrap, questions_needed, visible_difference
+from insurance_rag.core.metrics import Metric, question_clusters
+from insurance_rag.core.records import ModelSummary, PairedTest, Rate, ScoredAnswer, SummaryFigures
+from insurance_rag.core.stats import holm, paired_difference, questions_needed, visible_difference
 from insurance_rag.evaluation.checks import ordered_checks
 from insurance_rag.evaluation.metrics import ordered_metrics
 
@@ -17,36 +18,55 @@ POWER_DIFFERENCES = (0.05, 0.10, 0.15, 0.20)
 """Differences between two rates. The summary reports how many questions are needed to detect each of them."""
 
 
-def summarize(
-    rows: Rows, models: Sequence[str], warn_below: int = 200, bootstrap_samples: int = 2000
-) -> SummaryFigures:
+def summarize(rows: Rows, models: Sequence[str], warn_below: int = 200) -> SummaryFigures:
     """Return the summary of the answers for one context source. `models` sets the order of the models.
 
     With fewer than `warn_below` questions, the summary contains a warning.
     """
     questions = {row.question_id: row.answerable for row in rows}
     n = len(questions)
+    summaries = {model: _model_summary([row for row in rows if row.model == model]) for model in models}
+    tests = [test for metric in ordered_metrics() if metric.compared for test in _paired_tests(rows, models, metric)]
+    effect = _median_design_effect(tests, summaries)
     return SummaryFigures(
         questions=n,
         answerable=sum(questions.values()),
         unanswerable=n - sum(questions.values()),
-        notes=[too_few_questions(n, warn_below)] if n < warn_below else [],
+        notes=list(_notes(rows, n, warn_below, effect)),
         metrics={metric.name: metric.info for metric in ordered_metrics()},
         checks={check.name: check.info for check in ordered_checks()},
-        models={model: _model_summary([row for row in rows if row.model == model]) for model in models},
-        tests=[
-            test
-            for metric in ordered_metrics()
-            if metric.compared
-            for test in _paired_tests(rows, models, metric, bootstrap_samples)
-        ],
-        power={f"{d:.0%}": questions_needed(d) for d in POWER_DIFFERENCES},
+        models=summaries,
+        tests=tests,
+        power={f"{d:.0%}": questions_needed(d, design_effect=effect or 1.0) for d in POWER_DIFFERENCES},
+        design_effect=None if effect is None else round(effect, 2),
     )
 
 
-def too_few_questions(n: int, wanted: int) -> str:
+def _notes(rows: Rows, n: int, warn_below: int, effect: float | None) -> Iterator[str]:
+    """Yield the notes on the number of questions: too few of them, and their clusters with the design effect."""
+    if n < warn_below:
+        yield too_few_questions(n, warn_below, effect or 1.0)
+    clusters = len(set(question_clusters(rows).values()))
+    if clusters < n and effect is not None:
+        yield (
+            f"{n} questions form {clusters} clusters on the same chunks or document; with the median design effect of "
+            f"{effect:.2f}, they are as informative as {n / effect:.0f} independent questions"
+        )
+
+
+def _median_design_effect(tests: Sequence[PairedTest], models: Mapping[str, ModelSummary]) -> float | None:
+    """Return the median design effect of the tests, or of the rates that can be compared if there are no tests."""
+    compared = [metric.name for metric in ordered_metrics() if metric.compared]
+    found: list[PairedTest | Rate] = list(tests) or [
+        model.rates[name] for model in models.values() for name in compared
+    ]
+    effects = [figures.design_effect for figures in found if figures.design_effect is not None]
+    return median(effects) if effects else None
+
+
+def too_few_questions(n: int, wanted: int, design_effect: float = 1.0) -> str:
     """Return a warning that `n` questions are too few to detect small differences. It recommends `wanted` or more."""
-    visible = visible_difference(n)
+    visible = visible_difference(n, design_effect=design_effect)
     size = f"smaller than {100 * visible:.0f} points" if visible else "of any size"
     return f"only {n} questions: a difference {size} cannot be distinguished from chance; use {wanted} or more"
 
@@ -55,37 +75,6 @@ def rates(rows: Iterable[ScoredAnswer]) -> dict[str, Rate]:
     """Return the rates of all metrics by metric name, in display order."""
     rows = list(rows)
     return {metric.name: metric.rate(rows) for metric in ordered_metrics()}
-
-
-def paired_difference(
-    a: Mapping[str, bool], b: Mapping[str, bool], bootstrap_samples: int = 2000, confidence: float = 0.95
-) -> PairedDifference:
-    """Compare the outcomes of two models on the questions that both answered.
-
-    `a` and `b` map question ids to outcomes. The difference is positive if the outcome is more frequent in `b`. The
-    p-value comes from McNemar's exact test and the confidence interval from a paired bootstrap.
-    """
-    common = sorted(a.keys() & b.keys())
-    only_a = sum(a[q] and not b[q] for q in common)
-    only_b = sum(b[q] and not a[q] for q in common)
-    n = len(common)
-    difference = (only_b - only_a) / n if n else None
-    interval = paired_bootstrap([b[q] for q in common], [a[q] for q in common], bootstrap_samples, confidence)
-    low, high = interval or (None, None)
-    return PairedDifference(
-        n=n,
-        only_a=only_a,
-        only_b=only_b,
-        difference=_rounded(difference),
-        low=_rounded(low),
-        high=_rounded(high),
-        p=mcnemar_exact(only_a, only_b),
-        questions_needed=questions_needed(difference, (only_a + only_b) / n) if difference else None,
-    )
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
 
 
 def _model_summary(rows: Rows) -> ModelSummary:
@@ -105,11 +94,12 @@ def _rates_by(rows: Rows, group: Callable[[ScoredAnswer], str]) -> dict[str, dic
     return {name: rates(row for row in rows if group(row) == name) for name in names}
 
 
-def _paired_tests(rows: Rows, models: Sequence[str], metric: Metric, bootstrap_samples: int) -> list[PairedTest]:
-    """Return one test per pair of models. The p-values are Holm-corrected for the number of pairs."""
+def _paired_tests(rows: Rows, models: Sequence[str], metric: Metric) -> list[PairedTest]:
+    """Return one test per pair of models. The p values are Holm-corrected for the number of pairs."""
     outcomes = {model: metric.outcomes(row for row in rows if row.model == model) for model in models}
+    clusters = question_clusters([row for row in rows if metric.population(row)])
     pairs = list(combinations(models, 2))
-    differences = [paired_difference(outcomes[a], outcomes[b], bootstrap_samples) for a, b in pairs]
+    differences = [paired_difference(outcomes[a], outcomes[b], clusters) for a, b in pairs]
     adjusted = holm([difference.p for difference in differences])
     return [
         PairedTest(metric=metric.name, a=a, b=b, p_holm=p_holm, **dict(difference))

@@ -19,7 +19,7 @@ from insurance_rag.core.artifacts import describe
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.files import write_json
 from insurance_rag.core.hashing import sha256_text
-from insurance_rag.core.metrics import Metric
+from insurance_rag.core.metrics import Metric, question_clusters
 from insurance_rag.core.records import (
     BeforeAfter,
     Chunk,
@@ -31,14 +31,16 @@ from insurance_rag.core.records import (
     SweepSummary,
 )
 from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.core.stats import paired_difference
 from insurance_rag.evaluation.answering import answer_samples
 from insurance_rag.evaluation.backends import open_backend
 from insurance_rag.evaluation.contexts import prompt_budget
 from insurance_rag.evaluation.inputs import check_inputs
 from insurance_rag.evaluation.metrics import METRICS
+from insurance_rag.evaluation.prompts import choose_formats
 from insurance_rag.evaluation.requests import BASE
 from insurance_rag.evaluation.samples import EvalSample, make_samples
-from insurance_rag.evaluation.summary import paired_difference, rates, too_few_questions
+from insurance_rag.evaluation.summary import rates, too_few_questions
 from insurance_rag.retrieval import build_retriever
 
 PENALTIES = (1.0, 1.05, 1.1, 1.2)
@@ -80,23 +82,24 @@ def sweep(
     """Answer the tuning half of the questions with every arm, and the report half with the presets and the best arms.
 
     Writes sweep.json into `out`. `settings` override fields of DecodingConfig in every arm. Only the first context
-    source is used. A repeated call generates only missing answers. Raises InvalidInputError if the backend cannot
-    restrict the repetition penalty to generated tokens.
+    source is used, and every model is asked in its own prompt format. A repeated call generates only missing answers.
+    Raises InvalidInputError if the backend cannot restrict the repetition penalty to generated tokens.
     """
     config = config or EvaluationConfig()
-    config = config.model_copy(update={"contexts": config.contexts[:1]})
+    config = config.model_copy(update={"contexts": config.contexts[:1], "prompt": "own"})
     check_inputs(questions, chunks, adapters)
+    formats = choose_formats(adapters, config.prompts)
     _check_backend(config)
     RunFolder(out).create()
     models, arms = [BASE, *adapters], make_arms(settings or {})
     retriever = build_retriever(config.retrieval.kind, chunks, cache, config.retrieval)
     with open_backend(base_model, adapters, config) as backend:
-        budget = prompt_budget(backend, max(arm.max_new_tokens for arm in arms.values()))
-        samples = list(make_samples(questions, chunks, retriever, config, budget, backend.count_tokens))
+        budget = prompt_budget(backend, max(arm.max_new_tokens for arm in arms.values()), formats.all)
+        samples = list(make_samples(questions, chunks, retriever, config, budget, backend.count_tokens, formats.all))
         tuning_half, report_half = _halves(samples)
 
         def answer(half: Sequence[EvalSample], arm: str) -> list[ScoredAnswer]:
-            return answer_samples(half, models, backend, arms[arm], config, out, progress, label=arm)
+            return answer_samples(half, formats.by_model, backend, arms[arm], config, out, progress, label=arm)
 
         tuning = {arm: _rates_by_model(answer(tuning_half, arm), models) for arm in arms}
         best = {model: min(tuning, key=lambda arm: _rank(tuning[arm][model])) for model in models}
@@ -109,7 +112,7 @@ def sweep(
         tuning=tuning,
         best=best,
         report={arm: _rates_by_model(rows, models) for arm, rows in reported.items()},
-        before_after={model: _before_after(reported, model, config.bootstrap_samples) for model in models},
+        before_after={model: _before_after(reported, model) for model in models},
     )
     write_json(out / "sweep.json", result.model_dump(mode="json"))
     return describe(out / "sweep.json", SweepArtifact, rows=sum(map(len, reported.values())), best=best)
@@ -142,7 +145,7 @@ def _rank(figures: Mapping[str, Rate]) -> tuple[float, float]:
     return figures["faulty"].rate or 0.0, figures["hallucination"].rate or 0.0
 
 
-def _before_after(reported: Answers, model: str, bootstrap_samples: int) -> BeforeAfter:
+def _before_after(reported: Answers, model: str) -> BeforeAfter:
     """Return a model's hallucination rate with each preset, and the paired test of `after` against `before`.
 
     `before`, `after` and `default` are the decoding presets. All values are measured on the report half.
@@ -154,5 +157,5 @@ def _before_after(reported: Answers, model: str, bootstrap_samples: int) -> Befo
         before=metric.rate(own["before"]),
         after=metric.rate(own["after"]),
         default=metric.rate(own["default"]),
-        after_against_before=paired_difference(before, after, bootstrap_samples),
+        after_against_before=paired_difference(before, after, question_clusters(own["before"])),
     )

@@ -47,22 +47,14 @@ from insurance_rag.core.records.evaluation import (
     ComparedQuestion,
     Comparison,
     ContextSource,
-    CorrectedRate,
     Correctness,
     CorrectnessProblem,
     CorrectnessProblemKind,
     EvaluationArtifact,
     EvaluationSummary,
-    JudgedModel,
-    JudgeSummary,
-    Kappa,
     MetricInfo,
     ModelSummary,
-    PairedDifference,
-    PairedTest,
-    Proportion,
-    Rate,
-    RaterAgreement,
+    PromptChoice,
     RefusalLevel,
     ScoredAnswer,
     SummaryFigures,
@@ -70,6 +62,7 @@ from insurance_rag.core.records.evaluation import (
     SweepHalves,
     SweepSummary,
 )
+from insurance_rag.core.records.judging import JudgedModel, JudgeSummary, ModelAgreement, RaterAgreement, RaterRate
 from insurance_rag.core.records.planning import PartitionCheck, PlanArtifact, Refresh, ShardSummary
 from insurance_rag.core.records.progress import ProgressState
 from insurance_rag.core.records.promotion import (
@@ -84,6 +77,16 @@ from insurance_rag.core.records.promotion import (
 )
 from insurance_rag.core.records.report import ReportArtifact
 from insurance_rag.core.records.retrieval import Estimate, RetrievalResult, RetrievalRow, RetrievalSummary
+from insurance_rag.core.records.statistics import (
+    CorrectedRate,
+    Interval,
+    Kappa,
+    PairedDifference,
+    PairedTest,
+    Rate,
+    RecipeDifference,
+    SeedSpread,
+)
 from insurance_rag.core.records.training import (
     AdapterArtifact,
     AdapterVersion,
@@ -138,12 +141,14 @@ __all__ = [
     "Finding",
     "FormattedRow",
     "GroupBalance",
+    "Interval",
     "JudgeSummary",
     "JudgedModel",
     "Kappa",
     "LossRow",
     "MemoryPlan",
     "MetricInfo",
+    "ModelAgreement",
     "ModelSummary",
     "Outcome",
     "PairedDifference",
@@ -151,7 +156,7 @@ __all__ = [
     "PartitionCheck",
     "PlanArtifact",
     "ProgressState",
-    "Proportion",
+    "PromptChoice",
     "QAPair",
     "QARow",
     "Question",
@@ -159,6 +164,8 @@ __all__ = [
     "RankSummary",
     "Rate",
     "RaterAgreement",
+    "RaterRate",
+    "RecipeDifference",
     "Record",
     "Refresh",
     "RefusalLevel",
@@ -174,6 +181,7 @@ __all__ = [
     "RuleInfo",
     "RuleOutcome",
     "ScoredAnswer",
+    "SeedSpread",
     "Shard",
     "ShardSummary",
     "ShareChange",

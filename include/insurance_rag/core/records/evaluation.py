@@ -12,106 +12,14 @@ from pydantic import JsonValue
 
 from insurance_rag.core.records.artifacts import Artifact
 from insurance_rag.core.records.data import Answer, Finding, QuestionType, Record
+from insurance_rag.core.records.judging import JudgeSummary, RaterAgreement
+from insurance_rag.core.records.recipes import RecipeSummary, RecipeTest
 from insurance_rag.core.records.retrieval import RetrievalSummary
+from insurance_rag.core.records.statistics import CorrectedRate, Kappa, PairedDifference, PairedTest, Rate
 
 ContextSource = Literal["retrieved", "gold"]
+PromptChoice = Literal["own", "rag"]
 RefusalLevel = Literal["none", "partial", "full"]
-Interval = tuple[float, float]
-
-
-class Rate(Record):
-    """A proportion with its 95 % Wilson interval. `rate`, `low` and `high` are None if `n` is 0."""
-
-    count: int
-    n: int
-    rate: float | None
-    low: float | None
-    high: float | None
-
-
-class PairedDifference(Record):
-    """How much more often an outcome occurs in answers from `b` than in answers from `a` to the same questions."""
-
-    n: int
-    """Number of questions that `a` and `b` both answered."""
-    only_a: int
-    """Number of questions on which only `a` has the outcome."""
-    only_b: int
-    """Number of questions on which only `b` has the outcome."""
-    difference: float | None
-    """rate(b) - rate(a), between -1 and 1; None if `n` is 0."""
-    low: float | None
-    """Lower end of the bootstrap interval for `difference`."""
-    high: float | None
-    """Upper end of the bootstrap interval for `difference`."""
-    p: float
-    """Two-sided p value of McNemar's exact test."""
-    questions_needed: int | None
-    """Number of questions needed to show a difference of this size with a power of 80 %; None if there is no
-    difference."""
-
-
-class PairedTest(PairedDifference):
-    """The paired difference between two models in one metric."""
-
-    metric: str
-    a: str
-    b: str
-    p_holm: float
-    """`p` after Holm's correction, which covers all pairs of models that were tested on this metric."""
-
-
-class Kappa(Record):
-    """Cohen's kappa for two raters. `kappa` and `interval` are None if they are undefined."""
-
-    kappa: float | None
-    interval: Interval | None
-    n: int
-    agreement: float | None
-    """Fraction of the items on which both raters agree."""
-
-
-class CorrectedRate(Record):
-    """A rate corrected for a rater's errors (Rogan and Gladen 1978). Both fields are None if it cannot be corrected."""
-
-    rate: float | None
-    interval: Interval | None
-
-
-class Proportion(Record):
-    """Number of correct decisions (`right`) out of all decisions (`of`)."""
-
-    right: int
-    of: int
-
-
-class RaterAgreement(Record):
-    """How well one rater agrees with the human annotations. The rater is either the checks or the judge."""
-
-    kappa: Kappa
-    sensitivity: Proportion
-    """Proportion of hallucinated answers that were flagged."""
-    specificity: Proportion
-    """Proportion of faithful answers that were not flagged."""
-    corrected: dict[str, CorrectedRate]
-    """Model -> hallucination rate, corrected for the rater's sensitivity and specificity."""
-
-
-class JudgedModel(Record):
-    """The LLM judge's results for one model."""
-
-    hallucination: Rate
-    """Hallucination rate among the usable judgments."""
-    unusable: dict[str, int]
-    """Reason -> number of judgments that could not be used."""
-
-
-class JudgeSummary(Record):
-    """The LLM judge's results for all models."""
-
-    name: str
-    """The judge as MODEL@BASE_URL."""
-    models: dict[str, JudgedModel]
 
 
 class MetricInfo(Record):
@@ -136,7 +44,7 @@ class CheckInfo(Record):
 
 
 class ModelSummary(Record):
-    """Results of one model over all its answers with one context source."""
+    """Results of one model over all its answers with one context source and one prompt format."""
 
     rates: dict[str, Rate]
     """Metric -> rate."""
@@ -151,7 +59,7 @@ class ModelSummary(Record):
 
 
 class SummaryFigures(Record):
-    """Results computed from the scored answers with one context source."""
+    """Results computed from the scored answers with one context source and one choice of prompt formats."""
 
     questions: int
     answerable: int
@@ -166,13 +74,22 @@ class SummaryFigures(Record):
     """Model -> results. The base model comes first."""
     tests: list[PairedTest]
     power: dict[str, int]
-    """Difference (e.g. "10%") -> number of questions needed to show it with a power of 80 %."""
+    """Difference (e.g. "10%") -> number of questions needed to show it with a power of 80 % and this design effect."""
+    design_effect: float | None
+    """Median design effect of the paired tests; of the rates of all models if there are no tests. None if it cannot be
+    estimated."""
 
 
 class EvaluationSummary(SummaryFigures):
-    """`summary.json`: comparison of the models with contexts from one source."""
+    """`summary.json`: comparison of the models with contexts from one source and one choice of prompt formats."""
 
     context: ContextSource
+    prompt: PromptChoice
+    """own: each adapter was asked in the format that it was trained on; rag: all models were asked in `rag`."""
+    prompt_formats: dict[str, str]
+    """Model -> prompt format in which it was asked."""
+    assumed_formats: list[str]
+    """Adapters without a training manifest. Their own format is not known, so they were asked in `rag`."""
     base_model: str
     decoding: dict[str, JsonValue]
     """The `DecodingConfig` that was used."""
@@ -183,10 +100,14 @@ class EvaluationSummary(SummaryFigures):
     """Adapter -> number of questions about documents that the adapter was trained on. An adapter is missing if its
     training documents are not recorded."""
     adapters: dict[str, Artifact]
+    recipes: dict[str, RecipeSummary] = {}
+    """Recipe -> results. Adapters that differ only in the seed are one recipe."""
+    recipe_tests: list[RecipeTest] = []
+    """Tests between recipes, if at least one recipe has several seeds."""
     wall_seconds: float
     judge: JudgeSummary | None = None
     labels: dict[str, RaterAgreement] | None = None
-    """Rater ("checks" or "judge") -> how well the rater agrees with the human annotations."""
+    """Rater ("checks", "correct" or "judge") -> how well the rater agrees with the human annotations."""
 
 
 class EvaluationArtifact(Artifact):
@@ -195,7 +116,7 @@ class EvaluationArtifact(Artifact):
     rows: int
     questions: int
     hallucination: dict[str, Rate]
-    """Model -> hallucination rate with contexts from the first configured source."""
+    """Model -> hallucination rate with contexts from the first configured source, in the first prompt format."""
     notes: list[str]
     parents: list[Artifact]
     """Adapters that were evaluated."""
@@ -263,8 +184,8 @@ class ScoredAnswer(Answer):
     raw_hallucinated: bool
     raw_findings: list[Finding]
     number_accuracy: bool | None
-    """Whether the answer contains every required number. None if no number is required, or if no gold chunk is in the
-    context."""
+    """Whether the answer states every required number, and neither contradicts it nor copies whole chunks. None if no
+    number is required, or if no gold chunk is in the context."""
     correctness: Correctness
     raw_correctness: Correctness
 
