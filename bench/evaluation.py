@@ -149,6 +149,7 @@ def bench_local(
     """Time the local backend: load the models once and answer all requests `runs` times."""
     started = time.perf_counter()
     with LocalBackend(str(base), adapters, config or EvaluationConfig()) as backend:
+        backend.load()
         load = time.perf_counter() - started
         for run in range(1, runs + 1):
             seconds, answers = timed_answers(backend, requests, decoding)

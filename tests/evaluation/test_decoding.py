@@ -133,7 +133,7 @@ def test_sampling_follows_the_distribution_and_the_nucleus() -> None:
 def test_adapter_of_another_base_is_rejected(base: Path, adapters: dict[str, Path], tmp_path: Path) -> None:
     other = make_base(tmp_path / "other", hidden_size=96)
     with pytest.raises(InvalidInputError, match="does not fit the base model; give"):
-        LocalBackend(str(other), adapters, EvaluationConfig())
+        LocalBackend(str(other), adapters, EvaluationConfig()).load()
 
 
 def test_extended_lora_is_rejected(base: Path, tmp_path: Path) -> None:

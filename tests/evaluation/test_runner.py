@@ -73,6 +73,7 @@ def test_files_rates_and_resume(base: Path, adapter: Path, cache: Path, tmp_path
     }
     assert summary.models["v1"].rates["hallucination"].n == 8
     assert {test.metric for test in summary.tests} == {
+        "correct",
         "hallucination",
         "faulty",
         "false_refusal",

@@ -29,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="merge each adapter into the 4-bit base model and answer one question at a time",
     )
     parser.add_argument(
+        "--prompt",
+        choices=("own", "rag", "both"),
+        help="ask each adapter in its own prompt format, all models in rag, or both (default: own)",
+    )
+    parser.add_argument(
         "--labels", type=Path, metavar="CSV", help="labelling.csv from an earlier evaluation, filled in by a person"
     )
     parser.add_argument(
@@ -117,7 +122,9 @@ def run(args: argparse.Namespace) -> EvaluationArtifact:
 
     shared = read_shared_arguments(args)
     decoding = DecodingConfig.preset(args.decoding).model_dump() | shared.decoding
-    config = shared.config.model_copy(update={"reference": True}) if args.reference else shared.config
+    options = {"reference": True} if args.reference else {}
+    options |= {"prompt": args.prompt} if args.prompt else {}
+    config = shared.config.model_copy(update=options)
     return evaluate(
         shared.questions,
         shared.chunks,

@@ -27,6 +27,7 @@ COMMANDS: dict[str, str] = {
     "pretrain": "train the demo's tiny base model from scratch",
     "train": "train a QLoRA adapter from a recipe",
     "evaluate": "answer the questions with the base model and the adapters, and compare the answers",
+    "rescore": "score the answers of an evaluation again, without a model",
     "sweep": "choose decoding settings on half of the questions and measure them on the other half",
     "retrieve": "measure how often the retriever finds the gold chunk",
     "check": "find hallucinations in answers from any model, given their context",

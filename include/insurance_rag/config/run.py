@@ -41,6 +41,9 @@ class RunConfig(Config):
     question_limit: int | None = Field(default=60, ge=1, title="Number of questions")
     """Evaluate only the first n questions; leave empty to use all. With fewer than 200, even a difference of 10
     percentage points can be due to chance."""
+    prompt: Literal["own", "rag", "both"] = Field(default="own", title="Prompt format in the evaluation")
+    """own: ask each adapter in the format that it was trained on; rag: ask all models in the format of v2; both: show
+    both results in the report. The promotion gate uses the first of them."""
     reuse_answers: bool = Field(default=True, title="Reuse answers")
     """Reuse answers from earlier runs for unchanged chunks, so that only new and changed chunks cost API calls."""
     allow_partial: bool = Field(default=False, title="Allow a partial dataset")

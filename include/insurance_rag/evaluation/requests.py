@@ -1,8 +1,4 @@
-"""Requests to a model: the prompt for a question, and the key under which the answer is stored.
-
-Every model gets the prompt format `rag`. This includes adapter v1, although it was trained on the format `plain`. The
-format `plain` does not ask the model to refuse. With it, refusals could not be compared across models.
-"""
+"""Requests to a model: the prompt for a question, and the key under which the answer is stored."""
 
 from __future__ import annotations
 
@@ -15,7 +11,8 @@ from insurance_rag.core.prompt_templates import PROMPT_FORMATS
 
 BASE = "Base"
 """Name under which the base model, without an adapter, is evaluated."""
-PROMPT_FORMAT = "rag"
+DEFAULT_FORMAT = "rag"
+"""Prompt format for the base model, and for adapters whose own format is not known."""
 CHUNK_SEPARATOR = "\n\n"
 ANSWERS_VERSION = "2"
 """Part of every answer key. Increment it when a code change alters answers, so that stored answers are not reused."""
@@ -30,6 +27,7 @@ class GenerationRequest:
     model: str
     question_id: str
     prompt: str
+    prompt_format: str = DEFAULT_FORMAT
 
     @property
     def noise_identity(self) -> str:
@@ -47,9 +45,9 @@ class GeneratedAnswer:
     """Generation time; for a batch of answers, the elapsed time divided by the batch size."""
 
 
-def build_prompt(question: str, context: str) -> str:
-    """Return the prompt for a question with its context."""
-    return PROMPT_FORMATS[PROMPT_FORMAT].prompt(question, context)
+def build_prompt(question: str, context: str, prompt_format: str = DEFAULT_FORMAT) -> str:
+    """Return the prompt for a question with its context. Raises InvalidInputError for an unknown format."""
+    return PROMPT_FORMATS[prompt_format].prompt(question, context)
 
 
 def check_prompt_penalty(backend: str, decoding: DecodingConfig) -> None:

@@ -8,14 +8,18 @@ from pathlib import Path
 
 from insurance_rag.config import DecodingConfig, EvaluationConfig
 from insurance_rag.core.artifacts import describe
+from insurance_rag.core.files import write_json
 from insurance_rag.core.records import Artifact, Chunk, EvaluationArtifact, Question
 from insurance_rag.core.run_folder import RunFolder
-from insurance_rag.evaluation.answering import answer_samples
+from insurance_rag.evaluation.answering import generate_answers
 from insurance_rag.evaluation.backends import open_backend
 from insurance_rag.evaluation.contexts import prompt_budget
+from insurance_rag.evaluation.generated import EvaluationRun, read_generated, score_generated, write_generated
 from insurance_rag.evaluation.inputs import check_inputs, contaminated_questions
+from insurance_rag.evaluation.prompts import choose_formats
+from insurance_rag.evaluation.recipes import group_recipes
 from insurance_rag.evaluation.requests import BASE
-from insurance_rag.evaluation.results import EvaluationRun, write_results
+from insurance_rag.evaluation.results import write_results
 from insurance_rag.evaluation.samples import make_samples
 from insurance_rag.retrieval import build_retriever, measure_retrieval
 
@@ -35,36 +39,80 @@ def evaluate(
 ) -> EvaluationArtifact:
     """Answer every question with the base model and every adapter (name -> folder), and compare the answers.
 
-    For the first context source, writes answers.jsonl and summary.json into `out`. For any other source, writes
-    answers_SOURCE.jsonl and summary_SOURCE.json. Also writes retrieval.json, comparison_results.json,
-    comparison_results_v2.json, labelling.csv and a manifest. A repeated call reuses stored answers. It generates an
-    answer only if the answer is missing, or if its prompt, model or decoding has changed.
+    A repeated call reuses stored answers. It generates an answer only if the answer is missing, or if its prompt, model
+    or decoding has changed. If no answer is missing, it loads no model.
 
-    `labels` are human annotations by answer key (see `annotations.read_annotations`). `cache` is a folder that keeps
-    the retrieval index between runs, and `progress` is the folder for the progress file. Raises InvalidInputError with
-    a list of all problems with the inputs.
+    See `generate` and `rescore` for the parameters and the files that are written. Raises InvalidInputError with a list
+    of all problems with the inputs.
+    """
+    generate(questions, chunks, base_model, adapters, decoding, out, config, cache=cache, progress=progress)
+    return rescore(out, questions, chunks, labels=labels, progress=progress)
+
+
+def generate(
+    questions: Sequence[Question],
+    chunks: Sequence[Chunk],
+    base_model: str,
+    adapters: Mapping[str, Path],
+    decoding: DecodingConfig,
+    out: Path,
+    config: EvaluationConfig | None = None,
+    *,
+    cache: Path | None = None,
+    progress: Path | None = None,
+) -> None:
+    """Answer every question with the base model and every adapter. Write retrieval.json and generated.json into `out`.
+
+    The answers are not scored, so this step needs no morphological analyzer if the retriever needs none. `cache` is a
+    folder that keeps the retrieval index between runs, and `progress` is the folder for the progress file.
     """
     config = config or EvaluationConfig()
     check_inputs(questions, chunks, adapters)
+    formats = choose_formats(adapters, config.prompts)
     RunFolder(out).create()
     retriever = build_retriever(config.retrieval.kind, chunks, cache, config.retrieval)
     retrieval = measure_retrieval(retriever, questions, config.retrieval.use_filters)
     contaminated = contaminated_questions(questions, chunks, adapters)
-    models = [BASE, *adapters]
     started = time.monotonic()
     with open_backend(base_model, adapters, config) as backend:
-        budget = prompt_budget(backend, decoding.max_new_tokens)
-        samples = list(make_samples(questions, chunks, retriever, config, budget, backend.count_tokens))
-        scored = answer_samples(samples, models, backend, decoding, config, out, progress)
+        budget = prompt_budget(backend, decoding.max_new_tokens, formats.all)
+        samples = list(make_samples(questions, chunks, retriever, config, budget, backend.count_tokens, formats.all))
+        answered = generate_answers(samples, formats.by_model, backend, decoding, out, progress)
     run = EvaluationRun(
         base_model=base_model,
-        models=models,
+        models=[BASE, *adapters],
         adapters={name: describe(folder, Artifact) for name, folder in adapters.items()},
         decoding=decoding,
         config=config,
-        retrieval=retrieval,
+        prompt_formats={choice: dict(of) for choice, of in formats.by_choice.items()},
+        assumed_formats=list(formats.assumed),
+        retrieval=retrieval.summary,
         contaminated=contaminated,
-        labels=labels,
+        recipes=group_recipes(adapters),
         wall_seconds=round(time.monotonic() - started, 1),
     )
-    return write_results(out, scored, run, progress)
+    write_json(out / "retrieval.json", retrieval.model_dump(mode="json"))
+    write_generated(out, run, answered)
+
+
+def rescore(
+    out: Path,
+    questions: Sequence[Question],
+    chunks: Sequence[Chunk],
+    *,
+    labels: Mapping[str, bool] | None = None,
+    progress: Path | None = None,
+) -> EvaluationArtifact:
+    """Score the generated answers in the evaluation folder `out` again, with the current metrics and checks.
+
+    For the first context source and the first choice of prompt formats, writes answers.jsonl and summary.json. For any
+    other combination, writes answers_SOURCE.jsonl, answers_rag.jsonl or answers_SOURCE_rag.jsonl, and likewise for the
+    summary. Also writes comparison_results.json, comparison_results_v2.json, labelling.csv and a manifest. No model is
+    needed. `labels` are human annotations by answer key (see `annotations.read_annotations`).
+
+    Raises InvalidInputError if the folder has no generated answers, or if the questions are not those that were
+    answered.
+    """
+    generated = read_generated(out)
+    scored = list(score_generated(generated, questions, chunks))
+    return write_results(out, scored, generated.run, labels, progress)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from insurance_rag.config import EvaluationConfig
 from insurance_rag.core.records import Chunk, ContextSource, Question
 from insurance_rag.evaluation.contexts import fit_chunks
-from insurance_rag.evaluation.requests import CHUNK_SEPARATOR
+from insurance_rag.evaluation.requests import CHUNK_SEPARATOR, DEFAULT_FORMAT
 from insurance_rag.retrieval import Hit, Retriever
 
 
@@ -57,29 +57,42 @@ def make_samples(
     config: EvaluationConfig,
     budget: int,
     count_tokens: Callable[[str], int],
+    formats: Sequence[str] = (DEFAULT_FORMAT,),
 ) -> Iterator[EvalSample]:
     """Yield one sample per question and context source, with chunks that fit into a prompt of `budget` tokens.
 
-    For a question without gold chunks, both sources give the retrieved chunks.
+    `formats` are the prompt formats that are used. For a question without gold chunks, both sources give the retrieved
+    chunks.
     """
     by_id = {chunk.chunk_id: chunk for chunk in chunks}
     for question in questions:
         filters = question.filters if config.retrieval.use_filters else None
         hits = retriever.search(question.question, config.retrieval.top_k, filters)
-        product, document = _product(question, by_id), _document(question, by_id)
         for source in config.contexts:
             if source == "gold" and question.gold_chunk_ids:
                 wanted = [ContextChunk(i, by_id[i].text) for i in question.gold_chunk_ids]
             else:
                 wanted = [ContextChunk(hit.chunk_id, hit.text) for hit in hits]
-            texts = fit_chunks([chunk.text for chunk in wanted], question.question, budget, count_tokens)
+            texts = fit_chunks([chunk.text for chunk in wanted], question.question, budget, count_tokens, formats)
             shown = [ContextChunk(chunk.chunk_id, text) for chunk, text in zip(wanted, texts, strict=False)]
             # A truncated chunk does not count as a gold chunk. The cut may have removed the answer, so a refusal may be
             # right.
             whole = {chunk.chunk_id for chunk, kept in zip(wanted, shown, strict=False) if kept == chunk}
             gold = _gold_in_context(question, source, hits, whole)
-            gold_texts = [by_id[i].text for i in question.gold_chunk_ids]
-            yield EvalSample(question, source, shown, gold, gold_texts, product, document)
+            yield make_sample(question, source, shown, gold, by_id)
+
+
+def make_sample(
+    question: Question,
+    source: ContextSource,
+    shown: list[ContextChunk],
+    gold_in_context: bool | None,
+    by_id: Mapping[str, Chunk],
+) -> EvalSample:
+    """Return the sample for a question with the chunks `shown`. `by_id` contains the question's gold chunks."""
+    gold_texts = [by_id[i].text for i in question.gold_chunk_ids]
+    product, document = _product(question, by_id), _document(question, by_id)
+    return EvalSample(question, source, shown, gold_in_context, gold_texts, product, document)
 
 
 def _gold_in_context(question: Question, source: ContextSource, hits: Sequence[Hit], whole: set[str]) -> bool | None:

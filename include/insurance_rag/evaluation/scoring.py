@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from insurance_rag.config import DecodingConfig
-from insurance_rag.core.records import Question, ScoredAnswer
+from insurance_rag.core.records import Correctness, Question, ScoredAnswer
 from insurance_rag.evaluation.checks import check_answer
 from insurance_rag.evaluation.correctness import Expected, assess
 from insurance_rag.evaluation.postprocess import postprocess
-from insurance_rag.evaluation.requests import PROMPT_FORMAT, GeneratedAnswer, GenerationRequest
+from insurance_rag.evaluation.requests import GeneratedAnswer, GenerationRequest
 from insurance_rag.evaluation.samples import EvalSample
 from insurance_rag.korean import quantities, remove_whitespace
 
@@ -47,7 +47,7 @@ def score(
         seconds=generated.seconds,
         key=request.key,
         context_source=sample.source,
-        prompt_format=PROMPT_FORMAT,
+        prompt_format=request.prompt_format,
         product=sample.product,
         cluster=sample.cluster,
         document=sample.document,
@@ -59,16 +59,25 @@ def score(
         refusal=verdict.refusal,
         raw_hallucinated=raw.hallucinated,
         raw_findings=raw.findings,
-        number_accuracy=_states_required_numbers(answer, question) if answerable else None,
+        number_accuracy=_states_required_numbers(answer, question, correctness) if answerable else None,
         correctness=correctness,
         raw_correctness=correctness if unchanged else assess(generated.text, expected),
     )
 
 
-def _states_required_numbers(answer: str, question: Question) -> bool | None:
-    """Return whether the answer states every required number, or None if the question requires no numbers."""
+_NUMBERS_WITHOUT_MEANING = {"focus", "contradicting_number"}
+"""Problems with which stated numbers prove nothing: the answer copies whole chunks, or also states other values."""
+
+
+def _states_required_numbers(answer: str, question: Question, correctness: Correctness) -> bool | None:
+    """Return whether the answer states every required number, or None if the question requires no numbers.
+
+    An answer that copies whole chunks, or that also states other values of the same kind, does not count.
+    """
     if not question.required_numbers:
         return None
+    if any(problem.kind in _NUMBERS_WITHOUT_MEANING for problem in correctness.problems):
+        return False
     stated = {quantity.key for quantity in quantities(answer)}
     return all(_states(answer, stated, number) for number in question.required_numbers)
 

@@ -210,6 +210,7 @@ def evaluation_jobs(
         limit=config.question_limit,
         base_model=_base_model(config, base_models),
         adapters=ModelRegistry(Path(config.registry)).with_champion(named) if config.registry else named,
+        prompt=config.prompt,
     )
     return [job]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from insurance_rag.config import TrainingConfig
+from insurance_rag.core.prompt_templates import PROMPT_FORMATS
 from insurance_rag.core.records import TrainingManifest
 
 _SERVE_HEADING = "Serve base and adapters together:\n\n"
@@ -38,8 +39,8 @@ def adapter_card(manifest: TrainingManifest) -> str:
         f"A LoRA adapter (rank {lora.r}, alpha {lora.alpha}) for `{base}`{revision}. It was trained on",
         f"{manifest.dataset.rows} rows of Korean questions and answers about insurance policies (dataset SHA-256",
         f"`{manifest.dataset.sha256}`). Quantization of the base model: `{manifest.quantization}`.",
-        f"Prompt format: `{manifest.prompt_format}`.",
         "",
+        *_prompt_section(manifest.prompt_format),
         "| metric | value |",
         "|---|---|",
         *(f"| {name} | {value} |" for name, value in figures.items()),
@@ -54,6 +55,23 @@ def adapter_card(manifest: TrainingManifest) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _prompt_section(prompt_format: str) -> list[str]:
+    """Return the lines that explain how to ask the model. Raises InvalidInputError for an unknown format."""
+    prompt = PROMPT_FORMATS[prompt_format].prompt("{question}", "{context}")
+    return [
+        "## Prompt",
+        "",
+        f"The adapter was trained on the prompt format `{prompt_format}`. Use the same format for every question. In",
+        "other formats, the answers are worse, and many of them only copy the prompt.",
+        "",
+        *(f"    {line}".rstrip() for line in prompt.splitlines()),
+        "",
+        "The answer begins on the line after the last heading. `{context}` is one chunk of a policy, or several chunks",
+        "separated by blank lines.",
+        "",
+    ]
 
 
 def merged_model_card(manifest: TrainingManifest) -> str:

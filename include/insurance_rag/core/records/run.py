@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import ConfigDict
 
 from insurance_rag.core.records.artifacts import Artifact
@@ -80,3 +82,5 @@ class EvaluationJob(Record):
     base_model: str
     adapters: dict[str, str]
     """Adapter name -> folder."""
+    prompt: Literal["own", "rag", "both"]
+    """Prompt formats in which the models are asked."""

@@ -1,4 +1,8 @@
-"""The local backend: loads the base model and all adapters once, and answers in batches that mix all models."""
+"""The local backend: loads the base model and all adapters once, and answers in batches that mix all models.
+
+The weights are loaded for the first request. If an evaluation is repeated and no answer is missing, they are not loaded
+at all.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,9 @@ import gc
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -16,11 +22,19 @@ from insurance_rag.core.hashing import model_identity
 from insurance_rag.evaluation.backends.base import OnAnswer
 from insurance_rag.evaluation.backends.local.batched_lora import BatchedLora, read_peft_config
 from insurance_rag.evaluation.backends.local.generate_decode import generate_batch
-from insurance_rag.evaluation.backends.local.inference_model import BaseModelSpec, load_inference_model
+from insurance_rag.evaluation.backends.local.inference_model import (
+    BaseModelSpec,
+    load_inference_model,
+    resolve_precision,
+)
 from insurance_rag.evaluation.backends.local.sampling import StopRule, uniform_noise
 from insurance_rag.evaluation.backends.local.static_decode import StaticDecoder, supports_static_decoding
 from insurance_rag.evaluation.requests import BASE, GeneratedAnswer, GenerationRequest
+from insurance_rag.models.base_model import load_model_config
 from insurance_rag.models.tokenizer import load_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 log = logging.getLogger(__name__)
 
@@ -34,31 +48,49 @@ class LocalBackend:
     """The base model with all adapters attached. Use it as a context manager to free the memory."""
 
     def __init__(self, base_model: str, adapters: Mapping[str, Path], config: EvaluationConfig) -> None:
-        """Load the models. `adapters` maps names to folders.
+        """Load the tokenizer and the model's configuration. `adapters` maps names to folders.
 
-        Raises InvalidInputError if an adapter is not plain LoRA or does not fit the base model. Also raises it if
-        `config.engine` is `static` but the static decoding loop does not support the model's architecture.
+        Raises InvalidInputError if an adapter is not plain LoRA. Also raises it if `config.engine` is `static` but the
+        static decoding loop does not support the model's architecture.
         """
         _check_adapters(adapters)
-        self.config = config
-        spec = BaseModelSpec.of(adapters, base_model)
+        self.config, self.base_model, self.adapters = config, base_model, adapters
+        self.spec = spec = BaseModelSpec.of(adapters, base_model)
         self.tokenizer = load_tokenizer(base_model, spec.revision)
-        self.model, self.precision = load_inference_model(base_model, config.precision, spec)
-        self.lora = BatchedLora(self.model, adapters) if adapters else None
-        supported = supports_static_decoding(self.model.config)
+        self.model_config = load_model_config(base_model, spec.revision)
+        self.precision = resolve_precision(config.precision, self.model_config, spec)
+        supported = supports_static_decoding(self.model_config)
         if config.engine == "static" and not supported:
             raise InvalidInputError(
-                f"engine=static does not support {self.model.config.model_type}; set engine=auto or engine=generate"
+                f"engine=static does not support {self.model_config.model_type}; set engine=auto or engine=generate"
             )
         self.static = config.engine != "generate" and supported
         base = f"{model_identity(base_model)} {self.precision} {spec}"
         self.identities = {BASE: base} | {name: f"{base} {model_identity(str(d))}" for name, d in adapters.items()}
 
+    @cached_property
+    def model(self) -> PreTrainedModel:
+        """The base model, loaded on first use. Raises InvalidInputError if it cannot be loaded."""
+        return load_inference_model(self.base_model, self.precision, self.spec)[0]
+
+    @cached_property
+    def lora(self) -> BatchedLora | None:
+        """The adapters, attached to the base model on first use.
+
+        Raises InvalidInputError if an adapter does not fit the base model.
+        """
+        return BatchedLora(self.model, self.adapters) if self.adapters else None
+
+    def load(self) -> None:
+        """Load the weights of all models, unless they are loaded already. `answer` calls this method."""
+        _ = self.model, self.lora
+
     def __enter__(self) -> LocalBackend:
         return self
 
     def __exit__(self, *_: object) -> None:
-        del self.model, self.lora
+        self.__dict__.pop("lora", None)
+        self.__dict__.pop("model", None)
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -66,7 +98,7 @@ class LocalBackend:
     @property
     def context_limit(self) -> int:
         """Maximum number of tokens in the prompt and the answer together."""
-        return int(self.model.config.max_position_embeddings)
+        return int(self.model_config.max_position_embeddings)
 
     def count_tokens(self, text: str) -> int:
         """Return the number of tokens in a prompt."""
@@ -76,8 +108,9 @@ class LocalBackend:
         """Answer all requests, in any order. Call `on_answer` for each answer as soon as it is finished.
 
         A batch that does not fit into GPU memory is split in half. Raises GpuMemoryError if a single answer does not
-        fit.
+        fit, and InvalidInputError if the model or an adapter cannot be loaded.
         """
+        self.load()
         prompts = {request.key: self._encode(request.prompt) for request in requests}
         longest_first = sorted(requests, key=lambda request: len(prompts[request.key]), reverse=True)
         batches = list(self._batches(longest_first, prompts, decoding))
