@@ -1,13 +1,12 @@
 """Parses amounts, periods, rates and counts in Korean text: `3천만원`, `3,000만 원` and `삼천만원` are equal.
 
-The normalized units are 원 % 일 영업일 개월 시간 시 분 회 세 배 명 건. Weeks are converted to days, and years to
+The normalized units are 원 % 일 영업일 개월 시간 시 분 회 세 배 명 건 촌 km m cm kg, and 일째 회째 번째 for ordinals. Weeks are converted to days, and years to
 months. A number without a unit is not a quantity.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from insurance_rag.korean.text import fold_width
@@ -31,12 +30,15 @@ class Quantity(NamedTuple):
 #: Maps a written unit to its normalized unit and a conversion factor. A longer unit precedes a shorter one with the
 #: same beginning, because patterns try the units in this order.
 UNITS: dict[str, tuple[str, float]] = {
-    "퍼센트": ("%", 1), "프로": ("%", 1), "%": ("%", 1), "영업일": ("영업일", 1),
+    "일째": ("일째", 1), "회째": ("회째", 1), "번째": ("번째", 1), "킬로미터": ("km", 1), "km": ("km", 1), "㎞": ("km", 1),
+    "센티미터": ("cm", 1), "cm": ("cm", 1), "㎝": ("cm", 1), "미터": ("m", 1), "kg": ("kg", 1), "킬로그램": ("kg", 1),
+    "촌": ("촌", 1), "퍼센트": ("%", 1), "프로": ("%", 1), "%": ("%", 1), "영업일": ("영업일", 1),
     "개월": ("개월", 1), "달": ("개월", 1), "년": ("개월", 12),
     "주일": ("일", 7), "주간": ("일", 7), "주": ("일", 7), "일": ("일", 1),
     "시간": ("시간", 1), "시": ("시", 1), "분": ("분", 1), "원": ("원", 1),
     "회": ("회", 1), "번": ("회", 1), "차례": ("회", 1), "세": ("세", 1), "살": ("세", 1),
     "배": ("배", 1), "명": ("명", 1), "인": ("명", 1), "건": ("건", 1),
+    "킬로미터": ("km", 1), "km": ("km", 1), "㎞": ("km", 1), "촌": ("촌", 1),
 }  # fmt: skip
 
 _SINO = {c: i for i, c in enumerate("영일이삼사오육칠팔구")} | {"공": 0, "륙": 6}
@@ -49,6 +51,7 @@ _ONES |= {"한": 1, "석": 3, "서": 3, "넉": 4}
 _DAYS = ["하루", "이틀", "사흘", "나흘", "닷새", "엿새", "이레", "여드레", "아흐레", "열흘"]
 _WORDS: dict[str, tuple[float, str]] = {
     **{word: (i, "일") for i, word in enumerate(_DAYS, 1)},
+    **{f"{word}째": (i, "일째") for i, word in enumerate(_DAYS, 1)},
     "보름": (15, "일"), "일주일": (7, "일"), "이주일": (14, "일"), "반년": (6, "개월"), "절반": (50, "%"),
 }  # fmt: skip
 
@@ -71,14 +74,15 @@ _DIGITS = re.compile(
 )
 # A Sino-Korean numeral of several syllables. A single syllable is a numeral only before the units listed after `one`
 # in _SPELLED, because 일, 이 and 사 are also words and parts of words.
-_SINO_RUN = "[일이삼사오육칠팔구십백천만억]{2,12}?"
+# A run needs a scale such as 십: 사이 in `두 사람 사이인` is a word.
+_SINO_RUN = "(?=[일이삼사오육칠팔구]{0,2}[십백천만억])[일이삼사오육칠팔구십백천만억]{2,12}?"
 # Quantities written in words: Sino-Korean (삼천만원), native Korean (열두 달), and words such as 보름 (15 days).
 _SPELLED = re.compile(
     rf"""
-      (?P<sino>{_SINO_RUN}(?:\s{_SINO_RUN})?)\s?(?P<unit>{_UNIT})                         # 삼천만원
+      (?!사이)(?P<sino>{_SINO_RUN}(?:\s{_SINO_RUN})?)\s?(?P<unit>{_UNIT})                         # 삼천만원
     | (?P<one>[일이삼사오육칠팔구십])\s?(?P<unit1>개월|년|영업일|퍼센트)                   # 삼 개월
     | (?P<native>(?:{"|".join(_TENS)})(?:{"|".join(_ONES)})?|{"|".join(_ONES)})
-      \s?(?P<unit2>달|번|차례|살|배|명|시간|건)                                          # 열두 달
+      \s?(?P<unit2>달|번|차례|살|배|명|시간|건|날(?!짜|씨))                               # 열두 달, 스무 날
     | (?P<word>{"|".join(sorted(_WORDS, key=len, reverse=True))})(?!\s?[가-힣]?날)
     """,
     re.VERBOSE,
@@ -136,11 +140,15 @@ def _read_spelled(match: re.Match[str]) -> tuple[float, str] | None:
 
 
 def _is_unit(match: re.Match[str], unit: str) -> bool:
-    return not (unit in "회일원세배명번" and _NOT_A_UNIT.match(match.string, match.end()))
+    if unit == "달" and match.string.startswith("러", match.end()):  # 100달러 is money, not 100 months
+        return False
+    if unit == "일" and match.string.startswith("째", match.end()):  # 4일째 is a day, 2번째 is not a count
+        return True
+    return not (unit in "회일원세배명번인" and _NOT_A_UNIT.match(match.string, match.end()))
 
 
 def _normalised(value: float, unit: str) -> tuple[float, str]:
-    name, factor = UNITS[unit]
+    name, factor = ("일", 1.0) if unit == "날" else UNITS[unit]
     return _tidy(value * factor), name
 
 
@@ -177,55 +185,3 @@ def parse_number(text: str) -> float:
             digit = _SINO[token] if token in _SINO else float(token.replace(",", ""))
         seen = True
     return total + section + digit
-
-
-#: Maximum number of supported quantities that are tried as operands of a calculation. Every pair of them is tried.
-MAX_OPERANDS = 12
-
-
-def unsupported_quantities(answer: str, *contexts: str) -> list[Quantity]:
-    """Return the quantities in the answer that no context states.
-
-    Quantities that the answer calculates from supported quantities are left out. For example, 500만원 in `1,000만원의
-    50%인 500만원` is supported if a context states 1,000만원 and 50%. The words 전액 and 전부 ("in full") in a context
-    count as 100 %.
-
-    >>> [quantity.text for quantity in unsupported_quantities("90일 이후 1천만원", "보험금은 1,000만원입니다.")]
-    ['90일']
-    """
-    stated = quantities(answer)
-    if not stated:
-        return []
-    known = {q.key for context in contexts for q in quantities(context)}
-    return unsupported(stated, known | ({(100.0, "%")} if any("전액" in c or "전부" in c for c in contexts) else set()))
-
-
-def unsupported(stated: Iterable[Quantity], known: set[tuple[float, str]]) -> list[Quantity]:
-    """Return the stated quantities that are not supported.
-
-    A quantity is supported if its key is in `known`, or if it can be calculated from supported quantities before it.
-    Unlike `unsupported_quantities`, this function takes parsed quantities.
-    """
-    missing: list[Quantity] = []
-    operands: list[tuple[float, str]] = []
-    for quantity in stated:
-        if quantity.key in known or _is_calculated(quantity.key, operands):
-            if quantity.key not in operands and len(operands) < MAX_OPERANDS:
-                operands.append(quantity.key)
-        else:
-            missing.append(quantity)
-    return missing
-
-
-def _is_calculated(result: tuple[float, str], operands: list[tuple[float, str]]) -> bool:
-    """Return whether the result is a sum, difference, product or percentage calculated from two of the operands."""
-    value, unit = result
-    for i, (a, unit_a) in enumerate(operands):
-        for b, unit_b in operands[i + 1 :]:
-            if unit_a == unit_b == unit and value in (_tidy(a + b), _tidy(abs(a - b))):
-                return True
-            if unit in (unit_a, unit_b) and unit_a != unit_b:
-                factor = 100 if "%" in (unit_a, unit_b) else 1
-                if value == _tidy(a * b / factor):
-                    return True
-    return False

@@ -223,7 +223,8 @@ def _cuts(tokens: Sequence[Morpheme], found: Sequence[Predicate]) -> Iterator[in
     for predicate, following in pairwise(found):
         if predicate.connective not in _COORDINATING:
             continue
-        if predicate.connective in _INSIDE and following.ending not in ("final", "connective"):
-            continue
         end = predicate.end
-        yield end + (end < len(tokens) and tokens[end].tag == "SP")
+        has_comma = end < len(tokens) and tokens[end].tag == "SP"
+        if predicate.connective in _INSIDE and not has_comma and following.ending not in ("final", "connective"):
+            continue
+        yield end + has_comma
