@@ -133,7 +133,8 @@ from insurance_rag.config import PromotionConfig
 from insurance_rag.promotion import decide
 from tests.report.sample_run import write_run
 write_run(Path("evaluated"))
-decision = decide(Path("evaluated/evaluation"), PromotionConfig(metric="long_answer", limits={"long_answer": 0.0}))
+policy = PromotionConfig(metric="long_answer", margins={"long_answer": 0.1}, limits={"long_answer": 0.0})
+decision = decide(Path("evaluated/evaluation"), policy)
 print(decision.model_dump_json())
 """
     decision = json.loads(python(acme, code))

@@ -33,6 +33,9 @@ def test_new_adapters_are_compared_with_the_champion(airflow: Airflow, finetune_
         evaluation="none",
         policy={},
         answers_sha256="0",
+        question_set="0",
+        earlier_decisions=0,
+        confidence=0.95,
     )
     summary = EvaluationSummary.model_validate(read_json(trained.evaluation / "summary.json"))
     registry.record(decision, summary)

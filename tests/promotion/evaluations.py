@@ -46,7 +46,7 @@ def row(model: str, i: int, *, wrong: bool, refusal: RefusalLevel = "none", answ
         refusal=refusal,
         raw_hallucinated=wrong,
         raw_findings=[],
-        number_accuracy=None,
+        number_accuracy=correct if answerable else None,
         correctness=Correctness(correct=correct),
         raw_correctness=Correctness(correct=correct),
     )

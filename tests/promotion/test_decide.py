@@ -12,7 +12,7 @@ from insurance_rag.cli.main import main
 from insurance_rag.config import PromotionConfig
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.files import read_json, write_json
-from insurance_rag.core.records import Decision, ScoredAnswer
+from insurance_rag.core.records import Correctness, Decision, ScoredAnswer
 from insurance_rag.promotion import decide
 
 
@@ -32,12 +32,81 @@ def test_a_better_model_is_promoted(tmp_path: Path) -> None:
 def test_a_worse_model_is_refused(tmp_path: Path) -> None:
     decision = decide(write_evaluation(tmp_path, Base=rows("Base", 300, 30), v2=rows("v2", 300, 90)))
     assert decision.decision == "refuse"
-    assert outcomes(decision)["no_worse"] == "fail"
+    assert outcomes(decision)["better"] == outcomes(decision)["no_worse.hallucination"] == "fail"
+
+
+def test_equal_hallucination_and_more_correct_answers_is_promoted(tmp_path: Path) -> None:
+    """Both hallucinate on 8 questions, but the champion refuses half of the questions that it could answer."""
+    champion, challenger = rows("Base", 300, 8, refused=150), rows("v2", 300, 8, shift=100, refused=12)
+    decision = decide(write_evaluation(tmp_path, Base=champion, v2=challenger))
+    assert decision.decision == "promote"
+    assert outcomes(decision)["no_worse.hallucination"] == "pass"
+
+
+def test_more_correct_answers_do_not_pay_for_more_hallucinations(tmp_path: Path) -> None:
+    champion, challenger = rows("Base", 300, 0, refused=200), rows("v2", 300, 40)
+    decision = decide(write_evaluation(tmp_path, Base=champion, v2=challenger))
+    assert (outcomes(decision)["better"], outcomes(decision)["no_worse.hallucination"]) == ("pass", "fail")
+    assert decision.decision == "refuse"
+    assert "no_worse.hallucination (13.3 % against 0.0 % of 300 questions: +13.3 points" in decision.reason
+
+
+def test_an_answer_that_only_the_challenger_leaves_unjudged_counts_as_wrong(tmp_path: Path) -> None:
+    unknown = Correctness(correct=None, cannot_judge="the answer is too long")
+    own = [r.model_copy(update={"correctness": unknown}) if i < 8 else r for i, r in enumerate(rows("v2", 300, 8))]
+    decision = decide(write_evaluation(tmp_path, Base=rows("Base", 300, 90), v2=own))
+    better = next(rule for rule in decision.rules if rule.name == "better")
+    assert "97.3 % against 70.0 % of 300 questions" in better.text
+
+
+def test_questions_without_references_cannot_be_judged(tmp_path: Path) -> None:
+    unknown = Correctness(correct=None, cannot_judge="the question has no reference answer")
+
+    def without_references(model: str, wrong: int) -> list[ScoredAnswer]:
+        made = rows(model, 300, wrong)
+        return [r.model_copy(update={"correctness": unknown}) if r.answerable else r for r in made]
+
+    folder = write_evaluation(tmp_path, Base=without_references("Base", 90), v2=without_references("v2", 0))
+    decision = decide(folder)
+    assert decision.decision != "promote"
+    assert outcomes(decision)["judged"] == "unknown"
+    judged = next(rule for rule in decision.rules if rule.name == "judged")
+    assert "cannot judge 450 of 450 answers to answerable questions: the question has no reference answer (450)" in (
+        judged.text
+    )
+    # A policy that uses no references may decide without them.
+    other = {"metric": "hallucination", "margins": {"correct": None}, "limits": {"correct": None}}
+    assert decide(folder, PromotionConfig.parse(other)).decision == "promote"
+
+
+def test_questions_without_required_numbers_leave_the_number_accuracy_unknown(tmp_path: Path) -> None:
+    def without_numbers(model: str, wrong: int) -> list[ScoredAnswer]:
+        return [r.model_copy(update={"number_accuracy": None}) for r in rows(model, 300, wrong)]
+
+    folder = write_evaluation(tmp_path, Base=without_numbers("Base", 90), v2=without_numbers("v2", 10))
+    decision = decide(folder)
+    assert (decision.decision, decision.more_questions) == ("cannot_tell", None)
+    assert "cannot judge number_accuracy: its population is empty" in decision.reason
+    assert "complete the question file" in decision.reason
+    assert decide(folder, PromotionConfig.parse({"margins": {"number_accuracy": None}})).decision == "promote"
+
+
+def test_correlated_questions_need_a_larger_difference(tmp_path: Path) -> None:
+    """The challenger is better on all questions of three clusters: 300 questions, but little evidence."""
+
+    def clustered(model: str, wrong: int) -> list[ScoredAnswer]:
+        return [r.model_copy(update={"cluster": f"c{i // 25}"}) for i, r in enumerate(rows(model, 300, wrong))]
+
+    independent = decide(write_evaluation(tmp_path / "a", Base=rows("Base", 300, 75), v2=rows("v2", 300, 0)))
+    together = decide(write_evaluation(tmp_path / "b", Base=clustered("Base", 75), v2=clustered("v2", 0)))
+    assert (outcomes(independent)["better"], outcomes(together)["better"]) == ("pass", "unknown")
 
 
 def test_twenty_questions_cannot_tell_and_name_the_number_needed(tmp_path: Path) -> None:
     """The comparison of the reference design: 35 % against 25 % on 20 questions (docs/origin.md)."""
-    decision = decide(write_evaluation(tmp_path, Base=rows("Base", 20, 7), v2=rows("v2", 20, 5, shift=4)))
+    policy = PromotionConfig.parse({"limits": dict.fromkeys(("correct", "hallucination", "missed_refusal"))})
+    folder = write_evaluation(tmp_path, Base=rows("Base", 20, 7), v2=rows("v2", 20, 5, shift=4))
+    decision = decide(folder, policy)
     assert decision.decision == "cannot_tell"
     assert outcomes(decision)["enough_questions"] == "unknown"
     assert decision.more_questions is not None
@@ -93,7 +162,7 @@ def test_the_best_of_several_is_named_and_each_is_judged(tmp_path: Path) -> None
 def test_no_unanswerable_questions_leaves_the_refusals_unknown(tmp_path: Path) -> None:
     models = {m: [row(m, i, wrong=i < w) for i in range(300)] for m, w in (("Base", 90), ("v2", 10))}
     decision = decide(write_evaluation(tmp_path, **models))
-    assert outcomes(decision)["missed_refusal"] == "unknown"
+    assert outcomes(decision)["missed_refusal"] == outcomes(decision)["no_worse.missed_refusal"] == "unknown"
     assert decision.decision == "cannot_tell"
 
 
@@ -111,16 +180,17 @@ def test_the_command_exits_4_unless_promoted(tmp_path: Path, capsys: pytest.Capt
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["decision"] == "promote"
     assert main(["promote", "--evaluation", str(bad)]) == 4
     policy = tmp_path / "policy.yaml"
-    policy.write_text("margin: 0.5\nmust_improve: false\n")
+    policy.write_text("""
+must_improve: false
+margins: {correct: 0.5, hallucination: 0.5, false_refusal: 0.5, missed_refusal: 0.5, number_accuracy: 0.5}
+limits: {hallucination: null}
+""")
     assert main(["promote", "--evaluation", str(bad), "--policy", str(policy)]) == 0
     policy.write_text("limits: {false_refusal: 0.0, empty: 0.5}\n")
     assert main(["promote", "--evaluation", str(good), "--policy", str(policy), "--set", "limits.empty=0.4"]) == 4
     assert Decision.model_validate(read_json(good / "decision.json")).policy["limits"] == {
-        "false_refusal": 0.0, "empty": 0.4, "missed_refusal": 0.5
+        "correct": 0.5, "hallucination": 0.2, "false_refusal": 0.0, "missed_refusal": 0.3, "empty": 0.4
     }  # fmt: skip
-    policy.write_text("marign: 0.5\n")
-    assert main(["promote", "--evaluation", str(bad), "--policy", str(policy)]) == 2
-    assert "did you mean 'margin'" in capsys.readouterr().err
     policy.write_text("[")
     assert main(["promote", "--evaluation", str(bad), "--policy", str(policy)]) == 2
     policy.write_text("- 1")
@@ -139,9 +209,12 @@ def test_a_model_trained_on_the_documents_of_the_questions_is_refused(tmp_path: 
 def test_a_limit_can_be_set_removed_and_added(tmp_path: Path) -> None:
     folder = write_evaluation(tmp_path, Base=rows("Base", 300, 90), v2=rows("v2", 300, 30))
     policy = PromotionConfig.parse({"limits": {"empty": None, "false_refusal": 0.2, "number_accuracy": 0.5}})
-    assert policy.limits == {"false_refusal": 0.2, "empty": None, "missed_refusal": 0.5, "number_accuracy": 0.5}
+    assert policy.limits == {
+        "correct": 0.5, "hallucination": 0.2, "false_refusal": 0.2, "missed_refusal": 0.3, "empty": None,
+        "number_accuracy": 0.5,
+    }  # fmt: skip
     decision = decide(folder, policy)
-    assert outcomes(decision)["number_accuracy"] == "unknown"  # no question requires a number
+    assert outcomes(decision)["number_accuracy"] == "pass"
     assert "empty" not in outcomes(decision)
     with pytest.raises(InvalidInputError, match=r"limits.*unknown metric 'emtpy'; did you mean 'empty'\?"):
         PromotionConfig.parse({"limits": {"emtpy": 0.1}})
@@ -158,7 +231,7 @@ def test_a_metric_where_higher_is_better_is_compared_and_limited_from_below(tmp_
     stricter = PromotionConfig.parse({"metric": "number_accuracy", "limits": {"number_accuracy": 0.9}})
     assert outcomes(decide(folder, stricter))["number_accuracy"] == "fail"
     swapped = write_evaluation(tmp_path / "swapped", Base=stating("Base", 240), v2=stating("v2", 150))
-    assert outcomes(decide(swapped, policy))["no_worse"] == "fail"
+    assert outcomes(decide(swapped, policy))["better"] == "fail"
 
 
 def test_a_damaged_evaluation_is_reported_with_file_and_line(tmp_path: Path) -> None:

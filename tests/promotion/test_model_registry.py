@@ -43,7 +43,7 @@ def test_it_keeps_champion_adapters_and_decisions(tmp_path: Path, registry: Mode
 
 
 def test_the_champion_is_evaluated_next_to_new_adapters_and_replaced(tmp_path: Path, registry: ModelRegistry) -> None:
-    first = write_evaluation(tmp_path / "1", Base=rows("Base", 300, 90), v2=rows("v2", 300, 60))
+    first = write_evaluation(tmp_path / "1", Base=rows("Base", 300, 90), v2=rows("v2", 300, 30))
     own = {"v2": str(first / "v2")}
     assert registry.with_champion(own) == own  # there is no champion yet
     assert decide(first, registry=registry.root, dry_run=True).decision == "promote"
@@ -53,7 +53,7 @@ def test_the_champion_is_evaluated_next_to_new_adapters_and_replaced(tmp_path: P
     new = {"v2": str(tmp_path / "new")}
     assert list(registry.with_champion(new)) == ["champion", "v2"]
     second = write_evaluation(
-        tmp_path / "2", Base=rows("Base", 300, 90), champion=rows("champion", 300, 60), v2=rows("v2", 300, 5)
+        tmp_path / "2", Base=rows("Base", 300, 90), champion=rows("champion", 300, 30), v2=rows("v2", 300, 2)
     )
     summary = EvaluationSummary.model_validate(read_json(second / "summary.json"))
     kept = describe(Path(registry.with_champion(new)["champion"]), Artifact)
@@ -70,8 +70,8 @@ def test_the_decision_that_promoted_the_champion_is_returned_again(tmp_path: Pat
     first = decide(folder, registry=registry.root)
     assert decide(folder, registry=registry.root) == first
     assert len(registry.decisions()) == 1
-    stricter = decide(folder, PromotionConfig(margin=0.01), registry.root)  # another policy judges again
-    assert stricter.decision == "refuse"
+    stricter = decide(folder, PromotionConfig(power=0.9), registry.root)  # another policy judges again
+    assert (stricter.champion, stricter.model) == ("v1", None)
 
 
 def test_an_evaluation_of_the_base_model_only_is_recorded(tmp_path: Path, registry: ModelRegistry) -> None:

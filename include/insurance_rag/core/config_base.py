@@ -49,7 +49,7 @@ class Config(BaseModel):
 
 
 def _explain(model: type[BaseModel], error: ErrorDetails) -> str:
-    key = ".".join(str(part) for part in error["loc"])
+    key = ".".join(str(part) for part in error["loc"] if part != "[key]")  # pydantic marks the key of a mapping
     message = error["msg"].removeprefix("Value error, ")
     if not key:  # the error is about several keys together
         return message

@@ -19,11 +19,20 @@ from insurance_rag.core.records import (
     Decision,
     DecisionKind,
     EvaluationSummary,
+    Outcome,
     RuleOutcome,
     ScoredAnswer,
 )
 from insurance_rag.promotion.model_registry import ModelRegistry
-from insurance_rag.promotion.rules import apply_rules, metrics, rule
+from insurance_rag.promotion.outcomes import NO_WORSE, metrics, rule
+from insurance_rag.promotion.repeated_looks import (
+    corrected_confidence,
+    count_earlier,
+    looks_text,
+    policy_sha256,
+    question_set,
+)
+from insurance_rag.promotion.rules import apply_rules
 
 R = TypeVar("R", bound=BaseModel)
 
@@ -39,6 +48,23 @@ class _Evaluation:
     summary: EvaluationSummary
     rows: Sequence[ScoredAnswer]
     answers_sha256: str
+
+    @property
+    def question_set(self) -> str:
+        """Hash of the questions."""
+        return question_set(self.rows)
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """The conditions of a decision that are the same for all challengers."""
+
+    champion: str
+    policy: PromotionConfig
+    earlier: int | None
+    """Number of earlier decisions on the same questions; None if there is no registry that counts them."""
+    confidence: float
+    """Confidence level of all intervals."""
 
 
 def decide(
@@ -74,7 +100,8 @@ def _decide(folder: Path, policy: PromotionConfig, registry: ModelRegistry | Non
             f"{folder}: the champion {champion!r} was not evaluated (models: {', '.join(summary.models)}); evaluate it "
             "too, or set another champion in the policy"
         )
-    decision = _decision(_judge_all(evaluation, champion, policy), evaluation, champion, policy)
+    terms = _terms(evaluation, champion, policy, registry)
+    decision = _decision(_judge_all(evaluation, terms), evaluation, terms)
     write_json(folder / "decision.json", decision.model_dump(mode="json"))
     if registry and not dry_run:
         registry.record(decision, summary)
@@ -115,17 +142,35 @@ def _read_rows(path: Path) -> list[ScoredAnswer]:
     return rows
 
 
-def _judge_all(evaluation: _Evaluation, champion: str, policy: PromotionConfig) -> dict[str, list[RuleOutcome]]:
-    """Return the outcomes of all rules for each challenger. Every adapter except the champion is a challenger."""
-    summary = evaluation.summary
-    challengers = [model for model in summary.models if model != champion and model in summary.adapters]
-    # Bonferroni correction: the more challengers there are, the more likely one of them looks better by chance.
-    confidence = 1 - (1 - policy.confidence) / max(1, len(challengers))
+def _challengers(summary: EvaluationSummary, champion: str) -> list[str]:
+    """Return the names of all adapters except the champion."""
+    return [model for model in summary.models if model != champion and model in summary.adapters]
+
+
+def _terms(evaluation: _Evaluation, champion: str, policy: PromotionConfig, registry: ModelRegistry | None) -> _Terms:
+    """Count the earlier decisions on the same questions, and correct the confidence level."""
+    earlier = None
+    if registry:
+        earlier = count_earlier(
+            registry.decisions(),
+            evaluation.question_set,
+            evaluation.answers_sha256,
+            policy_sha256(policy.model_dump(mode="json")),
+        )
+    challengers = len(_challengers(evaluation.summary, champion))
+    return _Terms(champion, policy, earlier, corrected_confidence(policy, challengers, earlier))
+
+
+def _judge_all(evaluation: _Evaluation, terms: _Terms) -> dict[str, list[RuleOutcome]]:
+    """Return the outcomes of all rules for each challenger."""
+    summary, champion = evaluation.summary, terms.champion
+    challengers = _challengers(summary, champion)
     by_model = {model: [row for row in evaluation.rows if row.model == model] for model in (champion, *challengers)}
     return {
         model: [
             *_uncontaminated(model, summary),
-            *apply_rules(by_model[model], by_model[champion], policy, confidence),
+            *apply_rules(by_model[model], by_model[champion], terms.policy, terms.confidence),
+            *_repeated_looks(terms, summary.questions),
         ]
         for model in challengers
     }
@@ -137,6 +182,12 @@ def _uncontaminated(model: str, summary: EvaluationSummary) -> Iterator[RuleOutc
     if contaminated is not None:
         text = f"{contaminated} of {summary.questions} questions are about documents that the model was trained on"
         yield rule("uncontaminated", "fail" if contaminated else "pass", text)
+
+
+def _repeated_looks(terms: _Terms, questions: int) -> Iterator[RuleOutcome]:
+    """Yield the rule that reports the number of decisions on these questions. It never fails."""
+    if terms.earlier is not None:
+        yield rule("repeated_looks", "pass", looks_text(terms.policy, terms.earlier, questions, terms.confidence))
 
 
 def _earlier_decision(
@@ -155,16 +206,14 @@ def _earlier_decision(
     return earlier if promoted and unchanged else None
 
 
-def _decision(
-    judged: Mapping[str, list[RuleOutcome]], evaluation: _Evaluation, champion: str, policy: PromotionConfig
-) -> Decision:
+def _decision(judged: Mapping[str, list[RuleOutcome]], evaluation: _Evaluation, terms: _Terms) -> Decision:
     """Return the decision about the best challenger.
 
     The best challenger has the best decision (promote, cannot tell, refuse). If several challengers share this
     decision, the one with the best rate of the metric `policy.metric` is chosen.
     """
     decisions = {model: _combine(rules) for model, rules in judged.items()}
-    metric = metrics()[policy.metric]
+    metric = metrics()[terms.policy.metric]
 
     def rank(model: str) -> tuple[int, float]:
         rate = metric.rate(row for row in evaluation.rows if row.model == model).rate
@@ -178,14 +227,17 @@ def _decision(
     return Decision(
         decision=decision,
         model=best,
-        champion=champion,
-        reason=_reason(best, champion, decision, rules, more),
+        champion=terms.champion,
+        reason=_reason(best, terms.champion, decision, rules, more),
         more_questions=more if decision == "cannot_tell" else None,
         rules=rules,
         challengers={m: ChallengerDecision(decision=decisions[m], rules=own) for m, own in judged.items()},
         evaluation=str(evaluation.folder.resolve()),
-        policy=policy.model_dump(mode="json"),
+        policy=terms.policy.model_dump(mode="json"),
         answers_sha256=evaluation.answers_sha256,
+        question_set=evaluation.question_set,
+        earlier_decisions=terms.earlier,
+        confidence=terms.confidence,
     )
 
 
@@ -198,17 +250,24 @@ def _combine(rules: Sequence[RuleOutcome]) -> DecisionKind:
 def _reason(
     model: str | None, champion: str, decision: DecisionKind, rules: Sequence[RuleOutcome], more: int | None
 ) -> str:
-    """Return one sentence that states the decision and the rules that led to it."""
+    """Return the decision in words: the rules that led to it, and the number of decisions on the same questions."""
     if model is None:
         return "no adapter was evaluated next to the champion"
+    looks = next((f" ({r.text})" for r in rules if r.name == "repeated_looks"), "")
     if decision == "promote":
-        better = next((r.text for r in rules if r.name in ("better", "no_worse")), "")
-        return f"{model} replaces {champion}: {better}"
+        better = next((r.text for r in rules if r.name == "better" or r.name.startswith(NO_WORSE)), "")
+        return f"{model} replaces {champion}: {better}{looks}"
+    wanted: Outcome = "fail" if decision == "refuse" else "unknown"
+    listed = "; ".join(f"{r.name} ({r.text})" for r in rules if r.outcome == wanted)
     if decision == "refuse":
-        failed = "; ".join(f"{r.name} ({r.text})" for r in rules if r.outcome == "fail")
-        return f"{model} may not replace {champion}: {failed}"
-    advice = (
-        f"ask {more} more questions" if more else "the difference is too close to the limit for any number of questions"
-    )
-    unknown = ", ".join(r.name for r in rules if r.outcome == "unknown")
-    return f"cannot tell whether {model} may replace {champion} ({unknown}): {advice}"
+        return f"{model} may not replace {champion}: {listed}{looks}"
+    return f"cannot tell whether {model} may replace {champion}: {_advice(rules, more)}; {listed}{looks}"
+
+
+def _advice(rules: Sequence[RuleOutcome], more: int | None) -> str:
+    """Return what to do if the gate cannot tell."""
+    if more:
+        return f"ask {more} more questions"
+    if any("cannot judge" in r.text for r in rules if r.outcome == "unknown"):
+        return "complete the question file"
+    return "the difference is too close to the limit for any number of questions"

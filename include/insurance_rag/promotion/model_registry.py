@@ -20,6 +20,7 @@ from insurance_rag.core.files import read_json, write_json
 from insurance_rag.core.hashing import sha256_tree
 from insurance_rag.core.journal import Journal
 from insurance_rag.core.records import Champion, Decision, DecisionLogEntry, EvaluationSummary
+from insurance_rag.promotion.repeated_looks import policy_sha256
 
 CHAMPION = "champion"
 """Name under which the champion is evaluated together with new adapters."""
@@ -88,6 +89,10 @@ class ModelRegistry:
             champion=decision.champion,
             reason=decision.reason,
             evaluation=decision.evaluation,
+            answers_sha256=decision.answers_sha256,
+            policy_sha256=policy_sha256(decision.policy),
+            question_set=decision.question_set,
+            earlier_decisions=decision.earlier_decisions,
         )
         with Journal(self.root / "decisions.jsonl", append=True) as journal:
             journal.append(entry.model_dump(mode="json"))
@@ -99,6 +104,7 @@ class ModelRegistry:
                 adapter=self.adapter(sha256).relative_to(self.root).as_posix(),
                 sha256=sha256,
                 base_model=summary.base_model,
+                prompt_format=summary.prompt_formats[decision.model],
                 evaluation=decision.evaluation,
                 since=now,
             )

@@ -15,7 +15,7 @@ from insurance_rag.core.records.data import Answer, Finding, QuestionType, Recor
 from insurance_rag.core.records.judging import JudgeSummary, RaterAgreement
 from insurance_rag.core.records.recipes import RecipeSummary, RecipeTest
 from insurance_rag.core.records.retrieval import RetrievalSummary
-from insurance_rag.core.records.statistics import CorrectedRate, Kappa, PairedDifference, PairedTest, Rate
+from insurance_rag.core.records.statistics import PairedDifference, PairedTest, Rate
 
 ContextSource = Literal["retrieved", "gold"]
 PromptChoice = Literal["own", "rag"]

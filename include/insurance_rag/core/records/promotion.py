@@ -53,6 +53,12 @@ class Decision(Record):
     """The `PromotionConfig` that was used."""
     answers_sha256: str
     """Hash of the `answers.jsonl` that the decision is based on."""
+    question_set: str
+    """Hash of the questions with their ids and reference answers."""
+    earlier_decisions: int | None
+    """Number of earlier decisions on the same question set; None if there is no registry that counts them."""
+    confidence: float
+    """Confidence level of all intervals, after the corrections for multiple challengers and earlier decisions."""
 
 
 class DecisionArtifact(Artifact):
@@ -73,6 +79,8 @@ class Champion(Record):
     sha256: str
     """Hash of the adapter folder."""
     base_model: str
+    prompt_format: str
+    """Prompt format in which the adapter was evaluated. Whoever serves the adapter must ask it in this format."""
     evaluation: str
     """Absolute path of the evaluation folder that the promotion is based on."""
     since: str
@@ -89,3 +97,10 @@ class DecisionLogEntry(Record):
     champion: str
     reason: str
     evaluation: str
+    answers_sha256: str | None = None
+    policy_sha256: str | None = None
+    """Hash of the `PromotionConfig` that was used."""
+    question_set: str | None = None
+    """Hash of the questions. None in lines of earlier versions, which are not counted as decisions on any questions."""
+    earlier_decisions: int | None = None
+    """Number of earlier decisions on the same question set."""

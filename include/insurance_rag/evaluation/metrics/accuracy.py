@@ -11,8 +11,8 @@ from insurance_rag.evaluation.metrics.registry import metric
     "number_accuracy",
     title="Required numbers stated",
     title_ko="필요한 숫자를 맞힘",
-    description="Answers that state every required number, among questions with required numbers and a gold chunk in "
-    "the context.",
+    description="Answers that state every required number, without other values of the same kind and without copying "
+    "whole chunks, among questions with required numbers and a gold chunk in the context.",
     better="higher",
     population=has_required_numbers,
     order=70,

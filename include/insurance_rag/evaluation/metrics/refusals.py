@@ -26,15 +26,21 @@ def is_full_refusal(row: ScoredAnswer) -> bool:
     "missed_refusal",
     title="Missed refusal",
     title_ko="놓친 거절",
-    description="Answers without any refusal, among unanswerable questions. Empty answers are not counted.",
+    description="Answers that assert something, with or without a refusal, among unanswerable questions. Empty answers "
+    "are not counted.",
     better="lower",
     population=unanswerable,
     compared=True,
     order=50,
 )
-def answers_without_refusal(row: ScoredAnswer) -> bool:
-    """Return whether the answer has text but no refusal."""
-    return row.refusal == "none" and bool(row.answer)
+def asserts_something(row: ScoredAnswer) -> bool:
+    """Return whether the answer has text and does more than refuse.
+
+    A partial refusal also counts, unless its correctness shows that it asserts nothing. Otherwise, a model could add a
+    refusal to every answer and never miss one.
+    """
+    partial = row.refusal == "partial" and not row.correctness.correct
+    return bool(row.answer) and (row.refusal == "none" or partial)
 
 
 @metric(

@@ -1,0 +1,58 @@
+"""Build the outcomes of the gate's rules, with their titles in both languages."""
+
+from __future__ import annotations
+
+from insurance_rag.core.metrics import Metric
+from insurance_rag.core.records import Outcome, RuleOutcome
+from insurance_rag.core.registry import Registry, registry
+
+TITLES = {
+    "same_questions": ("Same questions", "같은 질문"),
+    "enough_questions": ("Enough questions", "질문 수"),
+    "judged": ("Answers can be judged", "채점 가능한 답"),
+    "uncontaminated": ("Not trained on the questions' documents", "학습하지 않은 문서"),
+    "repeated_looks": ("Decisions on these questions", "같은 질문으로 내린 판정"),
+    "better": ("Better than the champion", "챔피언보다 나음"),
+}
+"""Maps rule names to (English title, Korean title). A rule about a metric is named after the metric."""
+
+NO_WORSE = "no_worse."
+"""Prefix of the names of the rules that compare a metric with the champion, e.g. `no_worse.hallucination`."""
+
+
+def metrics() -> Registry[Metric]:
+    """Return the registry of metrics, which the gate shares with the evaluation."""
+    found: Registry[Metric] = registry("metric")
+    return found
+
+
+def rule(name: str, outcome: Outcome, text: str, more_questions: int | None = None) -> RuleOutcome:
+    """Return the outcome of a rule that is listed in `TITLES`."""
+    title, title_ko = TITLES[name]
+    return RuleOutcome(
+        name=name, title=title, title_ko=title_ko, outcome=outcome, text=text, more_questions=more_questions
+    )
+
+
+def no_worse_rule(metric: Metric, outcome: Outcome, text: str, more_questions: int | None = None) -> RuleOutcome:
+    """Return the outcome of the rule that the challenger is no worse than the champion in `metric`."""
+    return RuleOutcome(
+        name=f"{NO_WORSE}{metric.name}",
+        title=f"{metric.title}: no worse than the champion",
+        title_ko=f"{metric.title_ko}: 챔피언보다 나쁘지 않음",
+        outcome=outcome,
+        text=text,
+        more_questions=more_questions,
+    )
+
+
+def limit_rule(metric: Metric, outcome: Outcome, text: str, more_questions: int | None = None) -> RuleOutcome:
+    """Return the outcome of the rule that a metric is within its limit."""
+    return RuleOutcome(
+        name=metric.name,
+        title=metric.title,
+        title_ko=metric.title_ko,
+        outcome=outcome,
+        text=text,
+        more_questions=more_questions,
+    )
