@@ -1,8 +1,9 @@
-"""Human annotations: write the sheet to label, and measure how well the checks and the judge agree with the labels.
+"""Human annotations: write the sheet that people label, and read their labels.
 
 `evaluate` writes labelling.csv. If there are enough answers, the sheet has equal numbers of flagged and unflagged
 answers from every model. An answer is flagged if a check found a hallucination. The rows are shuffled and do not name
-the model. Write yes or no in the column `hallucinated`, and pass the file to `evaluate` with --labels.
+the model. Write yes or no in the columns `hallucinated` and `correct`, and pass the file to `evaluate` with --labels.
+Labels are optional: a row may have both, one or none.
 """
 
 from __future__ import annotations
@@ -10,27 +11,56 @@ from __future__ import annotations
 import csv
 import io
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from insurance_rag.core.errors import InvalidInputError, LineProblem
 from insurance_rag.core.files import atomic_write
-from insurance_rag.core.records import Proportion, RaterAgreement, ScoredAnswer
-from insurance_rag.core.stats import cohen_kappa, rogan_gladen
+from insurance_rag.core.records import ScoredAnswer
 
-COLUMNS = ("key", "question", "context", "answer", "hallucinated", "note")
+COLUMNS = ("key", "question", "context", "reference", "answer", "hallucinated", "correct", "note")
+LABEL_COLUMNS = ("hallucinated", "correct")
 LABELS = {"yes": True, "y": True, "1": True, "예": True, "no": False, "n": False, "0": False, "아니요": False}
-SHEET_ROWS = 120
+MIN_SHEET_ROWS = 120
+ROWS_PER_MODEL = 40
+"""Rows of the sheet per model, so that each model can have enough labels for its own sensitivity and specificity."""
 
 
-def write_annotation_sheet(path: Path, rows: Sequence[ScoredAnswer], size: int = SHEET_ROWS) -> int:
+@dataclass(frozen=True)
+class Annotations:
+    """Human labels by answer key. Answers without a label are left out."""
+
+    hallucinated: dict[str, bool]
+    """Whether the answer states something that its context does not support."""
+    correct: dict[str, bool]
+    """Whether the answer answers the question correctly."""
+
+
+@dataclass(frozen=True)
+class _Label:
+    """One label in the sheet."""
+
+    row: int
+    """Row number in a spreadsheet program: the row after the column names is 2."""
+    line: int
+    """Last line of the row in the file."""
+    key: str
+    answer: tuple[str, ...]
+    """What the label is about. Rows with equal values need the same label, even if their keys differ."""
+    value: bool
+
+
+def write_annotation_sheet(path: Path, rows: Sequence[ScoredAnswer], size: int | None = None) -> int:
     """Write the sheet and return its number of rows. A file that already exists is kept, and 0 is returned.
 
-    An existing file may already have labels. The file is UTF-8 with a byte order mark. Without the mark,
-    spreadsheet programs garble Korean text.
+    An existing file may already have labels. By default, the sheet has `ROWS_PER_MODEL` rows per model, and at least
+    `MIN_SHEET_ROWS`. The file is UTF-8 with a byte order mark. Without the mark, spreadsheet programs garble Korean
+    text.
     """
     if path.exists():
         return 0
+    size = size or max(MIN_SHEET_ROWS, ROWS_PER_MODEL * len({row.model for row in rows}))
     rng = random.Random(0)
     groups: dict[tuple[str, bool], list[ScoredAnswer]] = {}
     for row in rows:
@@ -45,87 +75,71 @@ def write_annotation_sheet(path: Path, rows: Sequence[ScoredAnswer], size: int =
         f.write("\ufeff")
         writer = csv.writer(f)
         writer.writerow(COLUMNS)
-        writer.writerows(
-            [_cell(x) for x in (row.key, row.question, row.context, row.answer, "", "")] for row in drawn[:size]
-        )
+        for row in drawn[:size]:
+            cells = (row.key, row.question, row.context, row.reference_answer or "", row.answer, "", "", "")
+            writer.writerow([_cell(x) for x in cells])
     return min(size, len(drawn))
 
 
-def read_annotations(path: Path) -> dict[str, bool]:
-    """Return the human labels by answer key. Unlabeled answers are left out.
+def read_annotations(path: Path) -> Annotations:
+    """Return the human labels in a filled-in sheet. A key may occur several times if its labels agree.
 
-    True means that a person labeled the answer as hallucinated.
-    Raises InvalidInputError if the file cannot be read or contains invalid labels. The error lists all invalid labels.
+    Raises InvalidInputError if the file cannot be read, or contains invalid or contradictory labels. Labels contradict
+    each other if one key, or the same answer to the same question and context, is labeled both yes and no. The error
+    lists all of them.
     """
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as e:
         raise InvalidInputError(f"{path}: cannot be read as UTF-8 ({e}); check the path, or save it as UTF-8") from e
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    if missing := {"key", "hallucinated"} - set(reader.fieldnames or ()):
+    columns = set(reader.fieldnames or ())
+    missing = {"key"} - columns or (set() if columns & set(LABEL_COLUMNS) else {"hallucinated"})
+    if missing:
         raise InvalidInputError(
             f"{path}: column {', '.join(sorted(missing))} is missing; fill in the sheet that `evaluate` wrote"
         )
-    labels, problems = dict[str, bool](), list[LineProblem]()
-    for row in reader:
-        label = (row["hallucinated"] or "").strip().lower()
-        if label and label not in LABELS:
-            problems.append(LineProblem(path, reader.line_num, f"hallucinated is {label!r}; write yes or no"))
-        elif label:
-            labels[row["key"]] = LABELS[label]
+    labels: dict[str, list[_Label]] = {column: [] for column in LABEL_COLUMNS}
+    problems = list[LineProblem]()
+    for number, row in enumerate(reader, 2):
+        for column in LABEL_COLUMNS:
+            label = (row.get(column) or "").strip().lower()
+            if label and label not in LABELS:
+                problems.append(LineProblem(path, reader.line_num, f"{column} is {label!r}; write yes or no"))
+            elif label:
+                labels[column].append(_Label(number, reader.line_num, row["key"], _subject(row), LABELS[label]))
+    for column, found in labels.items():
+        problems += _contradictions(path, column, found)
     if problems:
         raise InvalidInputError(problems)
-    return labels
+    return Annotations(**{column: {label.key: label.value for label in found} for column, found in labels.items()})
 
 
-def agreement(
-    labels: Mapping[str, bool], flagged: Mapping[str, bool], by_model: Mapping[str, Sequence[bool]]
-) -> RaterAgreement:
-    """Return how well a rater (the checks or the judge) agrees with human labels.
-
-    `labels` maps answer keys to the person's labels, and `flagged` maps answer keys to the rater's flags. `by_model`
-    maps each model to the rater's flags for all answers of this model. The result includes each model's hallucination
-    rate, corrected for the rater's errors.
-
-    Flagged answers are more or less frequent in the sheet than among all answers. Sensitivity and specificity are
-    therefore weighted by the fraction of all answers that the rater flags.
-    """
-    common = [key for key in labels if key in flagged]
-    labels_by_flag = {flag: [labels[key] for key in common if flagged[key] is flag] for flag in (True, False)}
-    flags = [flag for own in by_model.values() for flag in own]
-    sensitivity, specificity = _weighted(labels_by_flag, sum(flags), len(flags))
-    return RaterAgreement(
-        kappa=cohen_kappa([labels[k] for k in common], [flagged[k] for k in common]),
-        sensitivity=Proportion(right=sensitivity[0], of=sensitivity[1]),
-        specificity=Proportion(right=specificity[0], of=specificity[1]),
-        corrected={
-            model: rogan_gladen(sum(own), len(own), sensitivity, specificity) for model, own in by_model.items()
-        },
-    )
+def _subject(row: dict[str, str]) -> tuple[str, ...]:
+    """Return the question, the context and the answer without differences in whitespace, or only the key."""
+    cells = [" ".join((row.get(column) or "").split()) for column in ("question", "context", "answer")]
+    return tuple(cells) if cells[0] and cells[2] else (row["key"],)
 
 
-def _weighted(
-    labels_by_flag: Mapping[bool, list[bool]], flagged: int, n: int
-) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Estimate sensitivity and specificity for a random sample of the answers. Return each as (correct, total).
-
-    The rater flags `flagged` of all `n` answers. The two totals add up to the number of labels. Larger totals would
-    make the confidence intervals too narrow.
-    """
-    labelled = {flag: len(labels_by_flag[flag]) for flag in labels_by_flag}
-    total = sum(labelled.values())
-    if not total or not n:
-        return (0, 0), (0, 0)
-    share = {True: flagged / n, False: 1 - flagged / n}
-    cell = {
-        (flag, bad): total * share[flag] * sum(x is bad for x in labels_by_flag[flag]) / labelled[flag]
-        if labelled[flag]
-        else 0.0
-        for flag in (True, False)
-        for bad in (True, False)
-    }
-    positives, negatives = (cell[True, bad] + cell[False, bad] for bad in (True, False))
-    return (round(cell[True, True]), round(positives)), (round(cell[False, False]), round(negatives))
+def _contradictions(path: Path, column: str, labels: Sequence[_Label]) -> Iterator[LineProblem]:
+    """Yield a problem for each label that contradicts the first label of the same key, or of the same answer."""
+    first_of_key: dict[str, _Label] = {}
+    first_of_answer: dict[tuple[str, ...], _Label] = {}
+    words = {True: "yes", False: "no"}
+    for label in labels:
+        for same, first in (
+            ("key", first_of_key.setdefault(label.key, label)),
+            ("answer to the same question", first_of_answer.setdefault(label.answer, label)),
+        ):
+            if first.value is not label.value:
+                yield LineProblem(
+                    path,
+                    label.line,
+                    f"contradictory labels: {column} is {words[label.value]} in row {label.row}, but "
+                    f"{words[first.value]} in row {first.row} (line {first.line}) for the same {same}; decide on one "
+                    "label, or delete both",
+                )
+                break
 
 
 def _cell(text: str) -> str:

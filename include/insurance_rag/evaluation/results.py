@@ -12,14 +12,14 @@ from insurance_rag.core.records import (
     ContextSource,
     EvaluationArtifact,
     EvaluationSummary,
-    JudgeSummary,
     PromptChoice,
-    RaterAgreement,
     ScoredAnswer,
 )
-from insurance_rag.evaluation.annotations import agreement, write_annotation_sheet
+from insurance_rag.evaluation.annotations import Annotations, write_annotation_sheet
 from insurance_rag.evaluation.comparison import write_comparisons
 from insurance_rag.evaluation.generated import EvaluationRun
+from insurance_rag.evaluation.judge import Judgement
+from insurance_rag.evaluation.raters import agreements, run_judge
 from insurance_rag.evaluation.recipes import compare_all_recipes, summarize_recipes
 from insurance_rag.evaluation.summary import summarize
 
@@ -61,12 +61,12 @@ def write_results(
     out: Path,
     scored: Sequence[ScoredAnswer],
     run: EvaluationRun,
-    labels: Mapping[str, bool] | None,
+    labels: Annotations | None,
     progress: Path | None,
 ) -> EvaluationArtifact:
     """Write all result files into `out`. The manifest is written last.
 
-    `labels` are human labels by answer key; None without annotations. True means that the answer is hallucinated.
+    `labels` are human labels; None without annotations.
     """
     for view in reversed(make_views(run)):  # end with the main results: their rows and summary are used below
         rows = view.rows(scored)
@@ -82,7 +82,7 @@ def _summary(
     view: View,
     rows: Sequence[ScoredAnswer],
     run: EvaluationRun,
-    human: Mapping[str, bool] | None,
+    labels: Annotations | None,
     out: Path,
     progress: Path | None,
 ) -> EvaluationSummary:
@@ -97,7 +97,9 @@ def _summary(
         f"{name} has no training.json, so its prompt format is unknown; it was asked in {view.formats[name]}"
         for name in run.assumed_formats
     ]
-    judge, labels = judge_and_annotations(view, rows, run, human, out, progress)
+    judge, judgements = None, list[Judgement]()
+    if run.config.judge:
+        judge, judgements = run_judge(rows, run.config.judge, run.models, out, view.suffix, progress)
     return EvaluationSummary(
         **{**dict(figures), "notes": notes},
         context=view.source,
@@ -114,43 +116,8 @@ def _summary(
         recipe_tests=compare_all_recipes(rows, run.recipes),
         wall_seconds=run.wall_seconds,
         judge=judge,
-        labels=labels,
+        labels=(agreements(rows, run.models, labels, judgements) or None) if labels else None,
     )
-
-
-def judge_and_annotations(
-    view: View,
-    rows: Sequence[ScoredAnswer],
-    run: EvaluationRun,
-    human: Mapping[str, bool] | None,
-    out: Path,
-    progress: Path | None,
-) -> tuple[JudgeSummary | None, dict[str, RaterAgreement] | None]:
-    """Return the judge's summary, and the agreement of each rater (checks, judge) with the human annotations.
-
-    `human` are the annotations by answer key. The summary is None if no judge is configured. The agreement is None if
-    there are no annotations. Judgements are written into `out`.
-    """
-    judge = None
-    flags = {"checks": [(row.key, row.model, row.hallucinated) for row in rows]}
-    if run.config.judge:
-        from insurance_rag.evaluation.judge import judge_answers, judged_rates
-
-        judgements = judge_answers(rows, run.config.judge, out, progress)
-        write_jsonl(out / f"judgements{view.suffix}.jsonl", (j.model_dump(mode="json") for j in judgements))
-        judge = JudgeSummary(name=run.config.judge, models=judged_rates(judgements, run.models))
-        flags["judge"] = [(j.key, j.model, j.hallucinated) for j in judgements if j.hallucinated is not None]
-    if not human:
-        return judge, None
-    agreements = {
-        rater: agreement(
-            human,
-            {key: flag for key, _, flag in own},
-            {model: [flag for _, of, flag in own if of == model] for model in run.models},
-        )
-        for rater, own in flags.items()
-    }
-    return judge, agreements
 
 
 def _write_manifest(out: Path, summary: EvaluationSummary, rows: int) -> EvaluationArtifact:

@@ -11,6 +11,7 @@ from insurance_rag.core.artifacts import describe
 from insurance_rag.core.files import write_json
 from insurance_rag.core.records import Artifact, Chunk, EvaluationArtifact, Question
 from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.evaluation.annotations import Annotations
 from insurance_rag.evaluation.answering import generate_answers
 from insurance_rag.evaluation.backends import open_backend
 from insurance_rag.evaluation.contexts import prompt_budget
@@ -33,7 +34,7 @@ def evaluate(
     out: Path,
     config: EvaluationConfig | None = None,
     *,
-    labels: Mapping[str, bool] | None = None,
+    labels: Annotations | None = None,
     cache: Path | None = None,
     progress: Path | None = None,
 ) -> EvaluationArtifact:
@@ -100,7 +101,7 @@ def rescore(
     questions: Sequence[Question],
     chunks: Sequence[Chunk],
     *,
-    labels: Mapping[str, bool] | None = None,
+    labels: Annotations | None = None,
     progress: Path | None = None,
 ) -> EvaluationArtifact:
     """Score the generated answers in the evaluation folder `out` again, with the current metrics and checks.
@@ -108,7 +109,7 @@ def rescore(
     For the first context source and the first choice of prompt formats, writes answers.jsonl and summary.json. For any
     other combination, writes answers_SOURCE.jsonl, answers_rag.jsonl or answers_SOURCE_rag.jsonl, and likewise for the
     summary. Also writes comparison_results.json, comparison_results_v2.json, labelling.csv and a manifest. No model is
-    needed. `labels` are human annotations by answer key (see `annotations.read_annotations`).
+    needed. `labels` are human annotations (see `read_annotations`).
 
     Raises InvalidInputError if the folder has no generated answers, or if the questions are not those that were
     answered.

@@ -9,9 +9,7 @@ from insurance_rag.core.records.statistics import Interval, Rate
 from insurance_rag.core.stats.clusters import INDEPENDENT, Clustering, estimate_clustering, rounded
 
 
-def wilson(
-    count: float, n: float, confidence: float = 0.95, clustering: Clustering = INDEPENDENT
-) -> Interval | None:
+def wilson(count: float, n: float, confidence: float = 0.95, clustering: Clustering = INDEPENDENT) -> Interval | None:
     """Return the Wilson score interval for the rate `count / n` (Wilson 1927), or None if `n` is 0.
 
     With p = count / n, N = n / design effect, and q the quantile of `clustering`, the ends of the interval are
