@@ -1,7 +1,7 @@
 """Parses amounts, periods, rates and counts in Korean text: `3천만원`, `3,000만 원` and `삼천만원` are equal.
 
-The normalized units are 원 % 일 영업일 개월 시간 시 분 회 세 배 명 건 촌 km m cm kg, and 일째 회째 번째 for ordinals. Weeks are converted to days, and years to
-months. A number without a unit is not a quantity.
+The normalized units are 원 % 일 영업일 개월 시간 시 분 회 세 배 명 건 촌 km m cm kg, and 일째 회째 번째 for ordinals. Weeks
+are converted to days, and years to months. A number without a unit is not a quantity.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ UNITS: dict[str, tuple[str, float]] = {
     "시간": ("시간", 1), "시": ("시", 1), "분": ("분", 1), "원": ("원", 1),
     "회": ("회", 1), "번": ("회", 1), "차례": ("회", 1), "세": ("세", 1), "살": ("세", 1),
     "배": ("배", 1), "명": ("명", 1), "인": ("명", 1), "건": ("건", 1),
-    "킬로미터": ("km", 1), "km": ("km", 1), "㎞": ("km", 1), "촌": ("촌", 1),
 }  # fmt: skip
 
 _SINO = {c: i for i, c in enumerate("영일이삼사오육칠팔구")} | {"공": 0, "륙": 6}
@@ -79,10 +78,11 @@ _SINO_RUN = "(?=[일이삼사오육칠팔구]{0,2}[십백천만억])[일이삼�
 # Quantities written in words: Sino-Korean (삼천만원), native Korean (열두 달), and words such as 보름 (15 days).
 _SPELLED = re.compile(
     rf"""
-      (?!사이)(?P<sino>{_SINO_RUN}(?:\s{_SINO_RUN})?)\s?(?P<unit>{_UNIT})                         # 삼천만원
+      (?P<sino>{_SINO_RUN}(?:\s{_SINO_RUN})?)\s?(?P<unit>{_UNIT})                         # 삼천만원
     | (?P<one>[일이삼사오육칠팔구십])\s?(?P<unit1>개월|년|영업일|퍼센트)                   # 삼 개월
     | (?P<native>(?:{"|".join(_TENS)})(?:{"|".join(_ONES)})?|{"|".join(_ONES)})
       \s?(?P<unit2>달|번|차례|살|배|명|시간|건|날(?!짜|씨))                               # 열두 달, 스무 날
+    | (?P<days>(?:스무|열|스물|서른)(?:{"|".join(_ONES)})?)\s날                             # 스무 날
     | (?P<word>{"|".join(sorted(_WORDS, key=len, reverse=True))})(?!\s?[가-힣]?날)
     """,
     re.VERBOSE,
@@ -122,7 +122,8 @@ def _read_digits(match: re.Match[str]) -> tuple[float, str] | None:
         whole = parse_number(first)
         return (_tidy(100 * parse_number(part) / whole), "%") if whole else None
     if unit:
-        return _normalised(parse_number(first + more), unit) if _is_unit(match, unit) else None
+        is_midnight = unit == "시" and first == "12" and match.string[: match.start()].rstrip().endswith("밤")
+        return _normalised(parse_number("24" if is_midnight else first + more), unit) if _is_unit(match, unit) else None
     if not (low or lowunit):  # in `1~2만원`, the scale 만 applies to both numbers
         low = "".join(_SCALE.findall(match.string[match.end() : match.start("rangeunit")]))
     return _normalised(parse_number(first + low), lowunit or rangeunit)
@@ -130,7 +131,9 @@ def _read_digits(match: re.Match[str]) -> tuple[float, str] | None:
 
 def _read_spelled(match: re.Match[str]) -> tuple[float, str] | None:
     """Return the value and unit for a match of _SPELLED, or None if the match is not a quantity."""
-    sino, unit, one, unit1, native, unit2, word = match.groups()
+    sino, unit, one, unit1, native, unit2, days, word = match.groups()
+    if days:
+        return _native(days), "일"
     if word:
         return _WORDS[word]
     unit = unit or unit1 or unit2
@@ -142,8 +145,6 @@ def _read_spelled(match: re.Match[str]) -> tuple[float, str] | None:
 def _is_unit(match: re.Match[str], unit: str) -> bool:
     if unit == "달" and match.string.startswith("러", match.end()):  # 100달러 is money, not 100 months
         return False
-    if unit == "일" and match.string.startswith("째", match.end()):  # 4일째 is a day, 2번째 is not a count
-        return True
     return not (unit in "회일원세배명번인" and _NOT_A_UNIT.match(match.string, match.end()))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Role = Literal["subject", "topic", "object", "recipient", "source", "possessor"]
 Roles = tuple[tuple[str, Role], ...]
@@ -20,7 +20,7 @@ _PARTIES = {
 }  # fmt: skip
 _PARTICLES: tuple[tuple[str, Role], ...] = (
     ("에게서|한테서|께로부터|로부터|으로부터", "source"),
-    ("에게|께(?!서)|한테", "recipient"),
+    ("에게|께(?!서)|한테|에(?=\\s|,)", "recipient"),
     ("께서|이(?=\\s|,)|가(?=\\s|,)", "subject"),
     ("은|는", "topic"),
     ("을|를", "object"),
@@ -41,11 +41,26 @@ def roles(text: str) -> Roles:
     >>> roles("회사는 보험수익자에게 보험금을 지급합니다.")
     (('회사', 'topic'), ('수익자', 'recipient'))
     """
-    found: list[tuple[str, Role]] = []
+    return tuple((mention.party, mention.role) for mention in party_mentions(text))
+
+
+class Mention(NamedTuple):
+    """A party in a text with its role. `start` and `end` are the position of its name and particle."""
+
+    party: str
+    role: Role
+    start: int
+    end: int
+
+
+def party_mentions(text: str) -> list[Mention]:
+    """Return the parties in the clause with their roles and positions, in order."""
+    found = []
     for match in _PATTERN.finditer(text):
         role = next(role for _, role in _PARTICLES if match[role])
-        found.append((party(match.group()[: match.start(1) - match.start()]), role))
-    return tuple(found)
+        name = match.group()[: match.start(1) - match.start()]
+        found.append(Mention(party(name), role, match.start(), match.end()))
+    return found
 
 
 def party(name: str) -> str:

@@ -6,6 +6,7 @@ gold chunks of its question. docs/metrics.md describes the rules, with examples 
 
 from __future__ import annotations
 
-from insurance_rag.evaluation.correctness.assess import Expected, assess
+from insurance_rag.evaluation.correctness.assess import assess
+from insurance_rag.evaluation.correctness.expected import Expected
 
 __all__ = ["Expected", "assess"]

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
-from insurance_rag.core.records import Correctness, CorrectnessProblem, CorrectnessProblemKind, Question
-from insurance_rag.korean import quantities, refusal
+from insurance_rag.core.records import Correctness, CorrectnessProblem, CorrectnessProblemKind
+from insurance_rag.evaluation.correctness.citation import find_wrong_articles
+from insurance_rag.evaluation.correctness.content import agreement
+from insurance_rag.evaluation.correctness.expected import Expected
+from insurance_rag.evaluation.correctness.numbers import (
+    find_contradicting_numbers,
+    find_missing_numbers,
+    find_wrong_bounds,
+)
+from insurance_rag.evaluation.correctness.polarity import find_wrong_polarity
+from insurance_rag.evaluation.correctness.roles import find_swapped_roles
+from insurance_rag.evaluation.correctness.stance import verdict
+from insurance_rag.korean import refusal
 
+MIN_AGREEMENT = 0.15
+"""Smallest content agreement of a correct answer, chosen on the tuning half of the labeled answers."""
 
-@dataclass(frozen=True)
-class Expected:
-    """What a correct answer to a question must say."""
+MIN_AGREEMENT_SAME_VERDICT = 0.1
+"""The same for an answer that says yes or no as the reference does, chosen on the same data."""
 
-    question: str
-    answerable: bool
-    reference: str | None
-    required_numbers: Sequence[str]
-    gold_texts: Sequence[str]
-
-    @classmethod
-    def of(cls, question: Question, gold_texts: Sequence[str]) -> Expected:
-        """Return what the question's record expects. `gold_texts` are the texts of its gold chunks."""
-        return cls(
-            question.question,
-            question.answerable,
-            question.reference_answer,
-            tuple(question.required_numbers),
-            tuple(gold_texts),
-        )
+FINDERS: tuple[Callable[[str, Expected], Iterator[CorrectnessProblem]], ...] = (
+    find_missing_numbers,
+    find_contradicting_numbers,
+    find_wrong_bounds,
+    find_wrong_polarity,
+    find_wrong_articles,
+    find_swapped_roles,
+)
 
 
 def assess(answer: str, expected: Expected) -> Correctness:
@@ -42,9 +45,17 @@ def assess(answer: str, expected: Expected) -> Correctness:
         return Correctness(correct=True) if level == "full" else _wrong("missed_refusal", "the answer does not refuse")
     if level == "full":
         return _wrong("refusal", "the answer refuses, but the policy answers the question")
-    stated = {quantity.key for quantity in quantities(answer)}
-    missing = [n for n in expected.required_numbers if not {q.key for q in quantities(n)} <= stated]
-    return _wrong("missing_number", ", ".join(missing)) if missing else Correctness(correct=True)
+    problems = [problem for find in FINDERS for problem in find(answer, expected)]
+    agrees = agreement(answer, expected)
+    least = MIN_AGREEMENT if not _same_verdict(answer, expected) else MIN_AGREEMENT_SAME_VERDICT
+    if not expected.required_numbers and agrees < least:
+        problems.append(CorrectnessProblem(kind="content", text=f"agreement with the reference is {agrees:.2f}"))
+    return Correctness(correct=not problems, problems=tuple(problems), agreement=round(agrees, 4))
+
+
+def _same_verdict(answer: str, expected: Expected) -> bool:
+    said = verdict(answer, expected.question)
+    return said != 0 and said == verdict(expected.reference or "", expected.question)
 
 
 def _wrong(kind: CorrectnessProblemKind, text: str) -> Correctness:

@@ -1,0 +1,26 @@
+"""The cited article: an answer that cites an article must cite the one that it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from insurance_rag.core.records import CorrectnessProblem
+from insurance_rag.evaluation.correctness.expected import Expected
+from insurance_rag.korean import articles
+
+
+def find_wrong_articles(answer: str, expected: Expected) -> Iterator[CorrectnessProblem]:
+    """Yield a problem if the answer cites articles but not the right one, or one that has nothing to do with it.
+
+    An answer without a citation has no problem. Neither has an answer whose right article is unknown, because neither
+    the reference nor a gold chunk names one.
+    """
+    cited = [a for a in articles(answer) if a.article is not None]
+    right = expected.citable_articles
+    if not cited or not right:
+        return
+    keys = {(a.article, a.branch) for a in cited}
+    names = ", ".join(dict.fromkeys(a.text for a in cited))
+    allowed = " / ".join(sorted(f"제{n}조" + (f"의{branch}" if branch else "") for n, branch in right))
+    if not keys & right or not keys <= right | expected.known_articles:
+        yield CorrectnessProblem(kind="article", text=f"{names} is cited; the answer is in {allowed}")

@@ -1,0 +1,131 @@
+"""Roles: who does what. An answer must not swap the parties, terms or numbers of the reference.
+
+`회사는 계약자에게 알립니다` and `계약자는 회사에 알립니다` share all their words. Therefore every party is bound to the predicate
+that it belongs to, and every defined term and number to the words of its statement.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from insurance_rag.core.records import CorrectnessProblem
+from insurance_rag.evaluation.correctness.content import f_score
+from insurance_rag.evaluation.correctness.expected import Expected
+from insurance_rag.korean.morphemes import morphemes
+from insurance_rag.korean.predicates import predicates
+from insurance_rag.korean.roles import party_mentions
+from insurance_rag.korean.statements import Statement, analyze
+
+MARGIN = 0.2
+"""A statement of another term must be this much closer than the statement of the same term."""
+_SAME = {
+    lemma: group
+    for group, lemmas in {
+        "give": "지급 보상 보장 주 드리 내주 돌려주 돌려드리 물어주 환급 반환 배상 물 나가",
+        "notify": "알리 통지 통보 안내 고지 알려주",
+        "terminate": "해지 해약",
+        "withdraw": "철회 무르 물리 취소",
+        "receive": "받 수령 타",
+        "submit": "제출 내 납입 부담",
+    }.items()
+    for lemma in lemmas.split()
+}
+
+
+class Binding(NamedTuple):
+    """A party's role for a predicate or, for a possessor, for a noun."""
+
+    role: str
+    of: str
+    """Lemma of the predicate, or the noun after a possessor."""
+
+
+def find_swapped_roles(answer: str, expected: Expected) -> Iterator[CorrectnessProblem]:
+    """Yield a problem if a party, a defined term or a number of the answer has the role of another one."""
+    known = _known_parties(expected.reference or "", *expected.gold_texts)
+    for binding, parties in bindings(answer).items():
+        right = known.get(binding)
+        if right and not parties & right:
+            text = f"{', '.join(sorted(parties))} instead of {', '.join(sorted(right))} ({binding.role} of {binding.of})"
+            yield CorrectnessProblem(kind="roles", text=text)
+            return
+    for name, other in _swapped_anchors(answer, expected.reference or ""):
+        yield CorrectnessProblem(kind="roles", text=f"what is said of {name} is true of {other}")
+        return
+
+
+def _known_parties(*texts: str) -> Mapping[Binding, frozenset[str]]:
+    """Return the parties of each binding. The first text that has the binding decides."""
+    known: dict[Binding, frozenset[str]] = {}
+    for text in texts:
+        for binding, parties in bindings(text).items():
+            known.setdefault(binding, parties)
+    return known
+
+
+@lru_cache(5_000)
+def bindings(text: str) -> Mapping[Binding, frozenset[str]]:
+    """Return the parties of each role and predicate in a text.
+
+    A topic belongs to the last predicate of its statement, every other party to the next one.
+    """
+    found: dict[Binding, frozenset[str]] = {}
+    for statement in analyze(text):
+        for binding, name in _bound(statement.text):
+            found[binding] = found.get(binding, frozenset()) | {name}
+    return found
+
+
+def _bound(clause: str) -> Iterator[tuple[Binding, str]]:
+    tokens = morphemes(clause)
+    verbs = [(tokens[p.start].start, p.lemma) for p in predicates(tokens) if p.start < len(tokens)]
+    for mention in party_mentions(clause):
+        if mention.role == "possessor":
+            noun = next((t.form for t in tokens if t.start >= mention.end and t.tag in ("NNG", "NNP")), None)
+            if noun:
+                yield Binding("possessor", noun), mention.party
+            continue
+        following = [lemma for at, lemma in verbs if at >= mention.end]
+        if following:
+            lemma = following[-1] if mention.role == "topic" else following[0]
+            role = "subject" if mention.role == "topic" else mention.role
+            yield Binding(role, _SAME.get(lemma, lemma)), mention.party
+
+
+def _swapped_anchors(answer: str, reference: str) -> Iterator[tuple[str, str]]:
+    """Yield pairs of anchors of the reference, such that the answer says of the first what is true of the second."""
+    right, said = _anchors(reference), _anchors(answer)
+    for name, words in said.items():
+        if name not in right:
+            continue
+        own = f_score(words, right[name])
+        for other, others in right.items():
+            if other != name and _same_kind(name, other) and f_score(words, others) > own + MARGIN:
+                yield name, other
+
+
+def _same_kind(a: str, b: str) -> bool:
+    return a[0].isdigit() == b[0].isdigit()
+
+
+def _anchors(text: str) -> Mapping[str, frozenset[str]]:
+    """Return the words of the statement of each topic and each quantity, without the other anchors."""
+    found: dict[str, frozenset[str]] = {}
+    statements = analyze(text)
+    names = {name for s in statements for name in _names(s)}
+    for statement in statements:
+        for name in _names(statement):
+            found.setdefault(name, statement.lemmas - names)
+    return found
+
+
+_TOPIC = re.compile(r"^\W*([가-힣]{2,12}?)(?:은|는|이란|란)\s")
+
+
+def _names(statement: Statement) -> Sequence[str]:
+    topic = _TOPIC.match(statement.text)
+    quantities = [f"{q.quantity.value:g}{q.quantity.unit}" for q in statement.quantities]
+    return [*([topic[1]] if topic else []), *quantities]

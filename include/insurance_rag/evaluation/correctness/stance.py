@@ -1,0 +1,96 @@
+"""The stance of a statement: what its predicate affirms or denies.
+
+Policies say the same thing with many verbs: `지급하지 않습니다`, `면책입니다` and `제외됩니다` all deny a benefit. A table maps
+the lemma of a predicate to an axis and a sign; negation turns the sign. Two statements can contradict each other only on
+the same axis. A lemma that is not in the table is an axis of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from insurance_rag.korean.predicates import Predicate
+from insurance_rag.korean.statements import Statement, analyze
+
+_AXES: dict[tuple[str, int], str] = {
+    ("benefit", +1): "지급 보상 보장 받 나오 나가 주 드리 돌려주 돌려드리 돌려받 물어주 물 환급 반환 배상 인정 해당 포함 속하 들어가 "
+    "가능 되 승낙 적용 제공 받아들이 괜찮 맞 그렇 대상 사유 보호 보 치 가입 상관없 허용 타 전액 전부",
+    ("benefit", -1): "제외 면책 거절 거부 불가 불가능 빠지 무효 제한 금지 틀리",
+    ("charge", +1): "내 납입 부담 제출",
+    ("charge", -1): "면제",
+    ("cut", +1): "감액 삭감 깎이 깎 줄이 줄 줄어들 빼 공제 차감 덜",
+    ("duration", +1): "유지 이어지 지속 계속 살 남",
+    ("duration", -1): "소멸 없어지 사라지 끝나 중단 실효 상실 종료",
+    ("withdraw", +1): "철회 무르 물리 취소",
+}
+SHARED_AXES = frozenset(axis for axis, _ in _AXES)
+"""Axes with several predicates. Every other axis has one."""
+_STANCES = {lemma: (axis, sign) for (axis, sign), lemmas in _AXES.items() for lemma in lemmas.split()}
+
+_YES = re.compile(r"^\s*(?:네|예|넵|그렇습니다|그래요|맞습니다|맞아요|물론)(?=[\s,.!]|$)")
+_NO = re.compile(r"^\s*(?:아니요|아니오|아뇨|아닙니다|아니에요|아니예요|그렇지\s?않|괜찮지\s?않|(?:그러시면\s?)?안\s?(?:됩니다|돼요))")
+_HEDGED = re.compile(r"전부|전액|모두|(?<![가-힣])다\s|그대로|더\s|덜\s|절반")
+_LIGHT = frozenset("있 없 되 하 괜찮 가능 기간 보험 것".split())
+_WH = re.compile(
+    r"얼마(?!\s?전)|언제|무엇|무슨|어떤|어떻게|어떠|몇\s?(?:[%㎞]|[가-힣])(?!\s?년간)|누구|누가|어디|왜|뭐|뭘|뭔|며칠|어느|무얼|까닭|차이|뜻|알려\s?주세|설명해"
+)
+
+
+class Stance(NamedTuple):
+    """What a predicate affirms (sign +1) or denies (sign -1)."""
+
+    axis: str
+    sign: int
+
+
+def stance_of(predicate: Predicate | None) -> Stance | None:
+    """Return the stance of a predicate, or None without a predicate."""
+    if predicate is None:
+        return None
+    axis, sign = _STANCES.get(predicate.lemma, (predicate.lemma, 1))
+    return Stance(axis, -sign if predicate.negated else sign)
+
+
+def denies(statement: Statement) -> bool:
+    """Return whether a statement denies something to the customer. Not having to pay is no denial."""
+    stance = stance_of(statement.predicate)
+    return stance is not None and stance.sign < 0 and stance.axis not in ("charge", "cut")
+
+
+def verdict(text: str, question: str) -> int:
+    """Return +1 if the text answers the question with yes, -1 with no, and 0 if it does neither or cannot be read.
+
+    The text answers with yes or no if it begins with such a word. Otherwise, its first statement on the axis of the
+    question decides.
+    """
+    if _YES.search(text):
+        return 1
+    if _NO.search(text):
+        return -1
+    wanted = _asked(question)
+    if wanted is None:
+        return 0
+    return next((own.sign * wanted.sign for _, own in statements_with_stance(text) if own.axis == wanted.axis), 0)
+
+
+def _asked(question: str) -> Stance | None:
+    """Return what a yes-no question asks for, or None if it cannot be answered with yes or no.
+
+    A question such as `전부 받을 수 있나요?` has no stance either, because `절반을 받습니다` answers it with no.
+    """
+    last = _last_sentence(question)
+    asked = analyze(last)
+    if not asked or _WH.search(last) or _HEDGED.search(last):
+        return None
+    found = [p for p in asked[-1].predicates if p.lemma not in _LIGHT] or asked[-1].predicates
+    return stance_of(found[-1]) if found else None
+
+
+def _last_sentence(text: str) -> str:
+    return re.split(r"(?<=[.?!])\s+", text.strip())[-1]
+
+
+def statements_with_stance(text: str) -> list[tuple[Statement, Stance]]:
+    """Return the statements of a text that have a predicate, each with its stance."""
+    return [(s, own) for s in analyze(text) if (own := stance_of(s.predicate))]
