@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from airflow.sdk import dag
 
-from insurance_rag.config import RunConfig
+from insurance_rag.config import PromotionConfig, RunConfig
 from insurance_rag.orchestration import tasks
 from insurance_rag.orchestration.alerts import deadline_after
 from insurance_rag.orchestration.assets import ADAPTERS
@@ -23,7 +23,12 @@ from insurance_rag.orchestration.task_groups import as_task
 @dag(
     schedule=[ADAPTERS],
     doc_md=__doc__,
-    params=trigger_params(RunConfig, MODEL_FIELDS, defaults={**form_defaults(), "question_limit": None}),
+    params=trigger_params(
+        RunConfig,
+        MODEL_FIELDS,
+        defaults={**form_defaults(), "question_limit": None},
+        settings_of={"promotion": PromotionConfig},
+    ),
     tags=["insurance-rag", "evaluation"],
     deadline=deadline_after(hours=12),
     **DAG_DEFAULTS,

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from airflow.sdk import TriggerRule, dag
 
-from insurance_rag.config import RunConfig, TrainingConfig
+from insurance_rag.config import PromotionConfig, RunConfig, TrainingConfig
 from insurance_rag.orchestration import tasks
 from insurance_rag.orchestration.alerts import deadline_after
 from insurance_rag.orchestration.assets import ADAPTERS, QA_DATASET
@@ -33,7 +33,9 @@ from insurance_rag.orchestration.task_groups import as_task, make_dataset
 @dag(
     schedule=[QA_DATASET],
     doc_md=__doc__,
-    params=trigger_params(RunConfig, defaults=form_defaults(), settings_of={"training": TrainingConfig}),
+    params=trigger_params(
+        RunConfig, defaults=form_defaults(), settings_of={"training": TrainingConfig, "promotion": PromotionConfig}
+    ),
     tags=["insurance-rag", "training"],
     deadline=deadline_after(hours=24),
     **DAG_DEFAULTS,

@@ -62,7 +62,13 @@ def test_new_adapters_are_compared_with_the_champion(airflow: Airflow, finetune_
 
 def test_a_champion_of_another_base_model_fails_the_first_task(airflow: Airflow, tmp_path: Path) -> None:
     champion = Champion(
-        model="v1", adapter="adapters/0", sha256="0", base_model="a/model", evaluation="none", since="2026-11-25"
+        model="v1",
+        adapter="adapters/0",
+        sha256="0",
+        base_model="a/model",
+        prompt_format="rag",
+        evaluation="none",
+        since="2026-11-25",
     )
     write_json(tmp_path / "champion.json", champion.model_dump(mode="json"))
     (tmp_path / "adapter_config.json").touch()

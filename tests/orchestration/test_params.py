@@ -6,10 +6,10 @@ import pytest
 from airflow.sdk.exceptions import ParamValidationError
 from pydantic import JsonValue
 
-from insurance_rag.config import GenerationConfig, RunConfig, TrainingConfig
+from insurance_rag.config import GenerationConfig, PromotionConfig, RunConfig, TrainingConfig
 from insurance_rag.orchestration.params import trigger_params
 
-EDITORS = ("adapters", "generation", "validation", "training")
+EDITORS = ("adapters", "generation", "validation", "training", "promotion")
 
 
 def test_every_field_is_in_the_form_with_its_documentation() -> None:
@@ -23,7 +23,7 @@ def test_every_field_is_in_the_form_with_its_documentation() -> None:
 
 
 def test_json_editors_document_their_fields_and_are_not_required() -> None:
-    form = trigger_params(RunConfig, settings_of={"training": TrainingConfig})
+    form = trigger_params(RunConfig, settings_of={"training": TrainingConfig, "promotion": PromotionConfig})
     for name in EDITORS:
         # The form marks a field as required unless its type includes null.
         assert form[name].schema["type"] == ["object", "null"], name
@@ -34,6 +34,7 @@ def test_json_editors_document_their_fields_and_are_not_required() -> None:
     assert "- `temperature` (number, at least 0, at most 2, default 0.7): " in documented
     assert "- `dataset.seed` (integer, default 0): " in form["validation"].schema["description_md"]
     assert "- `lora.r` (integer, at least 1, default 16): " in form["training"].schema["description_md"]
+    assert "- `min_questions` (integer, at least 1, default 200): " in form["promotion"].schema["description_md"]
     assert "`version`" not in form["training"].schema["description_md"]  # the form has a field of its own for it
 
 

@@ -48,6 +48,7 @@ def write_champion(registry: Path, base_model: str) -> None:
         adapter="adapters/0",
         sha256="0",
         base_model=base_model,
+        prompt_format="rag",
         evaluation="/evaluation",
         since="2026-11-25",
     )
@@ -72,3 +73,15 @@ def test_the_environment_sets_the_defaults_of_forms_and_scheduled_runs(monkeypat
     monkeypatch.setenv("CHUNKS", "/data/chunks.jsonl")
     monkeypatch.setenv("BASE_MODEL", "")  # docker compose passes an unset variable like this
     assert form_defaults() == {"keys": ["a", "b"], "chunks": "/data/chunks.jsonl"}
+
+
+def test_an_invalid_promotion_policy_stops_the_run(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text("margins: {hallucinaton: 0.1}\nlimit: {}\n")
+    problems = validate_run_config(RunConfig(dataset=str(tmp_path), policy=str(path)))
+    assert any(
+        p.startswith(f"{path}: margins.hallucinaton: unknown metric 'hallucinaton'; did you mean") for p in problems
+    )
+    assert any(p.startswith(f"{path}: limit: unknown key; did you mean 'limits'?") for p in problems)
+    problems = validate_run_config(RunConfig(dataset=str(tmp_path), promotion={"limits": {"empty": 2}}))
+    assert any(p.startswith("promotion: limits.empty: ") for p in problems)

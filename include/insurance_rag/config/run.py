@@ -58,14 +58,19 @@ class RunConfig(Config):
     registry: str | None = Field(default=None, title="Model registry")
     """Folder that holds the champion (the adapter in service). The champion is evaluated together with the new
     adapters, and a better adapter replaces it. If empty, the adapters are compared with the base model."""
+    policy: str | None = Field(default=None, title="Promotion policy")
+    """YAML file with the rules that an adapter must pass to replace the champion. If empty, the default policy is used:
+    `promotion/policy.yaml` in the package, which explains every setting."""
     generation: GenerationConfig = Field(default=GenerationConfig(), title="Generation")
     """Settings for generating question-answer pairs."""
     validation: ValidationConfig = Field(default=ValidationConfig(), title="Validation")
     """Settings for validating the pairs and building the dataset."""
     training: dict[str, JsonValue] = Field(default={}, title="Training")
     """Recipe settings that override those of the training profile, e.g. `{"max_steps": 300}`."""
+    promotion: dict[str, JsonValue] = Field(default={}, title="Promotion")
+    """Settings that override those of the promotion policy, e.g. `{"margins": {"hallucination": 0.03}}`."""
 
-    @field_validator("adapters", "generation", "validation", "training", mode="before")
+    @field_validator("adapters", "generation", "validation", "training", "promotion", mode="before")
     @classmethod
     def _empty_editor(cls, value: object) -> object:
         """Replace null with {}. The trigger form sends null if its JSON editor was emptied."""

@@ -28,6 +28,7 @@ def validate_run_config(config: RunConfig, *, generates: bool = True) -> list[st
         check_recipes,
         check_base_model,
         check_registry,
+        check_policy,
         check_gold_chunks,
         check_gpu_backend,
     )
@@ -129,6 +130,13 @@ def check_registry(config: RunConfig) -> None:
             f"registry: the champion in {config.registry} was trained on the base model {champion.base_model}, but "
             f"this run uses {config.base_model}; choose the same base model, or another registry"
         )
+
+
+def check_policy(config: RunConfig) -> None:
+    """Check the promotion policy, with the run's own settings applied."""
+    from insurance_rag.promotion.policy import load_policy
+
+    load_policy(Path(config.policy) if config.policy else None, config.promotion, "promotion")
 
 
 def check_gold_chunks(config: RunConfig) -> None:

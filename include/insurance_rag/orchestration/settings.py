@@ -47,6 +47,7 @@ FORM_VARIABLES = {
     "BASE_MODEL": "base_model",
     "TRAINING_PROFILE": "profile",
     "REGISTRY": "registry",
+    "PROMOTION_POLICY": "policy",
 }
 
 
@@ -74,7 +75,17 @@ DATASET_FIELDS = (
     "validation",
 )
 #: RunConfig fields in the trigger form of `evaluate_models`.
-MODEL_FIELDS = ("base_model", "adapters", "questions", "question_limit", "prompt", "registry", "chunks")
+MODEL_FIELDS = (
+    "base_model",
+    "adapters",
+    "questions",
+    "question_limit",
+    "prompt",
+    "registry",
+    "policy",
+    "promotion",
+    "chunks",
+)
 
 APPROVAL_TIMEOUT = timedelta(days=3)
 #: Airflow 3.3 has a race condition (apache/airflow#66374): it loses a person's response that arrives within about a

@@ -227,18 +227,21 @@ def promote(
     announces the new adapters.
     """
     from insurance_rag.promotion import decide
+    from insurance_rag.promotion.policy import load_policy
 
     (evaluation,) = evaluations
     _, config = open_run(run)
+    policy = load_policy(Path(config.policy) if config.policy else None, config.promotion, "promotion")
     registry = Path(config.registry) if config.registry else None
     dry_run = config.question_limit is not None
     options = ["--registry", str(registry), *["--dry-run"] * dry_run] if registry else []
-    log_command("promote", "--evaluation", evaluation.uri, *options)
-    decision = decide(Path(evaluation.uri), registry=registry, dry_run=dry_run)
+    policy_options = [*(["--policy", config.policy] if config.policy else []), *_settings(config.promotion)]
+    log_command("promote", "--evaluation", evaluation.uri, *options, *policy_options)
+    decision = decide(Path(evaluation.uri), policy, registry, dry_run=dry_run)
     if outlet_events is not None and ADAPTERS in outlet_events:
         trained: dict[str, JsonValue] = {**_named_adapters(config, adapters)}
         settings: dict[str, JsonValue] = {
-            **config.model_dump(mode="json", include={"chunks", "questions", "registry"}),
+            **config.model_dump(mode="json", include={"chunks", "questions", "registry", "policy", "promotion"}),
             "base_model": read_summary(evaluation).base_model,
             "adapters": trained,
             "question_limit": None,
@@ -256,6 +259,11 @@ def report(run: RunArtifact, decision: DecisionArtifact) -> object:
     log.info("decision: %s (%s)", decision.decision, decision.reason)
     log_command("report", "--run", str(folder.root), "--out", str(folder.report))
     return render_report(folder, folder.report)
+
+
+def _settings(values: Mapping[str, JsonValue]) -> list[str]:
+    """Return the command-line options that set `values`."""
+    return [word for key, value in values.items() for word in ("--set", f"{key}={json.dumps(value)}")]
 
 
 def read_summary(evaluation: EvaluationArtifact) -> EvaluationSummary:
