@@ -23,7 +23,9 @@ from insurance_rag.core.records import (
     ScoredAnswer,
 )
 from insurance_rag.core.records.evaluation import BeforeAfter, SweepHalves, SweepSummary
+from insurance_rag.core.records.recipes import RecipeAdapters
 from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.evaluation.recipes import compare_all_recipes, summarize_recipes
 from insurance_rag.evaluation.summary import summarize
 from insurance_rag.promotion.decide import decide
 
@@ -63,11 +65,25 @@ def write_evaluation(run: RunFolder, models: tuple[str, ...], n: int) -> None:
             ),
             contaminated={},
             adapters={name: adapter for name in models if name != "Base"},
+            recipes=summarize_recipes(rows, _recipes(models)),
+            recipe_tests=compare_all_recipes(rows, _recipes(models)),
             wall_seconds=81.2,
         )
         write_json(run.evaluation / f"summary{suffix}.json", summary.model_dump(mode="json"))
     decide(run.evaluation)
     write_sweep(run, models, {name: dict(model.rates) for name, model in summary.models.items()})
+
+
+def _recipes(models: tuple[str, ...]) -> dict[str, RecipeAdapters]:
+    """Group models such as `v2-s42` and `v2-s43` into recipes."""
+    recipes: dict[str, RecipeAdapters] = {}
+    for model in models:
+        name, _, seed = model.partition("-s")
+        if name != "Base":
+            earlier = recipes.get(name, RecipeAdapters(adapters=[], seeds=[]))
+            seeds = [*earlier.seeds, int(seed or 42)]
+            recipes[name] = RecipeAdapters(adapters=[*earlier.adapters, model], seeds=seeds)
+    return recipes
 
 
 def write_sweep(run: RunFolder, models: tuple[str, ...], rates: Mapping[str, dict[str, Rate]]) -> None:
@@ -114,7 +130,8 @@ FAULTS = (
 
 def _text(question: Question, model: str, rng: random.Random) -> _Text:
     answer = question.reference_answer or "약관에 해당 내용이 없습니다."
-    if rng.random() < MODELS[model]:
+    name, _, seed = model.partition("-s")
+    if rng.random() < MODELS[name] + 0.05 * (int(seed or 0) % 3):
         check, span = rng.choice(FAULTS)
         answer = f"{answer} 그리고 {span}에 따라 처리합니다."
         finding = Finding(check=check, span=span, evidence="제9조" if check == "article" else None)

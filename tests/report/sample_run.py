@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.report.sample_evaluation import MODELS, SAMPLES, chunks, write_evaluation
 
+from insurance_rag.core.adapter_folder import seed_folder
 from insurance_rag.core.artifacts import manifest_path
 from insurance_rag.core.files import write_json, write_jsonl
 from insurance_rag.core.records import (
@@ -171,9 +172,11 @@ def _breakdown(labels: Sequence[str]) -> dict[str, RowCounts]:
 
 
 def write_training(run: RunFolder, versions: Sequence[str], steps: int = 200) -> None:
-    for number, version in enumerate(versions):
+    """Write the adapter folders of versions such as `v2`, or of seeds such as `v2-s42`."""
+    for number, (version, _, seed) in enumerate(name.partition("-s") for name in versions):
         rng = random.Random(number)
         out = run.adapter(version, "base_model")
+        out = seed_folder(out, int(seed)) if seed else out
         history = [
             LossRow(
                 step=s,
@@ -184,10 +187,10 @@ def write_training(run: RunFolder, versions: Sequence[str], steps: int = 200) ->
             for s in range(10, steps + 1, 10)
         ]
         write_jsonl(out / "loss_history.jsonl", (row.model_dump(exclude_none=True) for row in history))
-        write_json(out / "training.json", training_manifest(version, steps).model_dump(mode="json"))
+        write_json(out / "training.json", training_manifest(version, steps, int(seed or 42)).model_dump(mode="json"))
 
 
-def training_manifest(version: str, steps: int) -> TrainingManifest:
+def training_manifest(version: str, steps: int, seed: int = 42) -> TrainingManifest:
     plan = {
         "per_device_train_batch_size": 8,
         "gradient_accumulation_steps": 1,
@@ -205,7 +208,7 @@ def training_manifest(version: str, steps: int) -> TrainingManifest:
         {
             "version": version,
             "recipe": version,
-            "seed": 42,
+            "seed": seed,
             "prompt_format": {"v1": "plain", "v2": "rag"}.get(version, "merged"),
             "base_model": "/data/base_model",
             "base_revision": None,

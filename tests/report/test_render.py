@@ -172,6 +172,28 @@ def test_contaminated_model_is_named(finished: RunFolder, tmp_path: Path) -> Non
     assert page_texts()["contaminated"]["en"].format(model="v2", n=0) not in html
 
 
+def test_results_in_the_rag_format_are_shown_next_to_those_in_the_own_formats(
+    finished: RunFolder, tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path / "run")
+    shutil.copytree(finished.root, run.root)
+    heading, assumed = page_texts()["asked_in_rag"]["ko"], page_texts()["assumed_format"]["ko"].format(model="v2")
+    html = render_html(collect(run))
+    assert heading not in html and assumed not in html
+    path = run.evaluation / "summary.json"
+    formats = {model: "plain" if model == "v1" else "rag" for model in json.loads(path.read_text())["models"]}
+    rag = json.loads(path.read_text())
+    rag["models"]["v1"]["rates"]["hallucination"] |= {"rate": 0.8765}
+    write_json(run.evaluation / "summary_rag.json", {**rag, "prompt": "rag"})
+    edit_json(path, prompt_formats=formats, assumed_formats=["v2"])
+    html = render_html(collect(run))
+    assert heading in html and assumed in html
+    table = html.split(heading)[1].split("</table>")[0]
+    assert "87.6%" in table or "87.7%" in table
+    assert table.count(">plain ") == table.count("</tr>") - 1, "v1's result in its own format is repeated per metric"
+    assert "v1 plain" in html.split(page_texts()["fact_prompt_formats"]["ko"])[1][:200]
+
+
 def test_every_text_is_in_both_languages_with_the_same_figures() -> None:
     for key, both in page_texts().items():
         assert both.keys() == {"ko", "en"}, key

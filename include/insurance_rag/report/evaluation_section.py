@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from insurance_rag.core.records import CheckInfo, EvaluationSummary, MetricInfo, ModelSummary, SweepSummary
+from insurance_rag.core.records import CheckInfo, EvaluationSummary, MetricInfo, ModelSummary, Rate, SweepSummary
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.report.formatting import percent, plain_facts
 from insurance_rag.report.reader import Reader
+from insurance_rag.report.recipes_section import recipe_spreads
 from insurance_rag.report.texts import page_text
 from insurance_rag.report.view import Evaluation, GroupRates, Label, MetricLabel, ModelRates, Sweep
 
@@ -25,21 +26,38 @@ DEFAULT_RECOMMENDED_QUESTIONS = 200
 
 
 def read_evaluation(reader: Reader, run: RunFolder) -> Evaluation | None:
-    """Return the comparison of answers from the retrieved chunks, and the hallucination rates for the gold chunks."""
-    summary = reader.record(run.evaluation / "summary.json", EvaluationSummary)
-    gold = reader.record(run.evaluation / "summary_gold.json", EvaluationSummary)
-    return None if summary is None else _evaluation(summary, gold)
+    """Return the comparison of answers from the retrieved chunks, and the hallucination rates for the gold chunks.
+
+    If the models were asked in their own prompt formats and in `rag`, the rates for `rag` are returned, too.
+    """
+    summary, gold, rag, gold_rag = (
+        reader.record(run.evaluation / f"summary{suffix}.json", EvaluationSummary)
+        for suffix in ("", "_gold", "_rag", "_gold_rag")
+    )
+    if summary is None:
+        return None
+    asked_in_rag = _model_rates(_rates(rag, gold_rag)) if rag else []
+    return _evaluation(summary, gold).model_copy(update={"asked_in_rag": asked_in_rag})
+
+
+def _rates(summary: EvaluationSummary, gold: EvaluationSummary | None) -> dict[str, dict[str, Rate]]:
+    """Return all rates by model and metric, including the hallucination rates for the gold chunks."""
+    rates = {name: dict(model.rates) for name, model in summary.models.items()}
+    for name, model in gold.models.items() if gold else ():
+        if name in rates and MAIN_METRIC in model.rates:
+            rates[name][f"gold_{MAIN_METRIC}"] = model.rates[MAIN_METRIC]
+    return rates
+
+
+def _model_rates(rates: Mapping[str, dict[str, Rate]]) -> list[ModelRates]:
+    return [ModelRates(name=name, rates=of) for name, of in rates.items()]
 
 
 def _evaluation(summary: EvaluationSummary, gold: EvaluationSummary | None) -> Evaluation:
-    rates = {name: dict(model.rates) for name, model in summary.models.items()}
+    rates = _rates(summary, gold)
     labels = {name: _metric_label(metric) for name, metric in summary.metrics.items()}
-    if gold:
-        for name, model in gold.models.items():
-            if name in rates and MAIN_METRIC in model.rates:
-                rates[name][f"gold_{MAIN_METRIC}"] = model.rates[MAIN_METRIC]
-        if MAIN_METRIC in labels:
-            labels[f"gold_{MAIN_METRIC}"] = _given_gold(labels[MAIN_METRIC])
+    if gold and MAIN_METRIC in labels:
+        labels[f"gold_{MAIN_METRIC}"] = _given_gold(labels[MAIN_METRIC])
     known = dict.fromkeys(metric for of in rates.values() for metric in of)
     compared = [name for name, metric in summary.metrics.items() if metric.compared]
     headlines = [metric for metric in dict.fromkeys((*HEADLINES, *compared)) if metric in known]
@@ -52,8 +70,11 @@ def _evaluation(summary: EvaluationSummary, gold: EvaluationSummary | None) -> E
         further=[metric for metric in known if metric not in headlines],
         labels=labels,
         checks={name: _check_label(check) for name, check in summary.checks.items()},
-        models=[ModelRates(name=name, rates=of) for name, of in rates.items()],
+        models=_model_rates(rates),
+        formats=summary.prompt_formats,
+        assumed_formats=summary.assumed_formats,
         tests=summary.tests,
+        recipes=recipe_spreads(summary),
         groups={
             "type": _groups({name: model.by_type for name, model in summary.models.items()}),
             "product": _groups({name: model.by_product for name, model in summary.models.items()}),
@@ -111,7 +132,9 @@ def _findings(models: Mapping[str, ModelSummary]) -> dict[str, dict[str, int]]:
 
 def _setup(summary: EvaluationSummary) -> dict[str, str]:
     """Return the evaluation settings, duration and retrieval scores that are shown below the comparison."""
-    facts = {"base_model": Path(summary.base_model).name, "seconds": summary.wall_seconds, **summary.decoding}
+    formats = ", ".join(f"{model} {prompt_format}" for model, prompt_format in summary.prompt_formats.items())
+    model = {"base_model": Path(summary.base_model).name, "prompt_formats": formats}
+    facts = {**model, "seconds": summary.wall_seconds, **summary.decoding}
     recall = {name: percent(score.value) for name, score in summary.retrieval.scores.items()}
     return plain_facts({**facts, **recall})
 

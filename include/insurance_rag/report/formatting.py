@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 
 from insurance_rag.core.records import Rate
+from insurance_rag.core.records.recipes import RecipeRate
 
 NOT_AVAILABLE = "–"
 
@@ -26,9 +27,14 @@ def points(value: float | None) -> str:
     return f"{100 * value:+.1f}".replace("-", "−") if round(value, 3) else "0"
 
 
-def interval_text(rate: Rate) -> str:
+def interval_text(rate: Rate | RecipeRate) -> str:
     """Format a rate's confidence interval in percent."""
     return NOT_AVAILABLE if rate.low is None or rate.high is None else f"{100 * rate.low:.1f}–{100 * rate.high:.1f}"
+
+
+def range_text(rate: RecipeRate) -> str:
+    """Format the smallest and the largest rate of a recipe's adapters in percent."""
+    return NOT_AVAILABLE if rate.seeds < 2 else f"{100 * rate.min:.1f}–{100 * rate.max:.1f}"
 
 
 def pvalue(value: float | None) -> str:

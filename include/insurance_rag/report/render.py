@@ -25,6 +25,7 @@ from insurance_rag.core.records import ReportArtifact
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.report import charts, formatting
 from insurance_rag.report.collect import collect
+from insurance_rag.report.recipes_section import recipe_difference_axis, spread_axis
 from insurance_rag.report.texts import (
     LANGUAGES,
     TEMPLATES,
@@ -176,13 +177,13 @@ def _environment() -> Environment:
     )
     functions = (
         charts.evaluation_axis, charts.difference_axis, charts.loss_axes, charts.curves, charts.funnel_band,
-        charts.row_band, total_usage, show_label, explain,
+        charts.row_band, total_usage, show_label, explain, spread_axis, recipe_difference_axis,
     )  # fmt: skip
     environment.globals.update({function.__name__: function for function in functions})
     environment.globals.update(t=translate, full_axis=charts.FULL_AXIS)
     filters = (
-        formatting.percent, formatting.points, formatting.interval_text, formatting.count, formatting.pvalue,
-        formatting.duration, formatting.plain, readable,
+        formatting.percent, formatting.points, formatting.interval_text, formatting.range_text, formatting.count,
+        formatting.pvalue, formatting.duration, formatting.plain, readable,
     )  # fmt: skip
     environment.filters.update({function.__name__: function for function in filters})
     return environment

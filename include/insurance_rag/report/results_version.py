@@ -13,6 +13,8 @@ RESULT_FILES = (
     "dataset/report.json",
     "adapters/*/training.json",
     "adapters/*/loss_history.jsonl",
+    "adapters/*/seed-*/training.json",
+    "adapters/*/seed-*/loss_history.jsonl",
     "evaluation/summary.json",
     "evaluation/sweep.json",
     "evaluation/decision.json",

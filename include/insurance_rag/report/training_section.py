@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from insurance_rag.core.adapter_folder import seed_folders, seed_name
 from insurance_rag.core.records import LossRow, TrainingManifest
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.report.formatting import plain_facts
@@ -20,18 +21,32 @@ def read_training(reader: Reader, run: RunFolder) -> list[AdapterTraining] | Non
     While an adapter is being trained, its folder has a loss history but no training.json, which is written last.
     """
     folders = sorted(path for path in run.adapters.glob("*") if path.is_dir())
-    return [_read_adapter(reader, folder) for folder in folders] or None
+    found = [
+        _read_adapter(reader, adapter, of_seeds=bool(seeds))
+        for folder in folders
+        for seeds in [seed_folders(folder)]
+        for adapter in seeds or [folder]
+    ]
+    return found or None
 
 
-def _read_adapter(reader: Reader, folder: Path) -> AdapterTraining:
+def _read_adapter(reader: Reader, folder: Path, *, of_seeds: bool) -> AdapterTraining:
+    """Return the entry for an adapter folder. `of_seeds` is true if it is one of several seeds of a recipe."""
     manifest = reader.record(folder / "training.json", TrainingManifest)
     history = list(reader.records(folder / "loss_history.jsonl", LossRow))
     return AdapterTraining(
-        name=manifest.version if manifest else folder.name,
+        name=_name(manifest, folder, of_seeds=of_seeds),
         facts=_facts(manifest) if manifest else {},
         loss=[(row.step, row.loss) for row in history if row.loss is not None],
         eval_loss=[(row.step, row.eval_loss) for row in history if row.eval_loss is not None],
     )
+
+
+def _name(manifest: TrainingManifest | None, folder: Path, *, of_seeds: bool) -> str:
+    """Return the name under which the adapter is evaluated, or its folder's name while it is being trained."""
+    if manifest is None:
+        return f"{folder.parent.name} {folder.name}" if of_seeds else folder.name
+    return seed_name(manifest.recipe, manifest.seed) if of_seeds else manifest.version
 
 
 def _facts(manifest: TrainingManifest) -> dict[str, str]:

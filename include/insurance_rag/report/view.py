@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from insurance_rag.core.records import Decision, PairedTest, ProgressState, Rate, RefusalLevel
+from insurance_rag.core.records.recipes import RecipeRate, RecipeTest
 from insurance_rag.core.records.usage import Usage
 
 ShardState = Literal["running", "done", "failed", "waiting"]
@@ -58,6 +59,30 @@ class GroupRates(View):
     rates: dict[str, Rate]
 
 
+class SeedDot(View):
+    """The rate of one adapter of a recipe."""
+
+    adapter: str
+    seed: int | None
+    rate: float
+
+
+class RecipeRow(View):
+    """One recipe in the spread over seeds: mean, interval and range, and the rate of each adapter."""
+
+    name: str
+    rate: RecipeRate
+    dots: list[SeedDot]
+
+
+class RecipeSpread(View):
+    """The spread of one metric over seeds, by recipe, with the tests between recipes."""
+
+    metric: str
+    rows: list[RecipeRow]
+    tests: list[RecipeTest] = []
+
+
 class Evaluation(View):
     """The comparison of the models on the evaluation questions."""
 
@@ -73,10 +98,22 @@ class Evaluation(View):
     checks: dict[str, Label] = {}
     models: list[ModelRates]
     tests: list[PairedTest] = []
+    recipes: list[RecipeSpread] = Field(default=[], description="spread over seeds, if a recipe has several")
     groups: dict[str, list[GroupRates]] = {}
     findings: dict[str, dict[str, int]] = Field(
         default={}, description="check -> model -> number of answers with findings from the check"
     )
+    assumed_formats: list[str] = Field(
+        default=[], description="adapters whose own prompt format is not known, so they were asked in `rag`"
+    )
+    formats: dict[str, str] = Field(default={}, description="model -> prompt format of the main results")
+    asked_in_rag: list[ModelRates] = Field(
+        default=[], description="rates for all models asked in the format `rag`, if they were also asked in their own"
+    )
+
+    def rate(self, model: str, metric: str) -> Rate | None:
+        """Return one of the main results, or None if the model has no rate for `metric`."""
+        return next((m.rates.get(metric) for m in self.models if m.name == model), None)
 
     def label(self, metric: str) -> MetricLabel:
         """Return the label of `metric`, or one that shows the identifier if no label is defined."""
