@@ -73,7 +73,8 @@ def _denials(
         return
     for statement, stance in said:
         about = _about(statement)
-        if stance.axis in ("benefit", "charge") and statement.negated and stance.sign < 0 and about:
+        denied = stance.axis == "benefit" or (stance.axis == "charge" and statement.negated)
+        if denied and stance.sign < 0 and about:
             for own, _ in reference:
                 if len(about & _about(own)) >= MIN_CONTAINMENT * len(about):
                     yield statement, own

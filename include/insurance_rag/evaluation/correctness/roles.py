@@ -15,7 +15,7 @@ from insurance_rag.core.records import CorrectnessProblem
 from insurance_rag.evaluation.correctness.content import f_score
 from insurance_rag.evaluation.correctness.expected import Expected
 from insurance_rag.korean.morphemes import morphemes
-from insurance_rag.korean.predicates import predicates
+from insurance_rag.korean.predicates import Predicate, predicates
 from insurance_rag.korean.roles import party_mentions
 from insurance_rag.korean.statements import Statement, analyze
 
@@ -35,6 +35,10 @@ _SAME = {
 }
 
 
+_CHAINS = frozenset(["도록", "게", "어", "아", "여", "어서", "아서", "고"])
+"""Connective endings of a predicate that shares its subject with the next one."""
+
+
 class Binding(NamedTuple):
     """A party's role for a predicate or, for a possessor, for a noun."""
 
@@ -43,13 +47,28 @@ class Binding(NamedTuple):
     """Lemma of the predicate, or the noun after a possessor."""
 
 
+_CUSTOMERS = frozenset(["계약자", "피보험자", "수익자", "대리청구인"])
+_INSURER = frozenset(["회사"])
+IMPOSSIBLE: dict[Binding, frozenset[str]] = {
+    Binding("subject", "give"): _CUSTOMERS,
+    Binding("recipient", "give"): _INSURER,
+    **{Binding("subject", act): _INSURER for act in ("submit", "청구", "청약", "가입", "신청", "withdraw", "부활")},
+    **{Binding("recipient", act): _CUSTOMERS for act in ("submit", "청구", "청약", "신청")},
+}
+"""Roles that a party of an insurance contract does not have, unless the reference or a gold chunk says so."""
+
+
 def find_swapped_roles(answer: str, expected: Expected) -> Iterator[CorrectnessProblem]:
     """Yield a problem if a party, a defined term or a number of the answer has the role of another one."""
     known = _known_parties(expected.reference or "", *expected.gold_texts)
     for binding, parties in bindings(answer).items():
-        right = known.get(binding)
+        right = known.get(binding, frozenset())
         if right and not parties & right:
             text = f"{', '.join(sorted(parties))} instead of {', '.join(sorted(right))} ({binding.role} of {binding.of})"
+            yield CorrectnessProblem(kind="roles", text=text)
+            return
+        if parties & IMPOSSIBLE.get(binding, frozenset()) - right:
+            text = f"{', '.join(sorted(parties))} as the {binding.role} of {binding.of}"
             yield CorrectnessProblem(kind="roles", text=text)
             return
     for name, other in _swapped_anchors(answer, expected.reference or ""):
@@ -81,18 +100,26 @@ def bindings(text: str) -> Mapping[Binding, frozenset[str]]:
 
 def _bound(clause: str) -> Iterator[tuple[Binding, str]]:
     tokens = morphemes(clause)
-    verbs = [(tokens[p.start].start, p.lemma) for p in predicates(tokens) if p.start < len(tokens)]
+    verbs = [(tokens[p.start].start, p) for p in predicates(tokens) if p.start < len(tokens)]
     for mention in party_mentions(clause):
         if mention.role == "possessor":
             noun = next((t.form for t in tokens if t.start >= mention.end and t.tag in ("NNG", "NNP")), None)
             if noun:
                 yield Binding("possessor", noun), mention.party
             continue
-        following = [lemma for at, lemma in verbs if at >= mention.end]
+        following = [predicate for at, predicate in verbs if at >= mention.end]
         if following:
-            lemma = following[-1] if mention.role == "topic" else following[0]
+            lemma = (following[-1] if mention.role == "topic" else _head(following)).lemma
             role = "subject" if mention.role == "topic" else mention.role
             yield Binding(role, _SAME.get(lemma, lemma)), mention.party
+
+
+def _head(following: Sequence[Predicate]) -> Predicate:
+    """Return the predicate to which a subject belongs: in `중지하도록 신청할 수 있습니다`, it is 신청."""
+    for predicate in following:
+        if predicate.connective not in _CHAINS:
+            return predicate
+    return following[-1]
 
 
 def _swapped_anchors(answer: str, reference: str) -> Iterator[tuple[str, str]]:
@@ -108,7 +135,7 @@ def _swapped_anchors(answer: str, reference: str) -> Iterator[tuple[str, str]]:
 
 
 def _same_kind(a: str, b: str) -> bool:
-    return a[0].isdigit() == b[0].isdigit()
+    return _UNIT.sub("", a) == _UNIT.sub("", b) if a[0].isdigit() and b[0].isdigit() else a[0].isalpha() and b[0].isalpha()
 
 
 def _anchors(text: str) -> Mapping[str, frozenset[str]]:
@@ -122,7 +149,8 @@ def _anchors(text: str) -> Mapping[str, frozenset[str]]:
     return found
 
 
-_TOPIC = re.compile(r"^\W*([가-힣]{2,12}?)(?:은|는|이란|란)\s")
+_UNIT = re.compile(r"^[\d.e+-]+")
+_TOPIC = re.compile(r"^\W*(?:제\d+조\S*(?:\s제\d+[항호]\S*)*\s(?:따르면|따라|보면)?,?\s?)?([가-힣]{2,12}?)(?:은|는|이란|란)\s")
 
 
 def _names(statement: Statement) -> Sequence[str]:
