@@ -20,6 +20,7 @@ from insurance_rag.core.stats import (
     paired_difference,
     paired_interval,
     rate,
+    recipe_interval,
     seed_spread,
     sign_flip_test,
     wilson,
@@ -202,3 +203,16 @@ def test_one_adapter_has_no_spread_over_seeds() -> None:
     assert found.b is not None
     assert (found.a.seeds, found.a.sd, found.b.seeds, found.b.mean) == (1, None, 2, 0.55)
     assert found.seed_variance == pytest.approx(0.1**2 / 4)
+
+
+@given(answers)
+def test_the_interval_of_a_recipe_with_one_adapter_is_that_of_its_rate(rows: list[tuple[bool, bool, int]]) -> None:
+    clusters = {str(i): str(cluster) for i, (_, _, cluster) in enumerate(rows)}
+    found = {str(i): outcome for i, (outcome, _, _) in enumerate(rows)}
+    single = clustered_rate(list(found.values()), list(clusters.values()))
+    low, high = recipe_interval([found], clusters) or (0, 0)
+    assert low == pytest.approx(single.low, abs=1e-4)
+    assert high == pytest.approx(single.high, abs=1e-4)
+    low, high = recipe_interval([found, found], clusters) or (0, 0)
+    assert 0 <= low < high <= 1
+    assert recipe_interval([{}], {}) is None

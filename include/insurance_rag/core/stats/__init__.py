@@ -11,7 +11,7 @@ from insurance_rag.core.stats.clusters import INDEPENDENT, Clustering, estimate_
 from insurance_rag.core.stats.paired import holm, paired_difference, paired_interval, sign_flip_test
 from insurance_rag.core.stats.power import questions_needed, visible_difference
 from insurance_rag.core.stats.rates import clustered_rate, rate, wilson
-from insurance_rag.core.stats.recipes import compare_recipes, seed_spread
+from insurance_rag.core.stats.recipes import compare_recipes, recipe_interval, seed_spread
 
 __all__ = [
     "INDEPENDENT",
@@ -25,6 +25,7 @@ __all__ = [
     "paired_interval",
     "questions_needed",
     "rate",
+    "recipe_interval",
     "rogan_gladen",
     "seed_spread",
     "sign_flip_test",

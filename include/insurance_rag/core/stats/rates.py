@@ -15,6 +15,8 @@ def wilson(count: float, n: float, confidence: float = 0.95, clustering: Cluster
     With p = count / n, N = n / design effect, and q the quantile of `clustering`, the ends of the interval are
 
         (p + q^2 / (2N) ± q sqrt(p (1 - p) / N + q^2 / (4N^2))) / (1 + q^2 / N)
+
+    `count` and `n` need not be whole numbers: an effective number of questions can be given instead of `clustering`.
     """
     if n == 0:
         return None

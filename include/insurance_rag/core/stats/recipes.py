@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import fmean, stdev, variance
+from statistics import fmean, pvariance, stdev, variance
 
-from insurance_rag.core.records.statistics import RecipeDifference, SeedSpread
-from insurance_rag.core.stats.clusters import estimate_clustering, rounded, t_quantile
+from insurance_rag.core.records.statistics import Interval, RecipeDifference, SeedSpread
+from insurance_rag.core.stats.clusters import Clustering, estimate_clustering, rounded, t_quantile
 from insurance_rag.core.stats.paired import smoothed_mean
+from insurance_rag.core.stats.rates import wilson
 
 Outcomes = Mapping[str, bool]
 """Maps question ids to one adapter's outcomes."""
@@ -30,6 +31,29 @@ def seed_spread(rates: Sequence[float]) -> SeedSpread:
     )
 
 
+def recipe_interval(
+    adapters: Sequence[Outcomes], clusters: Mapping[str, str], confidence: float = 0.95
+) -> Interval | None:
+    """Return the interval for the mean rate of a recipe's adapters on the questions that all of them answered.
+
+    The variance V of the mean rate p is the sum of two parts, as in `compare_recipes`. The result is the Wilson
+    interval for p with an effective number of p (1 - p) / V questions (Korn and Graubard 1998) and a t quantile with
+    Satterthwaite's degrees of freedom. Returns None without a common question. Raises ValueError without an adapter.
+    """
+    common = _common_questions(adapters)
+    if not common:
+        return None
+    means = [fmean(outcomes[q] for outcomes in adapters) for q in common]
+    clustering = estimate_clustering(means, [clusters[q] for q in common])
+    n, p = len(common), fmean(means)
+    parts = [(clustering.variance_factor * pvariance(means) / n, clustering.degrees_of_freedom)]
+    parts += _seed_variance([fmean(outcomes[q] for q in common) for outcomes in adapters])
+    total = sum(part for part, _ in parts)
+    effective = n / clustering.variance_factor if total < 1e-12 else max(1.0, p * (1 - p) / total)
+    degrees = clustering.degrees_of_freedom if total < 1e-12 else _satterthwaite(parts)
+    return wilson(p * effective, effective, confidence, Clustering(clustering.clusters, None, 1.0, degrees))
+
+
 def compare_recipes(
     a: Sequence[Outcomes], b: Sequence[Outcomes], clusters: Mapping[str, str], confidence: float = 0.95
 ) -> RecipeDifference:
@@ -46,9 +70,7 @@ def compare_recipes(
     variance over seeds: the result then holds for this adapter, not for its recipe. Raises ValueError if a recipe has
     no adapter.
     """
-    if not a or not b:
-        raise ValueError("each recipe needs at least one adapter")
-    common = sorted(set.intersection(*(set(outcomes) for outcomes in [*a, *b])))
+    common = sorted(set(_common_questions(a)) & set(_common_questions(b)))
     if not common:
         return _undefined()
     rates_a, rates_b = ([fmean(outcomes[q] for q in common) for outcomes in recipe] for recipe in (a, b))
@@ -58,7 +80,7 @@ def compare_recipes(
     centre, questions = smoothed_mean(
         fmean(differences), fmean(d * d for d in differences), n / clustering.variance_factor
     )
-    seeds = [(variance(rates) / len(rates), len(rates) - 1.0) for rates in (rates_a, rates_b) if len(rates) > 1]
+    seeds = [*_seed_variance(rates_a), *_seed_variance(rates_b)]
     seed_variance = sum(part for part, _ in seeds)
     total = questions + seed_variance
     degrees = _satterthwaite([(questions, clustering.degrees_of_freedom), *seeds])
@@ -76,6 +98,18 @@ def compare_recipes(
         seed_variance=seed_variance,
         degrees_of_freedom=None if math.isinf(degrees) else rounded(degrees, 1),
     )
+
+
+def _common_questions(adapters: Sequence[Outcomes]) -> list[str]:
+    """Return the questions that all adapters answered. Raises ValueError if there are no adapters."""
+    if not adapters:
+        raise ValueError("a recipe needs at least one adapter")
+    return sorted(set.intersection(*(set(outcomes) for outcomes in adapters)))
+
+
+def _seed_variance(rates: Sequence[float]) -> list[tuple[float, float]]:
+    """Return the variance of the mean rate over seeds with its degrees of freedom; nothing if there is one seed."""
+    return [(variance(rates) / len(rates), len(rates) - 1.0)] if len(rates) > 1 else []
 
 
 def _satterthwaite(parts: Sequence[tuple[float, float]]) -> float:
