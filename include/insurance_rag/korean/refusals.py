@@ -13,27 +13,47 @@ if TYPE_CHECKING:
 # Predicates that mean "it is not stated". They count only at the end of a sentence: a sentence that begins with
 # `알 수 없는 경우에는 ...` states a condition in the policy.
 _POLITE = r"(?:습니다|어요|아요|네요|죠|다|음|는데요|군요|지만)?"
+# Nouns for what a text contains, and verbs for how it contains them.
+_TEXT_NOUN = (
+    r"(?:내용|정보|규정|조항|조문|언급|설명|명시|기재|근거|문구|자료|기준|항목|답|단서|대목|구절|말|"
+    r"(?:정한|정해진|정해\s?둔|나온|나와\s?있는|적힌|적혀\s?있는|언급된|규정된|명시된|기재된|밝힌|밝혀진|확인되는|다룬|알려진)\s?(?:바|것|게|내용|부분|사항|규정))"
+)
+_STATED = (
+    r"(?:명시|언급|기재|규정|기술|서술|설명|안내|수록|제시|정의|확인|마련|기록|표기|거론|게재|특정|구체화)"
+)
+_DESCRIBED = r"(?:다루|정하|담|싣|적|밝히|말하|말해\s?주|알려\s?주|언급하|규정하|기재하|설명하|명시하|제시하|안내하|두)"
+_TOLD = r"(?:답변|답|말씀|판단|제공|안내|설명|알려|확인|파악|단정|특정|대답|도와)"
+_NOT = r"\s?(?:는\s|은\s|도\s|를\s)?\s?(?:않|못|아니)"
 _NOT_STATED = (
-    r"(?:명시|언급|기재|규정|기술|서술|설명|안내|수록|제시|정의)(?:되어\s?있지|돼\s?있지|되지|하고\s?있지|하지|이\s?되어\s?있지|된\s?바(?:가|는)?)"
-    r"\s?(?:는\s?)?(?:않|없|아니)"
-    r"|(?:나와|나타나|적혀|쓰여|실려)\s?있지\s?(?:는\s?)?않|나오지\s?않"
-    r"|(?:찾|확인|알|파악|답변|답|말씀|판단|제공|안내|설명)[가-힣]{0,4}\s?수(?:가|는)?\s?없"
-    r"|(?:답변|확인|판단|안내|설명|말씀)[가-힣]{0,4}\s?(?:하기|드리기|하기가|드리기가)?\s?(?:어렵|곤란|불가)"
-    r"|(?:내용|정보|규정|조항|언급|설명|명시|기재|근거|문구|자료)(?:은|이|가|는|도|을|를)?\s?(?:따로|별도로)?\s?"
-    r"(?:없|존재하지\s?않|포함(?:되어|돼)\s?있지\s?않|포함되지\s?않|찾지\s?못)"
-    r"|(?:모르겠|잘\s?모르|알지\s?못)"
-    r"|(?:정해져|정하고|다루고|포함하고)\s?있지\s?(?:는\s?)?않(?=.{0,4}$)"
+    rf"(?:{_STATED})(?:(?:이|은|는)?\s?되어\s?있지|돼\s?있지|(?:이|은|는)?\s?되지|하고\s?있지|하지|된\s?바(?:가|는)?){_NOT.replace('않', '않|없')}"
+    rf"|(?:나와|나타나|적혀|쓰여|써|실려|담겨|들어|정해져|다뤄져|올라|드러나|알려져)\s?있지{_NOT}|(?:나오|보이|나타나|드러나|잡히|들어\s?있)지{_NOT}"
+    rf"|{_DESCRIBED}(?:고\s?있)?지{_NOT}(?=.{{0,6}}$|아|으)"
+    rf"|(?:찾|확인|알|파악|{_TOLD})[가-힣]{{0,4}}\s?(?:드릴\s?|해\s?드릴\s?|볼\s?|낼\s?|할\s?)?수(?:가|는|도)?\s?없"
+    rf"|(?:답|답변|근거|말씀|안내|설명)(?:을|를|은|는)?\s?(?:드릴|해\s?드릴|내릴|할|찾을|볼)\s?수(?:가|는)?\s?없"
+    rf"|{_TOLD}[가-힣]{{0,4}}\s?(?:드리기|하기|해\s?드리기|드리기가|하기가|하기는|드리기는|주기)?(?:이|가|은|는)?\s?(?:어렵|어려|곤란|불가|힘들|힘듭)"
+    rf"|(?:확인|파악)(?:이|은|는)?\s?(?:안\s?(?:되|돼|됩)|불가)"
+    rf"|{_TEXT_NOUN}(?:은|이|가|는|도|을|를)?\s?(?:따로|별도로|전혀|아예|아무것도|보이지|찾지|확인하지)?\s?"
+    rf"(?:없|존재하지\s?않|포함(?:되어|돼)\s?있지\s?않|포함되지\s?않|(?:찾지|찾아내지|발견하지|확인하지)\s?못|않|하고\s?있지\s?않)"
+    r"|(?:모르겠|잘\s?모르|알지\s?못|침묵하)"
+    r"|(?:찾|찾아내|찾아보)지\s?못|약관(?:에|에는|에도|상에?는?)\s?(?:전혀\s|따로\s|아예\s)?없|(?:설명|언급|내용|규정|항목)(?:이|은|가)?\s?빠져\s?있"
+    r"|(?:범위를\s?벗어|범위\s?밖|약관\s?밖)"
 )
 # Advice that may follow the predicate in the same sentence: `명시되어 있지 않으므로 확인이 필요합니다`.
-_ADVICE = r"(?:으므로|아서|어서|으니|기에|기\s?때문에),?\s.{0,30}(?:확인|문의|상담|연락|판단|답변).{0,25}"
+_ADVICE = r"(?:으므로|므로|아서|아|어서|어|서|으니|니|기에|기\s?때문에),?\s.{0,30}(?:확인|문의|상담|연락|판단|답변|안내|알려).{0,25}"
+# `알 수 없는 사항이에요`: the predicate modifies a noun for the question.
+_UNKNOWN_MATTER = r"나?[는난]\s?(?:사항|내용|질문|부분|문제|것|점|항목|정보)(?:입니다|이에요|예요|이네요|이라|이지요|이죠)"
 # The predicate at the end of a sentence, with its polite ending, punctuation and closing quotes.
 _NOT_STATED_FINAL = re.compile(
-    rf"(?:{_NOT_STATED})(?:[가-힣]{{0,3}}{_POLITE}|{_ADVICE})[\s.?!。…]*[{re.escape(CLOSERS)}]*[.]?$"
+    rf"(?:{_NOT_STATED})(?:[가-힣]{{0,3}}{_POLITE}|{_ADVICE}|{_UNKNOWN_MATTER}[가-힣]{{0,3}})[\s.?!。…]*[{re.escape(CLOSERS)}]*[.]?$"
 )
 # Words in sentences about the text or the answer. Without one of them, a sentence is not a refusal:
 # `회사는 그 사유를 설명할 수 없습니다` is about the company.
 _ABOUT_THE_TEXT = re.compile(
-    r"약관|조항|문서|본문|지문|자료|내용|정보|규정|조문|명시|언급|기재|자세|구체|정확|제공된|주어진|질문|답변|해당\s|모르|알\s?수|찾을"
+    r"약관|조항|문서|본문|지문|자료|내용|정보|규정|조문|명시|언급|기재|자세|구체|정확|제공된|주어진|질문|답변|해당\s|모르|알\s?수|찾을|근거|문의하신|여쭤"
+)
+# A phrase that names the text as the place where something is missing. It counts even if a party is also named.
+_IN_THE_TEXT = re.compile(
+    r"(?:약관|조항|조문|문서|본문|지문|자료|내용|정보)(?:\s?(?:어디|전체|안|상|내|중))?(?:에(?!\s?따)|에서|상으?로?|만으로|으로|은|는|이|을)"
 )
 # A sentence with a person or a company as its subject.
 _ABOUT_A_PARTY = re.compile(r"(?:회사|계약자|피보험자|수익자|보험자|가입자|고객|의사|병원)(?:는|은|가|이|께서)\s")
@@ -64,6 +84,8 @@ def is_refusal_sentence(sentence: str) -> bool:
     tail = sentence[-60:]
     if not _NOT_STATED_FINAL.search(tail):
         return False
+    if _IN_THE_TEXT.search(sentence):
+        return True
     return bool(_ABOUT_THE_TEXT.search(sentence)) and not _ABOUT_A_PARTY.search(sentence)
 
 
@@ -111,8 +133,8 @@ def evasion(text: str) -> Span | None:
 # such as `지급하지만, ` in `3,000만원을 지급하지만, 시기는 명시되어 있지 않습니다`.
 _CONTRAST = re.compile(r"(?:지급|보장|보상|납입|해지|적용|인정|부담|가능|[말합입])[가-힣]{0,6}(?:지만|나|며|고),?\s")
 # Every refusal contains one of these syllables. Checking for them first avoids the slow patterns for most texts.
-_MAY_REFUSE = re.compile("없|않|어렵|곤란|불가|모르|못")
-_MAY_EVADE = re.compile("없|않|어렵|곤란|불가|모르|못|문의|상담|연락|확인")
+_MAY_REFUSE = re.compile("없|않|어렵|어려|곤란|불가|모르|못|안 |힘들|힘듭|밖|벗어|침묵|빠져")
+_MAY_EVADE = re.compile("없|않|어렵|어려|곤란|불가|모르|못|안 |힘들|힘듭|밖|벗어|침묵|빠져|문의|상담|연락|확인")
 # A sentence that advises the customer to ask elsewhere. It is not an evasion if it also states a condition, an amount
 # or a duty. _ANSWERS matches these.
 _DEFLECTION = re.compile(

@@ -14,13 +14,14 @@ MAX_SPAN_CHARACTERS = 200
     "missed_refusal",
     title="Missed refusal",
     title_ko="놓친 거절",
-    description="The answer does not refuse although the context does not answer the question.",
+    description="The answer asserts something although the context does not answer the question.",
     order=90,
 )
 def find_missed_refusal(answer: CheckedAnswer) -> Iterator[str]:
-    """If the answer should have been a refusal but is not, yield its first sentence."""
-    if answer.answerable is False and answer.refusal == "none":
-        yield korean.sentences(answer.text)[0].text
+    """If the answer should have been a full refusal but asserts something, yield the first sentence that asserts."""
+    if answer.answerable is False and answer.refusal != "full":
+        found = [sentence.text for sentence in korean.sentences(answer.text)]
+        yield next((text for text in found if not korean.is_refusal_sentence(text)), found[0])
 
 
 @check(

@@ -130,6 +130,6 @@ def create_local_teacher(config: GenerationConfig, key: ApiKey, prompt_spec: Pro
 def is_grounded(answer: str, chunk_text: str) -> bool:
     """Return whether every number, time period and article number in the answer is supported by the chunk."""
     from insurance_rag.korean.articles import unsupported_articles
-    from insurance_rag.korean.quantities import unsupported_quantities
+    from insurance_rag.korean.calculations import unsupported_quantities
 
     return not unsupported_quantities(answer, chunk_text) and not unsupported_articles(answer, chunk_text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from insurance_rag.korean import articles, quantities, remove_whitespace, sentences, unsupported
+from insurance_rag.korean import articles, known_quantities, quantities, remove_whitespace, sentences, unsupported
 from insurance_rag.validation.row import Row
 from insurance_rag.validation.rules.registry import RuleContext, rule
 
@@ -40,8 +40,7 @@ def unsupported_number(row: Row, context: RuleContext) -> str | None:
     stated = quantities(row.output)
     if not stated:
         return None
-    known = context.chunk(row).amounts | {q.key for q in quantities(row.instruction)}
-    missing = unsupported(stated, known)
+    missing = unsupported(stated, context.chunk(row).amounts, known_quantities(row.instruction))
     return missing[0].text if missing else None
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from insurance_rag.config import ValidationConfig
 from insurance_rag.core.records import RuleInfo
 from insurance_rag.core.registry import Registry
-from insurance_rag.korean import named_levels, quantities, remove_whitespace
+from insurance_rag.korean import known_quantities, named_levels, remove_whitespace
 from insurance_rag.validation.row import Row
 from insurance_rag.validation.table import RowTable
 
@@ -43,8 +43,7 @@ class ChunkText:
     @cached_property
     def amounts(self) -> set[tuple[float, str]]:
         """Value and unit of every quantity in the text. The words 전액 and 전부 ("in full") count as 100 %."""
-        stated = {q.key for q in quantities(self.text)}
-        return stated | {(100.0, "%")} if "전액" in self.text or "전부" in self.text else stated
+        return known_quantities(self.text)
 
     @cached_property
     def levels(self) -> set[tuple[str, int, int | None]]:

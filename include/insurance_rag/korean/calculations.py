@@ -1,0 +1,174 @@
+"""Decides whether the quantities of an answer are stated in its context, or can be calculated from what is stated."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Sequence, Set
+from itertools import combinations
+
+from insurance_rag.korean.quantities import Quantity, quantities
+
+Key = tuple[float, str]
+"""Value and normalized unit of a quantity."""
+
+MAX_OPERANDS = 12
+"""Maximum number of stated quantities that are tried as operands. Every pair and every sum of three is tried."""
+MAX_KNOWN = 60
+"""Maximum number of quantities of the context that are tried as the second operand."""
+
+# Words for a period that are not a number with a unit: 연 2회 is the same as 1년에 두 번.
+_PERIODS: tuple[tuple[re.Pattern[str], Key], ...] = (
+    (
+        re.compile(r"(?<![가-힣])연(?=\s?\d|\s?[가-힣]{1,3}\s?[회번차%])|연간|매년|해마다|연도마다|한\s?해"),
+        (12.0, "개월"),
+    ),
+    (re.compile(r"매월|매달|월\s?(?=\d)|다달이|월납"), (1.0, "개월")),
+    (re.compile(r"매일|날마다|1일당"), (1.0, "일")),
+    (re.compile(r"전액|전부"), (100.0, "%")),
+    (re.compile(r"반액|(?<![가-힣])반(?:만|을)(?![가-힣])"), (50.0, "%")),
+    (re.compile(r"자정"), (24.0, "시")),
+)
+_SAME: dict[Key, tuple[Key, ...]] = {
+    (1.0, "일"): ((24.0, "시간"),),
+    (24.0, "시간"): ((1.0, "일"),),
+    (24.0, "시"): ((12.0, "시"), (0.0, "시")),
+    (12.0, "시"): ((24.0, "시"),),
+}
+# Units by which an amount of money, or any other quantity, can be multiplied.
+_FACTORS = frozenset(["%", "배", "회"])
+_AMOUNT_FACTORS = _FACTORS | {"일", "개월", "시간", "명", "건", "km"}
+# One of something, as in `수술 1회당` or `한 번마다`. The context may say `수술할 때마다` instead.
+_EACH = re.compile(r"\s?(?:당|마다|에\s|씩|전|뒤|후)|\s?(?:만|에\s?한)")
+_EACH_UNITS = frozenset(["회", "명", "건", "일"])
+# A quantity in an example, which the answer may choose freely if it calculates with it.
+_CONDITION = re.compile(r"[다라]면|이면|[으하]면|경우|동안|때")
+
+
+def known_quantities(text: str) -> set[Key]:
+    """Return the keys of all quantities in the text, including periods such as 연 and shares such as 전액.
+
+    >>> sorted(known_quantities("연 2회 한도로 전액"))
+    [(1.0, '배'), (2.0, '회'), (12.0, '개월'), (100.0, '%')]
+    """
+    keys = {_key(quantity) for quantity in quantities(text)}
+    keys |= {key for pattern, key in _PERIODS if pattern.search(text)}
+    for key in list(keys):
+        keys.update(_SAME.get(key, ()))
+        if key[1] == "%":
+            keys.add((_tidy(key[0] / 100), "배"))
+        elif key[1] == "배" and key[0] != int(key[0]):
+            keys.add((_tidy(key[0] * 100), "%"))
+    return keys
+
+
+def unsupported_quantities(answer: str, *contexts: str, question: str = "") -> list[Quantity]:
+    """Return the quantities in the answer that neither a context nor the question states.
+
+    Quantities that can be calculated are left out. For example, 500만원 in `1,000만원의 50%인 500만원` is supported if a
+    context states 1,000만원 and 50%. An answer may choose numbers for an example: `예를 들어 500만원이라면 50%인 250만원`.
+
+    >>> [quantity.text for quantity in unsupported_quantities("90일 이후 1천만원", "보험금은 1,000만원입니다.")]
+    ['90일']
+    """
+    stated = quantities(answer)
+    if not stated:
+        return []
+    known = set[Key]().union(*(known_quantities(context) for context in contexts))
+    given = known_quantities(question) if question else set()
+    if "영업일" in answer:  # 영업일 기준 스물다섯 날
+        known |= {(value, "일") for value, unit in known if unit == "영업일"}
+    stated = [q for q in stated if q.unit != "번째" and not _is_each(answer, q)]
+    missing = unsupported(stated, known, given)
+    chosen: set[Key] = set()
+    for quantity in [q for q in missing if _is_hypothetical(answer, q)]:
+        if quantity in unsupported(stated, known, given | chosen):
+            chosen.add(_key(quantity))
+    left = unsupported(stated, known, given | chosen) if chosen else missing
+    return left if _is_used(chosen, stated, known | given) else missing
+
+
+def _is_used(chosen: Set[Key], stated: Sequence[Quantity], known: Set[Key]) -> bool:
+    """Return whether the answer calculates with a number that it chose for an example."""
+    keys = {_key(quantity) for quantity in stated}
+    results = [(result, number) for result in keys for number in chosen if result != number]
+    return any(_product(result, number, other) for result, number in results for other in known | keys)
+
+
+def unsupported(stated: Iterable[Quantity], known: Set[Key], given: Collection[Key] = ()) -> list[Quantity]:
+    """Return the stated quantities that are not supported.
+
+    A quantity is supported if its key is in `known` or `given`, or if it can be calculated. `known` holds the keys of
+    the context, and `given` those of the question. Operands are the quantities of the question, the supported
+    quantities that the answer states before the result, and, as the second operand, the quantities of the context.
+    Unlike `unsupported_quantities`, this function takes parsed quantities.
+    """
+    missing: list[Quantity] = []
+    context = sorted(known)[:MAX_KNOWN]
+    derived = _differences(given, context)
+    operands: list[Key] = sorted(given)[: MAX_OPERANDS // 2]
+    own: list[Key] = list(operands)
+    for quantity in stated:
+        key = _key(quantity)
+        if key in known or key in given or key in derived or _is_calculated(key, own, context, derived):
+            if key not in own and len(own) < MAX_OPERANDS:
+                own.append(key)
+        else:
+            missing.append(quantity)
+    return missing
+
+
+def _differences(given: Collection[Key], context: Collection[Key]) -> set[Key]:
+    """Return what lies between a quantity of the question and one of the context: 10일 and 3일 make 7일."""
+    pairs = [(a, b, unit) for a, unit in given for b, other in context if unit == other and 1 not in (a, b)]
+    return {(_tidy(abs(a - b)), unit) for a, b, unit in pairs if a != b}
+
+
+def _is_calculated(result: Key, own: Collection[Key], context: Collection[Key], derived: Collection[Key]) -> bool:
+    """Return whether the result can be calculated from two operands, or is the sum of three."""
+    value, unit = result
+    if any(_sum_or_difference(result, a, b) or _product(result, a, b) for a, b in combinations(own, 2)):
+        return True
+    if any(_product(result, a, b) for a in (*own, *derived) for b in context):
+        return True
+    if unit == "%" and any(other == "%" and value == _tidy(100 - a) for a, other in own):
+        return True
+    same = [a for a, other in own if other == unit]
+    return any(value == _tidy(sum(three)) for three in combinations(same, 3))
+
+
+def _sum_or_difference(result: Key, a: Key, b: Key) -> bool:
+    value, unit = result
+    if not (a[1] == b[1] == unit):
+        return False
+    difference = abs(a[0] - b[0])
+    return value in (_tidy(a[0] + b[0]), _tidy(difference)) or (unit == "일" and value == _tidy(difference + 1))
+
+
+def _product(result: Key, a: Key, b: Key) -> bool:
+    value, unit = result
+    if a[1] == b[1] or unit not in (a[1], b[1]) or unit in ("%", "배"):
+        return False
+    factor = b if unit == a[1] else a
+    if factor[1] not in (_AMOUNT_FACTORS if unit == "원" else _FACTORS):
+        return False
+    return value == _tidy(a[0] * b[0] / (100 if factor[1] == "%" else 1))
+
+
+def _is_each(text: str, quantity: Quantity) -> bool:
+    """Return whether the quantity only means "each" or "once": 1회당, 한 번마다, 한 번만."""
+    return quantity.value == 1 and quantity.unit in _EACH_UNITS and _EACH.match(text, quantity.end) is not None
+
+
+def _is_hypothetical(text: str, quantity: Quantity) -> bool:
+    """Return whether the quantity is in an example, or in a condition that the answer makes up."""
+    end = text.find(". ", quantity.end)
+    return _CONDITION.search(text, quantity.end, min(quantity.end + 30, end if end > 0 else len(text))) is not None
+
+
+def _key(quantity: Quantity) -> Key:
+    """Return the quantity's key. The 4th day (4일째) counts as 4 days, because answers calculate with both."""
+    return (quantity.value, "일") if quantity.unit == "일째" else quantity.key
+
+
+def _tidy(value: float) -> float:
+    return round(value, 6)
