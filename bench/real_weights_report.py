@@ -125,7 +125,7 @@ def _evaluation(summary: EvaluationSummary, title: str) -> Iterator[str]:
     models = summary.models
     rows = ((metric, *(_rate(models[m].rates[metric]) for m in models)) for metric in METRICS)
     yield from _table(("", *models), rows)
-    yield "Paired tests on the same questions (McNemar exact; Holm over the pairs of a metric):"
+    yield "Paired tests on the same questions (sign-flip test over clusters; Holm over the pairs of a metric):"
     yield ""
     columns = ("metric", "a", "b", "n", "only a", "only b", "b - a, points", "p", "p (Holm)")
     yield from _table(columns, map(_test_row, summary.tests))

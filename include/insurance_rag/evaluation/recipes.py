@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from statistics import fmean
 
 from insurance_rag.core.adapter_folder import AdapterFolder, seed_name
 from insurance_rag.core.metrics import Metric, question_clusters
 from insurance_rag.core.records import ScoredAnswer
 from insurance_rag.core.records.recipes import RecipeAdapters, RecipeRate, RecipeSummary, RecipeTest
-from insurance_rag.core.stats import compare_recipes, holm
+from insurance_rag.core.stats import compare_recipes, holm, recipe_interval, seed_spread
 from insurance_rag.evaluation.metrics import ordered_metrics
 from insurance_rag.evaluation.requests import BASE
 
@@ -135,21 +136,15 @@ def _outcomes(rows: Rows, metric: Metric) -> _Outcomes:
 
 
 def _recipe_rate(outcomes: _Outcomes, recipe: RecipeAdapters) -> RecipeRate | None:
-    """Return the rate of a recipe, or None if there is no question that all its adapters answered.
-
-    The interval is that of the difference from a model that never has the outcome.
-    """
+    """Return the rate of a recipe, or None if there is no question that all its adapters answered."""
     adapters = outcomes.of(recipe)
-    found = compare_recipes([dict.fromkeys(outcomes.clusters, False)], adapters, outcomes.clusters)
-    if found.b is None or found.low is None or found.high is None:
+    interval = recipe_interval(adapters, outcomes.clusters)
+    if interval is None:
         return None
-    several = len(adapters) > 1
-    return RecipeRate(
-        **dict(found.b),
-        n=found.n,
-        low=max(0.0, found.low) if several else None,
-        high=max(0.0, found.high) if several else None,
-    )
+    common = set.intersection(*(set(own) for own in adapters))
+    spread = seed_spread([fmean(own[q] for q in common) for own in adapters])
+    low, high = (round(end, 4) if len(adapters) > 1 else None for end in interval)
+    return RecipeRate(**dict(spread), n=len(common), low=low, high=high)
 
 
 def _tests(outcomes: _Outcomes, recipes: Mapping[str, RecipeAdapters], metric: str) -> Iterator[RecipeTest]:
