@@ -23,23 +23,30 @@ _MISSING_PARTICLE = "(?:은|는|이|가|을|를|의|에)?"
 # 4.5% and 45% would be equal, and so would 3~5일 and 35일.
 _IGNORED = re.compile(r"(?<!\d)[.~]|[.~](?!\d)|[^\w%.~]|_")
 _DIGIT_COMMA = re.compile(r"(?<=\d),(?=\d{3})")
+_RANGE = re.compile(r"\s*[~∼〜]\s*")
+_SPACE = re.compile(r"(?<!\d)\s+|\s+(?!\d)")
 
 
 def letters(text: str) -> str:
     """Return the text without whitespace and punctuation, in Unicode normal form KC and in lower case.
 
+    One space remains between two numbers.
+
     >>> letters("'암진단급여금' ３，０００만 원의 4.5％ ")
     '암진단급여금3000만원의4.5%'
     """
-    folded = unicodedata.normalize("NFKC", text).replace("〜", "~").replace("∼", "~").lower()
-    return "".join(_IGNORED.sub(" ", _DIGIT_COMMA.sub("", folded)).split())
+    folded = unicodedata.normalize("NFKC", text).lower()
+    folded = _RANGE.sub("~", folded)
+    words = " ".join(_IGNORED.sub(" ", _DIGIT_COMMA.sub("", folded)).split())
+    return _SPACE.sub("", words)
 
 
 def contains_quote(context: str, quote: str) -> bool:
     """Return whether the context contains the quote.
 
     Whitespace, punctuation, quotation marks and full-width characters are ignored. A particle may be missing, or
-    replaced by a particle of the same role. All other characters must be equal.
+    replaced by a particle of the same role. All other characters must be equal. A quote cannot start or end within a
+    number.
 
     >>> contains_quote("회사는 진단이 확정된 때에는 3,000만원을 지급합니다.", "진단 확정된 때에 지급합니다")
     False
@@ -47,7 +54,12 @@ def contains_quote(context: str, quote: str) -> bool:
     True
     """
     wanted, text = letters(quote), letters(context)
-    return bool(wanted) and (wanted in text or re.search(_tolerant_pattern(quote), text) is not None)
+    if not wanted:
+        return False
+    before = r"(?<![\d.])" if wanted[0].isdigit() else ""
+    after = r"(?!\d)" if wanted[-1].isdigit() else ""
+    patterns = (re.escape(wanted), _tolerant_pattern(quote))
+    return any(re.search(f"{before}(?:{pattern}){after}", text) for pattern in patterns)
 
 
 def _tolerant_pattern(quote: str) -> str:
@@ -60,4 +72,4 @@ def _tolerant_pattern(quote: str) -> str:
             parts.append(f"{re.escape(word[: found.start()])}(?:{options})?")
         elif word:
             parts.append(re.escape(word) + (_MISSING_PARTICLE if "가" <= word[-1] <= "힣" else ""))
-    return "".join(parts)
+    return " ?".join(parts)
