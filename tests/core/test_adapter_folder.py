@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.fakes.training_manifest import MANIFEST, training_manifest
 
-from insurance_rag.core.adapter_folder import AdapterFolder
+from insurance_rag.core.adapter_folder import AdapterFolder, expand_seeds, seed_folder, seed_folders
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.files import write_json, write_jsonl
 from insurance_rag.core.records import LossRow
@@ -38,3 +38,17 @@ def test_loss_history_is_read_line_by_line(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="2 lines, first at line 1: not a loss row") as error:
         folder.read_loss_history()
     assert "loss_history.jsonl:3: " in str(error.value)
+
+
+def test_a_folder_of_seeds_stands_for_its_adapters(tmp_path: Path) -> None:
+    one, several = tmp_path / "v1", tmp_path / "v2"
+    for folder in (one, seed_folder(several, 10), seed_folder(several, 9), several / "seed-notes"):
+        folder.mkdir(parents=True)
+    (several / ".seed-9.lock").touch()
+    assert seed_folders(several) == [several / "seed-9", several / "seed-10"]  # by number
+    assert expand_seeds({"v1": one, "mine": several, "none": tmp_path / "none"}) == {
+        "v1": one,
+        "mine-s9": several / "seed-9",
+        "mine-s10": several / "seed-10",
+        "none": tmp_path / "none",
+    }

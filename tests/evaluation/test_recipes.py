@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from tests.evaluation.fake_model import FakeBackend
 from tests.fakes.training_manifest import training_manifest
 from tests.promotion.evaluations import row
 
+from insurance_rag.chunks import read_chunks, read_questions
+from insurance_rag.config import DecodingConfig
 from insurance_rag.core.adapter_folder import AdapterFolder
-from insurance_rag.core.files import write_json
-from insurance_rag.core.records import ScoredAnswer
+from insurance_rag.core.files import read_json, write_json
+from insurance_rag.core.records import EvaluationSummary, ScoredAnswer
 from insurance_rag.core.records.recipes import RecipeAdapters, RecipeTest
+from insurance_rag.evaluation import runner
 from insurance_rag.evaluation.recipes import compare_all_recipes, group_recipes, summarize_recipes
 
 QUESTIONS = 200
@@ -117,9 +122,30 @@ def test_recipes_with_one_adapter_each_are_left_to_the_paired_tests() -> None:
     assert list(found) == ["Base v2", "v1 v2"]
 
 
+def test_the_summary_has_the_recipes_and_a_rescore_keeps_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds = {f"v2-s{seed}": adapter(tmp_path / f"v2-s{seed}", seed=seed) for seed in (42, 43)}
+    for folder in seeds.values():
+        (folder / "adapter_config.json").touch()
+        (folder / "adapter_model.safetensors").touch()
+    backend = FakeBackend()
+    monkeypatch.setattr(backend, "identities", dict.fromkeys(["Base", *seeds], "fake"), raising=False)
+    monkeypatch.setattr(runner, "open_backend", lambda *_: backend)
+    questions, chunks, out = read_questions("sample")[:12], read_chunks("sample"), tmp_path / "evaluation"
+    runner.evaluate(questions, chunks, "fake", seeds, DecodingConfig(), out)
+    before = read_json(out / "summary.json")
+    summary = EvaluationSummary.model_validate(before)
+    assert (summary.recipes["v2"].adapters, summary.recipes["v2"].seeds) == (["v2-s42", "v2-s43"], [42, 43])
+    assert {(test.recipe_a, test.recipe_b) for test in summary.recipe_tests} == {("Base", "v2")}
+    assert all(summary.recipes["v2"].rates[name].sd == 0 for name in ("correct", "hallucination"))  # equal answers
+    for folder in seeds.values():
+        shutil.rmtree(folder)
+    runner.rescore(out, questions, chunks)
+    assert read_json(out / "summary.json")["recipes"] == before["recipes"]
+
+
 def test_a_metric_without_answers_in_its_population_has_no_rate() -> None:
-    rows = answers(v2_s0=0.2, v2_s1=0.2)  # none of the questions requires numbers
+    rows = answers(v2_s0=0.2, v2_s1=0.2)  # all questions are answerable
     recipes = {"v2": recipe("v2-s0", "v2-s1")}
-    assert "number_accuracy" not in summarize_recipes(rows, recipes)["v2"].rates
+    assert "missed_refusal" not in summarize_recipes(rows, recipes)["v2"].rates
     missed = find_tests(rows, {**recipes, "v1": recipe("v1")}, "missed_refusal")["v2 v1"]
     assert (missed.n, missed.difference, missed.p_holm) == (0, None, None)

@@ -48,7 +48,11 @@ def add_shared_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--chunks", required=True, help="chunked_data.jsonl, or `sample`")
     parser.add_argument("--base-model", required=True, help="Hugging Face name or local folder")
     parser.add_argument(
-        "--adapter", action="append", default=[], metavar="NAME=DIR", help="an adapter to compare; may be repeated"
+        "--adapter",
+        action="append",
+        default=[],
+        metavar="NAME=DIR",
+        help="an adapter to compare, or a folder that `train --seeds` wrote; may be repeated",
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write the results to")
     parser.add_argument("--cache", type=Path, help="folder in which the retriever's index is kept for later runs")
@@ -81,6 +85,7 @@ def read_shared_arguments(args: argparse.Namespace) -> SharedArguments:
     """Check the shared options and read the files that they name. Raises InvalidInputError for invalid input."""
     from insurance_rag.chunks import read_chunks, read_questions
     from insurance_rag.config import EvaluationConfig
+    from insurance_rag.core.adapter_folder import expand_seeds
     from insurance_rag.core.config_base import parse_settings
     from insurance_rag.core.errors import InvalidInputError
 
@@ -102,7 +107,7 @@ def read_shared_arguments(args: argparse.Namespace) -> SharedArguments:
         questions=list(read_questions(args.questions)[: args.limit]),
         chunks=list(read_chunks(args.chunks)),
         base_model=args.base_model,
-        adapters={name: Path(folder) for name, _, folder in (a.partition("=") for a in args.adapter)},
+        adapters=expand_seeds({name: Path(folder) for name, _, folder in (a.partition("=") for a in args.adapter)}),
         out=args.out,
         decoding=decoding,
         config=EvaluationConfig.parse(settings, "--set"),

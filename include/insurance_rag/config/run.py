@@ -54,7 +54,7 @@ class RunConfig(Config):
     """Folder of a validated dataset to train on. If set, no new pairs are generated."""
     adapters: dict[str, str] = Field(default={}, title="Existing adapters")
     """Existing adapters to evaluate, each as a name and a folder, e.g. `{"v2":
-    "/artifacts/.../demo-insurance-lora-v2"}`."""
+    "/artifacts/.../demo-insurance-lora-v2"}`. A folder with several seeds stands for all of them."""
     registry: str | None = Field(default=None, title="Model registry")
     """Folder that holds the champion (the adapter in service). The champion is evaluated together with the new
     adapters, and a better adapter replaces it. If empty, the adapters are compared with the base model."""

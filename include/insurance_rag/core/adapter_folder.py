@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,18 @@ def _seed(folder: Path) -> int | None:
 def seed_name(name: str, seed: int) -> str:
     """Return the name under which one seed of a recipe is evaluated, e.g. `v2-s42`."""
     return f"{name}-s{seed}"
+
+
+def expand_seeds(adapters: Mapping[str, Path]) -> dict[str, Path]:
+    """Replace each folder that holds several seeds of a recipe by the folders of its adapters.
+
+    `adapters` maps names to folders. The seeds of `v2` are named `v2-s42`, `v2-s43` and so on.
+    """
+    expanded: dict[str, Path] = {}
+    for name, folder in adapters.items():
+        seeds = {seed_name(name, seed): path for path in seed_folders(folder) if (seed := _seed(path)) is not None}
+        expanded |= seeds or {name: folder}
+    return expanded
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from insurance_rag.chunks import read_chunks, read_questions
 from insurance_rag.config import RunConfig
+from insurance_rag.core.adapter_folder import AdapterFolder, expand_seeds
 from insurance_rag.core.dataset_folder import DatasetFolder
 from insurance_rag.core.errors import InvalidInputError, LineProblem
 from insurance_rag.core.records.generation import TeacherInfo
@@ -79,8 +80,8 @@ def check_adapters(config: RunConfig) -> None:
         return
     problems = [
         f"adapters: {name}: {folder} has no adapter_config.json; give a folder that `train` wrote"
-        for name, folder in config.adapters.items()
-        if not (Path(folder) / "adapter_config.json").is_file()
+        for name, folder in expand_seeds({name: Path(folder) for name, folder in config.adapters.items()}).items()
+        if not AdapterFolder(folder).peft_config.is_file()
     ]
     if not config.adapters:
         problems.append('adapters: none named; name some, e.g. {"v2": "/artifacts/.../llama-3-ko-insurance-lora-v2"}')

@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from pydantic import JsonValue
 
 from insurance_rag.config import RunConfig
-from insurance_rag.core.adapter_folder import seed_folder, seed_name
+from insurance_rag.core.adapter_folder import expand_seeds, seed_folder, seed_name
 from insurance_rag.core.artifacts import describe
 from insurance_rag.core.dataset_folder import DatasetFolder
 from insurance_rag.core.errors import IncompleteError, InvalidInputError
@@ -310,5 +310,8 @@ def _named_adapters(config: RunConfig, trained: Sequence[AdapterArtifact]) -> di
 
     With several seeds per version, an adapter is named after its version and seed, e.g. `v2-s42`.
     """
+    if config.adapters:
+        named = expand_seeds({name: Path(folder) for name, folder in config.adapters.items()})
+        return {name: str(folder) for name, folder in named.items()}
     ordered = sorted(trained, key=lambda a: (a.version, a.seed))
-    return config.adapters or {a.version if config.seeds == 1 else seed_name(a.version, a.seed): a.uri for a in ordered}
+    return {a.version if config.seeds == 1 else seed_name(a.version, a.seed): a.uri for a in ordered}

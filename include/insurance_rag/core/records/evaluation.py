@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from insurance_rag.core.records.artifacts import Artifact
 from insurance_rag.core.records.data import Answer, Finding, QuestionType, Record
@@ -100,9 +100,9 @@ class EvaluationSummary(SummaryFigures):
     """Adapter -> number of questions about documents that the adapter was trained on. An adapter is missing if its
     training documents are not recorded."""
     adapters: dict[str, Artifact]
-    recipes: dict[str, RecipeSummary] = {}
+    recipes: dict[str, RecipeSummary] = Field(default={})
     """Recipe -> results. Adapters that differ only in the seed are one recipe."""
-    recipe_tests: list[RecipeTest] = []
+    recipe_tests: list[RecipeTest] = Field(default=[])
     """Tests between recipes, if at least one recipe has several seeds."""
     wall_seconds: float
     judge: JudgeSummary | None = None
