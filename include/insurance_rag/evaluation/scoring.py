@@ -30,7 +30,7 @@ def score(
     verdict = check_answer(answer, context, question.question, answerable, min_support)
     unchanged = answer == generated.text
     raw = verdict if unchanged else check_answer(generated.text, context, question.question, answerable, min_support)
-    expected = Expected.of(question, sample.gold_texts)
+    expected = Expected.of(question, sample.gold_texts, context)
     correctness = assess(answer, expected)
     return ScoredAnswer(
         question_id=question.question_id,

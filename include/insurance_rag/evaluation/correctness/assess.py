@@ -8,6 +8,7 @@ from insurance_rag.core.records import Correctness, CorrectnessProblem, Correctn
 from insurance_rag.evaluation.correctness.citation import find_wrong_articles
 from insurance_rag.evaluation.correctness.content import agreement
 from insurance_rag.evaluation.correctness.expected import Expected
+from insurance_rag.evaluation.correctness.focus import find_degenerate_text, find_lack_of_focus
 from insurance_rag.evaluation.correctness.numbers import (
     find_contradicting_numbers,
     find_missing_numbers,
@@ -24,6 +25,9 @@ MIN_AGREEMENT = 0.15
 MIN_AGREEMENT_SAME_VERDICT = 0.1
 """The same for an answer that says yes or no as the reference does, chosen on the same data."""
 
+MAX_CHARACTERS = 4_000
+"""A longer answer is wrong without a further look. It takes the place of reading the policy."""
+
 FINDERS: tuple[Callable[[str, Expected], Iterator[CorrectnessProblem]], ...] = (
     find_missing_numbers,
     find_contradicting_numbers,
@@ -31,6 +35,8 @@ FINDERS: tuple[Callable[[str, Expected], Iterator[CorrectnessProblem]], ...] = (
     find_wrong_polarity,
     find_wrong_articles,
     find_swapped_roles,
+    find_lack_of_focus,
+    find_degenerate_text,
 )
 
 
@@ -40,6 +46,8 @@ def assess(answer: str, expected: Expected) -> Correctness:
         return Correctness(correct=None, cannot_judge="the question has no reference answer")
     if not answer.strip():
         return _wrong("empty", "the answer is empty")
+    if len(answer) > MAX_CHARACTERS:
+        return _wrong("focus", f"{len(answer):,} characters")
     level = refusal(answer)
     if not expected.answerable:
         return Correctness(correct=True) if level == "full" else _wrong("missed_refusal", "the answer does not refuse")

@@ -10,7 +10,7 @@ from insurance_rag.korean import articles
 
 
 def find_wrong_articles(answer: str, expected: Expected) -> Iterator[CorrectnessProblem]:
-    """Yield a problem if the answer cites articles but not the right one, or one that has nothing to do with it.
+    """Yield a problem if the answer cites articles but not the right one. Further articles may be cited next to it.
 
     An answer without a citation has no problem. Neither has an answer whose right article is unknown, because neither
     the reference nor a gold chunk names one.
@@ -22,5 +22,5 @@ def find_wrong_articles(answer: str, expected: Expected) -> Iterator[Correctness
     keys = {(a.article, a.branch) for a in cited}
     names = ", ".join(dict.fromkeys(a.text for a in cited))
     allowed = " / ".join(sorted(f"제{n}조" + (f"의{branch}" if branch else "") for n, branch in right))
-    if not keys & right or not keys <= right | expected.known_articles:
+    if not keys & right:
         yield CorrectnessProblem(kind="article", text=f"{names} is cited; the answer is in {allowed}")

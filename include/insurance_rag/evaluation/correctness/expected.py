@@ -17,8 +17,8 @@ class Expected:
     question: str
     answerable: bool
     reference: str | None
-    required_numbers: Sequence[str]
-    gold_texts: Sequence[str]
+    required_numbers: tuple[str, ...]
+    gold_texts: tuple[str, ...]
     """Whole texts of the gold chunks, whether or not the model was given them."""
     context: str = ""
     """Text of the chunks that the model was given. An answer may add facts from it."""
@@ -44,12 +44,6 @@ class Expected:
         headings = [articles(text[:HEADING_CHARACTERS])[:1] for text in self.gold_texts]
         found = [a for heading in headings for a in heading] + articles(self.reference or "")
         return frozenset((a.article, a.branch) for a in found if a.article is not None)
-
-    @cached_property
-    def known_articles(self) -> frozenset[tuple[int, int | None]]:
-        """Articles that the question, the reference or a gold chunk names. An answer may mention them as well."""
-        texts = (self.question, self.reference or "", *self.gold_texts)
-        return frozenset((a.article, a.branch) for text in texts for a in articles(text) if a.article is not None)
 
 
 HEADING_CHARACTERS = 40

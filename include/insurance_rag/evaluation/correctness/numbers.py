@@ -73,7 +73,9 @@ def find_wrong_bounds(answer: str, expected: Expected) -> Iterator[CorrectnessPr
     A denied bound counts as the opposite one: `30일이 지나면 철회할 수 없다` is an upper bound.
     """
     said = _directions(answer)
-    caps = {q.key for q in quantities(expected.reference or "")} if _CAP.search(expected.reference or "") else set[Key]()
+    caps = (
+        {q.key for q in quantities(expected.reference or "")} if _CAP.search(expected.reference or "") else set[Key]()
+    )
     for key in caps & said.keys():
         if said[key][0] > 0:
             yield CorrectnessProblem(kind="bound", text=f"{said[key][2]!r}; the reference states a maximum")

@@ -59,7 +59,9 @@ def _contradictions(answer: str, reference: str) -> Iterator[tuple[Statement, St
         ]
         if opposite:
             closest, statement = max(opposite, key=lambda pair: pair[0])
-            if closest >= (MIN_OVERLAP if stance.axis in SHARED_AXES else MIN_OWN_OVERLAP) and closest > max(same) + MARGIN * (max(same) > 0):
+            if closest >= (MIN_OVERLAP if stance.axis in SHARED_AXES else MIN_OWN_OVERLAP) and closest > max(
+                same
+            ) + MARGIN * (max(same) > 0):
                 yield statement, own
     yield from _denials(main, wanted)
     yield from _embedded(answer, reference)

@@ -39,6 +39,10 @@ _CHAINS = frozenset(["도록", "게", "어", "아", "여", "어서", "아서", "
 """Connective endings of a predicate that shares its subject with the next one."""
 
 
+_LIGHT = frozenset(["하", "되", "있", "없", "말", "정하", "이", "아니", "것", "경우", "따르"])
+"""Predicates that say nothing about a party's role."""
+
+
 class Binding(NamedTuple):
     """A party's role for a predicate or, for a possessor, for a noun."""
 
@@ -63,8 +67,12 @@ def find_swapped_roles(answer: str, expected: Expected) -> Iterator[CorrectnessP
     known = _known_parties(expected.reference or "", *expected.gold_texts)
     for binding, parties in bindings(answer).items():
         right = known.get(binding, frozenset())
+        if binding.of in _LIGHT:
+            continue
         if right and not parties & right:
-            text = f"{', '.join(sorted(parties))} instead of {', '.join(sorted(right))} ({binding.role} of {binding.of})"
+            text = (
+                f"{', '.join(sorted(parties))} instead of {', '.join(sorted(right))} ({binding.role} of {binding.of})"
+            )
             yield CorrectnessProblem(kind="roles", text=text)
             return
         if parties & IMPOSSIBLE.get(binding, frozenset()) - right:
@@ -135,7 +143,9 @@ def _swapped_anchors(answer: str, reference: str) -> Iterator[tuple[str, str]]:
 
 
 def _same_kind(a: str, b: str) -> bool:
-    return _UNIT.sub("", a) == _UNIT.sub("", b) if a[0].isdigit() and b[0].isdigit() else a[0].isalpha() and b[0].isalpha()
+    return (
+        _UNIT.sub("", a) == _UNIT.sub("", b) if a[0].isdigit() and b[0].isdigit() else a[0].isalpha() and b[0].isalpha()
+    )
 
 
 def _anchors(text: str) -> Mapping[str, frozenset[str]]:
@@ -150,7 +160,9 @@ def _anchors(text: str) -> Mapping[str, frozenset[str]]:
 
 
 _UNIT = re.compile(r"^[\d.e+-]+")
-_TOPIC = re.compile(r"^\W*(?:제\d+조\S*(?:\s제\d+[항호]\S*)*\s(?:따르면|따라|보면)?,?\s?)?([가-힣]{2,12}?)(?:은|는|이란|란)\s")
+_TOPIC = re.compile(
+    r"^\W*(?:제\d+조\S*(?:\s제\d+[항호]\S*)*\s(?:따르면|따라|보면)?,?\s?)?([가-힣]{2,12}?)(?:은|는|이란|란)\s"
+)
 
 
 def _names(statement: Statement) -> Sequence[str]:

@@ -14,7 +14,10 @@ from insurance_rag.korean.predicates import Predicate
 from insurance_rag.korean.statements import Statement, analyze
 
 _AXES: dict[tuple[str, int], str] = {
-    ("benefit", +1): "지급 보상 보장 받 나오 나가 주 드리 돌려주 돌려드리 돌려받 물어주 물 환급 반환 배상 인정 해당 포함 속하 들어가 "
+    (
+        "benefit",
+        +1,
+    ): "지급 보상 보장 받 나오 나가 주 드리 돌려주 돌려드리 돌려받 물어주 물 환급 반환 배상 인정 해당 포함 속하 들어가 "
     "가능 되 승낙 적용 제공 받아들이 괜찮 맞 그렇 대상 사유 보호 보 치 가입 상관없 허용 타 전액 전부",
     ("benefit", -1): "제외 면책 거절 거부 불가 불가능 빠지 무효 제한 금지 틀리",
     ("charge", +1): "내 납입 부담 제출",
@@ -29,7 +32,9 @@ SHARED_AXES = frozenset(axis for axis, _ in _AXES)
 _STANCES = {lemma: (axis, sign) for (axis, sign), lemmas in _AXES.items() for lemma in lemmas.split()}
 
 _YES = re.compile(r"^\s*(?:네|예|넵|그렇습니다|그래요|맞습니다|맞아요|물론)(?=[\s,.!]|$)")
-_NO = re.compile(r"^\s*(?:아니요|아니오|아뇨|아닙니다|아니에요|아니예요|그렇지\s?않|괜찮지\s?않|(?:그러시면\s?)?안\s?(?:됩니다|돼요))")
+_NO = re.compile(
+    r"^\s*(?:아니요|아니오|아뇨|아닙니다|아니에요|아니예요|그렇지\s?않|괜찮지\s?않|(?:그러시면\s?)?안\s?(?:됩니다|돼요))"
+)
 _HEDGED = re.compile(r"전부|전액|모두|(?<![가-힣])다\s|그대로|더\s|덜\s|절반")
 _LIGHT = frozenset("있 없 되 하 괜찮 가능 기간 보험 것".split())
 _WH = re.compile(

@@ -1,0 +1,55 @@
+"""Focus: an answer must answer the question, not recite the chunk and leave the search to the reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+from insurance_rag.core.records import CorrectnessProblem
+from insurance_rag.evaluation.correctness.expected import Expected
+from insurance_rag.korean import advertising, foreign_tail, prompt_echo, remove_whitespace, repetition, sentences
+
+MAX_SENTENCES = 6
+"""Most sentences of an answer; longer references allow twice their own number. Lines of a list count as sentences. The
+longest correct answer among the labeled ones has 3."""
+MAX_COPIED = 3
+"""Most sentences or lines that an answer may copy from the chunks word by word, if the reference has fewer sentences."""
+MIN_COPIED_CHARACTERS = 8
+MAX_QUOTED_CHARACTERS = 60
+
+
+def find_degenerate_text(answer: str, expected: Expected) -> Iterator[CorrectnessProblem]:
+    """Yield a problem if the answer contains a foreign tail, advertising, an echo of the prompt or a loop."""
+    known = (*expected.gold_texts, expected.context, expected.question)
+    found = (
+        ("foreign tail", foreign_tail(answer, *known)),
+        ("advertising", advertising(answer, *known)),
+        ("echo of the prompt", prompt_echo(answer, expected.question)),
+        ("repetition", repetition(answer)),
+    )
+    for name, span in found:
+        if span:
+            yield CorrectnessProblem(kind="focus", text=f"{name}: {span.text[:MAX_QUOTED_CHARACTERS]}")
+            return
+
+
+def find_lack_of_focus(answer: str, expected: Expected) -> Iterator[CorrectnessProblem]:
+    """Yield a problem if the answer is much longer than needed, or copies a heading or many sentences of a chunk."""
+    said = [remove_whitespace(sentence.text) for sentence in sentences(answer)]
+    wanted = len(sentences(expected.reference or ""))
+    if len(said) > max(MAX_SENTENCES, 2 * wanted):
+        yield CorrectnessProblem(kind="focus", text=f"{len(said)} sentences; the reference has {wanted}")
+        return
+    lines = _lines((*expected.gold_texts, expected.context))
+    copied = [text for text in said if len(text) >= MIN_COPIED_CHARACTERS and text in lines]
+    if len(copied) > max(MAX_COPIED, wanted) or any(text in _headings(expected.gold_texts) for text in said):
+        yield CorrectnessProblem(kind="focus", text=f"{len(copied)} sentences are copied from the chunks")
+
+
+@lru_cache(2_000)
+def _lines(texts: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(remove_whitespace(sentence.text) for text in texts for sentence in sentences(text))
+
+
+def _headings(texts: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(remove_whitespace(text.split("\n", 1)[0]) for text in texts if "\n" in text)
