@@ -104,7 +104,9 @@ def test_correlated_questions_need_a_larger_difference(tmp_path: Path) -> None:
 
 def test_twenty_questions_cannot_tell_and_name_the_number_needed(tmp_path: Path) -> None:
     """The comparison of the reference design: 35 % against 25 % on 20 questions (docs/origin.md)."""
-    policy = PromotionConfig.parse({"limits": dict.fromkeys(("correct", "hallucination", "missed_refusal"))})
+    policy = PromotionConfig.parse(
+        {"limits": dict.fromkeys(("correct", "hallucination", "raw_hallucination", "missed_refusal"))}
+    )
     folder = write_evaluation(tmp_path, Base=rows("Base", 20, 7), v2=rows("v2", 20, 5, shift=4))
     decision = decide(folder, policy)
     assert decision.decision == "cannot_tell"
@@ -183,13 +185,14 @@ def test_the_command_exits_4_unless_promoted(tmp_path: Path, capsys: pytest.Capt
     policy.write_text("""
 must_improve: false
 margins: {correct: 0.5, hallucination: 0.5, false_refusal: 0.5, missed_refusal: 0.5, number_accuracy: 0.5}
-limits: {hallucination: null}
+limits: {hallucination: null, raw_hallucination: null}
 """)
     assert main(["promote", "--evaluation", str(bad), "--policy", str(policy)]) == 0
     policy.write_text("limits: {false_refusal: 0.0, empty: 0.5}\n")
     assert main(["promote", "--evaluation", str(good), "--policy", str(policy), "--set", "limits.empty=0.4"]) == 4
     assert Decision.model_validate(read_json(good / "decision.json")).policy["limits"] == {
-        "correct": 0.5, "hallucination": 0.2, "false_refusal": 0.0, "missed_refusal": 0.3, "empty": 0.4
+        "correct": 0.5, "hallucination": 0.2, "raw_hallucination": 0.3, "false_refusal": 0.0, "missed_refusal": 0.3,
+        "empty": 0.4,
     }  # fmt: skip
     policy.write_text("[")
     assert main(["promote", "--evaluation", str(bad), "--policy", str(policy)]) == 2
@@ -210,8 +213,8 @@ def test_a_limit_can_be_set_removed_and_added(tmp_path: Path) -> None:
     folder = write_evaluation(tmp_path, Base=rows("Base", 300, 90), v2=rows("v2", 300, 30))
     policy = PromotionConfig.parse({"limits": {"empty": None, "false_refusal": 0.2, "number_accuracy": 0.5}})
     assert policy.limits == {
-        "correct": 0.5, "hallucination": 0.2, "false_refusal": 0.2, "missed_refusal": 0.3, "empty": None,
-        "number_accuracy": 0.5,
+        "correct": 0.5, "hallucination": 0.2, "raw_hallucination": 0.3, "false_refusal": 0.2, "missed_refusal": 0.3,
+        "empty": None, "number_accuracy": 0.5,
     }  # fmt: skip
     decision = decide(folder, policy)
     assert outcomes(decision)["number_accuracy"] == "pass"

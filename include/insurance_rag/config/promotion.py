@@ -22,6 +22,7 @@ DEFAULT_MARGINS: dict[str, float | None] = {
 DEFAULT_LIMITS: dict[str, float | None] = {
     "correct": 0.50,
     "hallucination": 0.20,
+    "raw_hallucination": 0.30,
     "false_refusal": 0.20,
     "missed_refusal": 0.30,
     "empty": 0.05,
