@@ -167,7 +167,7 @@ def test_an_unusable_output_is_requested_once_more_and_both_are_stored(tmp_path:
 
 
 def test_models_are_compared_on_questions_with_both_verdicts(tmp_path: Path) -> None:
-    """v1 lies in 8 of 10 answers and v2 in none; one judgement of v2 is unusable, and v2 is off topic twice."""
+    """v1 hallucinates in 8 of 10 answers and v2 in none; v2 has one unusable judgement and is off topic twice."""
     rows = [Asked(f"q{i}", f"{model}-{i}! 지급합니다.", model) for model in ("v1", "v2") for i in range(10)]
 
     def says(text: str) -> str:

@@ -1,7 +1,7 @@
 """Checks whether the judge's evidence supports a claim: it is literal, long enough, and says what the claim says.
 
 A language model that judges can be wrong or careless: it may quote a single syllable, or a sentence that says the
-opposite. The checks need no model. They cannot prove that a quote supports a claim, but they find quotes that do not.
+opposite. The checks need no model. They cannot show that a quote supports a claim, but they find many that do not.
 """
 
 from __future__ import annotations

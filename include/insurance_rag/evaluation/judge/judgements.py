@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, 
 
 from insurance_rag.core.records import Record
 from insurance_rag.evaluation.judge.evidence import missing_support
-from insurance_rag.korean import refusal
+from insurance_rag.korean import is_refusal_sentence, refusal
 
 NOT_JSON = "the output is not the requested JSON"
 NO_CLAIMS = "no claim is listed, but the answer is not a refusal"
@@ -92,7 +92,8 @@ def read_judgement(output: str, answer: AnswerToJudge, tries: int) -> Judgement:
 
     One unsupported claim makes the answer a hallucination, whatever the other claims are. Without an unsupported
     claim, the judgement is unusable if the evidence of a claim does not support it. An empty list of claims is usable
-    only if the answer is a full refusal, because any other answer states something.
+    only if the answer is a full refusal, because any other answer states something. Sentences that refuse are no
+    claims, although some judges list them.
     """
     refuses = refusal(answer.answer) == "full"
     start, end = output.find("{"), output.rfind("}")
@@ -100,7 +101,7 @@ def read_judgement(output: str, answer: AnswerToJudge, tries: int) -> Judgement:
         found = _Output.model_validate_json(output[start : end + 1])
     except ValidationError:
         return _judgement(answer, tries, unusable=NOT_JSON)
-    claims = [_checked(claim, answer) for claim in found.claims]
+    claims = [_checked(claim, answer) for claim in found.claims if not is_refusal_sentence(claim.claim)]
     relevant = None if refuses else found.relevant
     if any(not claim.supported for claim in claims):
         return _judgement(answer, tries, True, relevant, claims)
