@@ -82,11 +82,14 @@ def world() -> World:
     return World(samples, labeled)
 
 
-def answers(model: str, answer: AnswerFunction) -> list[ScoredAnswer]:
-    """Return the scored answers of `model`, which answers all sample questions with the function `answer`."""
+def answers(model: str, answer: AnswerFunction, questions: int | None = None) -> list[ScoredAnswer]:
+    """Return the scored answers of `model` to the first `questions` sample questions, or to all.
+
+    The function `answer` stands for the model.
+    """
     config, decoding, all_of = EvaluationConfig(), DecodingConfig(), world()
     found = []
-    for sample in all_of.samples:
+    for sample in all_of.samples[:questions]:
         question = sample.question
         prompt = build_prompt(question.question, sample.context)
         request = GenerationRequest(f"{model} {question.question_id}", model, question.question_id, prompt)

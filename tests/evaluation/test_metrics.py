@@ -7,7 +7,7 @@ import re
 import pytest
 from tests.promotion.evaluations import row
 
-from insurance_rag.core.records import CheckInfo, MetricInfo, Rate, ScoredAnswer
+from insurance_rag.core.records import CheckInfo, Correctness, MetricInfo, Rate, ScoredAnswer
 from insurance_rag.core.registry import registry
 from insurance_rag.evaluation.checks import ordered_checks
 from insurance_rag.evaluation.metrics import METRICS, ordered_metrics
@@ -22,26 +22,27 @@ RIGHTLY_REFUSED = row("Base", 6, wrong=False, refusal="full", answerable=False)
 NOT_REFUSED = row("Base", 7, wrong=True, answerable=False)
 MISSED_BY_RETRIEVER = row("Base", 8, wrong=False, refusal="full").model_copy(update={"gold_in_context": False})
 WITH_NUMBERS = row("Base", 9, wrong=False).model_copy(update={"number_accuracy": True})
+HEDGED_UNANSWERABLE = row("Base", 11, wrong=True, refusal="partial", answerable=False)
 CUT = row("Base", 10, wrong=False).model_copy(update={"stop_cut": "###"})
 ROWS = [
     ANSWERED, INVENTED, FALSELY_REFUSED, HEDGED, SILENT, RIGHTLY_REFUSED, NOT_REFUSED, MISSED_BY_RETRIEVER,
-    WITH_NUMBERS, CUT,
+    WITH_NUMBERS, CUT, HEDGED_UNANSWERABLE,
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("name", "counted", "n"),
     [
-        ("hallucination", [INVENTED, NOT_REFUSED], 10),
-        ("raw_hallucination", [INVENTED, NOT_REFUSED], 10),
-        ("faulty", [INVENTED, FALSELY_REFUSED, SILENT, NOT_REFUSED], 10),
+        ("hallucination", [INVENTED, NOT_REFUSED, HEDGED_UNANSWERABLE], 11),
+        ("raw_hallucination", [INVENTED, NOT_REFUSED, HEDGED_UNANSWERABLE], 11),
+        ("faulty", [INVENTED, FALSELY_REFUSED, SILENT, NOT_REFUSED, HEDGED_UNANSWERABLE], 11),
         ("false_refusal", [FALSELY_REFUSED], 7),
-        ("missed_refusal", [NOT_REFUSED], 2),
-        ("partial_refusal", [HEDGED], 10),
+        ("missed_refusal", [NOT_REFUSED, HEDGED_UNANSWERABLE], 3),
+        ("partial_refusal", [HEDGED, HEDGED_UNANSWERABLE], 11),
         ("number_accuracy", [WITH_NUMBERS], 1),
         ("retrieval_miss", [MISSED_BY_RETRIEVER], 8),
-        ("stop_cut", [CUT], 10),
-        ("empty", [SILENT], 10),
+        ("stop_cut", [CUT], 11),
+        ("empty", [SILENT], 11),
     ],
 )
 def test_what_a_metric_counts(name: str, counted: list[ScoredAnswer], n: int) -> None:
@@ -70,5 +71,18 @@ def test_the_summary_has_every_metric_and_check_with_its_definition() -> None:
     assert sorted(summary.checks) == sorted(registry("check").names)
     assert not summary.checks["empty"].hallucination
     assert summary.models["Base"].by_type["unanswerable"]["missed_refusal"] == Rate(
-        count=1, n=2, rate=0.5, low=0.0945, high=0.9055, clusters=2, design_effect=1.0
+        count=2, n=3, rate=0.6667, low=0.2077, high=0.9385, clusters=3, design_effect=1.0
     )
+
+
+def test_a_partial_refusal_that_asserts_nothing_is_not_missed() -> None:
+    asserting_nothing = HEDGED_UNANSWERABLE.model_copy(update={"correctness": Correctness(correct=True)})
+    assert METRICS["missed_refusal"].rate([asserting_nothing]).count == 0
+
+
+def test_the_summary_says_that_answers_cannot_be_judged() -> None:
+    unknown = Correctness(correct=None, cannot_judge="the question has no reference answer")
+    rows = [answer.model_copy(update={"correctness": unknown}) for answer in (ANSWERED, INVENTED)]
+    summary = summarize([*rows, RIGHTLY_REFUSED], ["Base"])
+    (note,) = (note for note in summary.notes if "cannot judge" in note)
+    assert "2 of 2 answerable questions are correct: the question has no reference answer" in note

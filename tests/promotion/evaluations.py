@@ -46,7 +46,7 @@ def row(model: str, i: int, *, wrong: bool, refusal: RefusalLevel = "none", answ
         refusal=refusal,
         raw_hallucinated=wrong,
         raw_findings=[],
-        number_accuracy=correct if answerable else None,
+        number_accuracy=None,
         correctness=Correctness(correct=correct),
         raw_correctness=Correctness(correct=correct),
     )
@@ -55,13 +55,16 @@ def row(model: str, i: int, *, wrong: bool, refusal: RefusalLevel = "none", answ
 def rows(model: str, n: int, wrong: int, shift: int = 0, refused: int = 0) -> list[ScoredAnswer]:
     """Return answers to `n` questions, a quarter of them unanswerable and correctly refused.
 
-    `wrong` answers hallucinate, from question `shift` on. The first `refused` ones are refusals.
+    `wrong` answers hallucinate, from question `shift` on. The first `refused` ones are refusals. Every answerable
+    question requires a number, which the correct answers state.
     """
     found = []
     for i in range(n):
         answerable = i % 4 != 3
         refusal: RefusalLevel = "full" if not answerable or i < refused else "none"
-        found.append(row(model, i, wrong=shift <= i < shift + wrong, refusal=refusal, answerable=answerable))
+        made = row(model, i, wrong=shift <= i < shift + wrong, refusal=refusal, answerable=answerable)
+        number_accuracy = made.correctness.correct if answerable else None
+        found.append(made.model_copy(update={"number_accuracy": number_accuracy}))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import cache
 
@@ -74,3 +75,20 @@ def test_the_table_names_every_rule_that_failed() -> None:
     row = table([found]).splitlines()[-1]
     assert row.startswith("| always refuses | ")
     assert all(rule in row for verdict in found.verdicts for rule in verdict.rules)
+
+
+def test_copying_the_chunks_does_not_state_the_required_numbers() -> None:
+    copied = [row.number_accuracy for row in answers("copier", CHEATS["copies all chunks"])]
+    assert True not in copied
+    assert copied.count(False) > 100
+
+
+def test_answers_of_100_kb_are_scored_and_decided_on_in_seconds() -> None:
+    started = time.monotonic()
+    long = answers("long", lambda sample, _: (f"{sample.context} " * 200)[:100_000], questions=20)
+    assert time.monotonic() - started < 20
+    assert all(row.correctness.correct is False or row.correctness.cannot_judge for row in long)
+    started = time.monotonic()
+    decision = decide_on(long, answers("champion", reference, questions=20))
+    assert decision.decision == "refuse"
+    assert time.monotonic() - started < 10

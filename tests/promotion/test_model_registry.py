@@ -95,6 +95,17 @@ def test_any_flipped_bit_costs_at_most_its_own_decision(tmp_path: Path, registry
         assert readable[-1] == entries[2]
 
 
+def test_the_champion_states_the_prompt_format_in_which_it_was_evaluated(
+    tmp_path: Path, registry: ModelRegistry
+) -> None:
+    folder = write_evaluation(tmp_path / "1", Base=rows("Base", 300, 90), v1=rows("v1", 300, 30))
+    summary = read_json(folder / "summary.json")
+    write_json(folder / "summary.json", {**summary, "prompt_formats": {"Base": "rag", "v1": "plain"}})
+    decide(folder, registry=registry.root)
+    assert registry.champion is not None
+    assert registry.champion.prompt_format == "plain"
+
+
 def test_a_damaged_champion_is_an_error(registry: ModelRegistry) -> None:
     write_json(registry.root / "champion.json", {"model": "v1"})
     with pytest.raises(InvalidInputError, match=r"champion.json: not a champion .*restore it"):

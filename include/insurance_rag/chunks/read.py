@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from insurance_rag.chunks.contradictions import find_contradictions
 from insurance_rag.core.errors import InvalidInputError, LineProblem
 from insurance_rag.core.records import Chunk, Question
 
@@ -31,18 +32,30 @@ def read_chunks(path: Path | str) -> list[Chunk]:
 def read_questions(path: Path | str) -> list[Question]:
     """Read evaluation questions. The path "sample" stands for the file that ships with the project.
 
-    Raises InvalidInputError for the same problems as `read_chunks`, with question_id in place of chunk_id.
+    Raises InvalidInputError for the same problems as `read_chunks`, with question_id in place of chunk_id, and for
+    questions whose fields contradict each other.
     """
     path = SAMPLE_QUESTIONS if str(path) == "sample" else Path(path)
-    return _read_records(path, Question, lambda question: question.question_id, "question_id")
+    return _read_records(path, Question, lambda question: question.question_id, "question_id", find_contradictions)
 
 
-def _read_records(path: Path, model: type[R], id_of: Callable[[R], str], id_field: str) -> list[R]:
+def _no_problems(_: Sequence[tuple[int, R]]) -> Iterable[tuple[int, str]]:
+    return ()
+
+
+def _read_records(
+    path: Path,
+    model: type[R],
+    id_of: Callable[[R], str],
+    id_field: str,
+    find_problems: Callable[[Sequence[tuple[int, R]]], Iterable[tuple[int, str]]] = _no_problems,
+) -> list[R]:
+    """Return the records in a file. `find_problems` yields (line, problem) for pairs (line, record)."""
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as e:
         raise InvalidInputError(f"{path}: cannot be read ({e.strerror}); check the path and its permissions") from e
-    records: list[R] = []
+    records: list[tuple[int, R]] = []
     problems: list[str | LineProblem] = []
     first_line: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
@@ -57,12 +70,13 @@ def _read_records(path: Path, model: type[R], id_of: Callable[[R], str], id_fiel
         if first != number:
             message = f"duplicate {id_field} {id_of(record)!r} (first seen at line {first}); make it unique"
             problems.append(LineProblem(path, number, message))
-        records.append(record)
+        records.append((number, record))
+    problems += [LineProblem(path, number, message) for number, message in find_problems(records)]
     if not records and not problems:
         problems.append(f"{path}: is empty; write one JSON object per line")
     if problems:
         raise InvalidInputError(problems)
-    return records
+    return [record for _, record in records]
 
 
 def _messages(line: bytes, error: ValidationError) -> list[str]:

@@ -43,9 +43,17 @@ def summarize(rows: Rows, models: Sequence[str], warn_below: int = 200) -> Summa
 
 
 def _notes(rows: Rows, n: int, warn_below: int, effect: float | None) -> Iterator[str]:
-    """Yield the notes on the number of questions: too few of them, and their clusters with the design effect."""
+    """Yield the notes on the questions: too few, too few that can be judged, and clusters with the design effect."""
     if n < warn_below:
         yield too_few_questions(n, warn_below, effect or 1.0)
+    answerable = {row.question_id for row in rows if row.answerable}
+    unjudged = {row.question_id: row.correctness for row in rows if row.answerable and row.correctness.correct is None}
+    if unjudged:
+        reasons = dict.fromkeys(found.cannot_judge or "unknown reason" for found in unjudged.values())
+        yield (
+            f"cannot judge whether answers to {len(unjudged)} of {len(answerable)} answerable questions are correct: "
+            f"{'; '.join(reasons)}; the rates of correct answers leave them out"
+        )
     clusters = len(set(question_clusters(rows).values()))
     if clusters < n and effect is not None:
         yield (
