@@ -50,6 +50,8 @@ _ONES |= {"한": 1, "석": 3, "서": 3, "넉": 4}
 _DAYS = ["하루", "이틀", "사흘", "나흘", "닷새", "엿새", "이레", "여드레", "아흐레", "열흘"]
 _WORDS: dict[str, tuple[float, str]] = {
     **{word: (i, "일") for i, word in enumerate(_DAYS, 1)},
+    **{f"열{word}": (10 + i, "일") for i, word in enumerate(_DAYS[:9], 1)},
+    **{f"열{word}째": (10 + i, "일째") for i, word in enumerate(_DAYS[:9], 1)},
     **{f"{word}째": (i, "일째") for i, word in enumerate(_DAYS, 1)},
     "보름": (15, "일"), "일주일": (7, "일"), "이주일": (14, "일"), "반년": (6, "개월"), "절반": (50, "%"),
 }  # fmt: skip
@@ -82,6 +84,7 @@ _SPELLED = re.compile(
     | (?P<one>[일이삼사오육칠팔구십])\s?(?P<unit1>개월|년|영업일|퍼센트)                   # 삼 개월
     | (?P<native>(?:{"|".join(_TENS)})(?:{"|".join(_ONES)})?|{"|".join(_ONES)})
       \s?(?P<unit2>달|번|차례|살|배|명|시간|건|날(?!짜|씨))                               # 열두 달, 스무 날
+    | (?P<round>백|천|만(?=\s?원))\s?(?P<unit3>살|세|원)                                      # 백 살
     | (?P<days>(?:스무|열|스물|서른)(?:{"|".join(_ONES)})?)\s날                             # 스무 날
     | (?P<word>{"|".join(sorted(_WORDS, key=len, reverse=True))})(?!\s?[가-힣]?날)
     """,
@@ -131,15 +134,15 @@ def _read_digits(match: re.Match[str]) -> tuple[float, str] | None:
 
 def _read_spelled(match: re.Match[str]) -> tuple[float, str] | None:
     """Return the value and unit for a match of _SPELLED, or None if the match is not a quantity."""
-    sino, unit, one, unit1, native, unit2, days, word = match.groups()
+    sino, unit, one, unit1, native, unit2, round_number, unit3, days, word = match.groups()
     if days:
         return _native(days), "일"
     if word:
         return _WORDS[word]
-    unit = unit or unit1 or unit2
+    unit = unit or unit1 or unit2 or unit3
     if not _is_unit(match, unit):
         return None
-    return _normalised(_native(native) if native else parse_number(sino or one), unit)
+    return _normalised(_native(native) if native else parse_number(sino or one or round_number), unit)
 
 
 def _is_unit(match: re.Match[str], unit: str) -> bool:

@@ -67,12 +67,14 @@ class Statement:
         return self.lemmas | self.inherited
 
 
-_CONTENT = frozenset(["NNG", "NNP", "XR", "SL", "SH", "VV", "VA", "NP"])
-_LIGHT_WORDS = """
-    하 되 있 없 따르 경우 때 것 수 등 조 항 호 약관 해당 다음 각 이 그 저 말 대하 관하 위하 의하 및 또는 같 않 못하 아니
-    이것 그것 제 여기 무엇 얼마 언제 누구 어떻 이렇 그렇 번 가지 바 중 내용 보험 사항 이때 우리 만약 정하 이르 즉 곧 참고 예
+CONTENT_TAGS = frozenset(["NNG", "NNP", "XR", "SL", "SH", "VV", "VA", "NP"])
+_WORDS = """
+    하 되 있 없 따르 경우 때 것 수 등 조 항 호 약관 해당 다음 각 이 그 저 말 대하 관하 위하 의하 및 또는 같 않 못하
+    아니 이것 그것 제 여기 무엇 얼마 언제 누구 어떻 이렇 그렇 번 가지 바 중 내용 보험 사항 이때 우리 만약 정하 이르 즉
+    곧 참고 예
 """
-_LIGHT = frozenset(_LIGHT_WORDS.split())
+LIGHT_WORDS = frozenset(_WORDS.split())
+"""Words that say nothing about the content of a sentence."""
 _HEADING = re.compile(r"^\s*(?:제\s?(\d+)\s?조(?:의\s?(\d+))?)\s?[(（［\[]([^)\n]*)[)）］\]]\s*")
 _ITEM = re.compile(r"^\s*(?:\(?\d{1,2}[.)]|[가-하][.)]|[①-⑳]|[-·•])\s*")
 _PARAGRAPH = re.compile(r"^\s*[①-⑳]")
@@ -101,6 +103,8 @@ _COORDINATING = frozenset(
         "ᆸ니다만",
     ]
 )
+_MANNER = frozenset(["아서", "어서"])
+"""Endings that coordinate only before a comma: 줄여서 지급하지 않습니다 is one statement."""
 _INSIDE = frozenset(["고", "며", "으며", "아서", "어서", "나", "으나"])
 
 
@@ -110,7 +114,7 @@ def lemmas(tokens: Iterable[Morpheme]) -> frozenset[str]:
     >>> sorted(lemmas(morphemes("보험금을 지급합니다.")))
     ['보험금', '지급']
     """
-    return frozenset(t.form for t in tokens if t.tag in _CONTENT and t.form not in _LIGHT)
+    return frozenset(t.form for t in tokens if t.tag in CONTENT_TAGS and t.form not in LIGHT_WORDS)
 
 
 def analyze(text: str) -> list[Statement]:
@@ -225,6 +229,8 @@ def _cuts(tokens: Sequence[Morpheme], found: Sequence[Predicate]) -> Iterator[in
             continue
         end = predicate.end
         has_comma = end < len(tokens) and tokens[end].tag == "SP"
+        if predicate.connective in _MANNER and not has_comma:
+            continue
         if predicate.connective in _INSIDE and not has_comma and following.ending not in ("final", "connective"):
             continue
         yield end + has_comma

@@ -55,7 +55,7 @@ def assess(answer: str, expected: Expected) -> Correctness:
         return _wrong("refusal", "the answer refuses, but the policy answers the question")
     problems = [problem for find in FINDERS for problem in find(answer, expected)]
     agrees = agreement(answer, expected)
-    least = MIN_AGREEMENT if not _same_verdict(answer, expected) else MIN_AGREEMENT_SAME_VERDICT
+    least = MIN_AGREEMENT_SAME_VERDICT if _same_verdict(answer, expected) else MIN_AGREEMENT
     if not expected.required_numbers and agrees < least:
         problems.append(CorrectnessProblem(kind="content", text=f"agreement with the reference is {agrees:.2f}"))
     return Correctness(correct=not problems, problems=tuple(problems), agreement=round(agrees, 4))

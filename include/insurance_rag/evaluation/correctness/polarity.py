@@ -15,12 +15,17 @@ MIN_OVERLAP = 0.25
 """Two statements are about the same matter if their lemmas have at least this F-score."""
 MIN_OWN_OVERLAP = 0.1
 """The same for two statements with the same predicate, which is a common lemma already."""
+MIN_OVERLAP_BOTH = 0.6
+"""The same if the reference affirms one case and denies another."""
 MARGIN = 0.1
 """A contradicting statement must be this much closer to the reference than an agreeing one."""
 MIN_CONTAINMENT = 0.75
 """Fraction of a denying statement's lemmas that must occur in an affirming statement of the reference."""
 NEAR_VERBATIM = 0.75
-_WITHOUT = re.compile(r"([가-힣]{2,})\s?없이")
+_WITHOUT = re.compile(
+    r"([가-힣]{2,}?)(?:\s?없이|(?:과|와|에)?\s?(?:상관|관계)\s?없이|(?:을|를)?\s?(?:하|받|얻)지\s?않(?:았)?(?:더라도|아도))"
+)
+_ALWAYS = re.compile("어떤 경우에도|무조건|언제나|전혀|예외 없이")
 _ASIDE = re.compile(r"\s*(?:다만|단,|참고로|하지만|그래도|그러나|반면|대신|한편|그 밖|그밖)")
 """Begins a statement that adds an exception or a neighboring fact."""
 WORDS = {1: "yes", -1: "no"}
@@ -37,7 +42,7 @@ def find_wrong_polarity(answer: str, expected: Expected) -> Iterator[Correctness
         yield CorrectnessProblem(kind="polarity", text=text)
         return
     for noun in sorted(_without(answer) - _without(reference) - _without(expected.question)):
-        if noun in reference:
+        if noun in reference and not re.search(rf"{noun}.{{0,12}}?(?:않|없|못|아니)", reference):
             yield CorrectnessProblem(kind="polarity", text=f"{noun} 없이 contradicts the reference")
             return
     for contradicting, own in _contradictions(answer, reference):
@@ -48,7 +53,8 @@ def find_wrong_polarity(answer: str, expected: Expected) -> Iterator[Correctness
 def _contradictions(answer: str, reference: str) -> Iterator[tuple[Statement, Statement]]:
     wanted = statements_with_stance(reference)
     said = statements_with_stance(answer)
-    main = [(s, stance) for s, stance in said if not _is_aside(s)]
+    asides = {s.sentence for s, _ in said if _ASIDE.match(s.text)}
+    main = [(s, stance) for s, stance in said if s.sentence not in asides and not _is_manner(s)]
     for own, stance in wanted:
         same = [0.0] + [_overlap(own, s) for s, other in said if other == stance]
         opposite = [
@@ -59,11 +65,15 @@ def _contradictions(answer: str, reference: str) -> Iterator[tuple[Statement, St
         ]
         if opposite:
             closest, statement = max(opposite, key=lambda pair: pair[0])
-            if closest >= (MIN_OVERLAP if stance.axis in SHARED_AXES else MIN_OWN_OVERLAP) and closest > max(
+            both = any(other == Stance(stance.axis, -stance.sign) for _, other in wanted)
+            least = MIN_OVERLAP_BOTH if both else MIN_OVERLAP if stance.axis in SHARED_AXES else MIN_OWN_OVERLAP
+            if closest >= least and closest > max(
                 same
             ) + MARGIN * (max(same) > 0):
                 yield statement, own
     yield from _denials(main, wanted)
+    yield from _generalizations(main, wanted)
+    yield from _denied_actions(answer, reference)
     yield from _embedded(answer, reference)
 
 
@@ -82,6 +92,26 @@ def _denials(
                     yield statement, own
 
 
+def _generalizations(
+    said: Sequence[tuple[Statement, Stance]], reference: Sequence[tuple[Statement, Stance]]
+) -> Iterator[tuple[Statement, Statement]]:
+    """Yield statements that are said to hold in every case although the reference states the opposite of one case."""
+    for statement, stance in said:
+        if _ALWAYS.search(statement.text):
+            yield from ((statement, own) for own, other in reference if other == Stance(stance.axis, -stance.sign))
+
+
+def _denied_actions(answer: str, reference: str) -> Iterator[tuple[Statement, Statement]]:
+    """Yield statements whose main predicate denies what any main or connected predicate of the reference affirms."""
+    said = {s.predicate.lemma for s in analyze(answer) if s.predicate and not s.predicate.negated}
+    for own in analyze(reference):
+        affirmed = {p.lemma for p in own.predicates if not p.negated and p.ending in ("final", "connective")}
+        for statement in analyze(answer):
+            p = statement.predicate
+            if p and p.negated and p.lemma in affirmed - said and len(p.lemma) > 1 and not _ASIDE.match(statement.text):
+                yield statement, own
+
+
 def _embedded(answer: str, reference: str) -> Iterator[tuple[Statement, Statement]]:
     """Yield statements that repeat a relative clause of the reference with the opposite polarity."""
     for own in analyze(reference):
@@ -89,15 +119,14 @@ def _embedded(answer: str, reference: str) -> Iterator[tuple[Statement, Statemen
             if _overlap(own, statement) < NEAR_VERBATIM:
                 continue
             wanted = {p.lemma: p.negated for p in own.predicates}
-            if any(wanted.get(p.lemma, p.negated) is not p.negated for p in statement.predicates):
+            relative = [p for p in statement.predicates if p.ending == "adnominal"]
+            if any(wanted.get(p.lemma, p.negated) is not p.negated for p in relative):
                 yield statement, own
 
 
-def _is_aside(statement: Statement) -> bool:
-    """Return whether a statement adds an exception or a neighboring fact, or only says how something is done."""
-    predicate = statement.predicate
-    manner = predicate is not None and predicate.connective in ("아서", "어서")
-    return manner or _ASIDE.match(statement.text) is not None
+def _is_manner(statement: Statement) -> bool:
+    """Return whether a statement only says how or why something is done: 줄여서, 합의하셔서."""
+    return statement.predicate is not None and statement.predicate.connective in ("아서", "어서")
 
 
 def _about(statement: Statement) -> frozenset[str]:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from insurance_rag.core.records import CorrectnessProblem
 from insurance_rag.evaluation.correctness.content import f_score
 from insurance_rag.evaluation.correctness.expected import Expected
+from insurance_rag.korean import quantities
 from insurance_rag.korean.morphemes import morphemes
 from insurance_rag.korean.predicates import Predicate, predicates
 from insurance_rag.korean.roles import party_mentions
@@ -29,7 +30,8 @@ _SAME = {
         "terminate": "해지 해약",
         "withdraw": "철회 무르 물리 취소",
         "receive": "받 수령 타",
-        "submit": "제출 내 납입 부담",
+        "submit": "제출 납입",
+        "choose": "선택 고르 정하",
     }.items()
     for lemma in lemmas.split()
 }
@@ -39,7 +41,7 @@ _CHAINS = frozenset(["도록", "게", "어", "아", "여", "어서", "아서", "
 """Connective endings of a predicate that shares its subject with the next one."""
 
 
-_LIGHT = frozenset(["하", "되", "있", "없", "말", "정하", "이", "아니", "것", "경우", "따르"])
+_LIGHT = frozenset(["하", "되", "있", "없", "말", "이", "아니", "것", "경우", "따르"])
 """Predicates that say nothing about a party's role."""
 
 
@@ -56,7 +58,8 @@ _INSURER = frozenset(["회사"])
 IMPOSSIBLE: dict[Binding, frozenset[str]] = {
     Binding("subject", "give"): _CUSTOMERS,
     Binding("recipient", "give"): _INSURER,
-    **{Binding("subject", act): _INSURER for act in ("submit", "청구", "청약", "가입", "신청", "withdraw", "부활")},
+    **{Binding("subject", act): _INSURER for act in ("submit", "청구", "청약", "가입", "신청", "withdraw", "부활", "신고")},
+    **{Binding("subject", act): _CUSTOMERS for act in ("승낙", "인정")},
     **{Binding("recipient", act): _CUSTOMERS for act in ("submit", "청구", "청약", "신청")},
 }
 """Roles that a party of an insurance contract does not have, unless the reference or a gold chunk says so."""
@@ -79,9 +82,24 @@ def find_swapped_roles(answer: str, expected: Expected) -> Iterator[CorrectnessP
             text = f"{', '.join(sorted(parties))} as the {binding.role} of {binding.of}"
             yield CorrectnessProblem(kind="roles", text=text)
             return
+    for name in sorted(_denied_parties(answer) & {p for parties in known.values() for p in parties}):
+        yield CorrectnessProblem(kind="roles", text=f"the answer denies the role of {name}")
+        return
+    for label, said, right_value in _swapped_values(answer, expected.reference or ""):
+        yield CorrectnessProblem(kind="roles", text=f"{label}: {said} instead of {right_value}")
+        return
     for name, other in _swapped_anchors(answer, expected.reference or ""):
         yield CorrectnessProblem(kind="roles", text=f"what is said of {name} is true of {other}")
         return
+
+
+_NOT_BUT = re.compile(r"([가-힣]+?)(?:이|가|에게|께|에)\s(?:[가-힣]+\s(?:것|게)이?\s?)?아니라")
+
+
+def _denied_parties(text: str) -> frozenset[str]:
+    """Return the parties that a text excludes: 회사가 아니라 계약자가 알립니다."""
+    names = (match[1] for match in _NOT_BUT.finditer(text))
+    return frozenset(mention.party for name in names for mention in party_mentions(f"{name}가 "))
 
 
 def _known_parties(*texts: str) -> Mapping[Binding, frozenset[str]]:
@@ -117,17 +135,17 @@ def _bound(clause: str) -> Iterator[tuple[Binding, str]]:
             continue
         following = [predicate for at, predicate in verbs if at >= mention.end]
         if following:
-            lemma = (following[-1] if mention.role == "topic" else _head(following)).lemma
             role = "subject" if mention.role == "topic" else mention.role
-            yield Binding(role, _SAME.get(lemma, lemma)), mention.party
+            for predicate in following[-1:] if mention.role == "topic" else _chain(following):
+                yield Binding(role, _SAME.get(predicate.lemma, predicate.lemma)), mention.party
 
 
-def _head(following: Sequence[Predicate]) -> Predicate:
-    """Return the predicate to which a subject belongs: in `중지하도록 신청할 수 있습니다`, it is 신청."""
+def _chain(following: Sequence[Predicate]) -> Iterator[Predicate]:
+    """Yield the predicates that share a subject: in `중지하도록 신청할 수 있습니다`, these are 중지 and 신청."""
     for predicate in following:
+        yield predicate
         if predicate.connective not in _CHAINS:
-            return predicate
-    return following[-1]
+            return
 
 
 def _swapped_anchors(answer: str, reference: str) -> Iterator[tuple[str, str]]:
@@ -140,6 +158,26 @@ def _swapped_anchors(answer: str, reference: str) -> Iterator[tuple[str, str]]:
         for other, others in right.items():
             if other != name and _same_kind(name, other) and f_score(words, others) > own + MARGIN:
                 yield name, other
+
+
+_LABEL = re.compile(r"([가-힣A-Za-zⅠⅡ]{2,})(?:은|는|이|가|의|에는|도|:)?\s?$")
+
+
+def _swapped_values(answer: str, reference: str) -> Iterator[tuple[str, str, str]]:
+    """Yield labels of quantities, such as 급여 in `급여는 70%`, with the value of another label of the reference."""
+    right, said = _labeled_values(reference), _labeled_values(answer)
+    for label, (key, text) in said.items():
+        if label in right and right[label][0] != key and key in {other for other, _ in right.values()}:
+            yield label, text, right[label][1]
+
+
+def _labeled_values(text: str) -> Mapping[str, tuple[tuple[float, str], str]]:
+    found: dict[str, tuple[tuple[float, str], str]] = {}
+    for quantity in quantities(text):
+        label = _LABEL.search(text[max(0, quantity.start - 20) : quantity.start])
+        if label:
+            found[label[1]] = quantity.key, quantity.text
+    return found
 
 
 def _same_kind(a: str, b: str) -> bool:

@@ -18,7 +18,7 @@ _AXES: dict[tuple[str, int], str] = {
         "benefit",
         +1,
     ): "지급 보상 보장 받 나오 나가 주 드리 돌려주 돌려드리 돌려받 물어주 물 환급 반환 배상 인정 해당 포함 속하 들어가 "
-    "가능 되 승낙 적용 제공 받아들이 괜찮 맞 그렇 대상 사유 보호 보 치 가입 상관없 허용 타 전액 전부",
+    "가능 되 승낙 적용 제공 받아들이 괜찮 맞 대상 사유 보호 보 치 가입 상관없 허용 타 전액 전부",
     ("benefit", -1): "제외 면책 거절 거부 불가 불가능 빠지 무효 제한 금지 틀리",
     ("charge", +1): "내 납입 부담 제출",
     ("charge", -1): "면제",
@@ -31,11 +31,19 @@ SHARED_AXES = frozenset(axis for axis, _ in _AXES)
 """Axes with several predicates. Every other axis has one."""
 _STANCES = {lemma: (axis, sign) for (axis, sign), lemmas in _AXES.items() for lemma in lemmas.split()}
 
-_YES = re.compile(r"^\s*(?:네|예|넵|그렇습니다|그래요|맞습니다|맞아요|물론)(?=[\s,.!]|$)")
+_LIGHT_NOUNS = frozenset(["사유", "대상", "경우", "손해", "해당", "항목", "것", "속하", "들어가"])
+_COURTESY = frozenset(["말씀", "위로", "안내", "답변", "걱정"])
+_DENIED_NOUN = re.compile(
+    r"(?:면책|제외|부담보|(?:보상|지급|보장|인정)(?:하|되)?지\s?(?:않는|아니하는))\s?(?:사유|대상|경우|손해|항목|것|사항|의료비|비용)"
+)
+_YES = re.compile(r"^\s*(?:네|예|넵|그렇습니다|그래요|맞습니다|맞아요|물론(?:이|입|이죠)?\S*|그럼요?|당연\S+)(?=[\s,.!]|$)")
 _NO = re.compile(
     r"^\s*(?:아니요|아니오|아뇨|아닙니다|아니에요|아니예요|그렇지\s?않|괜찮지\s?않|(?:그러시면\s?)?안\s?(?:됩니다|돼요))"
 )
-_HEDGED = re.compile(r"전부|전액|모두|(?<![가-힣])다\s|그대로|더\s|덜\s|절반")
+_REGRET = re.compile(r"^\s*(?:아쉽|안타깝|유감|죄송)[가-힣]*\s")
+_HEDGED = re.compile(r"전부|전액|모두|(?<![가-힣])다\s|그대로|더\s|덜\s|절반|똑같|동일|같은|같이")
+_REASONS = frozenset(["므로", "으므로", "니", "으니", "니까", "으니까", "아서", "어서", "라서"])
+"""Connective endings of a reason. The conclusion follows in the next statement."""
 _LIGHT = frozenset("있 없 되 하 괜찮 가능 기간 보험 것".split())
 _WH = re.compile(
     r"얼마(?!\s?전)|언제|무엇|무슨|어떤|어떻게|어떠|몇\s?(?:[%㎞]|[가-힣])(?!\s?년간)|누구|누가|어디|왜|뭐|뭘|뭔|며칠|어느|무얼|까닭|차이|뜻|알려\s?주세|설명해"
@@ -59,24 +67,33 @@ def stance_of(predicate: Predicate | None) -> Stance | None:
 
 def denies(statement: Statement) -> bool:
     """Return whether a statement denies something to the customer. Not having to pay is no denial."""
-    stance = stance_of(statement.predicate)
-    return stance is not None and stance.sign < 0 and stance.axis not in ("charge", "cut")
+    own = stance(statement)
+    return own is not None and own.sign < 0 and own.axis not in ("charge", "cut")
+
+
+def said_yes_or_no(text: str) -> int:
+    """Return +1 if the text begins with a yes, -1 if it begins with a no, and 0 otherwise."""
+    return 1 if _YES.search(text) else -1 if _NO.search(text) or _REGRET.search(text) else 0
 
 
 def verdict(text: str, question: str) -> int:
     """Return +1 if the text answers the question with yes, -1 with no, and 0 if it does neither or cannot be read.
 
-    The text answers with yes or no if it begins with such a word. Otherwise, its first statement on the axis of the
-    question decides.
+    The text answers with yes or no if it begins with such a word. Otherwise, the first
+    conclusion of its first sentence on the axis of the question decides.
     """
-    if _YES.search(text):
-        return 1
-    if _NO.search(text):
-        return -1
+    if explicit := said_yes_or_no(text):
+        return explicit
     wanted = _asked(question)
     if wanted is None:
         return 0
-    return next((own.sign * wanted.sign for _, own in statements_with_stance(text) if own.axis == wanted.axis), 0)
+    first = [(s, own) for s, own in statements_with_stance(text) if s.sentence == 0]
+    same = [(s, own) for s, own in first if own.axis == wanted.axis]
+    if not same and wanted.axis not in SHARED_AXES:
+        same = [(s, own) for s, own in first if own.axis == "benefit"]
+    conclusions = [own for s, own in same if s.predicate is None or s.predicate.connective not in _REASONS]
+    found = next(iter(conclusions or [own for _, own in same]), None)
+    return found.sign * wanted.sign if found else 0
 
 
 def _asked(question: str) -> Stance | None:
@@ -89,7 +106,9 @@ def _asked(question: str) -> Stance | None:
     if not asked or _WH.search(last) or _HEDGED.search(last):
         return None
     found = [p for p in asked[-1].predicates if p.lemma not in _LIGHT] or asked[-1].predicates
-    return stance_of(found[-1]) if found else None
+    stances = [own for p in found if (own := stance_of(p))]
+    specific = [own for own in stances if own.axis in SHARED_AXES - {"benefit"}]
+    return next(reversed(specific or stances), None)
 
 
 def _last_sentence(text: str) -> str:
@@ -98,4 +117,17 @@ def _last_sentence(text: str) -> str:
 
 def statements_with_stance(text: str) -> list[tuple[Statement, Stance]]:
     """Return the statements of a text that have a predicate, each with its stance."""
-    return [(s, own) for s in analyze(text) if (own := stance_of(s.predicate))]
+    return [(s, own) for s in analyze(text) if (own := stance(s))]
+
+
+def stance(statement: Statement) -> Stance | None:
+    """Return the stance of a statement's main predicate.
+
+    A light noun takes the stance of the words before it: `면책 사유입니다` and `보상하지 않는 손해에 해당합니다` deny.
+    """
+    own = stance_of(statement.predicate)
+    if own is None or statement.predicate is None or _COURTESY & statement.lemmas:
+        return None
+    if statement.predicate.lemma not in _LIGHT_NOUNS:
+        return own
+    return Stance(own.axis, -own.sign) if _DENIED_NOUN.search(statement.text) else own
