@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from insurance_rag.core.records import Correctness, CorrectnessProblem, CorrectnessProblemKind
 from insurance_rag.evaluation.correctness.citation import find_wrong_articles
-from insurance_rag.evaluation.correctness.content import agreement
+from insurance_rag.evaluation.correctness.content import agreement, find_wrong_content, find_wrong_items
 from insurance_rag.evaluation.correctness.expected import Expected
 from insurance_rag.evaluation.correctness.focus import find_degenerate_text, find_lack_of_focus
 from insurance_rag.evaluation.correctness.numbers import (
@@ -16,14 +16,7 @@ from insurance_rag.evaluation.correctness.numbers import (
 )
 from insurance_rag.evaluation.correctness.polarity import find_wrong_polarity
 from insurance_rag.evaluation.correctness.roles import find_swapped_roles
-from insurance_rag.evaluation.correctness.stance import verdict
 from insurance_rag.korean import refusal
-
-MIN_AGREEMENT = 0.15
-"""Smallest content agreement of a correct answer, chosen on the tuning half of the labeled answers."""
-
-MIN_AGREEMENT_SAME_VERDICT = 0.1
-"""The same for an answer that says yes or no as the reference does, chosen on the same data."""
 
 MAX_CHARACTERS = 4_000
 """A longer answer is wrong without a further look. It takes the place of reading the policy."""
@@ -35,6 +28,8 @@ FINDERS: tuple[Callable[[str, Expected], Iterator[CorrectnessProblem]], ...] = (
     find_wrong_polarity,
     find_wrong_articles,
     find_swapped_roles,
+    find_wrong_content,
+    find_wrong_items,
     find_lack_of_focus,
     find_degenerate_text,
 )
@@ -54,16 +49,8 @@ def assess(answer: str, expected: Expected) -> Correctness:
     if level == "full":
         return _wrong("refusal", "the answer refuses, but the policy answers the question")
     problems = [problem for find in FINDERS for problem in find(answer, expected)]
-    agrees = agreement(answer, expected)
-    least = MIN_AGREEMENT_SAME_VERDICT if _same_verdict(answer, expected) else MIN_AGREEMENT
-    if not expected.required_numbers and agrees < least:
-        problems.append(CorrectnessProblem(kind="content", text=f"agreement with the reference is {agrees:.2f}"))
-    return Correctness(correct=not problems, problems=tuple(problems), agreement=round(agrees, 4))
-
-
-def _same_verdict(answer: str, expected: Expected) -> bool:
-    said = verdict(answer, expected.question)
-    return said != 0 and said == verdict(expected.reference or "", expected.question)
+    agrees = round(agreement(answer, expected), 4)
+    return Correctness(correct=not problems, problems=tuple(problems), agreement=agrees)
 
 
 def _wrong(kind: CorrectnessProblemKind, text: str) -> Correctness:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from insurance_rag.core.records import CorrectnessProblem
 from insurance_rag.evaluation.correctness.expected import Expected
 from insurance_rag.evaluation.correctness.stance import denies
 from insurance_rag.korean import quantities, remove_whitespace, unsupported_quantities
-from insurance_rag.korean.bounds import LOWER, UPPER, Bound, bounded_quantities
+from insurance_rag.korean.bounds import LOWER, UPPER, Bound
 from insurance_rag.korean.statements import analyze
 
 Key = tuple[float, str]

@@ -73,7 +73,7 @@ def _contradictions(answer: str, reference: str) -> Iterator[tuple[Statement, St
                 yield statement, own
     yield from _denials(main, wanted)
     yield from _generalizations(main, wanted)
-    yield from _denied_actions(answer, reference)
+    yield from _denied_actions([s for s, _ in main], reference)
     yield from _embedded(answer, reference)
 
 
@@ -81,7 +81,7 @@ def _denials(
     said: Sequence[tuple[Statement, Stance]], reference: Sequence[tuple[Statement, Stance]]
 ) -> Iterator[tuple[Statement, Statement]]:
     """Yield statements that deny a benefit for what the reference affirms, whatever its predicate."""
-    if any(stance.sign < 0 for _, stance in reference):
+    if any(stance.sign < 0 or own.negated for own, stance in reference):
         return
     for statement, stance in said:
         about = _about(statement)
@@ -101,15 +101,17 @@ def _generalizations(
             yield from ((statement, own) for own, other in reference if other == Stance(stance.axis, -stance.sign))
 
 
-def _denied_actions(answer: str, reference: str) -> Iterator[tuple[Statement, Statement]]:
+def _denied_actions(said: Sequence[Statement], reference: str) -> Iterator[tuple[Statement, Statement]]:
     """Yield statements whose main predicate denies what any main or connected predicate of the reference affirms."""
-    said = {s.predicate.lemma for s in analyze(answer) if s.predicate and not s.predicate.negated}
-    for own in analyze(reference):
-        affirmed = {p.lemma for p in own.predicates if not p.negated and p.ending in ("final", "connective")}
-        for statement in analyze(answer):
-            p = statement.predicate
-            if p and p.negated and p.lemma in affirmed - said and len(p.lemma) > 1 and not _ASIDE.match(statement.text):
-                yield statement, own
+    statements = analyze(reference)
+    excluded = {s.predicate.lemma for s in said if s.predicate and not s.predicate.negated}
+    excluded |= {p.lemma for own in statements for p in own.predicates if p.negated}
+    for own in statements:
+        affirmed = {p.lemma for p in own.predicates if p.ending in ("final", "connective") and len(p.lemma) > 1}
+        for statement in said:
+            if statement.negated and statement.predicate and statement.predicate.lemma in affirmed - excluded:
+                if not own.negated:
+                    yield statement, own
 
 
 def _embedded(answer: str, reference: str) -> Iterator[tuple[Statement, Statement]]:
@@ -125,8 +127,8 @@ def _embedded(answer: str, reference: str) -> Iterator[tuple[Statement, Statemen
 
 
 def _is_manner(statement: Statement) -> bool:
-    """Return whether a statement only says how or why something is done: 줄여서, 합의하셔서."""
-    return statement.predicate is not None and statement.predicate.connective in ("아서", "어서")
+    """Return whether a statement only says how or why something is done, or concedes something: 줄여서, 들어가지만."""
+    return statement.predicate is not None and statement.predicate.connective in ("아서", "어서", "지만", "으나")
 
 
 def _about(statement: Statement) -> frozenset[str]:
