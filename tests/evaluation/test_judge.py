@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -225,3 +226,10 @@ def test_a_decimal_point_is_not_ignored() -> None:
     assert contains_quote("연 4.5%의 이율", "연 4.5 %의 이율")
     assert not contains_quote("연 4.5%의 이율", "연 45%의 이율")
     assert not contains_quote("연 4.5%의 이율", "5%의 이율")
+
+
+def test_long_quotes_and_loops_take_little_time() -> None:
+    start = time.monotonic()
+    assert not contains_quote("이 가 " * 2000, "이이 가가 " * 1000 + "끝")
+    assert not contains_quote(CONTEXT, "보험금을 지급합니다. " * 10_000)
+    assert time.monotonic() - start < 5

@@ -18,7 +18,7 @@ _PARTICLES = (
 )
 _CLASS_OF = {particle: group for group in _PARTICLES for particle in group}
 _PARTICLE = re.compile(f"(?<=[가-힣]{{2}})(?:{'|'.join(sorted(_CLASS_OF, key=len, reverse=True))})$")
-_MISSING_PARTICLE = "(?:은|는|이|가|을|를|의|에)?"
+_MISSING_PARTICLE = "(?:은|는|이|가|을|를|의|에)?+"
 # Everything but letters, digits, percent signs, and the points and range signs between digits. Without the latter two,
 # 4.5% and 45% would be equal, and so would 3~5일 and 35일.
 _IGNORED = re.compile(r"(?<!\d)[.~]|[.~](?!\d)|[^\w%.~]|_")
@@ -54,7 +54,7 @@ def contains_quote(context: str, quote: str) -> bool:
     True
     """
     wanted, text = letters(quote), letters(context)
-    if not wanted:
+    if not 0 < len(wanted) <= len(text):
         return False
     before = r"(?<![\d.])" if wanted[0].isdigit() else ""
     after = r"(?!\d)" if wanted[-1].isdigit() else ""
@@ -63,13 +63,16 @@ def contains_quote(context: str, quote: str) -> bool:
 
 
 def _tolerant_pattern(quote: str) -> str:
-    """Return a pattern for the quote's letters in which the particle at the end of each word is optional."""
+    """Return a pattern for the quote's letters in which the particle at the end of each word is optional.
+
+    The possessive quantifiers (?+) keep the search time linear, even if the texts are loops of one particle.
+    """
     parts = list[str]()
     for word in map(letters, quote.split()):
         found = _PARTICLE.search(word)
         if found:
             options = "|".join(sorted(_CLASS_OF[found.group()], key=len, reverse=True))
-            parts.append(f"{re.escape(word[: found.start()])}(?:{options})?")
+            parts.append(f"{re.escape(word[: found.start()])}(?:{options})?+")
         elif word:
             parts.append(re.escape(word) + (_MISSING_PARTICLE if "가" <= word[-1] <= "힣" else ""))
-    return " ?".join(parts)
+    return " ?+".join(parts)
