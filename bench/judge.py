@@ -1,6 +1,6 @@
 """Measure an LLM judge on the labeled answers to sample questions: its sensitivity and specificity, by kind of answer.
 
-    python -m bench.judge --judge MODEL@BASE_URL [--half report] [--folder results/judge] [--out results/judge.json]
+    python -m bench.judge --judge MODEL@BASE_URL [--half report] [--folder artifacts/judge] [--out docs/results/judge.json]
     python -m bench.judge                        (without a server: a judge that supports everything)
 
 Without --judge, the bench simulates a careless judge: it supports every sentence of every answer and quotes the whole
@@ -172,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--judge", metavar="MODEL@BASE_URL", help="judge on an OpenAI-compatible server")
     parser.add_argument("--half", choices=("report", "tuning"), default="report", help="half of the labeled answers")
-    parser.add_argument("--folder", type=Path, default=Path("results/judge"), help="folder for the judge's outputs")
+    parser.add_argument("--folder", type=Path, default=Path("artifacts/judge"), help="folder for the judge's outputs")
     parser.add_argument("--out", type=Path, help="also write the figures to this file")
     args = parser.parse_args(argv)
     rows = samples(args.half)
