@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from insurance_rag.core.records import Correctness, CorrectnessProblem, CorrectnessProblemKind
 from insurance_rag.evaluation.correctness.citation import find_wrong_articles
-from insurance_rag.evaluation.correctness.content import agreement, find_wrong_content, find_wrong_items
+from insurance_rag.evaluation.correctness.content import agreement, find_wrong_content
 from insurance_rag.evaluation.correctness.expected import Expected
 from insurance_rag.evaluation.correctness.focus import find_degenerate_text, find_lack_of_focus
 from insurance_rag.evaluation.correctness.numbers import (
@@ -29,7 +29,6 @@ FINDERS: tuple[Callable[[str, Expected], Iterator[CorrectnessProblem]], ...] = (
     find_wrong_articles,
     find_swapped_roles,
     find_wrong_content,
-    find_wrong_items,
     find_lack_of_focus,
     find_degenerate_text,
 )

@@ -7,7 +7,6 @@ in the chunk has a large `rival`, a paraphrase of the reference has not, even if
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
@@ -34,9 +33,6 @@ MIN_AGREEMENT_SAME_VERDICT = 0.2
 """The same for an answer whose first statement says yes or no as the reference does."""
 MIN_AGREEMENT_EXPLICIT = -0.05
 """The same for an answer that begins with the right 네 or 아니요. Such an answer may use words of its own."""
-MIN_ITEMS = 3
-"""An enumeration has at least this many items."""
-_SEPARATOR = re.compile(r"\s*[,·ㆍ、]\s*(?:그리고|또는|및)?\s*|\s(?:및|또는|혹은|그리고)\s|(?<=[가-힣])(?:와|과|이나|나|하고|이랑|랑)\s")
 
 
 def find_wrong_content(answer: str, expected: Expected) -> Iterator[CorrectnessProblem]:
@@ -51,29 +47,6 @@ def find_wrong_content(answer: str, expected: Expected) -> Iterator[CorrectnessP
         least = MIN_AGREEMENT_EXPLICIT if said_yes_or_no(answer) else MIN_AGREEMENT_SAME_VERDICT
     if not expected.required_numbers and found < least:
         yield CorrectnessProblem(kind="content", text=f"agreement with the reference is {found:.2f}")
-
-
-def find_wrong_items(answer: str, expected: Expected) -> Iterator[CorrectnessProblem]:
-    """Yield a problem if the answer enumerates things of the reference and adds a thing that the reference does not have."""
-    right = [lemmas(item) for item in _items(expected.reference or "")]
-    if not right:
-        return
-    known = lemmas(expected.reference or "") | lemmas(expected.question)
-    text = f"{expected.reference}\n{expected.question}"
-    for sentence in sentences(answer):
-        items = _items(sentence.text)
-        shared = sum(any(lemmas(item) & own for own in right) for item in items)
-        for item in items if shared >= 2 else ():
-            words = lemmas(item)
-            if words and not any(word in known or (len(word) > 1 and word in text) for word in words):
-                yield CorrectnessProblem(kind="content", text=f"{item} is not in the reference")
-                return
-
-
-def _items(text: str) -> list[str]:
-    """Return the items of an enumeration, or nothing if the text has fewer than three."""
-    items = [item.strip() for item in _SEPARATOR.split(_without_articles(text)) if item.strip()]
-    return items if len(items) >= MIN_ITEMS else []
 
 
 def agreement(answer: str, expected: Expected) -> float:

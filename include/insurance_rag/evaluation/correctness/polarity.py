@@ -67,9 +67,7 @@ def _contradictions(answer: str, reference: str) -> Iterator[tuple[Statement, St
             closest, statement = max(opposite, key=lambda pair: pair[0])
             both = any(other == Stance(stance.axis, -stance.sign) for _, other in wanted)
             least = MIN_OVERLAP_BOTH if both else MIN_OVERLAP if stance.axis in SHARED_AXES else MIN_OWN_OVERLAP
-            if closest >= least and closest > max(
-                same
-            ) + MARGIN * (max(same) > 0):
+            if closest >= least and closest > max(same) + MARGIN * (max(same) > 0):
                 yield statement, own
     yield from _denials(main, wanted)
     yield from _generalizations(main, wanted)

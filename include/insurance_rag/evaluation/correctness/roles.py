@@ -58,7 +58,10 @@ _INSURER = frozenset(["회사"])
 IMPOSSIBLE: dict[Binding, frozenset[str]] = {
     Binding("subject", "give"): _CUSTOMERS,
     Binding("recipient", "give"): _INSURER,
-    **{Binding("subject", act): _INSURER for act in ("submit", "청구", "청약", "가입", "신청", "withdraw", "부활", "신고")},
+    **{
+        Binding("subject", act): _INSURER
+        for act in ("submit", "청구", "청약", "가입", "신청", "withdraw", "부활", "신고")
+    },
     **{Binding("subject", act): _CUSTOMERS for act in ("승낙", "인정")},
     **{Binding("recipient", act): _CUSTOMERS for act in ("submit", "청구", "청약", "신청")},
 }
