@@ -50,6 +50,11 @@ def changed_reference(change: Callable[[str, EvalSample], str]) -> AnswerFunctio
     return lambda sample, world: change(reference(sample, world), sample) if is_due(sample) else REFUSED
 
 
+def refusing_rightly(answer: AnswerFunction) -> AnswerFunction:
+    """Return a function that refuses where a refusal is right, and otherwise answers with `answer`."""
+    return lambda sample, world: answer(sample, world) if is_due(sample) else REFUSED
+
+
 def top_chunk(sample: EvalSample) -> str:
     """Return the text of the best chunk."""
     return sample.chunks[0].text if sample.chunks else ""
@@ -75,8 +80,20 @@ def closest_number_sentence(sample: EvalSample, world: World) -> str:
 
 
 def listed_numbers(sample: EvalSample, _: World) -> str:
-    """Return all quantities of the best chunk as a list."""
-    return ", ".join(dict.fromkeys(quantity.text for quantity in quantities(top_chunk(sample))))
+    """Return all quantities of the best chunk as a list, or its article if it has none."""
+    found = dict.fromkeys(quantity.text for quantity in quantities(top_chunk(sample)))
+    return ", ".join(found) or cited_article(sample, _)
+
+
+def number_sentences(sample: EvalSample, _: World) -> str:
+    """Return all sentences of the best chunk that state a quantity, or its article if there are none."""
+    return " ".join(text for text in _body(top_chunk(sample)) if quantities(text)) or cited_article(sample, _)
+
+
+def yes_or_no(sample: EvalSample, _: World) -> str:
+    """Return `yes` or `no` at random, with the article of the best chunk."""
+    yes = random.Random(sample.question.question_id).random() < 0.5
+    return f"{'네, 그렇습니다' if yes else '아니요, 그렇지 않습니다'}. {cited_article(sample, _)}"
 
 
 def cited_article(sample: EvalSample, _: World) -> str:
@@ -212,6 +229,11 @@ CHEATS: dict[str, AnswerFunction] = {
     "repeats the question": lambda sample, world: sample.question.question,
     "cites the article only": cited_article,
     "lists all numbers of the chunk": listed_numbers,
+    "lists all numbers of the chunk, refuses rightly": refusing_rightly(listed_numbers),
+    "copies the sentences with numbers, refuses rightly": refusing_rightly(number_sentences),
+    "copies the best chunk, refuses rightly": refusing_rightly(lambda sample, world: top_chunk(sample)),
+    "first sentence of the chunk, refuses rightly": refusing_rightly(first_sentence),
+    "네 or 아니요 at random, refuses rightly": refusing_rightly(yes_or_no),
     "empty": lambda sample, world: "",
     "answer to another question": other_question,
     "answer about a sister product": sister_product,
