@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence, Set
 from itertools import combinations
 
+from insurance_rag.korean.bounds import bound_of
 from insurance_rag.korean.quantities import Quantity, quantities
 
 Key = tuple[float, str]
@@ -29,18 +30,26 @@ _PERIODS: tuple[tuple[re.Pattern[str], Key], ...] = (
     (re.compile(r"자정"), (24.0, "시")),
 )
 _SAME: dict[Key, tuple[Key, ...]] = {
-    (1.0, "일"): ((24.0, "시간"),),
-    (24.0, "시간"): ((1.0, "일"),),
     (24.0, "시"): ((12.0, "시"), (0.0, "시")),
     (12.0, "시"): ((24.0, "시"),),
 }
 # Units by which an amount of money, or any other quantity, can be multiplied.
 _FACTORS = frozenset(["%", "배", "회"])
 _AMOUNT_FACTORS = _FACTORS | {"일", "개월", "시간", "명", "건", "km"}
+# Length of each period in days.
+_DAYS = {"일": 1.0, "일째": 1.0, "개월": 30.0}
+_HALF = re.compile(r"\s?반")
+_ABOUT = re.compile(r"\s?(?:쯤|가량|정도|남짓|즈음)")
+_ABOUT_BEFORE = re.compile(r"(?:약|대략|거의)\s?$")
 # One of something, as in `수술 1회당` or `한 번마다`. The context may say `수술할 때마다` instead.
 _EACH = re.compile(r"\s?(?:당|마다|에\s|씩|전|뒤|후)|\s?(?:만|에\s?한)")
+_WITHIN = re.compile(r"\s?(?:안|이내|만|이상|동안|까지)")
 _EACH_UNITS = frozenset(["회", "명", "건", "일"])
-# A quantity in an example, which the answer may choose freely if it calculates with it.
+# A quantity in an example, which the answer may choose freely.
+_EXAMPLE = re.compile(r"예를\s?들|예컨대|예로|가령|이를테면")
+# A point in time that the answer assumes: `30일째에 난 사고라면`. A bound such as `30일 이내라면` states a condition.
+_ASSUMED = re.compile(r"(?:째)?(?:에|이|만에|되는|된|을|를)?\s?[^,.]{0,20}[다라]면")
+# A condition in which the answer may choose a quantity if it then calculates with it.
 _CONDITION = re.compile(r"[다라]면|이면|[으하]면|경우|동안|때")
 
 
@@ -54,6 +63,10 @@ def known_quantities(text: str) -> set[Key]:
     keys |= {key for pattern, key in _PERIODS if pattern.search(text)}
     for key in list(keys):
         keys.update(_SAME.get(key, ()))
+        if key[1] == "시간" and key[0] % 24 == 0:
+            keys.add((key[0] / 24, "일"))
+        elif key[1] == "일":
+            keys.add((key[0] * 24, "시간"))
         if key[1] == "%":
             keys.add((_tidy(key[0] / 100), "배"))
         elif key[1] == "배" and key[0] != int(key[0]):
@@ -78,7 +91,8 @@ def unsupported_quantities(answer: str, *contexts: str, question: str = "") -> l
     if "영업일" in answer:  # 영업일 기준 스물다섯 날
         known |= {(value, "일") for value, unit in known if unit == "영업일"}
     stated = [q for q in stated if q.unit != "번째" and not _is_each(answer, q)]
-    missing = unsupported(stated, known, given)
+    given |= {_key(q) for q in stated if _is_example(answer, q)}
+    missing = [q for q in unsupported(stated, known, given) if not _is_approximate(answer, q, known)]
     chosen: set[Key] = set()
     for quantity in [q for q in missing if _is_hypothetical(answer, q)]:
         if quantity in unsupported(stated, known, given | chosen):
@@ -155,8 +169,31 @@ def _product(result: Key, a: Key, b: Key) -> bool:
 
 
 def _is_each(text: str, quantity: Quantity) -> bool:
-    """Return whether the quantity only means "each" or "once": 1회당, 한 번마다, 한 번만."""
-    return quantity.value == 1 and quantity.unit in _EACH_UNITS and _EACH.match(text, quantity.end) is not None
+    """Return whether the quantity only means "each" or "once": 1회당, 한 번마다, 한 번만, 하루 요금."""
+    if quantity.value != 1 or quantity.unit not in _EACH_UNITS:
+        return False
+    if quantity.text == "하루":
+        return _WITHIN.match(text, quantity.end) is None
+    return _EACH.match(text, quantity.end) is not None
+
+
+def _is_example(text: str, quantity: Quantity) -> bool:
+    """Return whether the quantity is in a sentence that gives an example, or is a point in time that it assumes."""
+    start = max(text.rfind(". ", 0, quantity.start), text.rfind("\n", 0, quantity.start)) + 1
+    if _EXAMPLE.search(text, start, quantity.start):
+        return True
+    return quantity.unit in _DAYS and not bound_of(text, quantity) and _ASSUMED.match(text, quantity.end) is not None
+
+
+def _is_approximate(text: str, quantity: Quantity, known: Set[Key]) -> bool:
+    """Return whether the quantity is a rounded form of a known period: 한 달 반쯤 for 45일."""
+    if quantity.unit not in _DAYS:
+        return False
+    half = _HALF.match(text, quantity.end)
+    if not half and not _ABOUT.match(text, quantity.end) and not _ABOUT_BEFORE.search(text[: quantity.start]):
+        return False
+    days = (quantity.value + (0.5 if half else 0)) * _DAYS[quantity.unit]
+    return any(abs(days - v * _DAYS[unit]) <= 0.1 * days for v, unit in known if unit in _DAYS)
 
 
 def _is_hypothetical(text: str, quantity: Quantity) -> bool:

@@ -75,7 +75,7 @@ _WORDS = """
 """
 LIGHT_WORDS = frozenset(_WORDS.split())
 """Words that say nothing about the content of a sentence."""
-_HEADING = re.compile(r"^\s*(?:제\s?(\d+)\s?조(?:의\s?(\d+))?)\s?[(（［\[]([^)\n]*)[)）］\]]\s*")
+_HEADING = re.compile(r"^\s*(?:제\s?(\d+)\s?조(?:의\s?(\d+))?)\s?[(（［\[]([^)\n]*)[)）］\]](?=\s|$)\s*")
 _ITEM = re.compile(r"^\s*(?:\(?\d{1,2}[.)]|[가-하][.)]|[①-⑳]|[-·•])\s*")
 _PARAGRAPH = re.compile(r"^\s*[①-⑳]")
 _LEADS = re.compile(r"(?:다음|아래|각\s?호|각\s?목|어느\s?하나|다음과\s?같)")

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from insurance_rag.core.records import CheckInfo, RefusalLevel
 from insurance_rag.core.registry import Registry
+from insurance_rag.evaluation.checks.passages import Passages, passages_of
+from insurance_rag.evaluation.correctness.roles import Binding, bindings
+from insurance_rag.korean.statements import Statement, analyze
+
+_CHUNK_SEPARATOR = re.compile(r"\n[ \t]*\n\s*")
 
 
 @dataclass(frozen=True)
@@ -24,6 +31,26 @@ class CheckedAnswer:
     """Whether the answer is a full refusal, a partial refusal, or no refusal."""
     min_support: float
     """Minimum fraction of a sentence's character bigrams that must occur in the context or the question."""
+
+    @cached_property
+    def chunks(self) -> tuple[str, ...]:
+        """Texts of the chunks. An empty line separates them."""
+        return tuple(_CHUNK_SEPARATOR.split(self.context.strip()))
+
+    @cached_property
+    def passages(self) -> Passages:
+        """The statements of the context."""
+        return passages_of(self.chunks)
+
+    @cached_property
+    def known_roles(self) -> Mapping[Binding, frozenset[str]]:
+        """The parties that have a role for a predicate anywhere in the context."""
+        return bindings(self.context)
+
+    @cached_property
+    def statements(self) -> list[Statement]:
+        """The statements of the answer."""
+        return analyze(self.text)
 
 
 FindSpans = Callable[[CheckedAnswer], Iterable[str]]

@@ -13,7 +13,7 @@ _WORD = re.compile(r"[가-힣A-Za-z]{2,}")
 
 MIN_BIGRAMS = 6
 """Sentences with fewer distinct bigrams are not checked, because a few bigrams are not conclusive."""
-MIN_UNKNOWN_NOUNS = 3
+MIN_UNKNOWN_NOUNS = 4
 """A sentence with fewer nouns that are neither in the context nor in the question is not reported. It may say the same
 in plain words."""
 MAX_NOUN_SUPPORT = 0.6
@@ -52,7 +52,9 @@ def find_unsupported_sentences(answer: CheckedAnswer) -> Iterator[str]:
         bigrams = _bigrams(sentence.text)
         if len(bigrams) < MIN_BIGRAMS or korean.is_refusal_sentence(sentence.text):
             continue
-        if len(bigrams & known_bigrams) < answer.min_support * len(bigrams) and _has_unknown_nouns(sentence.text, known):
+        if len(bigrams & known_bigrams) < answer.min_support * len(bigrams) and _has_unknown_nouns(
+            sentence.text, known
+        ):
             yield sentence.text
 
 
