@@ -19,7 +19,7 @@ from insurance_rag.core.records.run import BaseModelArtifact, RunArtifact
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.orchestration import tasks
 from insurance_rag.orchestration.assets import QA_DATASET
-from insurance_rag.orchestration.commands import train_argv
+from insurance_rag.orchestration.commands import evaluate_argv, train_argv
 from insurance_rag.orchestration.run_inputs import event_settings
 from insurance_rag.orchestration.settings import TRAIN_LABEL
 from insurance_rag.training import load_recipe
@@ -114,9 +114,10 @@ def test_the_evaluation_compares_the_trained_adapters_in_any_order(folder: RunFo
 
 
 def test_the_evaluation_compares_the_adapters_that_the_run_names(folder: RunFolder) -> None:
-    run = start(folder, RunConfig(base_model="a/model", adapters={"mine": "/a/mine"}, question_limit=None))
-    (job,) = tasks.evaluation_jobs(run)
+    settings = RunConfig(base_model="a/model", adapters={"mine": "/a/mine"}, question_limit=None, prompt="both")
+    (job,) = tasks.evaluation_jobs(start(folder, settings))
     assert job.adapters == {"mine": "/a/mine"} and job.base_model == "a/model" and job.limit is None
+    assert " --adapter mine=/a/mine --prompt both " in " ".join(evaluate_argv(job))
 
 
 def test_a_dataset_is_published_once_and_its_event_has_the_settings_of_the_next_run(folder: RunFolder) -> None:
