@@ -135,6 +135,20 @@ def test_both_gives_two_summaries_and_sends_no_prompt_twice(
     assert {row["prompt_format"] for row in rag} == {"rag"}
 
 
+def test_results_of_other_settings_do_not_stay_in_the_folder(
+    monkeypatch: pytest.MonkeyPatch, adapters: dict[str, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    ask(monkeypatch, adapters, out, "both")
+    (out / "summary_of_mine.json").touch()
+    assert ask(monkeypatch, adapters, out, "own").received == []  # all answers are in the journal
+    names = {path.name for path in (*out.glob("summary*"), *out.glob("answers*"))}
+    assert names == {
+        *("summary.json", "summary_gold.json", "summary_of_mine.json"),
+        *("answers.jsonl", "answers.jsonl.manifest.json", "answers_gold.jsonl", "answers.journal.jsonl"),
+    }
+
+
 def test_the_chunks_are_cut_to_fit_the_longest_format(
     monkeypatch: pytest.MonkeyPatch, adapters: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from typing import get_args
 
 from insurance_rag.core.artifacts import describe, manifest_path
 from insurance_rag.core.files import write_json, write_jsonl
@@ -68,7 +70,9 @@ def write_results(
 
     `labels` are human labels; None without annotations.
     """
-    for view in reversed(make_views(run)):  # end with the main results: their rows and summary are used below
+    views = make_views(run)
+    _remove_outdated(out, views)
+    for view in reversed(views):  # end with the main results: their rows and summary are used below
         rows = view.rows(scored)
         summary = _summary(view, rows, run, labels, out, progress)
         write_jsonl(out / f"answers{view.suffix}.jsonl", (row.model_dump(mode="json") for row in rows))
@@ -76,6 +80,18 @@ def write_results(
     write_comparisons(out, rows, summary)
     write_annotation_sheet(out / "labelling.csv", rows)
     return _write_manifest(out, summary, len(rows))
+
+
+def _remove_outdated(out: Path, views: Sequence[View]) -> None:
+    """Remove the results of other views, which an evaluation with other settings wrote into the same folder.
+
+    Otherwise, the report would show them next to the new results.
+    """
+    sources, prompts = (["", *(f"_{name}" for name in get_args(kind))] for kind in (ContextSource, PromptChoice))
+    current = {view.suffix for view in views}
+    for suffix in {f"{source}{prompt}" for source, prompt in product(sources, prompts)} - current:
+        for name in (f"answers{suffix}.jsonl", f"summary{suffix}.json", f"judgements{suffix}.jsonl"):
+            (out / name).unlink(missing_ok=True)
 
 
 def _summary(
