@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from insurance_rag.core.records import CorrectnessProblem
 from insurance_rag.evaluation.correctness.expected import Expected
-from insurance_rag.evaluation.correctness.stance import denies
+from insurance_rag.evaluation.correctness.stance import SHARED_AXES, Stance, stance, stance_of
 from insurance_rag.korean import quantities, remove_whitespace, unsupported_quantities
 from insurance_rag.korean.bounds import LOWER, UPPER, Bound
+from insurance_rag.korean.morphemes import morphemes
+from insurance_rag.korean.predicates import predicates
 from insurance_rag.korean.statements import analyze
 
 Key = tuple[float, str]
+_BOUND_WORDS = frozenset(
+    ["지나", "넘", "초과", "이내", "경과", "이", "이상", "이하", "미만", "범위", "한도", "안", "동안", "미치"]
+)
+"""Predicates and nouns that are part of a bound."""
 STRICT = re.compile("초과|미만")
 _EXAMPLE = re.compile(r"예를\s?들|예컨대|가령|이를테면|예시로")
 """The quantities after one of these words belong to an example."""
@@ -59,40 +66,68 @@ def find_contradicting_numbers(answer: str, expected: Expected) -> Iterator[Corr
             yield CorrectnessProblem(kind="contradicting_number", text=f"{quantity.text} is in no gold chunk")
 
 
+class Limit(NamedTuple):
+    """The bound of a quantity, with the words around it."""
+
+    bound: Bound
+    denied: bool
+    """Whether the predicate that the bound belongs to is denied: in `30일이 지나면 철회할 수 없다`, 철회 is."""
+    stance: Stance | None
+    """Stance of the whole statement."""
+    words: str
+
+    @property
+    def direction(self) -> int:
+        """+1 for a minimum and -1 for a maximum."""
+        return 1 if self.bound in LOWER else -1
+
+
 def find_wrong_bounds(answer: str, expected: Expected) -> Iterator[CorrectnessProblem]:
     """Yield a problem for each quantity of the reference that the answer states with a contradicting bound.
 
-    A denied bound counts as the opposite one: `30일이 지나면 철회할 수 없다` is an upper bound.
+    A denied bound counts as the opposite one: `30일이 지나면 철회할 수 없다` is a maximum.
     """
-    said = _directions(answer)
     reference = expected.reference or ""
-    right = _directions(reference)
+    said, right = _limits(answer), _limits(reference)
     caps = {q.key for q in quantities(reference)} if _CAP.search(reference) else set[Key]()
-    for key in (caps - right.keys()) & said.keys():
-        if said[key][0] > 0:
-            yield CorrectnessProblem(kind="bound", text=f"{said[key][2]!r}; the reference states a maximum")
-    for key, (wanted, bound, text) in right.items():
-        if key not in said:
-            continue
-        found, other, words = said[key]
-        strict = {bound, other} in ({"at_least", "more_than"}, {"at_most", "less_than"}) and STRICT.search(words + text)
-        if found * wanted < 0 or strict:
-            yield CorrectnessProblem(kind="bound", text=f"{words!r} contradicts {text!r}")
+    for key in sorted((caps - right.keys()) & said.keys()):
+        if said[key].direction > 0 and not said[key].denied:
+            yield CorrectnessProblem(kind="bound", text=f"{said[key].words!r}; the reference states a maximum")
+    for key, wanted in right.items():
+        if key in said and _contradict(said[key], wanted):
+            yield CorrectnessProblem(kind="bound", text=f"{said[key].words!r} contradicts {wanted.words!r}")
 
 
-def _directions(text: str) -> dict[Key, tuple[int, Bound, str]]:
-    """Return, for each quantity with a bound, +1 for a minimum or -1 for a maximum, the bound and the words."""
-    found: dict[Key, tuple[int, Bound, str]] = {}
+def _contradict(found: Limit, wanted: Limit) -> bool:
+    if found.direction != wanted.direction:
+        return found.denied == wanted.denied
+    if found.bound != wanted.bound and STRICT.search(found.words + wanted.words):
+        return True
+    if found.stance is None or wanted.stance is None or found.stance.axis not in SHARED_AXES:
+        return False
+    return found.stance == Stance(wanted.stance.axis, -wanted.stance.sign) and found.denied != wanted.denied
+
+
+def _limits(text: str) -> dict[Key, Limit]:
+    """Return the bound of each quantity in a text that has one. The first mention decides."""
+    found: dict[Key, Limit] = {}
     for statement in analyze(text):
-        if _COUNTERFACTUAL.search(statement.text):
-            continue
-        for quantity in statement.quantities:
-            direction = 1 if quantity.bound in LOWER else -1 if quantity.bound in UPPER else 0
-            if direction:
-                at = statement.text.find(quantity.quantity.text)
-                words = statement.text[at : at + len(quantity.quantity.text) + 12]
-                if _CONCESSIVE.search(words):
-                    continue
-                denied = denies(statement) and not _NEGATION.search(words)
-                found.setdefault(quantity.key, (-direction if denied else direction, quantity.bound, words))
+        for quantity in statement.quantities if not _COUNTERFACTUAL.search(statement.text) else ():
+            at = statement.text.find(quantity.quantity.text)
+            end = at + len(quantity.quantity.text)
+            words = statement.text[at : end + 12]
+            if (quantity.bound in LOWER or quantity.bound in UPPER) and not _CONCESSIVE.search(words):
+                denied = _is_denied(statement.text, end) and not _NEGATION.search(words)
+                found.setdefault(quantity.key, Limit(quantity.bound, denied, stance(statement), words))
     return found
+
+
+def _is_denied(clause: str, end: int) -> bool:
+    """Return whether the predicate after position `end`, to which a bound belongs, is denied."""
+    tokens = morphemes(clause)
+    following = [p for p in predicates(tokens) if p.start < len(tokens) and tokens[p.start].start >= end]
+    governing = next((p for p in following if p.lemma not in _BOUND_WORDS), None)
+    if governing is None:
+        return bool(following) and following[-1].negated
+    own = stance_of(governing)
+    return own is not None and own.sign < 0 and own.axis not in ("charge", "cut")

@@ -8,7 +8,14 @@ from collections.abc import Iterator, Sequence
 from insurance_rag.core.records import CorrectnessProblem
 from insurance_rag.evaluation.correctness.content import f_score
 from insurance_rag.evaluation.correctness.expected import Expected
-from insurance_rag.evaluation.correctness.stance import SHARED_AXES, Stance, statements_with_stance, verdict
+from insurance_rag.evaluation.correctness.stance import (
+    SHARED_AXES,
+    Stance,
+    is_aside,
+    names_benefit,
+    statements_with_stance,
+    verdict,
+)
 from insurance_rag.korean.statements import Statement, analyze
 
 MIN_OVERLAP = 0.25
@@ -26,8 +33,6 @@ _WITHOUT = re.compile(
     r"([가-힣]{2,}?)(?:\s?없이|(?:과|와|에)?\s?(?:상관|관계)\s?없이|(?:을|를)?\s?(?:하|받|얻)지\s?않(?:았)?(?:더라도|아도))"
 )
 _ALWAYS = re.compile("어떤 경우에도|무조건|언제나|전혀|예외 없이")
-_ASIDE = re.compile(r"\s*(?:다만|단,|참고로|하지만|그래도|그러나|반면|대신|한편|그 밖|그밖)")
-"""Begins a statement that adds an exception or a neighboring fact."""
 WORDS = {1: "yes", -1: "no"}
 
 
@@ -41,19 +46,59 @@ def find_wrong_polarity(answer: str, expected: Expected) -> Iterator[Correctness
         text = f"the answer says {WORDS[found]}; the reference says {WORDS[wanted]}"
         yield CorrectnessProblem(kind="polarity", text=text)
         return
-    for noun in sorted(_without(answer) - _without(reference) - _without(expected.question)):
-        if noun in reference and not re.search(rf"{noun}.{{0,12}}?(?:않|없|못|아니)", reference):
-            yield CorrectnessProblem(kind="polarity", text=f"{noun} 없이 contradicts the reference")
-            return
+    for noun in _contradicted_conditions(answer, reference, expected.question):
+        yield CorrectnessProblem(kind="polarity", text=f"{noun}: the answer and the reference contradict each other")
+        return
+    for own, other in _antonyms(answer, reference):
+        yield CorrectnessProblem(kind="polarity", text=f"{other} instead of {own}")
+        return
     for contradicting, own in _contradictions(answer, reference):
         yield CorrectnessProblem(kind="polarity", text=f"{contradicting.text!r} contradicts {own.text!r}")
         return
 
 
+def _contradicted_conditions(answer: str, reference: str, question: str) -> Iterator[str]:
+    """Yield nouns that one text has with 없이 and the other has as a condition."""
+    free, required = _without(answer), _without(reference)
+    for noun in sorted(free - required - _without(question)):
+        if noun in reference and f"무{noun}" not in reference and not _is_denied(noun, reference):
+            yield noun
+    for noun in sorted(required - free):
+        if noun in answer and not _is_denied(noun, answer):
+            yield noun
+
+
+def _is_denied(noun: str, text: str) -> bool:
+    return re.search(rf"{noun}.{{0,15}}?(?:않|없|못|아니|안\s|불|면제|생략|무관)", text) is not None
+
+
+_OPPOSITES = (
+    ("많", "적"), ("높", "낮"), ("크", "작"), ("길", "짧"), ("최고", "최저"), ("최대", "최소"), ("상한", "하한"), ("먼저", "나중"),
+    ("이전", "이후"), ("유효", "무효"), ("승낙", "거절"), ("시작", "종료"), ("서면", "구두"), ("전부", "일부"), ("모두", "일부"),
+    ("증가", "감소"), ("선택", "의무"), ("넘", "미치"), ("초과", "미달"),
+)  # fmt: skip
+
+
+def _antonyms(answer: str, reference: str) -> Iterator[tuple[str, str]]:
+    """Yield words of the reference with an antonym that stands in the answer instead, neither of them negated."""
+    said, right = (frozenset().union(*(_affirmed(s) for s in analyze(text))) for text in (answer, reference))
+    denied = {p.lemma for s in analyze(answer) for p in s.predicates if p.negated}
+    wanted = {p.lemma for s in analyze(reference) for p in s.predicates if p.negated}
+    for pair in _OPPOSITES:
+        for own, other in (pair, pair[::-1]):
+            replaced = own in right and own not in said and other in said and other not in right
+            if replaced and not {own, other} & (denied | wanted) - {"미치"}:
+                yield own, other
+
+
+def _affirmed(statement: Statement) -> frozenset[str]:
+    return statement.lemmas | {p.lemma for p in statement.predicates}
+
+
 def _contradictions(answer: str, reference: str) -> Iterator[tuple[Statement, Statement]]:
     wanted = statements_with_stance(reference)
     said = statements_with_stance(answer)
-    asides = {s.sentence for s, _ in said if _ASIDE.match(s.text)}
+    asides = {s.sentence for s, _ in said if is_aside(s.text)}
     main = [(s, stance) for s, stance in said if s.sentence not in asides and not _is_manner(s)]
     for own, stance in wanted:
         same = [0.0] + [_overlap(own, s) for s, other in said if other == stance]
@@ -83,7 +128,15 @@ def _denials(
         return
     for statement, stance in said:
         about = _about(statement)
-        denied = stance.axis == "benefit" or (stance.axis == "charge" and statement.negated)
+        light = statement.predicate is not None and statement.predicate.lemma in (
+            "하",
+            "되",
+            "쓰",
+            "이용",
+            "적용",
+            "소송",
+        )
+        denied = stance.axis == "benefit" or (statement.negated and (stance.axis == "charge" or light))
         if denied and stance.sign < 0 and about:
             for own, _ in reference:
                 if len(about & _about(own)) >= MIN_CONTAINMENT * len(about):
@@ -130,7 +183,10 @@ def _is_manner(statement: Statement) -> bool:
 
 
 def _about(statement: Statement) -> frozenset[str]:
-    return statement.lemmas - {p.lemma for p in statement.predicates}
+    """Return what a statement is about: its lemmas without predicates and words for benefits."""
+    return frozenset(
+        word for word in statement.lemmas - {p.lemma for p in statement.predicates} if not names_benefit(word)
+    )
 
 
 def _without(text: str) -> frozenset[str]:

@@ -25,7 +25,7 @@ MARGIN = 0.2
 _SAME = {
     lemma: group
     for group, lemmas in {
-        "give": "지급 보상 보장 주 드리 내주 돌려주 돌려드리 물어주 환급 반환 배상 물 나가",
+        "give": "지급 보상 보장 주 드리 내주 돌려주 돌려드리 돌리 물어주 환급 반환 배상 물 나가",
         "notify": "알리 통지 통보 안내 고지 알려주",
         "terminate": "해지 해약",
         "withdraw": "철회 무르 물리 취소",
@@ -60,7 +60,7 @@ IMPOSSIBLE: dict[Binding, frozenset[str]] = {
     Binding("recipient", "give"): _INSURER,
     **{
         Binding("subject", act): _INSURER
-        for act in ("submit", "청구", "청약", "가입", "신청", "withdraw", "부활", "신고")
+        for act in ("submit", "청구", "청약", "가입", "신청", "withdraw", "부활", "신고", "부담")
     },
     **{Binding("subject", act): _CUSTOMERS for act in ("승낙", "인정")},
     **{Binding("recipient", act): _CUSTOMERS for act in ("submit", "청구", "청약", "신청")},
@@ -159,7 +159,8 @@ def _swapped_anchors(answer: str, reference: str) -> Iterator[tuple[str, str]]:
             continue
         own = f_score(words, right[name])
         for other, others in right.items():
-            if other != name and _same_kind(name, other) and f_score(words, others) > own + MARGIN:
+            both = any({name, other} <= set(_names(statement)) for statement in analyze(answer))
+            if other != name and not both and _same_kind(name, other) and f_score(words, others) > own + MARGIN:
                 yield name, other
 
 

@@ -17,9 +17,9 @@ _AXES: dict[tuple[str, int], str] = {
     (
         "benefit",
         +1,
-    ): "지급 보상 보장 받 나오 나가 주 드리 돌려주 돌려드리 돌려받 물어주 물 환급 반환 배상 인정 해당 포함 속하 들어가 "
+    ): "지급 보상 보장 받 나오 나가 주 드리 돌려주 돌려드리 돌려받 돌리 물어주 물 환급 반환 배상 인정 해당 포함 속하 들어가 "
     "가능 되 승낙 적용 제공 받아들이 괜찮 맞 대상 사유 보호 보 치 가입 상관없 허용 타 전액 전부",
-    ("benefit", -1): "제외 면책 거절 거부 불가 불가능 빠지 무효 제한 금지 틀리",
+    ("benefit", -1): "제외 면책 거절 거부 불가 불가능 빠지 제한 금지 틀리",
     ("charge", +1): "내 납입 부담 제출",
     ("charge", -1): "면제",
     ("cut", +1): "감액 삭감 깎이 깎 줄이 줄 줄어들 빼 공제 차감 덜",
@@ -67,15 +67,22 @@ def stance_of(predicate: Predicate | None) -> Stance | None:
     return Stance(axis, -sign if predicate.negated else sign)
 
 
-def denies(statement: Statement) -> bool:
-    """Return whether a statement denies something to the customer. Not having to pay is no denial."""
-    own = stance(statement)
-    return own is not None and own.sign < 0 and own.axis not in ("charge", "cut")
+def names_benefit(lemma: str) -> bool:
+    """Return whether a lemma only names a benefit or its denial, such as 지급, 대상 and 제외."""
+    return _STANCES.get(lemma, ("", 0))[0] == "benefit"
 
 
 def said_yes_or_no(text: str) -> int:
     """Return +1 if the text begins with a yes, -1 if it begins with a no, and 0 otherwise."""
     return 1 if _YES.search(text) else -1 if _NO.search(text) or _REGRET.search(text) else 0
+
+
+_ASIDE = re.compile(r"\s*(?:다만|단,|참고로|하지만|그래도|그러나|반면|대신|한편|그 밖|그밖)")
+
+
+def is_aside(text: str) -> bool:
+    """Return whether a sentence begins as an exception or a neighboring fact: 다만, 참고로."""
+    return _ASIDE.match(text) is not None
 
 
 def verdict(text: str, question: str) -> int:
