@@ -17,7 +17,6 @@ from airflow.sdk.exceptions import AirflowFailException
 from pydantic import JsonValue
 
 from insurance_rag.config import RunConfig
-from insurance_rag.core.adapter_folder import expand_seeds, seed_folder, seed_name
 from insurance_rag.core.artifacts import describe
 from insurance_rag.core.dataset_folder import DatasetFolder
 from insurance_rag.core.errors import IncompleteError, InvalidInputError
@@ -40,6 +39,7 @@ from insurance_rag.core.records.run import (
     TrainingJob,
 )
 from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.orchestration.adapters import adapter_jobs, named_adapters
 from insurance_rag.orchestration.assets import (
     ADAPTERS,
     QA_DATASET,
@@ -169,25 +169,7 @@ def training_jobs(
     `base_models` has the result of `pretrain`, or is empty if it was skipped.
     """
     folder, config = open_run(run)
-    settings = [f"profile={config.profile}", *(f"{key}={json.dumps(value)}" for key, value in config.training.items())]
-    jobs = []
-    for version in config.versions:
-        uri = folder.adapter(version, config.base_model)
-        job = TrainingJob(
-            uri=str(uri),
-            recipe=version,
-            dataset=dataset.uri,
-            base_model=_base_model(config, base_models),
-            settings=settings,
-        )
-        if config.seeds == 1:
-            jobs.append(job)
-            continue
-        jobs += [
-            job.model_copy(update={"uri": str(seed_folder(uri, seed)), "settings": [*settings, f"seed={seed}"]})
-            for seed in _seeds(config, version)
-        ]
-    return jobs
+    return list(adapter_jobs(folder, config, dataset.uri, _base_model(config, base_models)))
 
 
 def evaluation_jobs(
@@ -202,7 +184,7 @@ def evaluation_jobs(
     from insurance_rag.promotion.model_registry import ModelRegistry
 
     folder, config = open_run(run)
-    named = _named_adapters(config, adapters)
+    named = named_adapters(config, adapters)
     job = EvaluationJob(
         uri=str(folder.evaluation),
         chunks=config.chunks,
@@ -239,7 +221,7 @@ def promote(
     log_command("promote", "--evaluation", evaluation.uri, *options, *policy_options)
     decision = decide(Path(evaluation.uri), policy, registry, dry_run=dry_run)
     if outlet_events is not None and ADAPTERS in outlet_events:
-        trained: dict[str, JsonValue] = {**_named_adapters(config, adapters)}
+        trained: dict[str, JsonValue] = {**named_adapters(config, adapters)}
         settings: dict[str, JsonValue] = {
             **config.model_dump(mode="json", include={"chunks", "questions", "registry", "policy", "promotion"}),
             "base_model": read_summary(evaluation).base_model,
@@ -295,23 +277,3 @@ def _shard_artifacts(folder: RunFolder, shards: Sequence[Shard]) -> list[ShardAr
 
 def _base_model(config: RunConfig, trained: Sequence[BaseModelArtifact]) -> str:
     return trained[0].uri if trained else config.base_model
-
-
-def _seeds(config: RunConfig, version: str) -> range:
-    """Return the seeds of a version: the recipe's own seed and the next ones."""
-    from insurance_rag.training import load_recipe
-
-    first = load_recipe(version, {"profile": config.profile, **config.training}).seed
-    return range(first, first + config.seeds)
-
-
-def _named_adapters(config: RunConfig, trained: Sequence[AdapterArtifact]) -> dict[str, str]:
-    """Map adapter names to folders. If the configuration names no adapters, use the trained ones.
-
-    With several seeds per version, an adapter is named after its version and seed, e.g. `v2-s42`.
-    """
-    if config.adapters:
-        named = expand_seeds({name: Path(folder) for name, folder in config.adapters.items()})
-        return {name: str(folder) for name, folder in named.items()}
-    ordered = sorted(trained, key=lambda a: (a.version, a.seed))
-    return {a.version if config.seeds == 1 else seed_name(a.version, a.seed): a.uri for a in ordered}
