@@ -22,7 +22,7 @@ _AFTER: tuple[tuple[str, Bound], ...] = (
     (r"에\s?(?:미치지|이르지)\s?못|미치지\s?(?:못|않)", "less_than"),
     (r"초과|넘|지나|지난|경과|보다\s?(?:많|크|길|높)|이후|뒤|후", "more_than"),
     (r"이상|부터|하한|최소|최저", "at_least"),
-    (r"이하|이내|안에|안(?=[은이으]?로?\s|에)|내에|까지|한도|상한|최고|최대|범위|한(?=\s?하여)", "at_most"),
+    (r"(?:이|가)?\s?(?:될|되는|찰)\s?(?:때|날)까지|이하|이내|안에|안(?=[은이으]?로?\s|에)|내에|까지|한도|상한|최고|최대|범위|한(?=\s?하여)", "at_most"),
 )
 _AFTER_PATTERNS = [(re.compile(_GAP + f"(?:{words})"), bound) for words, bound in _AFTER]
 _BEFORE: tuple[tuple[str, Bound], ...] = (

@@ -53,7 +53,7 @@ _WORDS: dict[str, tuple[float, str]] = {
     **{f"열{word}": (10 + i, "일") for i, word in enumerate(_DAYS[:9], 1)},
     **{f"열{word}째": (10 + i, "일째") for i, word in enumerate(_DAYS[:9], 1)},
     **{f"{word}째": (i, "일째") for i, word in enumerate(_DAYS, 1)},
-    "보름": (15, "일"), "일주일": (7, "일"), "이주일": (14, "일"), "반년": (6, "개월"), "절반": (50, "%"),
+    "보름": (15, "일"), "일주일": (7, "일"), "이주일": (14, "일"), "반년": (6, "개월"), "절반": (50, "%"), "반반": (50, "%"),
 }  # fmt: skip
 
 # Atomic groups (?>...) and bounded gaps keep the search time linear. A match starts with a digit or with the first
@@ -83,7 +83,7 @@ _SPELLED = re.compile(
       (?P<sino>{_SINO_RUN}(?:\s{_SINO_RUN})?)\s?(?P<unit>{_UNIT})                         # 삼천만원
     | (?P<one>[일이삼사오육칠팔구십])\s?(?P<unit1>개월|년|영업일|퍼센트)                   # 삼 개월
     | (?P<native>(?:{"|".join(_TENS)})(?:{"|".join(_ONES)})?|{"|".join(_ONES)})
-      \s?(?P<unit2>달|번|차례|살|배|명|시간|건|날(?!짜|씨))                               # 열두 달, 스무 날
+      \s?(?P<unit2>달|번|차례|살|배|명|시간|건|영업일|주(?!차)|날(?!짜|씨))                               # 열두 달, 스무 날
     | (?P<round>백|천|만(?=\s?원))\s?(?P<unit3>살|세|원)                                      # 백 살
     | (?P<days>(?:스무|열|스물|서른)(?:{"|".join(_ONES)})?)\s날                             # 스무 날
     | (?P<word>{"|".join(sorted(_WORDS, key=len, reverse=True))})(?!\s?[가-힣]?날)

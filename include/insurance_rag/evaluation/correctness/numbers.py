@@ -20,6 +20,8 @@ _BOUND_WORDS = frozenset(
     ["지나", "넘", "초과", "이내", "경과", "이", "이상", "이하", "미만", "범위", "한도", "안", "동안", "미치"]
 )
 """Predicates and nouns that are part of a bound."""
+_CONDITION = re.compile(r".{0,4}?(?:지나|넘으|초과하|이내(?:이)?|이하(?:이)?|경과하)면")
+_EXCEEDS = re.compile("초과|미만|넘는|이상|이하|못\\s?미치")
 STRICT = re.compile("초과|미만")
 _EXAMPLE = re.compile(r"예를\s?들|예컨대|가령|이를테면|예시로")
 """The quantities after one of these words belong to an example."""
@@ -62,7 +64,8 @@ def find_contradicting_numbers(answer: str, expected: Expected) -> Iterator[Corr
         value, unit = _percent(quantity.key)
         example = _EXAMPLE.search(answer, 0, quantity.start) is not None
         same_kind = unit in units if units else True
-        if same_kind and value != 1 and (value, unit) not in known and not example:
+        complement = unit == "%" and (100 - value, unit) in known
+        if same_kind and not complement and value != 1 and (value, unit) not in known and not example:
             yield CorrectnessProblem(kind="contradicting_number", text=f"{quantity.text} is in no gold chunk")
 
 
@@ -93,6 +96,10 @@ def find_wrong_bounds(answer: str, expected: Expected) -> Iterator[CorrectnessPr
     for key in sorted((caps - right.keys()) & said.keys()):
         if said[key].direction > 0 and not said[key].denied:
             yield CorrectnessProblem(kind="bound", text=f"{said[key].words!r}; the reference states a maximum")
+    exact = {q.key for q in quantities(reference)} - right.keys() - caps
+    for key in sorted(exact & said.keys()):
+        if _EXCEEDS.search(said[key].words):
+            yield CorrectnessProblem(kind="bound", text=f"{said[key].words!r}; the reference states an exact value")
     for key, wanted in right.items():
         if key in said and _contradict(said[key], wanted):
             yield CorrectnessProblem(kind="bound", text=f"{said[key].words!r} contradicts {wanted.words!r}")
@@ -126,6 +133,8 @@ def _is_denied(clause: str, end: int) -> bool:
     """Return whether the predicate after position `end`, to which a bound belongs, is denied."""
     tokens = morphemes(clause)
     following = [p for p in predicates(tokens) if p.start < len(tokens) and tokens[p.start].start >= end]
+    if _CONDITION.match(clause, end):
+        following = following[-1:]
     governing = next((p for p in following if p.lemma not in _BOUND_WORDS), None)
     if governing is None:
         return bool(following) and following[-1].negated

@@ -16,6 +16,7 @@ from insurance_rag.evaluation.correctness.stance import (
     statements_with_stance,
     verdict,
 )
+from insurance_rag.korean import is_refusal_sentence
 from insurance_rag.korean.statements import Statement, analyze
 
 MIN_OVERLAP = 0.25
@@ -75,7 +76,7 @@ def _is_denied(noun: str, text: str) -> bool:
 _OPPOSITES = (
     ("많", "적"), ("높", "낮"), ("크", "작"), ("길", "짧"), ("최고", "최저"), ("최대", "최소"), ("상한", "하한"), ("먼저", "나중"),
     ("이전", "이후"), ("유효", "무효"), ("승낙", "거절"), ("시작", "종료"), ("서면", "구두"), ("전부", "일부"), ("모두", "일부"),
-    ("증가", "감소"), ("선택", "의무"), ("넘", "미치"), ("초과", "미달"),
+    ("증가", "감소"), ("줄이", "늘리"), ("줄", "늘"), ("감액", "증액"), ("선택", "의무"), ("넘", "미치"), ("초과", "미달"),
 )  # fmt: skip
 
 
@@ -99,7 +100,11 @@ def _contradictions(answer: str, reference: str) -> Iterator[tuple[Statement, St
     wanted = statements_with_stance(reference)
     said = statements_with_stance(answer)
     asides = {s.sentence for s, _ in said if is_aside(s.text)}
-    main = [(s, stance) for s, stance in said if s.sentence not in asides and not _is_manner(s)]
+    main = [
+        (s, stance)
+        for s, stance in said
+        if s.sentence not in asides and not _is_manner(s) and not is_refusal_sentence(s.text)
+    ]
     for own, stance in wanted:
         same = [0.0] + [_overlap(own, s) for s, other in said if other == stance]
         opposite = [
@@ -160,9 +165,11 @@ def _denied_actions(said: Sequence[Statement], reference: str) -> Iterator[tuple
     for own in statements:
         affirmed = {p.lemma for p in own.predicates if p.ending in ("final", "connective") and len(p.lemma) > 1}
         for statement in said:
-            if statement.negated and statement.predicate and statement.predicate.lemma in affirmed - excluded:
-                if not own.negated:
-                    yield statement, own
+            denied = {statement.predicate.lemma} if statement.negated and statement.predicate else set[str]()
+            if "필요" in denied:  # 신고하실 필요는 없습니다
+                denied = {p.lemma for p in statement.predicates}
+            if not own.negated and denied & affirmed - excluded:
+                yield statement, own
 
 
 def _embedded(answer: str, reference: str) -> Iterator[tuple[Statement, Statement]]:

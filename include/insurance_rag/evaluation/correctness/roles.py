@@ -14,7 +14,8 @@ from typing import NamedTuple
 from insurance_rag.core.records import CorrectnessProblem
 from insurance_rag.evaluation.correctness.content import f_score
 from insurance_rag.evaluation.correctness.expected import Expected
-from insurance_rag.korean import quantities
+from insurance_rag.evaluation.correctness.stance import is_aside, stance
+from insurance_rag.korean import quantities, sentences
 from insurance_rag.korean.morphemes import morphemes
 from insurance_rag.korean.predicates import Predicate, predicates
 from insurance_rag.korean.roles import party_mentions
@@ -71,7 +72,8 @@ IMPOSSIBLE: dict[Binding, frozenset[str]] = {
 def find_swapped_roles(answer: str, expected: Expected) -> Iterator[CorrectnessProblem]:
     """Yield a problem if a party, a defined term or a number of the answer has the role of another one."""
     known = _known_parties(expected.reference or "", *expected.gold_texts)
-    for binding, parties in bindings(answer).items():
+    main = " ".join(s.text for s in sentences(answer) if not is_aside(s.text))
+    for binding, parties in bindings(main).items():
         right = known.get(binding, frozenset())
         if binding.of in _LIGHT:
             continue
@@ -85,6 +87,9 @@ def find_swapped_roles(answer: str, expected: Expected) -> Iterator[CorrectnessP
             text = f"{', '.join(sorted(parties))} as the {binding.role} of {binding.of}"
             yield CorrectnessProblem(kind="roles", text=text)
             return
+    if text := _wrong_payer(main, expected):
+        yield CorrectnessProblem(kind="roles", text=text)
+        return
     for name in sorted(_denied_parties(answer) & {p for parties in known.values() for p in parties}):
         yield CorrectnessProblem(kind="roles", text=f"the answer denies the role of {name}")
         return
@@ -94,6 +99,30 @@ def find_swapped_roles(answer: str, expected: Expected) -> Iterator[CorrectnessP
     for name, other in _swapped_anchors(answer, expected.reference or ""):
         yield CorrectnessProblem(kind="roles", text=f"what is said of {name} is true of {other}")
         return
+
+
+def _wrong_payer(answer: str, expected: Expected) -> str | None:
+    """Return a text if the answer says that an amount is paid, and the reference or the question that it is received."""
+    said, right = _flows(answer), _flows(expected.reference or "")
+    asked = _flow(analyze(expected.question)[-1]) if expected.question.strip() else None
+    for amount, flow in said.items():
+        wanted = right.get(amount) or (asked if amount in right else None)
+        if wanted and flow and wanted != flow:
+            return f"{amount}: {flow} instead of {wanted}"
+    return None
+
+
+def _flows(text: str) -> Mapping[str, str | None]:
+    """Return, for each quantity, whether the customer receives it ("benefit") or pays it ("charge"); None if unknown."""
+    return {f"{q.quantity.value:g}{q.quantity.unit}": _flow(s) for s in analyze(text) for q in s.quantities}
+
+
+def _flow(statement: Statement) -> str | None:
+    own = stance(statement)
+    if own is None or own.sign < 0 or own.axis not in ("benefit", "charge"):
+        return None
+    insurer_pays = any(name in _INSURER and role in ("subject", "topic") for name, role in statement.roles)
+    return "benefit" if own.axis == "benefit" or insurer_pays or "내 드" in statement.text else "charge"
 
 
 _NOT_BUT = re.compile(r"([가-힣]+?)(?:이|가|에게|께|에)\s(?:[가-힣]+\s(?:것|게)이?\s?)?아니라")

@@ -74,7 +74,7 @@ def names_benefit(lemma: str) -> bool:
 
 def said_yes_or_no(text: str) -> int:
     """Return +1 if the text begins with a yes, -1 if it begins with a no, and 0 otherwise."""
-    return 1 if _YES.search(text) else -1 if _NO.search(text) or _REGRET.search(text) else 0
+    return 1 if _YES.search(text) else -1 if _NO.search(text) else 0
 
 
 _ASIDE = re.compile(r"\s*(?:다만|단,|참고로|하지만|그래도|그러나|반면|대신|한편|그 밖|그밖)")
@@ -96,6 +96,8 @@ def verdict(text: str, question: str) -> int:
     wanted = _asked(question)
     if wanted is None:
         return 0
+    if _REGRET.search(text) and wanted.axis == "benefit" and "적용" not in question:
+        return -wanted.sign
     first = [(s, own) for s, own in statements_with_stance(text) if s.sentence == 0]
     same = [(s, own) for s, own in first if own.axis == wanted.axis]
     if not same and wanted.axis not in SHARED_AXES:
@@ -136,6 +138,10 @@ def stance(statement: Statement) -> Stance | None:
     """
     own = stance_of(statement.predicate)
     if own is None or statement.predicate is None or _COURTESY & statement.lemmas:
+        return None
+    if statement.predicate.lemma == "빠지" and statement.quantities:
+        return Stance("cut", own.sign)
+    if statement.predicate.lemma == "되" and statement.predicate.ending != "final":
         return None
     if statement.predicate.lemma not in _LIGHT_NOUNS:
         return own
