@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from insurance_rag.core.records import CorrectnessProblem
 from insurance_rag.evaluation.correctness.expected import Expected
-from insurance_rag.evaluation.correctness.stance import said_yes_or_no, verdict
+from insurance_rag.evaluation.correctness.stance import begins_with_verdict, verdict
 from insurance_rag.korean import articles, sentences
 from insurance_rag.korean.morphemes import morphemes
 
@@ -26,10 +26,10 @@ SAME_SENTENCE = 0.6
 themselves. They are no rivals."""
 
 
-MIN_AGREEMENT = 0.24
+MIN_AGREEMENT = 0.2
 """Smallest agreement of a correct answer. This and the next two limits were chosen on the part `tuning` of the labeled
 answers (`python -m bench.correctness`)."""
-MIN_AGREEMENT_SAME_VERDICT = 0.2
+MIN_AGREEMENT_SAME_VERDICT = 0.15
 """The same for an answer whose first statement says yes or no as the reference does."""
 MIN_AGREEMENT_EXPLICIT = -0.05
 """The same for an answer that begins with the right 네 or 아니요. Such an answer may use words of its own."""
@@ -44,7 +44,7 @@ def find_wrong_content(answer: str, expected: Expected) -> Iterator[CorrectnessP
     wanted = verdict(expected.reference or "", expected.question)
     least = MIN_AGREEMENT
     if wanted and wanted == verdict(answer, expected.question):
-        least = MIN_AGREEMENT_EXPLICIT if said_yes_or_no(answer) else MIN_AGREEMENT_SAME_VERDICT
+        least = MIN_AGREEMENT_EXPLICIT if begins_with_verdict(answer) else MIN_AGREEMENT_SAME_VERDICT
     if not expected.required_numbers and found < least:
         yield CorrectnessProblem(kind="content", text=f"agreement with the reference is {found:.2f}")
 

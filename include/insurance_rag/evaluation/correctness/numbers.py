@@ -17,11 +17,11 @@ from insurance_rag.korean.statements import analyze
 
 Key = tuple[float, str]
 _BOUND_WORDS = frozenset(
-    ["지나", "넘", "초과", "이내", "경과", "이", "이상", "이하", "미만", "범위", "한도", "안", "동안", "미치"]
+    ["지나", "넘", "넘기", "초과", "이내", "경과", "이", "이상", "이하", "미만", "범위", "한도", "안", "동안", "미치"]
 )
 """Predicates and nouns that are part of a bound."""
 _CONDITION = re.compile(r".{0,4}?(?:지나|넘으|초과하|이내(?:이)?|이하(?:이)?|경과하)면")
-_EXCEEDS = re.compile("초과|미만|넘는|이상|이하|못\\s?미치")
+_EXCEEDS = re.compile(r".{0,3}?(?:초과|미만|넘는|이상|이하|못\s?미치)")
 STRICT = re.compile("초과|미만")
 _EXAMPLE = re.compile(r"예를\s?들|예컨대|가령|이를테면|예시로")
 """The quantities after one of these words belong to an example."""
@@ -78,6 +78,8 @@ class Limit(NamedTuple):
     stance: Stance | None
     """Stance of the whole statement."""
     words: str
+    after: str
+    """The words after the quantity."""
 
     @property
     def direction(self) -> int:
@@ -98,7 +100,7 @@ def find_wrong_bounds(answer: str, expected: Expected) -> Iterator[CorrectnessPr
             yield CorrectnessProblem(kind="bound", text=f"{said[key].words!r}; the reference states a maximum")
     exact = {q.key for q in quantities(reference)} - right.keys() - caps
     for key in sorted(exact & said.keys()):
-        if _EXCEEDS.search(said[key].words):
+        if _EXCEEDS.match(said[key].after):
             yield CorrectnessProblem(kind="bound", text=f"{said[key].words!r}; the reference states an exact value")
     for key, wanted in right.items():
         if key in said and _contradict(said[key], wanted):
@@ -125,7 +127,9 @@ def _limits(text: str) -> dict[Key, Limit]:
             words = statement.text[at : end + 12]
             if (quantity.bound in LOWER or quantity.bound in UPPER) and not _CONCESSIVE.search(words):
                 denied = _is_denied(statement.text, end) and not _NEGATION.search(words)
-                found.setdefault(quantity.key, Limit(quantity.bound, denied, stance(statement), words))
+                found.setdefault(
+                    quantity.key, Limit(quantity.bound, denied, stance(statement), words, words[end - at :])
+                )
     return found
 
 

@@ -75,7 +75,7 @@ def _is_denied(noun: str, text: str) -> bool:
 
 _OPPOSITES = (
     ("많", "적"), ("높", "낮"), ("크", "작"), ("길", "짧"), ("최고", "최저"), ("최대", "최소"), ("상한", "하한"), ("먼저", "나중"),
-    ("이전", "이후"), ("유효", "무효"), ("승낙", "거절"), ("시작", "종료"), ("서면", "구두"), ("전부", "일부"), ("모두", "일부"),
+    ("이전", "이후"), ("유효", "무효"), ("승낙", "거절"), ("서면", "구두"), ("전부", "일부"), ("모두", "일부"),
     ("증가", "감소"), ("줄이", "늘리"), ("줄", "늘"), ("감액", "증액"), ("선택", "의무"), ("넘", "미치"), ("초과", "미달"),
 )  # fmt: skip
 
@@ -197,7 +197,8 @@ def _about(statement: Statement) -> frozenset[str]:
 
 
 def _without(text: str) -> frozenset[str]:
-    return frozenset(_WITHOUT.findall(text))
+    """Return the nouns that a text has with 없이. A denied statement is left out: 동의 없이 합의하면 안 됩니다."""
+    return frozenset(noun for s in analyze(text) if not s.negated for noun in _WITHOUT.findall(s.text))
 
 
 def _overlap(a: Statement, b: Statement) -> float:

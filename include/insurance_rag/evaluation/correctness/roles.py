@@ -71,13 +71,15 @@ IMPOSSIBLE: dict[Binding, frozenset[str]] = {
 
 def find_swapped_roles(answer: str, expected: Expected) -> Iterator[CorrectnessProblem]:
     """Yield a problem if a party, a defined term or a number of the answer has the role of another one."""
+    reference = bindings(expected.reference or "")
+    named = frozenset[str]().union(*reference.values())
     known = _known_parties(expected.reference or "", *expected.gold_texts)
     main = " ".join(s.text for s in sentences(answer) if not is_aside(s.text))
     for binding, parties in bindings(main).items():
         right = known.get(binding, frozenset())
         if binding.of in _LIGHT:
             continue
-        if right and not parties & right:
+        if right and not parties & right and (binding in reference or not parties & named):
             text = (
                 f"{', '.join(sorted(parties))} instead of {', '.join(sorted(right))} ({binding.role} of {binding.of})"
             )
@@ -121,7 +123,10 @@ def _flow(statement: Statement) -> str | None:
     own = stance(statement)
     if own is None or own.sign < 0 or own.axis not in ("benefit", "charge"):
         return None
-    insurer_pays = any(name in _INSURER and role in ("subject", "topic") for name, role in statement.roles)
+    actors = {name for name, role in statement.roles if role in ("subject", "topic")}
+    if actors & _INSURER and actors & _CUSTOMERS:
+        return None
+    insurer_pays = bool(actors & _INSURER)
     return "benefit" if own.axis == "benefit" or insurer_pays or "내 드" in statement.text else "charge"
 
 

@@ -32,6 +32,8 @@ SHARED_AXES = frozenset(axis for axis, _ in _AXES)
 _STANCES = {lemma: (axis, sign) for (axis, sign), lemmas in _AXES.items() for lemma in lemmas.split()}
 
 _LIGHT_NOUNS = frozenset(["사유", "대상", "경우", "손해", "해당", "항목", "것", "속하", "들어가"])
+_SCOPE = re.compile("곧바로|바로|즉시|자동으로|저절로|전부|전액|모두|그대로|언제나|반드시|너무")
+"""With one of these words, a negation denies only a part: `전액을 지급하지는 않습니다` does not deny the benefit."""
 _COURTESY = frozenset(["말씀", "위로", "안내", "답변", "걱정"])
 _DENIED_NOUN = re.compile(
     r"(?:면책|제외|부담보|(?:보상|지급|보장|인정)(?:하|되)?지\s?(?:않는|아니하는))\s?(?:사유|대상|경우|손해|항목|것|사항|의료비|비용)"
@@ -70,6 +72,11 @@ def stance_of(predicate: Predicate | None) -> Stance | None:
 def names_benefit(lemma: str) -> bool:
     """Return whether a lemma only names a benefit or its denial, such as 지급, 대상 and 제외."""
     return _STANCES.get(lemma, ("", 0))[0] == "benefit"
+
+
+def begins_with_verdict(text: str) -> bool:
+    """Return whether a text begins with yes or no, or with a word of regret such as 아쉽지만."""
+    return said_yes_or_no(text) != 0 or _REGRET.search(text) is not None
 
 
 def said_yes_or_no(text: str) -> int:
@@ -138,6 +145,8 @@ def stance(statement: Statement) -> Stance | None:
     """
     own = stance_of(statement.predicate)
     if own is None or statement.predicate is None or _COURTESY & statement.lemmas:
+        return None
+    if statement.negated and _SCOPE.search(statement.text):
         return None
     if statement.predicate.lemma == "빠지" and statement.quantities:
         return Stance("cut", own.sign)
