@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 
 from insurance_rag.core.records import CorrectnessProblem
 from insurance_rag.evaluation.correctness.expected import Expected
-from insurance_rag.korean import advertising, foreign_tail, prompt_echo, remove_whitespace, repetition, sentences
+from insurance_rag.korean import Span, advertising, foreign_tail, prompt_echo, remove_whitespace, repetition, sentences
 
+_GARBLED = re.compile("[\ufffd\x00-\x08\x0b-\x1f\x7f]+")
 MAX_SENTENCES = 6
 """Most sentences of an answer; longer references allow twice their own number. Lines of a list count as sentences. The
 longest correct answer among the labeled ones has 3."""
@@ -21,7 +23,9 @@ MAX_QUOTED_CHARACTERS = 60
 def find_degenerate_text(answer: str, expected: Expected) -> Iterator[CorrectnessProblem]:
     """Yield a problem if the answer contains a foreign tail, advertising, an echo of the prompt or a loop."""
     known = (*expected.gold_texts, expected.context, expected.question)
+    garbled = _GARBLED.search(answer)
     found = (
+        ("garbled characters", Span(garbled.group(), *garbled.span()) if garbled else None),
         ("foreign tail", foreign_tail(answer, *known)),
         ("advertising", advertising(answer, *known)),
         ("echo of the prompt", prompt_echo(answer, expected.question)),

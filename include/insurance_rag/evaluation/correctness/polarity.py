@@ -33,6 +33,7 @@ NEAR_VERBATIM = 0.75
 _WITHOUT = re.compile(
     r"([가-힣]{2,}?)(?:\s?없이|(?:과|와|에)?\s?(?:상관|관계)\s?없이|(?:을|를)?\s?(?:하|받|얻)지\s?않(?:았)?(?:더라도|아도))"
 )
+_COMMON = frozenset(["하", "되", "있", "없", "이", "보", "말", "것", "받", "정하", "따르"])
 _ALWAYS = re.compile("어떤 경우에도|무조건|언제나|전혀|예외 없이")
 WORDS = {1: "yes", -1: "no"}
 
@@ -97,8 +98,8 @@ def _affirmed(statement: Statement) -> frozenset[str]:
 
 
 def _contradictions(answer: str, reference: str) -> Iterator[tuple[Statement, Statement]]:
-    wanted = statements_with_stance(reference)
-    said = statements_with_stance(answer)
+    wanted = statements_with_stance(reference, answer)
+    said = statements_with_stance(answer, reference)
     asides = {s.sentence for s, _ in said if is_aside(s.text)}
     main = [
         (s, stance)
@@ -120,6 +121,7 @@ def _contradictions(answer: str, reference: str) -> Iterator[tuple[Statement, St
             if closest >= least and closest > max(same) + MARGIN * (max(same) > 0):
                 yield statement, own
     yield from _denials(main, wanted)
+    yield from _denied_quantities(main, wanted)
     yield from _generalizations(main, wanted)
     yield from _denied_actions([s for s, _ in main], reference)
     yield from _embedded(answer, reference)
@@ -144,7 +146,22 @@ def _denials(
         denied = stance.axis == "benefit" or (statement.negated and (stance.axis == "charge" or light))
         if denied and stance.sign < 0 and about:
             for own, _ in reference:
-                if len(about & _about(own)) >= MIN_CONTAINMENT * len(about):
+                known = sum(word in _about(own) or (len(word) > 1 and word in own.text) for word in about)
+                if known >= MIN_CONTAINMENT * len(about):
+                    yield statement, own
+
+
+def _denied_quantities(
+    said: Sequence[tuple[Statement, Stance]], reference: Sequence[tuple[Statement, Stance]]
+) -> Iterator[tuple[Statement, Statement]]:
+    """Yield statements that deny a quantity without a bound that the reference affirms: 60%는 적용되지 않습니다."""
+    for own, stance in reference:
+        exact = {q.key for q in own.quantities if not q.bound} if stance.sign > 0 else set()
+        for statement, other in said:
+            if other.sign < 0 and exact & {q.key for q in statement.quantities if not q.bound}:
+                if other.axis in SHARED_AXES - {"cut"} and not any(
+                    p.lemma in ("넘", "초과") for p in statement.predicates
+                ):
                     yield statement, own
 
 
@@ -163,11 +180,12 @@ def _denied_actions(said: Sequence[Statement], reference: str) -> Iterator[tuple
     excluded = {s.predicate.lemma for s in said if s.predicate and not s.predicate.negated}
     excluded |= {p.lemma for own in statements for p in own.predicates if p.negated}
     for own in statements:
-        affirmed = {p.lemma for p in own.predicates if p.ending in ("final", "connective") and len(p.lemma) > 1}
+        affirmed = {p.lemma for p in own.predicates if p.ending in ("final", "connective")} - _COMMON
         for statement in said:
             denied = {statement.predicate.lemma} if statement.negated and statement.predicate else set[str]()
-            if "필요" in denied:  # 신고하실 필요는 없습니다
-                denied = {p.lemma for p in statement.predicates}
+            lacks = denied and statement.predicate and not statement.predicate.modality
+            if denied & {"필요", "없"} or (lacks and statement.text.rstrip(" .").endswith("없습니다")):
+                denied |= {p.lemma for p in statement.predicates if p.ending == "adnominal"}
             if not own.negated and denied & affirmed - excluded:
                 yield statement, own
 

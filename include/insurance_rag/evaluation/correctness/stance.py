@@ -19,7 +19,7 @@ _AXES: dict[tuple[str, int], str] = {
         +1,
     ): "지급 보상 보장 받 나오 나가 주 드리 돌려주 돌려드리 돌려받 돌리 물어주 물 환급 반환 배상 인정 해당 포함 속하 들어가 "
     "가능 되 승낙 적용 제공 받아들이 괜찮 맞 대상 사유 보호 보 치 가입 상관없 허용 타 전액 전부",
-    ("benefit", -1): "제외 면책 거절 거부 불가 불가능 빠지 제한 금지 틀리",
+    ("benefit", -1): "제외 면책 거절 거부 불가 불가능 밖 빠지 제한 금지 틀리",
     ("charge", +1): "내 납입 부담 제출",
     ("charge", -1): "면제",
     ("cut", +1): "감액 삭감 깎이 깎 줄이 줄 줄어들 빼 공제 차감 덜",
@@ -105,7 +105,7 @@ def verdict(text: str, question: str) -> int:
         return 0
     if _REGRET.search(text) and wanted.axis == "benefit" and "적용" not in question:
         return -wanted.sign
-    first = [(s, own) for s, own in statements_with_stance(text) if s.sentence == 0]
+    first = [(s, own) for s, own in statements_with_stance(text, question) if s.sentence == 0]
     same = [(s, own) for s, own in first if own.axis == wanted.axis]
     if not same and wanted.axis not in SHARED_AXES:
         same = [(s, own) for s, own in first if own.axis == "benefit"]
@@ -133,20 +133,22 @@ def _last_sentence(text: str) -> str:
     return re.split(r"(?<=[.?!])\s+", text.strip())[-1]
 
 
-def statements_with_stance(text: str) -> list[tuple[Statement, Stance]]:
+def statements_with_stance(text: str, other: str = "") -> list[tuple[Statement, Stance]]:
     """Return the statements of a text that have a predicate, each with its stance."""
-    return [(s, own) for s in analyze(text) if (own := stance(s))]
+    return [(s, own) for s in analyze(text) if (own := stance(s, other))]
 
 
-def stance(statement: Statement) -> Stance | None:
+def stance(statement: Statement, other: str = "") -> Stance | None:
     """Return the stance of a statement's main predicate.
 
-    A light noun takes the stance of the words before it: `면책 사유입니다` and `보상하지 않는 손해에 해당합니다` deny.
+    A negation that denies only a part, such as `전액을 지급하지는 않습니다`, has no stance, unless the text `other`, with which
+    the statement is compared, has that part too. A light noun takes the stance of the words before it: `면책 사유입니다` and `보상하지 않는 손해에 해당합니다` deny.
     """
     own = stance_of(statement.predicate)
     if own is None or statement.predicate is None or _COURTESY & statement.lemmas:
         return None
-    if statement.negated and _SCOPE.search(statement.text):
+    scope = _SCOPE.search(statement.text) if statement.negated else None
+    if scope and scope.group() not in other:
         return None
     if statement.predicate.lemma == "빠지" and statement.quantities:
         return Stance("cut", own.sign)
