@@ -66,7 +66,7 @@ def score(
 
 
 _NUMBERS_WITHOUT_MEANING = {"focus", "contradicting_number"}
-"""Problems with which stated numbers prove nothing: the answer copies whole chunks, or also states other values."""
+"""Problems that make stated numbers meaningless: the answer copies whole chunks, or also states other values."""
 
 
 def _states_required_numbers(answer: str, question: Question, correctness: Correctness) -> bool | None:
