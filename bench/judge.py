@@ -1,6 +1,6 @@
 """Measure an LLM judge on the labeled answers to sample questions: its sensitivity and specificity, by kind of answer.
 
-    python -m bench.judge --judge MODEL@BASE_URL [--half report] [--folder artifacts/judge] [--out docs/results/judge.json]
+    python -m bench.judge --judge MODEL@BASE_URL [--half report] [--folder FOLDER] [--out FILE]
     python -m bench.judge                        (without a server: a judge that supports everything)
 
 Without --judge, the bench simulates a careless judge: it supports every sentence of every answer and quotes the whole
