@@ -13,10 +13,12 @@ from insurance_rag.evaluation.correctness.stance import (
     Stance,
     is_aside,
     names_benefit,
+    stance_of,
     statements_with_stance,
     verdict,
 )
 from insurance_rag.korean import is_refusal_sentence
+from insurance_rag.korean.predicates import Predicate
 from insurance_rag.korean.statements import Statement, analyze
 
 MIN_OVERLAP = 0.25
@@ -146,7 +148,7 @@ def _denials(
         denied = stance.axis == "benefit" or (statement.negated and (stance.axis == "charge" or light))
         if denied and stance.sign < 0 and about:
             for own, _ in reference:
-                known = sum(word in _about(own) or (len(word) > 1 and word in own.text) for word in about)
+                known = sum(word in own.lemmas or (len(word) > 1 and word in own.text) for word in about)
                 if known >= MIN_CONTAINMENT * len(about):
                     yield statement, own
 
@@ -198,8 +200,15 @@ def _embedded(answer: str, reference: str) -> Iterator[tuple[Statement, Statemen
                 continue
             wanted = {p.lemma: p.negated for p in own.predicates}
             relative = [p for p in statement.predicates if p.ending == "adnominal"]
+            if any(_excludes(p) for p in relative) and not any(_excludes(p) for p in own.predicates):
+                yield statement, own
             if any(wanted.get(p.lemma, p.negated) is not p.negated for p in relative):
                 yield statement, own
+
+
+def _excludes(predicate: Predicate) -> bool:
+    """Return whether a predicate excludes something: 암을 제외한 나머지."""
+    return stance_of(predicate) == Stance("benefit", -1) and not predicate.negated
 
 
 def _is_manner(statement: Statement) -> bool:

@@ -107,10 +107,28 @@ def _wrong_payer(answer: str, expected: Expected) -> str | None:
     """Return a text if the answer says that an amount is paid, and the reference or the question that it is received."""
     said, right = _flows(answer), _flows(expected.reference or "")
     asked = _flow(analyze(expected.question)[-1]) if expected.question.strip() else None
+    reverse = _reverse_payment(answer, expected)
+    if reverse:
+        return f"{reverse.text!r}: the customer pays instead of receiving"
     for amount, flow in said.items():
         wanted = right.get(amount) or (asked if amount in right else None)
         if wanted and flow and wanted != flow:
             return f"{amount}: {flow} instead of {wanted}"
+    return None
+
+
+_MONEY = frozenset(["보험료", "이자", "금액", "돈", "비용", "보험금", "환급금"])
+
+
+def _reverse_payment(answer: str, expected: Expected) -> Statement | None:
+    """Return a statement that the customer must pay money to the insurer, if the reference only grants a benefit."""
+    flows = [_flow(s) for s in analyze(expected.reference or "")]
+    if "charge" in flows or "benefit" not in flows or _flow(analyze(expected.question)[-1]) == "charge":
+        return None
+    for statement in analyze(answer):
+        to_insurer = any(name in _INSURER and role == "recipient" for name, role in statement.roles)
+        if to_insurer and statement.lemmas & _MONEY and _flow(statement) == "charge":
+            return statement
     return None
 
 
@@ -133,9 +151,14 @@ def _flow(statement: Statement) -> str | None:
 _NOT_BUT = re.compile(r"([가-힣]+?)(?:이|가|에게|께|에)\s(?:[가-힣]+\s(?:것|게)이?\s?)?아니라")
 
 
+_NOT_THEIR_TASK = re.compile(
+    r"([가-힣]+?)(?:이|가|께서)\s\S{0,6}\s?(?:일|것|돈|의무)(?:은|는|이|가)?\s(?:아니|아닙|없)"
+)
+
+
 def _denied_parties(text: str) -> frozenset[str]:
     """Return the parties that a text excludes: 회사가 아니라 계약자가 알립니다."""
-    names = (match[1] for match in _NOT_BUT.finditer(text))
+    names = (match[1] for pattern in (_NOT_BUT, _NOT_THEIR_TASK) for match in pattern.finditer(text))
     return frozenset(mention.party for name in names for mention in party_mentions(f"{name}가 "))
 
 

@@ -34,6 +34,9 @@ _STANCES = {lemma: (axis, sign) for (axis, sign), lemmas in _AXES.items() for le
 _LIGHT_NOUNS = frozenset(["사유", "대상", "경우", "손해", "해당", "항목", "것", "속하", "들어가"])
 _SCOPE = re.compile("곧바로|바로|즉시|자동으로|저절로|전부|전액|모두|그대로|언제나|반드시|너무")
 """With one of these words, a negation denies only a part: `전액을 지급하지는 않습니다` does not deny the benefit."""
+_SAME_SCOPE = (
+    ("곧바로", "바로", "즉시"), ("자동으로", "저절로", "당연히"), ("전부", "전액", "모두"), ("그대로",), ("언제나", "반드시"), ("너무",),
+)  # fmt: skip
 _COURTESY = frozenset(["말씀", "위로", "안내", "답변", "걱정"])
 _DENIED_NOUN = re.compile(
     r"(?:면책|제외|부담보|(?:보상|지급|보장|인정)(?:하|되)?지\s?(?:않는|아니하는))\s?(?:사유|대상|경우|손해|항목|것|사항|의료비|비용)"
@@ -148,7 +151,7 @@ def stance(statement: Statement, other: str = "") -> Stance | None:
     if own is None or statement.predicate is None or _COURTESY & statement.lemmas:
         return None
     scope = _SCOPE.search(statement.text) if statement.negated else None
-    if scope and scope.group() not in other:
+    if scope and not any(word in other for group in _SAME_SCOPE for word in group if scope.group() in group):
         return None
     if statement.predicate.lemma == "빠지" and statement.quantities:
         return Stance("cut", own.sign)
