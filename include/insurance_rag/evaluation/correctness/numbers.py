@@ -25,6 +25,9 @@ _EXCEEDS = re.compile(r".{0,3}?(?:초과|미만|넘는|이상|이하|못\s?미�
 STRICT = re.compile("초과|미만")
 _EXAMPLE = re.compile(r"예를\s?들|예컨대|가령|이를테면|예시로")
 """The quantities after one of these words belong to an example."""
+_COUNTS = frozenset(["회", "명", "건"])
+_ASSUMED = re.compile(r"[^,.]{0,12}?면")
+"""Follows a number that an example assumes: 두 번 받으시면 120만원."""
 _COUNTERFACTUAL = re.compile("[았었였]다면|텐데")
 _NEGATION = re.compile(r"(?:넘|초과|지나|미치|이르|보다).{0,6}(?:않|못)|이?\s안\s?(?:되|된|됐)")
 _CONCESSIVE = re.compile(r"더라도|라도|어도|아도|여도")
@@ -60,12 +63,17 @@ def find_contradicting_numbers(answer: str, expected: Expected) -> Iterator[Corr
     units = {_percent(q.key)[1] for text in (reference, *expected.required_numbers) for q in quantities(text)}
     known = {_percent(q.key) for q in quantities(reference)}
     contexts = (reference, *expected.required_numbers, *expected.gold_texts, expected.context)
-    for quantity in unsupported_quantities(answer, *contexts, question=expected.question):
+    missing = unsupported_quantities(answer, *contexts, question=expected.question)
+    assumed = {q.value for q in missing if q.unit in _COUNTS and _ASSUMED.match(answer, q.end)}
+    for quantity in missing:
         value, unit = _percent(quantity.key)
-        example = _EXAMPLE.search(answer, 0, quantity.start) is not None
-        same_kind = unit in units if units else True
+        derived = {(times * own, own_unit) for times in assumed for own, own_unit in known} | {
+            (v, "회") for v in assumed
+        }
         complement = unit == "%" and (100 - value, unit) in known
-        if same_kind and not complement and value != 1 and (value, unit) not in known and not example:
+        example = complement or (value, unit) in derived or _EXAMPLE.search(answer, 0, quantity.start) is not None
+        same_kind = unit in units if units else True
+        if same_kind and not example and value != 1 and (value, unit) not in known:
             yield CorrectnessProblem(kind="contradicting_number", text=f"{quantity.text} is in no gold chunk")
 
 
