@@ -33,6 +33,8 @@ def _comparison(rows: Sequence[ScoredAnswer], models: Sequence[str], summary: Ev
     return Comparison(
         context=summary.context,
         notes=summary.notes,
+        correct={model: rates[model]["correct"] for model in models},
+        raw_correct={model: rates[model]["raw_correct"] for model in models},
         hallucination={model: rates[model]["hallucination"] for model in models},
         raw_hallucination={model: rates[model]["raw_hallucination"] for model in models},
         tests=[test for test in summary.tests if {test.a, test.b} <= set(models)],
@@ -53,6 +55,8 @@ def _compared_question(rows: Sequence[ScoredAnswer]) -> ComparedQuestion:
             row.model: ComparedAnswer(
                 answer=row.answer,
                 raw_answer=row.raw_answer,
+                correct=row.correctness.correct,
+                problems=row.correctness.problems,
                 hallucinated=row.hallucinated,
                 refusal=row.refusal,
                 findings=row.findings,

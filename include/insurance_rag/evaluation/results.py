@@ -143,6 +143,7 @@ def _write_manifest(out: Path, summary: EvaluationSummary, rows: int) -> Evaluat
         EvaluationArtifact,
         rows=rows,
         questions=summary.questions,
+        correct={name: model.rates["correct"] for name, model in summary.models.items()},
         hallucination={name: model.rates["hallucination"] for name, model in summary.models.items()},
         notes=summary.notes,
         parents=list(summary.adapters.values()),

@@ -11,7 +11,8 @@ from insurance_rag.core.metrics import Metric, question_clusters
 from insurance_rag.core.records import ModelSummary, PairedTest, Rate, ScoredAnswer, SummaryFigures
 from insurance_rag.core.stats import holm, paired_difference, questions_needed, visible_difference
 from insurance_rag.evaluation.checks import ordered_checks
-from insurance_rag.evaluation.metrics import ordered_metrics
+from insurance_rag.evaluation.correctness.kinds import PROBLEM_KINDS
+from insurance_rag.evaluation.metrics import METRICS, ordered_metrics
 
 Rows = Sequence[ScoredAnswer]
 POWER_DIFFERENCES = (0.05, 0.10, 0.15, 0.20)
@@ -35,6 +36,7 @@ def summarize(rows: Rows, models: Sequence[str], warn_below: int = 200) -> Summa
         notes=list(_notes(rows, n, warn_below, effect)),
         metrics={metric.name: metric.info for metric in ordered_metrics()},
         checks={check.name: check.info for check in ordered_checks()},
+        problems=dict(PROBLEM_KINDS),
         models=summaries,
         tests=tests,
         power={f"{d:.0%}": questions_needed(d, design_effect=effect or 1.0) for d in POWER_DIFFERENCES},
@@ -90,11 +92,20 @@ def _model_summary(rows: Rows) -> ModelSummary:
     return ModelSummary(
         rates=rates(rows),
         findings=dict(findings.most_common()),
+        problems=_problems(rows),
         by_type=_rates_by(rows, lambda row: row.type),
         by_product=_rates_by(rows, lambda row: row.product),
         new_tokens=sum(row.new_tokens for row in rows),
         seconds=round(sum(row.seconds for row in rows), 2),
     )
+
+
+def _problems(rows: Rows) -> dict[str, int]:
+    """Return how many of the answers that are not correct have each kind of problem, largest number first."""
+    correct = METRICS["correct"]
+    wrong = [row for row in rows if correct.population(row) and not correct.counted(row)]
+    kinds = Counter(kind for row in wrong for kind in dict.fromkeys(p.kind for p in row.correctness.problems))
+    return dict(kinds.most_common())
 
 
 def _rates_by(rows: Rows, group: Callable[[ScoredAnswer], str]) -> dict[str, dict[str, Rate]]:

@@ -43,6 +43,13 @@ class CheckInfo(Record):
     """Whether a finding from this check makes the answer a hallucination."""
 
 
+class ProblemInfo(Record):
+    """Titles of a kind of `CorrectnessProblem`, copied so that a summary can be read without the evaluation."""
+
+    title: str
+    title_ko: str
+
+
 class ModelSummary(Record):
     """Results of one model over all its answers with one context source and one prompt format."""
 
@@ -50,6 +57,9 @@ class ModelSummary(Record):
     """Metric -> rate."""
     findings: dict[str, int]
     """Check -> number of answers in which the check found a fault, largest number first."""
+    problems: dict[str, int]
+    """Kind of `CorrectnessProblem` -> number of answers with it, largest number first. Only answers that the rate of
+    correct answers counts as not correct. An answer can have several kinds."""
     by_type: dict[str, dict[str, Rate]]
     """Question type -> metric -> rate."""
     by_product: dict[str, dict[str, Rate]]
@@ -70,6 +80,8 @@ class SummaryFigures(Record):
     """Definition of every registered metric by name, in display order."""
     checks: dict[str, CheckInfo]
     """Definition of every registered check by name, in display order."""
+    problems: dict[str, ProblemInfo]
+    """Titles of every kind of `CorrectnessProblem`, in display order."""
     models: dict[str, ModelSummary]
     """Model -> results. The base model comes first."""
     tests: list[PairedTest]
@@ -115,8 +127,10 @@ class EvaluationArtifact(Artifact):
 
     rows: int
     questions: int
+    correct: dict[str, Rate]
+    """Model -> rate of correct answers with contexts from the first configured source, in the first prompt format."""
     hallucination: dict[str, Rate]
-    """Model -> hallucination rate with contexts from the first configured source, in the first prompt format."""
+    """Model -> hallucination rate of the same answers."""
     notes: list[str]
     parents: list[Artifact]
     """Adapters that were evaluated."""
@@ -195,6 +209,10 @@ class ComparedAnswer(Record):
 
     answer: str
     raw_answer: str
+    correct: bool | None
+    """Whether the answer is correct; None if it cannot be judged."""
+    problems: tuple[CorrectnessProblem, ...]
+    """Everything that makes the answer wrong."""
     hallucinated: bool
     refusal: RefusalLevel
     findings: list[Finding]
@@ -217,6 +235,9 @@ class Comparison(Record):
 
     context: ContextSource
     notes: list[str]
+    correct: dict[str, Rate]
+    """Model -> rate of correct answers."""
+    raw_correct: dict[str, Rate]
     hallucination: dict[str, Rate]
     raw_hallucination: dict[str, Rate]
     tests: list[PairedTest]
