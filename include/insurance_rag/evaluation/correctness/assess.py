@@ -11,6 +11,7 @@ from insurance_rag.evaluation.correctness.expected import Expected
 from insurance_rag.evaluation.correctness.focus import find_degenerate_text, find_lack_of_focus
 from insurance_rag.evaluation.correctness.numbers import (
     find_contradicting_numbers,
+    find_listed_numbers,
     find_missing_numbers,
     find_wrong_bounds,
 )
@@ -24,6 +25,7 @@ MAX_CHARACTERS = 4_000
 FINDERS: tuple[Callable[[str, Expected], Iterator[CorrectnessProblem]], ...] = (
     find_missing_numbers,
     find_contradicting_numbers,
+    find_listed_numbers,
     find_wrong_bounds,
     find_wrong_polarity,
     find_wrong_articles,

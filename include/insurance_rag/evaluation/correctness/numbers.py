@@ -16,6 +16,10 @@ from insurance_rag.korean.predicates import predicates
 from insurance_rag.korean.statements import analyze
 
 Key = tuple[float, str]
+MAX_OTHER_NUMBERS = 2
+"""Most numbers with the unit of a required number that an answer may state next to it. Of all numbers, twice as many are
+allowed. Chosen on the part `tuning` of the
+labeled answers, and so that an answer that lists all numbers of a chunk is wrong."""
 _BOUND_WORDS = frozenset(
     ["지나", "넘", "넘기", "초과", "이내", "경과", "이", "이상", "이하", "미만", "범위", "한도", "안", "동안", "미치"]
 )
@@ -75,6 +79,22 @@ def find_contradicting_numbers(answer: str, expected: Expected) -> Iterator[Corr
         same_kind = unit in units if units else True
         if same_kind and not example and value != 1 and (value, unit) not in known:
             yield CorrectnessProblem(kind="contradicting_number", text=f"{quantity.text} is in no gold chunk")
+
+
+def find_listed_numbers(answer: str, expected: Expected) -> Iterator[CorrectnessProblem]:
+    """Yield a problem if the answer lists numbers of the required kind and leaves it to the reader to choose.
+
+    Numbers of examples, and those that the question or the reference has, do not count.
+    """
+    required = {_percent(q.key) for number in expected.required_numbers for q in quantities(number)}
+    units = {unit for _, unit in required}
+    known = {_percent(q.key) for text in (expected.reference or "", expected.question) for q in quantities(text)}
+    example = _EXAMPLE.search(answer)
+    stated = {_percent(q.key) for q in quantities(answer[: example.start()] if example else answer)}
+    others = {key for key in stated - known - required if key[0] != 1}
+    same_kind = sum(unit in units for _, unit in others)
+    if same_kind > MAX_OTHER_NUMBERS or len(others) > 2 * MAX_OTHER_NUMBERS:
+        yield CorrectnessProblem(kind="focus", text=f"{len(others)} other numbers, {same_kind} of the same kind")
 
 
 class Limit(NamedTuple):
