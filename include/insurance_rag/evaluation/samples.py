@@ -18,6 +18,8 @@ class ContextChunk(NamedTuple):
 
     chunk_id: str
     text: str
+    products: tuple[str, ...] = ()
+    """Products whose policies contain the chunk: the first part of the breadcrumbs. Several may share a text."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,14 @@ def make_samples(
         hits = retriever.search(question.question, config.retrieval.top_k, filters)
         for source in config.contexts:
             if source == "gold" and question.gold_chunk_ids:
-                wanted = [ContextChunk(i, by_id[i].text) for i in question.gold_chunk_ids]
+                wanted = [ContextChunk(i, by_id[i].text, _products([i], by_id)) for i in question.gold_chunk_ids]
             else:
-                wanted = [ContextChunk(hit.chunk_id, hit.text) for hit in hits]
+                wanted = [
+                    ContextChunk(hit.chunk_id, hit.text, _products([hit.chunk_id, *hit.duplicates], by_id))
+                    for hit in hits
+                ]
             texts = fit_chunks([chunk.text for chunk in wanted], question.question, budget, count_tokens, formats)
-            shown = [ContextChunk(chunk.chunk_id, text) for chunk, text in zip(wanted, texts, strict=False)]
+            shown = [chunk._replace(text=text) for chunk, text in zip(wanted, texts, strict=False)]
             # A truncated chunk does not count as a gold chunk. The cut may have removed the answer, so a refusal may be
             # right.
             whole = {chunk.chunk_id for chunk, kept in zip(wanted, shown, strict=False) if kept == chunk}
@@ -111,6 +116,11 @@ def _gold_in_context(question: Question, source: ContextSource, hits: Sequence[H
 def _document(question: Question, by_id: Mapping[str, Chunk]) -> str:
     gold = question.gold_chunk_ids
     return by_id[gold[0]].metadata.source if gold else question.question_id
+
+
+def _products(chunk_ids: Sequence[str], by_id: Mapping[str, Chunk]) -> tuple[str, ...]:
+    found = (by_id[i].metadata.breadcrumbs.split(">")[0].strip() for i in chunk_ids if i in by_id)
+    return tuple(dict.fromkeys(name for name in found if name))
 
 
 def _product(question: Question, by_id: Mapping[str, Chunk]) -> str:

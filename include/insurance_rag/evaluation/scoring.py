@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from insurance_rag.config import DecodingConfig
 from insurance_rag.core.records import Correctness, Question, ScoredAnswer
-from insurance_rag.evaluation.checks import check_answer
+from insurance_rag.evaluation.checks import ShownChunk, check_answer
 from insurance_rag.evaluation.correctness import Expected, assess
 from insurance_rag.evaluation.postprocess import postprocess
 from insurance_rag.evaluation.requests import GeneratedAnswer, GenerationRequest
@@ -27,9 +27,14 @@ def score(
     question, context = sample.question, sample.context
     answer, stop_cut = postprocess(generated.text, context, decoding)
     answerable = (sample.gold_in_context or None) if question.answerable else False
-    verdict = check_answer(answer, context, question.question, answerable, min_support)
+    chunks = [ShownChunk(chunk.text, chunk.products) for chunk in sample.chunks]
+    verdict = check_answer(answer, context, question.question, answerable, min_support, chunks)
     unchanged = answer == generated.text
-    raw = verdict if unchanged else check_answer(generated.text, context, question.question, answerable, min_support)
+    raw = (
+        verdict
+        if unchanged
+        else check_answer(generated.text, context, question.question, answerable, min_support, chunks)
+    )
     expected = Expected.of(question, sample.gold_texts, context)
     correctness = assess(answer, expected)
     return ScoredAnswer(

@@ -90,8 +90,8 @@ def unsupported_quantities(answer: str, *contexts: str, question: str = "") -> l
     given = known_quantities(question) if question else set()
     if "영업일" in answer:  # 영업일 기준 스물다섯 날
         known |= {(value, "일") for value, unit in known if unit == "영업일"}
-    stated = [q for q in stated if q.unit != "번째" and not _is_each(answer, q)]
-    given |= {_key(q) for q in stated if _is_example(answer, q)}
+    stated = [q for q in stated if q.unit != "번째" and not is_each(answer, q)]
+    given |= {_key(q) for q in stated if is_example(answer, q)}
     missing = [q for q in unsupported(stated, known, given) if not _is_approximate(answer, q, known)]
     chosen: set[Key] = set()
     for quantity in [q for q in missing if _is_hypothetical(answer, q)]:
@@ -144,7 +144,9 @@ def _is_calculated(result: Key, own: Collection[Key], context: Collection[Key], 
         return True
     if any(_product(result, a, b) for a in (*own, *derived) for b in context):
         return True
-    if unit == "%" and any(other == "%" and value == _tidy(100 - a) for a, other in own):
+    # The share that is left: of 400만원 with a 30% deduction, 70% are paid.
+    shares = own if not any(other == "원" for _, other in own) else (*own, *context)
+    if unit == "%" and any(other == "%" and value == _tidy(100 - a) for a, other in shares):
         return True
     same = [a for a, other in own if other == unit]
     return any(value == _tidy(sum(three)) for three in combinations(same, 3))
@@ -158,17 +160,24 @@ def _sum_or_difference(result: Key, a: Key, b: Key) -> bool:
     return value in (_tidy(a[0] + b[0]), _tidy(difference)) or (unit == "일" and value == _tidy(difference + 1))
 
 
+def is_product(result: Key, left: Collection[Key], right: Collection[Key]) -> bool:
+    """Return whether the result is a product of two other quantities, one from each collection."""
+    return any(result not in (a, b) and _product(result, a, b) for a in left for b in right)
+
+
 def _product(result: Key, a: Key, b: Key) -> bool:
     value, unit = result
     if a[1] == b[1] or unit not in (a[1], b[1]) or unit in ("%", "배"):
         return False
-    factor = b if unit == a[1] else a
+    factor, base = (b, a[0]) if unit == a[1] else (a, b[0])
     if factor[1] not in (_AMOUNT_FACTORS if unit == "원" else _FACTORS):
         return False
-    return value == _tidy(a[0] * b[0] / (100 if factor[1] == "%" else 1))
+    if factor[1] != "%":
+        return value == _tidy(a[0] * b[0])
+    return value in (_tidy(a[0] * b[0] / 100), _tidy(base * (100 - factor[0]) / 100))
 
 
-def _is_each(text: str, quantity: Quantity) -> bool:
+def is_each(text: str, quantity: Quantity) -> bool:
     """Return whether the quantity only means "each" or "once": 1회당, 한 번마다, 한 번만, 하루 요금."""
     if quantity.value != 1 or quantity.unit not in _EACH_UNITS:
         return False
@@ -177,7 +186,7 @@ def _is_each(text: str, quantity: Quantity) -> bool:
     return _EACH.match(text, quantity.end) is not None
 
 
-def _is_example(text: str, quantity: Quantity) -> bool:
+def is_example(text: str, quantity: Quantity) -> bool:
     """Return whether the quantity is in a sentence that gives an example, or is a point in time that it assumes."""
     start = max(text.rfind(". ", 0, quantity.start), text.rfind("\n", 0, quantity.start)) + 1
     if _EXAMPLE.search(text, start, quantity.start):
@@ -190,10 +199,10 @@ def _is_approximate(text: str, quantity: Quantity, known: Set[Key]) -> bool:
     if quantity.unit not in _DAYS:
         return False
     half = _HALF.match(text, quantity.end)
-    if not half and not _ABOUT.match(text, quantity.end) and not _ABOUT_BEFORE.search(text[: quantity.start]):
-        return False
+    rounded = half or _ABOUT.match(text, quantity.end) or _ABOUT_BEFORE.search(text[: quantity.start])
+    tolerance = 0.1 if rounded else 0.035
     days = (quantity.value + (0.5 if half else 0)) * _DAYS[quantity.unit]
-    return any(abs(days - v * _DAYS[unit]) <= 0.1 * days for v, unit in known if unit in _DAYS)
+    return any(abs(days - v * _DAYS[unit]) <= tolerance * days for v, unit in known if unit in _DAYS)
 
 
 def _is_hypothetical(text: str, quantity: Quantity) -> bool:

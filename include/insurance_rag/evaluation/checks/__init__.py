@@ -9,7 +9,7 @@ To add a check, add a module with a function decorated with `check`.
 
 from __future__ import annotations
 
-from insurance_rag.evaluation.checks.registry import CHECKS, CheckedAnswer, check, ordered_checks
+from insurance_rag.evaluation.checks.registry import CHECKS, CheckedAnswer, ShownChunk, check, ordered_checks
 from insurance_rag.evaluation.checks.verdict import check_answer
 
-__all__ = ["CHECKS", "CheckedAnswer", "check", "check_answer", "ordered_checks"]
+__all__ = ["CHECKS", "CheckedAnswer", "ShownChunk", "check", "check_answer", "ordered_checks"]

@@ -6,13 +6,19 @@ from collections.abc import Iterator
 
 from insurance_rag.evaluation.checks.passages import Match, claim_weights, statement_meaning
 from insurance_rag.evaluation.checks.registry import CheckedAnswer, check
-from insurance_rag.korean.bounds import LOWER, UPPER, Bound, BoundedQuantity
+from insurance_rag.korean.bounds import LOWER, UPPER, Bound, BoundedQuantity, bounded_quantities
 from insurance_rag.korean.statements import Statement
 
 MIN_SCORE = 0.2
 """A passage with a smaller cosine similarity to the sentence may be about something else."""
 NEAR = 0.7
 """Passages with the same number count if their similarity is at least this fraction of the best one's."""
+
+
+MAX_NUMBERS = 2
+"""In a clause with more numbers, it is unclear which of them belong together."""
+# Main predicates that only state the bound: `30일이 지나지 않아야 하고`.
+_EXCEEDING = frozenset(["지나", "넘", "초과", "넘기", "경과", "미달"])
 
 
 @check(
@@ -45,6 +51,8 @@ def _is_reversed(statement: Statement, quantity: BoundedQuantity, matches: list[
 def _with_most_numbers(statement: Statement, matches: list[Match]) -> list[Match]:
     """Return the passages that share the most numbers with the statement: `180일 이내 | 30%` is about 30%."""
     keys = {q.key for q in statement.quantities}
+    if len(keys) > MAX_NUMBERS:
+        return matches
     shared = [len(keys & {q.key for q in match.passage.statement.quantities}) for match in matches]
     return [match for match, n in zip(matches, shared, strict=True) if n == max(shared)]
 
@@ -56,10 +64,17 @@ def _reverses(statement: Statement, quantity: BoundedQuantity, match: Match) -> 
     """
     passage = match.passage.statement
     is_limit = any("한도" in cell for cell in passage.header)
+    others = {q.key for q in statement.quantities if q.key != quantity.key}
+    if passage.cells and not others & {q.key for q in passage.quantities}:
+        # The upper limit of one tier is the lower limit of the next.
+        if any(q.key == quantity.key for q in bounded_quantities(passage.cells[0])):
+            return False
     bounds = [q.bound or ("at_most" if is_limit else "") for q in passage.quantities if q.key == quantity.key]
     if any(_direction(bound) != -_direction(quantity.bound) for bound in bounds):
         return False
     said, shown = statement_meaning(statement), match.passage.meaning
+    if said is not None and said.concept in _EXCEEDING:
+        return False
     return said is None or shown is None or said.affirmed == shown.affirmed
 
 

@@ -57,7 +57,9 @@ def find_contradictions(answer: CheckedAnswer) -> Iterator[str]:
         agreeing = _best(matches, claim.meaning)
         if agreeing is not None and agreeing.score > MAX_AGREEING * contradicting.score:
             continue
-        if not _differs_in_conditions(claim.statement, contradicting.passage, answer.question):
+        sentence = [s for s in answer.statements if s.sentence == claim.statement.sentence]
+        parts = sentence if claim.statement in sentence else [claim.statement]
+        if not _differs_in_conditions(parts, contradicting.passage, answer.question):
             yield claim.text
 
 
@@ -91,17 +93,23 @@ def _best(matches: Sequence[Match], wanted: Meaning) -> Match | None:
     return next((match for match in matches if match.passage.meaning == wanted), None)
 
 
-def _differs_in_conditions(claim: Statement, passage: Passage, question: str) -> bool:
-    """Return whether the claim is about another case than the passage, so that both may be true."""
+def _differs_in_conditions(claim: Sequence[Statement], passage: Passage, question: str) -> bool:
+    """Return whether the claim is about another case than the passage, so that both may be true.
+
+    `claim` are all clauses of the claim's sentence.
+    """
     if _ONLY.search(passage.statement.text):
         return True
+    without = any("없이" in text for text in (question, *(clause.text for clause in claim)))
+    if without != ("없이" in passage.statement.text):
+        return True
     conditions = {meaning(p) for p in passage.statement.predicates[:-1]}
-    own = {meaning(p) for p in claim.predicates[:-1]} | {
+    own = {meaning(p) for clause in claim for p in clause.predicates[:-1]} | {
         meaning(p) for s in analyze(question) for p in s.predicates[:-1]
     }
     if any(other._replace(affirmed=not other.affirmed) in own for other in conditions if other not in own):
         return True
-    return any(_conflicts(a, b) for a in claim.quantities for b in passage.statement.quantities)
+    return any(_conflicts(a, b) for clause in claim for a in clause.quantities for b in passage.statement.quantities)
 
 
 def _conflicts(a: BoundedQuantity, b: BoundedQuantity) -> bool:

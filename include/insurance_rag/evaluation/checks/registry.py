@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from insurance_rag.core.records import CheckInfo, RefusalLevel
 from insurance_rag.core.registry import Registry
@@ -13,7 +14,17 @@ from insurance_rag.evaluation.checks.passages import Passages, passages_of
 from insurance_rag.evaluation.correctness.roles import Binding, bindings
 from insurance_rag.korean.statements import Statement, analyze
 
+NAME_MARGIN = 0.1
+"""A product is named if the question contains this much more of its name than of any other name in the context."""
 _CHUNK_SEPARATOR = re.compile(r"\n[ \t]*\n\s*")
+
+
+class ShownChunk(NamedTuple):
+    """A chunk of the context."""
+
+    text: str
+    products: tuple[str, ...] = ()
+    """Products whose policies contain the chunk; empty if unknown."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +43,14 @@ class CheckedAnswer:
     min_support: float
     """Minimum fraction of a sentence's character bigrams that must occur in the context or the question."""
 
+    shown: tuple[ShownChunk, ...] = ()
+    """The chunks of the context with their products, if these are known."""
+
     @cached_property
     def chunks(self) -> tuple[str, ...]:
-        """Texts of the chunks. An empty line separates them."""
-        return tuple(_CHUNK_SEPARATOR.split(self.context.strip()))
+        """Texts of the chunks, without those of other products than the one that the question names."""
+        shown = self.shown or tuple(ShownChunk(text) for text in _CHUNK_SEPARATOR.split(self.context.strip()))
+        return tuple(chunk.text for chunk in of_named_product(shown, self.question))
 
     @cached_property
     def passages(self) -> Passages:
@@ -82,6 +97,25 @@ class Check:
             description=self.description,
             hallucination=self.hallucination,
         )
+
+
+def of_named_product(chunks: Sequence[ShownChunk], question: str) -> Sequence[ShownChunk]:
+    """Return the chunks of the product that the question names, or all chunks if it names none of them.
+
+    Policies of related products contain similar articles with other numbers. A number of another product is wrong.
+    """
+    names = {name: _bigrams(name) for chunk in chunks for name in chunk.products}
+    asked = _bigrams(question)
+    shares = sorted(
+        ((len(bigrams & asked) / len(bigrams), name) for name, bigrams in names.items() if bigrams), reverse=True
+    )
+    if len(shares) < 2 or shares[0][0] < shares[1][0] + NAME_MARGIN:
+        return chunks
+    return [chunk for chunk in chunks if not chunk.products or shares[0][1] in chunk.products]
+
+
+def _bigrams(text: str) -> set[str]:
+    return {word[i : i + 2] for word in text.split() for i in range(len(word) - 1)}
 
 
 CHECKS: Registry[Check] = Registry("check", "insurance_rag.evaluation.checks")

@@ -16,7 +16,7 @@ MIN_BIGRAMS = 6
 MIN_UNKNOWN_NOUNS = 4
 """A sentence with fewer nouns that are neither in the context nor in the question is not reported. It may say the same
 in plain words."""
-MAX_NOUN_SUPPORT = 0.6
+MAX_NOUN_SUPPORT = 0.5
 """A sentence with a larger fraction of known nouns is not reported."""
 
 # Nouns of everyday language. An answer may use them to explain a policy in plain words.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from insurance_rag.core.records import Finding, Verdict
-from insurance_rag.evaluation.checks.registry import CHECKS, CheckedAnswer, ordered_checks
+from insurance_rag.evaluation.checks.registry import CHECKS, CheckedAnswer, ShownChunk, ordered_checks
 from insurance_rag.korean import refusal
 
 MAX_CHECKED_CHARACTERS = 20_000
@@ -13,12 +15,18 @@ MIN_SUPPORT = 0.4
 
 
 def check_answer(
-    answer: str, context: str, question: str = "", answerable: bool | None = None, min_support: float = MIN_SUPPORT
+    answer: str,
+    context: str,
+    question: str = "",
+    answerable: bool | None = None,
+    min_support: float = MIN_SUPPORT,
+    chunks: Sequence[ShownChunk] = (),
 ) -> Verdict:
     """Run all checks on one answer and return their verdict.
 
     `answerable` is whether the context answers the question; None means unknown. Amounts and articles that the question
-    itself states are not faults, because an answer may repeat them. See `CheckedAnswer` for `min_support`.
+    itself states are not faults, because an answer may repeat them. `chunks` are the chunks of the context with their
+    products; without them, the context is split at empty lines. See `CheckedAnswer` for `min_support`.
     """
     text = _shortened(answer)
     is_empty = not text.strip()
@@ -29,6 +37,7 @@ def check_answer(
         answerable=answerable,
         refusal="none" if is_empty else refusal(text),
         min_support=min_support,
+        shown=tuple(chunks),
     )
     findings = [
         Finding(check=check.name, span=span)
