@@ -1,7 +1,8 @@
-"""The hand-labeled answers to sample questions, joined with their questions and chunks.
+"""The hand-labeled answers, joined with their questions and chunks.
 
-Half of the clusters (questions on the same gold chunks) belong to the part `tuning`, on which thresholds were chosen. The
-others belong to the part `report`, on which metrics and checks are measured.
+Half of the labeled sample questions belong to the part `tuning`, on which rules and thresholds were chosen. The others
+belong to the part `report`, on which metrics and checks are measured. No chunk is a gold chunk in both parts. The part
+`tuning` also has questions of its own (labeled_questions.jsonl), most of them about chunks that no sample question needs.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from insurance_rag.evaluation.requests import CHUNK_SEPARATOR
 from insurance_rag.retrieval import build_retriever
 
 LABELED_ANSWERS = Path(SAMPLE_QUESTIONS).with_name("labeled_answers.jsonl")
+LABELED_QUESTIONS = Path(SAMPLE_QUESTIONS).with_name("labeled_questions.jsonl")
 Part = Literal["tuning", "report"]
 
 
@@ -58,7 +60,8 @@ def read_labels(part: Part | None = None) -> list[Label]:
 
 def labeled_answers(part: Part) -> list[LabeledAnswer]:
     """Return the labeled answers of one part with their questions and chunks."""
-    chunks, questions = read_chunks("sample"), {q.question_id: q for q in read_questions("sample")}
+    chunks = read_chunks("sample")
+    questions = {q.question_id: q for q in (*read_questions("sample"), *read_questions(LABELED_QUESTIONS))}
     texts = {chunk.chunk_id: chunk.text for chunk in chunks}
     config = EvaluationConfig().retrieval
     retriever = build_retriever(config.kind, chunks, None, config)

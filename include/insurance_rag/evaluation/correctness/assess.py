@@ -16,6 +16,7 @@ from insurance_rag.evaluation.correctness.numbers import (
     find_wrong_bounds,
 )
 from insurance_rag.evaluation.correctness.polarity import find_wrong_polarity
+from insurance_rag.evaluation.correctness.replaced import find_replaced_terms
 from insurance_rag.evaluation.correctness.roles import find_swapped_roles
 from insurance_rag.korean import refusal
 
@@ -31,6 +32,7 @@ FINDERS: tuple[Callable[[str, Expected], Iterator[CorrectnessProblem]], ...] = (
     find_wrong_articles,
     find_swapped_roles,
     find_wrong_content,
+    find_replaced_terms,
     find_lack_of_focus,
     find_degenerate_text,
 )

@@ -73,7 +73,7 @@ def f_score(a: frozenset[str], b: frozenset[str]) -> float:
 
 def lemmas(text: str) -> frozenset[str]:
     """Return the content lemmas of a text without references to articles and without common words."""
-    return frozenset().union(*(_lemmas(line) for line in _without_articles(text).split("\n") if line.strip()))
+    return frozenset().union(*(_lemmas(line) for line in without_articles(text).split("\n") if line.strip()))
 
 
 @lru_cache(20_000)
@@ -81,7 +81,8 @@ def _lemmas(line: str) -> frozenset[str]:
     return frozenset(m.form for m in morphemes(line) if m.tag in CONTENT_TAGS and m.form not in COMMON)
 
 
-def _without_articles(text: str) -> str:
+def without_articles(text: str) -> str:
+    """Return the text without references to articles."""
     for reference in reversed(articles(text)):
         text = text[: reference.start] + text[reference.end :]
     return text

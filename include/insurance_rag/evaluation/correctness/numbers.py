@@ -77,7 +77,7 @@ def find_contradicting_numbers(answer: str, expected: Expected) -> Iterator[Corr
         complement = unit == "%" and (100 - value, unit) in known
         example = complement or (value, unit) in derived or _EXAMPLE.search(answer, 0, quantity.start) is not None
         same_kind = unit in units if units else True
-        if same_kind and not example and value != 1 and (value, unit) not in known:
+        if same_kind and not example and (value != 1 or unit == "%") and (value, unit) not in known:
             yield CorrectnessProblem(kind="contradicting_number", text=f"{quantity.text} is in no gold chunk")
 
 

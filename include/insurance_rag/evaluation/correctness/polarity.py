@@ -137,14 +137,7 @@ def _denials(
         return
     for statement, stance in said:
         about = _about(statement)
-        light = statement.predicate is not None and statement.predicate.lemma in (
-            "하",
-            "되",
-            "쓰",
-            "이용",
-            "적용",
-            "소송",
-        )
+        light = statement.predicate is not None and statement.predicate.lemma in ("하", "되", "적용")
         denied = stance.axis == "benefit" or (statement.negated and (stance.axis == "charge" or light))
         if denied and stance.sign < 0 and about:
             for own, _ in reference:
