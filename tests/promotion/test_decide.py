@@ -191,7 +191,7 @@ limits: {hallucination: null, raw_hallucination: null}
     policy.write_text("limits: {false_refusal: 0.0, empty: 0.5}\n")
     assert main(["promote", "--evaluation", str(good), "--policy", str(policy), "--set", "limits.empty=0.4"]) == 4
     assert Decision.model_validate(read_json(good / "decision.json")).policy["limits"] == {
-        "correct": 0.5, "hallucination": 0.2, "raw_hallucination": 0.3, "false_refusal": 0.0, "missed_refusal": 0.3,
+        "correct": 0.6, "hallucination": 0.2, "raw_hallucination": 0.3, "false_refusal": 0.0, "missed_refusal": 0.3,
         "empty": 0.4,
     }  # fmt: skip
     policy.write_text("[")
@@ -213,7 +213,7 @@ def test_a_limit_can_be_set_removed_and_added(tmp_path: Path) -> None:
     folder = write_evaluation(tmp_path, Base=rows("Base", 300, 90), v2=rows("v2", 300, 30))
     policy = PromotionConfig.parse({"limits": {"empty": None, "false_refusal": 0.2, "number_accuracy": 0.5}})
     assert policy.limits == {
-        "correct": 0.5, "hallucination": 0.2, "raw_hallucination": 0.3, "false_refusal": 0.2, "missed_refusal": 0.3,
+        "correct": 0.6, "hallucination": 0.2, "raw_hallucination": 0.3, "false_refusal": 0.2, "missed_refusal": 0.3,
         "empty": None, "number_accuracy": 0.5,
     }  # fmt: skip
     decision = decide(folder, policy)
@@ -244,3 +244,17 @@ def test_a_damaged_evaluation_is_reported_with_file_and_line(tmp_path: Path) -> 
     answers.write_text("\n".join([*lines[:2], '{"model": "v2"}', *lines[3:]]))
     with pytest.raises(InvalidInputError, match=r"answers.jsonl:3: question_id: Field required; run evaluate again"):
         decide(folder)
+
+
+def test_rules_about_metrics_have_their_figures_and_all_others_a_korean_text(tmp_path: Path) -> None:
+    folder = write_evaluation(tmp_path / "evaluation", Base=rows("Base", 300, 90), v2=rows("v2", 300, 30))
+    decision = decide(folder, registry=tmp_path / "registry")
+    found = {rule.name: rule for rule in decision.rules}
+    better, no_worse, limit = (found[name].figures for name in ("better", "no_worse.hallucination", "hallucination"))
+    assert better and no_worse and limit
+    assert (better.metric, better.own, better.champion) == ("correct", 0.9, 0.7)
+    assert (better.allowed, better.bound, no_worse.allowed, no_worse.bound) == (0, "more_than", 0.05, "at_most")
+    assert better.low < better.own - better.champion < better.high
+    assert (limit.champion, limit.own, limit.allowed, limit.bound) == (None, 0.1, 0.2, "at_most")
+    assert [rule.name for rule in decision.rules if not rule.figures and not rule.text_ko] == []
+    assert found["repeated_looks"].text_ko == "이 질문 300개로 내린 1번째 판정입니다."

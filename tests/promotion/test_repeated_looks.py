@@ -84,4 +84,4 @@ def test_the_chances_of_all_decisions_add_up_to_the_configured_one() -> None:
 
 @pytest.mark.parametrize(("earlier", "ordinal"), [(0, "1st"), (1, "2nd"), (10, "11th"), (20, "21st"), (111, "112th")])
 def test_ordinals(earlier: int, ordinal: str) -> None:
-    assert looks_text(PromotionConfig(), earlier, 300, 0.95).startswith(f"the {ordinal} decision on these 300")
+    assert looks_text(PromotionConfig(), earlier, 300, 0.95)[0].startswith(f"the {ordinal} decision on these 300")

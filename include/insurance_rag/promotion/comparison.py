@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from insurance_rag.config import PromotionConfig
 from insurance_rag.core.metrics import Metric, question_clusters
-from insurance_rag.core.records import Outcome, RuleOutcome, ScoredAnswer
+from insurance_rag.core.records import Outcome, RuleFigures, RuleOutcome, ScoredAnswer
 from insurance_rag.core.stats import estimate_clustering, paired_interval, questions_needed
 from insurance_rag.promotion.outcomes import metrics, no_worse_rule, rule
 
@@ -61,6 +61,20 @@ class Comparison:
         return (
             f"{100 * self.own:.1f} % against {100 * self.other:.1f} % of {self.n} questions: "
             f"{100 * (self.own - self.other):+.1f} points [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
+        )
+
+    def figures(self, allowed: float, *, strict: bool = False) -> RuleFigures:
+        """Return the figures of a rule that allows a loss of at most `allowed`; with `strict`, it requires a gain."""
+        lower = self.metric.better == "lower"
+        return RuleFigures(
+            metric=self.metric.name,
+            n=self.n,
+            own=self.own,
+            champion=self.other,
+            low=self.low,
+            high=self.high,
+            allowed=allowed if lower else 0.0 - allowed,
+            bound=("less_than" if lower else "more_than") if strict else ("at_most" if lower else "at_least"),
         )
 
     def further_questions(self, distance: float, power: float, confidence: float) -> int | None:
@@ -135,7 +149,7 @@ def _better(own: Answers, other: Answers, policy: PromotionConfig, confidence: f
     equal = outcome == "fail" and low > -margin
     more = found.further_questions(found.gain, policy.power, confidence) if outcome == "unknown" else None
     text = f"{metric.title.lower()}: {found.text}{'; they are equally good' if equal else ''}"
-    return rule("better", outcome, text, more)
+    return rule("better", outcome, text, more, figures=found.figures(0.0, strict=True))
 
 
 def _no_worse(
@@ -150,7 +164,8 @@ def _no_worse(
     more = found.further_questions(margin + found.gain, power, confidence) if outcome == "unknown" else None
     allowed = margin if metric.better == "lower" else -margin
     bound = "at most" if metric.better == "lower" else "at least"
-    return no_worse_rule(metric, outcome, f"{found.text}; {bound} {100 * allowed:+.1f} allowed", more)
+    text = f"{found.text}; {bound} {100 * allowed:+.1f} allowed"
+    return no_worse_rule(metric, outcome, text, more, found.figures(margin))
 
 
 def nothing_to_compare(metric: Metric) -> str:

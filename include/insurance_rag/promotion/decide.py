@@ -181,13 +181,15 @@ def _uncontaminated(model: str, summary: EvaluationSummary) -> Iterator[RuleOutc
     contaminated = summary.contaminated.get(model)
     if contaminated is not None:
         text = f"{contaminated} of {summary.questions} questions are about documents that the model was trained on"
-        yield rule("uncontaminated", "fail" if contaminated else "pass", text)
+        text_ko = f"질문 {summary.questions}개 중 {contaminated}개가 이 모델이 학습한 문서에 관한 것입니다."
+        yield rule("uncontaminated", "fail" if contaminated else "pass", text, text_ko=text_ko)
 
 
 def _repeated_looks(terms: _Terms, questions: int) -> Iterator[RuleOutcome]:
     """Yield the rule that reports the number of decisions on these questions. It never fails."""
     if terms.earlier is not None:
-        yield rule("repeated_looks", "pass", looks_text(terms.policy, terms.earlier, questions, terms.confidence))
+        text, text_ko = looks_text(terms.policy, terms.earlier, questions, terms.confidence)
+        yield rule("repeated_looks", "pass", text, text_ko=text_ko)
 
 
 def _earlier_decision(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from insurance_rag.core.metrics import Metric
-from insurance_rag.core.records import Outcome, RuleOutcome
+from insurance_rag.core.records import Outcome, RuleFigures, RuleOutcome
 from insurance_rag.core.registry import Registry, registry
 
 TITLES = {
@@ -26,15 +26,35 @@ def metrics() -> Registry[Metric]:
     return found
 
 
-def rule(name: str, outcome: Outcome, text: str, more_questions: int | None = None) -> RuleOutcome:
+def rule(
+    name: str,
+    outcome: Outcome,
+    text: str,
+    more_questions: int | None = None,
+    figures: RuleFigures | None = None,
+    text_ko: str | None = None,
+) -> RuleOutcome:
     """Return the outcome of a rule that is listed in `TITLES`."""
     title, title_ko = TITLES[name]
     return RuleOutcome(
-        name=name, title=title, title_ko=title_ko, outcome=outcome, text=text, more_questions=more_questions
+        name=name,
+        title=title,
+        title_ko=title_ko,
+        outcome=outcome,
+        text=text,
+        text_ko=text_ko,
+        figures=figures,
+        more_questions=more_questions,
     )
 
 
-def no_worse_rule(metric: Metric, outcome: Outcome, text: str, more_questions: int | None = None) -> RuleOutcome:
+def no_worse_rule(
+    metric: Metric,
+    outcome: Outcome,
+    text: str,
+    more_questions: int | None = None,
+    figures: RuleFigures | None = None,
+) -> RuleOutcome:
     """Return the outcome of the rule that the challenger is no worse than the champion in `metric`."""
     return RuleOutcome(
         name=f"{NO_WORSE}{metric.name}",
@@ -42,11 +62,18 @@ def no_worse_rule(metric: Metric, outcome: Outcome, text: str, more_questions: i
         title_ko=f"{metric.title_ko}: 챔피언보다 나쁘지 않음",
         outcome=outcome,
         text=text,
+        figures=figures,
         more_questions=more_questions,
     )
 
 
-def limit_rule(metric: Metric, outcome: Outcome, text: str, more_questions: int | None = None) -> RuleOutcome:
+def limit_rule(
+    metric: Metric,
+    outcome: Outcome,
+    text: str,
+    more_questions: int | None = None,
+    figures: RuleFigures | None = None,
+) -> RuleOutcome:
     """Return the outcome of the rule that a metric is within its limit."""
     return RuleOutcome(
         name=metric.name,
@@ -54,5 +81,6 @@ def limit_rule(metric: Metric, outcome: Outcome, text: str, more_questions: int 
         title_ko=metric.title_ko,
         outcome=outcome,
         text=text,
+        figures=figures,
         more_questions=more_questions,
     )

@@ -56,18 +56,28 @@ def corrected_confidence(policy: PromotionConfig, challengers: int, earlier: int
     return 1 - alpha
 
 
-def looks_text(policy: PromotionConfig, earlier: int, questions: int, confidence: float) -> str:
-    """Return the number of the decision on these questions, and what it means for the chance of a wrong promotion."""
+def looks_text(policy: PromotionConfig, earlier: int, questions: int, confidence: float) -> tuple[str, str]:
+    """Return the number of the decision on these questions, and what it means for the chance of a wrong promotion.
+
+    The result is a tuple (English text, Korean text).
+    """
+    text_ko = f"이 질문 {questions}개로 내린 {earlier + 1}번째 판정입니다."
     text = f"the {_ordinal(earlier + 1)} decision on these {questions} questions"
     if policy.repeated_looks == "adjust":
-        return f"{text}; the intervals are at {100 * confidence:.4g} % to allow for repeated decisions"
+        level = f"{100 * confidence:.4g}"
+        return (
+            f"{text}; the intervals are at {level} % to allow for repeated decisions",
+            f"{text_ko} 반복된 판정을 감안해 {level}% 신뢰구간을 사용합니다.",
+        )
     if earlier == 0:
-        return text
+        return text, text_ko
     # One side of the interval promotes wrongly. The sum is an upper bound, however the decisions are correlated.
     chance = min(1.0, (earlier + 1) * (1 - policy.confidence) / 2)
     return (
         f"{text}; the chance that at least one of them promotes a challenger that is not better is up to "
-        f"{100 * chance:.0f} %; use new questions, or set repeated_looks: adjust"
+        f"{100 * chance:.0f} %; use new questions, or set repeated_looks: adjust",
+        f"{text_ko} 그중 하나라도 더 낫지 않은 모델을 승격할 확률은 최대 {100 * chance:.0f}%입니다. "
+        "새 질문을 사용하거나 repeated_looks: adjust를 설정하십시오.",
     )
 
 

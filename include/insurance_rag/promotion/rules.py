@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from insurance_rag.config import PromotionConfig
 from insurance_rag.core.metrics import Metric
-from insurance_rag.core.records import Outcome, Rate, RuleOutcome, ScoredAnswer
+from insurance_rag.core.records import Outcome, Rate, RuleFigures, RuleOutcome, ScoredAnswer
 from insurance_rag.core.stats import Clustering, wilson
 from insurance_rag.promotion.comparison import compare_with_champion, nothing_to_compare
 from insurance_rag.promotion.outcomes import limit_rule, metrics, rule
@@ -33,20 +33,22 @@ def apply_rules(
     own, other = ({row.question_id: row for row in rows} for rows in (challenger, champion))
     missing = len(own.keys() ^ other.keys())
     if missing or any(own[q].context != other[q].context for q in own):
-        problem = (
-            f"{missing} questions were answered by only one of them"
+        problem, problem_ko = (
+            (f"{missing} questions were answered by only one of them", f"질문 {missing}개에 한 모델만 답했습니다.")
             if missing
-            else "they were given different contexts"
+            else ("they were given different contexts", "두 모델에 서로 다른 청크를 제공했습니다.")
         )
-        yield rule("same_questions", "fail", f"{problem}; evaluate both in one run")
+        text_ko = f"{problem_ko} 한 번의 평가에서 함께 평가하십시오."
+        yield rule("same_questions", "fail", f"{problem}; evaluate both in one run", text_ko=text_ko)
         return
     n = len(own)
-    yield rule("same_questions", "pass", f"both answered the same {n} questions")
+    text_ko = f"두 모델이 같은 질문 {n}개에 답했습니다."
+    yield rule("same_questions", "pass", f"both answered the same {n} questions", text_ko=text_ko)
     lacking = policy.min_questions - n
     enough: Outcome = "pass" if lacking <= 0 else "unknown"
-    yield rule(
-        "enough_questions", enough, f"{n} questions, at least {policy.min_questions} needed", max(0, lacking) or None
-    )
+    text = f"{n} questions, at least {policy.min_questions} needed"
+    text_ko = f"질문 {n}개, 최소 {policy.min_questions}개 필요"
+    yield rule("enough_questions", enough, text, max(0, lacking) or None, text_ko=text_ko)
     if CORRECTNESS & {policy.metric, *_set(policy.margins), *_set(policy.limits)}:
         yield _judged([*champion, *challenger], policy.min_judged)
     yield from compare_with_champion(own, other, policy, confidence)
@@ -67,7 +69,10 @@ def _judged(rows: Sequence[ScoredAnswer], min_judged: float) -> RuleOutcome:
     )
     judged = len(due) - reasons.total()
     if due and judged >= min_judged * len(due):
-        return rule("judged", "pass", f"{judged} of {len(due)} answers to answerable questions can be judged")
+        text = f"{judged} of {len(due)} answers to answerable questions can be judged"
+        return rule(
+            "judged", "pass", text, text_ko=f"답변 가능한 질문의 답 {len(due)}개 중 {judged}개를 채점할 수 있습니다."
+        )
     if not due:
         return rule("judged", "unknown", "cannot judge: no question is answerable; add answerable questions")
     listed = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common(3))
@@ -94,7 +99,17 @@ def _within_limit(
     bound = "at most" if metric.better == "lower" else "at least"
     text = f"{figures.count} of {figures.n}, {100 * low:.1f}-{100 * high:.1f} %; {bound} {100 * limit:.0f} % allowed"
     more = _further_questions(metric, figures, limit, asked, confidence) if found == "unknown" else None
-    return limit_rule(metric, found, text, more)
+    shown = RuleFigures(
+        metric=metric.name,
+        n=figures.n,
+        own=figures.count / figures.n,
+        champion=None,
+        low=low,
+        high=high,
+        allowed=limit,
+        bound="at_most" if metric.better == "lower" else "at_least",
+    )
+    return limit_rule(metric, found, text, more, shown)
 
 
 def _compare(metric: Metric, low: float, high: float, limit: float) -> Outcome:

@@ -74,6 +74,7 @@ from insurance_rag.core.records.promotion import (
     DecisionKind,
     DecisionLogEntry,
     Outcome,
+    RuleFigures,
     RuleOutcome,
 )
 from insurance_rag.core.records.report import ReportArtifact
@@ -180,6 +181,7 @@ __all__ = [
     "RetrievalRow",
     "RetrievalSummary",
     "RowCounts",
+    "RuleFigures",
     "RuleInfo",
     "RuleOutcome",
     "ScoredAnswer",

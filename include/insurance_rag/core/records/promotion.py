@@ -13,6 +13,28 @@ DecisionKind = Literal["promote", "refuse", "cannot_tell"]
 Outcome = Literal["pass", "fail", "unknown"]
 
 
+class RuleFigures(Record):
+    """The figures that a rule about a metric is based on.
+
+    The rule passes if the whole interval is on the right side of `allowed`.
+    """
+
+    metric: str
+    n: int
+    """Number of questions in the metric's population."""
+    own: float
+    """Rate of the challenger."""
+    champion: float | None
+    """Rate of the champion. None if the rule compares the challenger's rate with a limit."""
+    low: float
+    """Lower end of the interval for the difference `own - champion`; for `own` if there is no champion."""
+    high: float
+    allowed: float
+    """Smallest or largest value that is allowed for the difference; for `own` if there is no champion."""
+    bound: Literal["at_least", "at_most", "more_than", "less_than"]
+    """On which side of `allowed` the interval must be."""
+
+
 class RuleOutcome(Record):
     """Outcome of one rule of the gate for one challenger."""
 
@@ -22,6 +44,10 @@ class RuleOutcome(Record):
     outcome: Outcome
     text: str
     """Explanation of the outcome, with the values that it is based on."""
+    text_ko: str | None = None
+    """`text` in Korean; None if there is no translation."""
+    figures: RuleFigures | None = None
+    """The values in `text` as numbers. None if the rule is not about a metric, or if its population is empty."""
     more_questions: int | None = None
     """Number of additional questions that would turn an unknown outcome into a pass or a fail if the rates stay the
     same. None if there is no such number."""
