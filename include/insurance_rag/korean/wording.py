@@ -44,9 +44,11 @@ _SYNONYMS = """
 """
 # Predicates with the same meaning. Words after the bar mean the opposite.
 _CONCEPTS = """
-    pay 지급 보상 보장 받 주 드리 나오 나가 돌려주 돌려받 지원 물 수령 보험금 | 면책
+    pay 지급 보상 보장 받 주 드리 나오 나가 돌려주 돌려받 돌리 반환 환급 지원 물 수령 보험금 | 면책
     include 포함 들어가 | 제외 빠지
     count_as 해당 속하 보 인정 취급
+    apply 적용 따르 의하 처리
+    terminate 해지 해약 끝내
     continue 유지 이어지 계속 지속 존속 살 | 없어지 소멸 상실 잃
     premium 납입 내 납부 | 면제
     reduce 감액 줄 줄이 줄어들 깎 깎이 빼 공제 차감 떼 삭감 적어지 | 전액

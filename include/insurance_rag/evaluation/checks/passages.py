@@ -17,7 +17,7 @@ QUESTION_WEIGHT = 0.3
 """Weight of words of the question that the compared sentence of the answer does not repeat."""
 
 # Predicates that say nothing without the noun before them: 가입이 가능하다, 가입이 안 되다, 감액 대상이 아니다.
-_EMPTY_LEMMAS = frozenset(["가능", "되", "대상", "있", "하", "방법", "수"])
+_EMPTY_LEMMAS = frozenset(["가능", "되", "대상", "있", "하", "수", "사유"])
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,9 @@ class Passage:
     chunk: int
     """Number of the chunk that contains the statement, from 0."""
     meaning: Meaning | None
+    """Meaning of the main predicate."""
+    meanings: frozenset[Meaning]
+    """Meanings of all predicates that the statement asserts."""
     weights: Weights
     length: float
     """Norm of the weights."""
@@ -69,7 +72,9 @@ def passages_of(chunks: tuple[str, ...]) -> Passages:
     ]
     idf = inverse_frequencies(weights for _, _, weights in found)
     passages = tuple(
-        Passage(statement, number, statement_meaning(statement), weights, norm(weights, idf) or 1.0)
+        Passage(
+            statement, number, statement_meaning(statement), _meanings(statement), weights, norm(weights, idf) or 1.0
+        )
         for statement, number, weights in found
     )
     return Passages(passages, idf)
@@ -98,6 +103,12 @@ def statement_meaning(statement: Statement) -> Meaning | None:
         noun = _noun_before(statement)
         return None if noun is None else meaning(predicate._replace(lemma=noun))
     return meaning(predicate)
+
+
+def _meanings(statement: Statement) -> frozenset[Meaning]:
+    main = statement_meaning(statement)
+    others = {meaning(p) for p in statement.predicates if p.ending == "final" or p.connective in ("되", "고", "며")}
+    return frozenset(others | ({main} if main is not None else set()))
 
 
 def _noun_before(statement: Statement) -> str | None:

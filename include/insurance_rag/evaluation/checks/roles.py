@@ -13,6 +13,7 @@ from insurance_rag.evaluation.correctness.roles import IMPOSSIBLE, Binding, bind
 from insurance_rag.korean.morphemes import morphemes
 from insurance_rag.korean.predicates import Predicate, predicates
 from insurance_rag.korean.roles import party_mentions
+from insurance_rag.korean.wording import meaning
 
 MIN_SCORE = 0.4
 """A passage with a smaller cosine similarity to the sentence may be about something else."""
@@ -56,8 +57,8 @@ class Parties:
     agents: frozenset[str]
     recipients: frozenset[str]
     objects: frozenset[str]
-    mentioned: frozenset[str]
-    """All parties that the clause names, in any role."""
+    concept: str
+    """The meaning of the main predicate, such as `pay` for 지급하다 and 보상하다."""
 
 
 @check(
@@ -118,11 +119,11 @@ def _is_impossible(said: Mapping[Binding, frozenset[str]], answer: CheckedAnswer
 def _parties(text: str) -> Parties:
     """Return the roles of the parties. A topic belongs to the last predicate, every other party to the next one.
 
-    Parties in relative clauses and conditions are only in `mentioned`.
+    Parties in relative clauses and conditions are left out.
     """
     mentions = party_mentions(text)
     if not mentions:
-        return Parties(frozenset(), frozenset(), frozenset(), frozenset())
+        return Parties(frozenset(), frozenset(), frozenset(), "")
     tokens = morphemes(text)
     verbs = [(tokens[p.start].start, p) for p in predicates(tokens) if p.start < len(tokens)]
     by_role: dict[str, set[str]] = {}
@@ -135,7 +136,7 @@ def _parties(text: str) -> Parties:
         frozenset(agents),
         frozenset(by_role.get("recipient", set())),
         frozenset(by_role.get("object", set())),
-        frozenset(mention.party for mention in mentions),
+        meaning(verbs[-1][1]).concept if verbs else "",
     )
 
 
@@ -145,7 +146,7 @@ def _is_main(predicate: Predicate) -> bool:
 
 def _conflict(a: Parties, b: Parties) -> bool:
     """Return whether the parties of one clause have roles that exclude those of the other."""
-    if a.agents and b.agents and not a.agents & b.agents:
+    if a.agents and b.agents and not a.agents & b.agents and a.concept == b.concept:
         return True
     if a.recipients and b.recipients and not a.recipients & b.recipients:
         return True
