@@ -20,7 +20,7 @@ DEFAULT_MARGINS: dict[str, float | None] = {
     "number_accuracy": 0.10,
 }
 DEFAULT_LIMITS: dict[str, float | None] = {
-    "correct": 0.50,
+    "correct": 0.60,
     "hallucination": 0.20,
     "raw_hallucination": 0.30,
     "false_refusal": 0.20,
