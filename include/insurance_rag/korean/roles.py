@@ -9,6 +9,10 @@ Role = Literal["subject", "topic", "object", "recipient", "source", "possessor"]
 Roles = tuple[tuple[str, Role], ...]
 """Pairs of a party and its role."""
 
+CUSTOMERS = frozenset(["계약자", "피보험자", "수익자", "대리청구인"])
+"""Standard names of the parties on the customer's side of a contract."""
+INSURER = frozenset(["회사"])
+
 _PARTIES = {
     "보험회사": "회사", "보험사": "회사", "보험자": "회사", "회사": "회사", "당사": "회사",
     "보험계약자": "계약자", "계약자": "계약자",

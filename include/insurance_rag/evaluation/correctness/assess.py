@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from insurance_rag.core.records import Correctness, CorrectnessProblem, CorrectnessProblemKind
 from insurance_rag.evaluation.correctness.citation import find_wrong_articles
+from insurance_rag.evaluation.correctness.conditions import find_wrong_conditions
 from insurance_rag.evaluation.correctness.content import agreement, find_wrong_content
 from insurance_rag.evaluation.correctness.expected import Expected
 from insurance_rag.evaluation.correctness.focus import find_degenerate_text, find_lack_of_focus
@@ -15,9 +16,11 @@ from insurance_rag.evaluation.correctness.numbers import (
     find_missing_numbers,
     find_wrong_bounds,
 )
+from insurance_rag.evaluation.correctness.payments import find_reversed_payments
 from insurance_rag.evaluation.correctness.polarity import find_wrong_polarity
 from insurance_rag.evaluation.correctness.replaced import find_replaced_terms
 from insurance_rag.evaluation.correctness.roles import find_swapped_roles
+from insurance_rag.evaluation.correctness.swaps import find_swaps
 from insurance_rag.korean import refusal
 
 MAX_CHARACTERS = 4_000
@@ -29,8 +32,11 @@ FINDERS: tuple[Callable[[str, Expected], Iterator[CorrectnessProblem]], ...] = (
     find_listed_numbers,
     find_wrong_bounds,
     find_wrong_polarity,
+    find_wrong_conditions,
     find_wrong_articles,
     find_swapped_roles,
+    find_reversed_payments,
+    find_swaps,
     find_wrong_content,
     find_replaced_terms,
     find_lack_of_focus,

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from insurance_rag.core.records import CorrectnessProblem
 from insurance_rag.evaluation.correctness.expected import Expected
-from insurance_rag.evaluation.correctness.stance import is_aside
-from insurance_rag.korean import articles, sentences
+from insurance_rag.evaluation.correctness.stance import main_text
+from insurance_rag.korean import articles
 
 
 def find_wrong_articles(answer: str, expected: Expected) -> Iterator[CorrectnessProblem]:
@@ -16,8 +16,7 @@ def find_wrong_articles(answer: str, expected: Expected) -> Iterator[Correctness
     An answer without a citation has no problem. Neither has an answer whose right article is unknown, because neither
     the reference nor a gold chunk names one.
     """
-    main = " ".join(s.text for s in sentences(answer) if not is_aside(s.text))
-    cited = [a for a in articles(main) if a.article is not None]
+    cited = [a for a in articles(main_text(answer)) if a.article is not None]
     right = expected.citable_articles
     if not cited or not right:
         return

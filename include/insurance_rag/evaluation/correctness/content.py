@@ -18,7 +18,33 @@ from insurance_rag.korean.morphemes import morphemes
 
 CONTENT_TAGS = frozenset(["NNG", "NNP", "NR", "SL", "SN", "VV", "VA", "XR", "MAG", "MM"])
 COMMON = frozenset(
-    "하 되 있 없 받 이 것 때 경우 따르 수 등 주 드리 말 약관 그 보 보험 계약 회사 보험금 네 예 아니요".split()
+    [
+        "하",
+        "되",
+        "있",
+        "없",
+        "받",
+        "이",
+        "것",
+        "때",
+        "경우",
+        "따르",
+        "수",
+        "등",
+        "주",
+        "드리",
+        "말",
+        "약관",
+        "그",
+        "보",
+        "보험",
+        "계약",
+        "회사",
+        "보험금",
+        "네",
+        "예",
+        "아니요",
+    ]
 )
 """Lemmas that occur in nearly every answer and say nothing about its subject."""
 SAME_SENTENCE = 0.6

@@ -32,9 +32,6 @@ MARGIN = 0.1
 MIN_CONTAINMENT = 0.75
 """Fraction of a denying statement's lemmas that must occur in an affirming statement of the reference."""
 NEAR_VERBATIM = 0.75
-_WITHOUT = re.compile(
-    r"([가-힣]{2,}?)(?:\s?없이|(?:과|와|에)?\s?(?:상관|관계)\s?없이|(?:을|를)?\s?(?:하|받|얻)지\s?않(?:았)?(?:더라도|아도))"
-)
 _COMMON = frozenset(["하", "되", "있", "없", "이", "보", "말", "것", "받", "정하", "따르"])
 _ALWAYS = re.compile("어떤 경우에도|무조건|언제나|전혀|예외 없이")
 WORDS = {1: "yes", -1: "no"}
@@ -50,53 +47,9 @@ def find_wrong_polarity(answer: str, expected: Expected) -> Iterator[Correctness
         text = f"the answer says {WORDS[found]}; the reference says {WORDS[wanted]}"
         yield CorrectnessProblem(kind="polarity", text=text)
         return
-    for noun in _contradicted_conditions(answer, reference, expected.question):
-        yield CorrectnessProblem(kind="polarity", text=f"{noun}: the answer and the reference contradict each other")
-        return
-    for own, other in _antonyms(answer, reference):
-        yield CorrectnessProblem(kind="polarity", text=f"{other} instead of {own}")
-        return
     for contradicting, own in _contradictions(answer, reference):
         yield CorrectnessProblem(kind="polarity", text=f"{contradicting.text!r} contradicts {own.text!r}")
         return
-
-
-def _contradicted_conditions(answer: str, reference: str, question: str) -> Iterator[str]:
-    """Yield nouns that one text has with 없이 and the other has as a condition."""
-    free, required = _without(answer), _without(reference)
-    for noun in sorted(free - required - _without(question)):
-        if noun in reference and f"무{noun}" not in reference and not _is_denied(noun, reference):
-            yield noun
-    for noun in sorted(required - free):
-        if noun in answer and not _is_denied(noun, answer):
-            yield noun
-
-
-def _is_denied(noun: str, text: str) -> bool:
-    return re.search(rf"{noun}.{{0,15}}?(?:않|없|못|아니|안\s|불|면제|생략|무관)", text) is not None
-
-
-_OPPOSITES = (
-    ("많", "적"), ("높", "낮"), ("크", "작"), ("길", "짧"), ("최고", "최저"), ("최대", "최소"), ("상한", "하한"), ("먼저", "나중"),
-    ("이전", "이후"), ("유효", "무효"), ("승낙", "거절"), ("서면", "구두"), ("전부", "일부"), ("모두", "일부"),
-    ("증가", "감소"), ("줄이", "늘리"), ("줄", "늘"), ("감액", "증액"), ("선택", "의무"), ("넘", "미치"), ("초과", "미달"),
-)  # fmt: skip
-
-
-def _antonyms(answer: str, reference: str) -> Iterator[tuple[str, str]]:
-    """Yield words of the reference with an antonym that stands in the answer instead, neither of them negated."""
-    said, right = (frozenset().union(*(_affirmed(s) for s in analyze(text))) for text in (answer, reference))
-    denied = {p.lemma for s in analyze(answer) for p in s.predicates if p.negated}
-    wanted = {p.lemma for s in analyze(reference) for p in s.predicates if p.negated}
-    for pair in _OPPOSITES:
-        for own, other in (pair, pair[::-1]):
-            replaced = own in right and own not in said and other in said and other not in right
-            if replaced and not {own, other} & (denied | wanted) - {"미치"}:
-                yield own, other
-
-
-def _affirmed(statement: Statement) -> frozenset[str]:
-    return statement.lemmas | {p.lemma for p in statement.predicates}
 
 
 def _contradictions(answer: str, reference: str) -> Iterator[tuple[Statement, Statement]]:
@@ -214,11 +167,6 @@ def _about(statement: Statement) -> frozenset[str]:
     return frozenset(
         word for word in statement.lemmas - {p.lemma for p in statement.predicates} if not names_benefit(word)
     )
-
-
-def _without(text: str) -> frozenset[str]:
-    """Return the nouns that a text has with 없이. A denied statement is left out: 동의 없이 합의하면 안 됩니다."""
-    return frozenset(noun for s in analyze(text) if not s.negated for noun in _WITHOUT.findall(s.text))
 
 
 def _overlap(a: Statement, b: Statement) -> float:

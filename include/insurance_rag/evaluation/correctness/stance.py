@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from insurance_rag.korean import sentences
 from insurance_rag.korean.predicates import Predicate
 from insurance_rag.korean.statements import Statement, analyze
 
@@ -51,7 +52,7 @@ _REGRET = re.compile(r"^\s*(?:아쉽|안타깝|유감|죄송)[가-힣]*\s")
 _HEDGED = re.compile(r"전부|전액|모두|(?<![가-힣])다\s|그대로|더\s|덜\s|절반|똑같|동일|같은|같이")
 _REASONS = frozenset(["므로", "으므로", "니", "으니", "니까", "으니까", "아서", "어서", "라서"])
 """Connective endings of a reason. The conclusion follows in the next statement."""
-_LIGHT = frozenset("있 없 되 하 괜찮 가능 기간 보험 것".split())
+_LIGHT = frozenset(["있", "없", "되", "하", "괜찮", "가능", "기간", "보험", "것"])
 _WH = re.compile(
     r"얼마(?!\s?전)|언제|무엇|무슨|어떤|어떻게|어떠|몇\s?(?:[%㎞]|[가-힣])(?!\s?년간)|누구|누가|어디|왜|뭐|뭘|뭔|며칠|어느|무얼|까닭|차이|뜻|알려\s?주세|설명해"
 )
@@ -93,6 +94,11 @@ _ASIDE = re.compile(r"\s*(?:다만|단,|참고로|하지만|그래도|그러나|
 def is_aside(text: str) -> bool:
     """Return whether a sentence begins as an exception or a neighboring fact: 다만, 참고로."""
     return _ASIDE.match(text) is not None
+
+
+def main_text(answer: str) -> str:
+    """Return an answer without its sentences that begin as exceptions or neighboring facts."""
+    return " ".join(s.text for s in sentences(answer) if not is_aside(s.text))
 
 
 def verdict(text: str, question: str) -> int:
