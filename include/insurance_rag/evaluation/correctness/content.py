@@ -1,8 +1,9 @@
 """Content agreement: whether an answer speaks of what the reference speaks of.
 
-Every sentence of the answer gets two fractions of its content lemmas: `own` occurs in the reference or the question, and
-`rival` occurs in another sentence of the gold chunks but not in the reference. A sentence that was copied from elsewhere
-in the chunk has a large `rival`, a paraphrase of the reference has not, even if it shares few words with it.
+Every sentence of the answer gets two fractions of its content lemmas: `own` occurs in the reference or the question,
+and `rival` occurs in another sentence of the gold chunks but not in the reference. A sentence that was copied from
+elsewhere in the chunk has a large `rival`. A paraphrase of the reference has a small one, even if it shares few words
+with the reference.
 """
 
 from __future__ import annotations
@@ -78,9 +79,9 @@ def find_wrong_content(answer: str, expected: Expected) -> Iterator[CorrectnessP
 def agreement(answer: str, expected: Expected) -> float:
     """Return how well the content of the answer agrees with the reference, from -1 to 1.
 
-    The result is the mean of two values: the largest `own - rival` of any sentence (see the module's docstring), and the
-    recall, which is the fraction of the reference's lemmas that the answer contains. An answer without content lemmas
-    ("네, 그렇습니다") has an agreement of 0.
+    The result is the mean of two values: the largest `own - rival` of any sentence (see the module's docstring), and
+    the recall, which is the fraction of the reference's lemmas that the answer contains. An answer without content
+    lemmas ("네, 그렇습니다") has an agreement of 0.
     """
     reference = lemmas(expected.reference or "")
     known = reference | lemmas(expected.question)

@@ -15,7 +15,7 @@ MAX_SENTENCES = 6
 """Most sentences of an answer; longer references allow twice their own number. Lines of a list count as sentences. The
 longest correct answer among the labeled ones has 3."""
 MAX_COPIED = 3
-"""Most sentences or lines that an answer may copy from the chunks word by word, if the reference has fewer sentences."""
+"""Most sentences or lines that an answer may copy from the chunks word by word. Longer references allow more."""
 MIN_COPIED_CHARACTERS = 8
 MAX_QUOTED_CHARACTERS = 60
 

@@ -17,9 +17,9 @@ from insurance_rag.korean.statements import analyze
 
 Key = tuple[float, str]
 MAX_OTHER_NUMBERS = 2
-"""Most numbers with the unit of a required number that an answer may state next to it. Of all numbers, twice as many are
-allowed. Chosen on the part `tuning` of the
-labeled answers, and so that an answer that lists all numbers of a chunk is wrong."""
+"""Most numbers with the unit of a required number that an answer may state next to it. Of all numbers, twice as many
+are allowed. Chosen on the part `tuning` of the labeled answers, and so that an answer that lists all numbers of a chunk
+is wrong."""
 _BOUND_WORDS = frozenset(
     ["지나", "넘", "넘기", "초과", "이내", "경과", "이", "이상", "이하", "미만", "범위", "한도", "안", "동안", "미치"]
 )

@@ -52,7 +52,7 @@ def _reverse_payment(answer: str, expected: Expected) -> Statement | None:
 
 
 def _flows(text: str) -> Mapping[str, Flow | None]:
-    """Return, for each quantity, whether the customer receives it ("benefit") or pays it ("charge"); None if unknown."""
+    """Return, for each quantity, whether the customer receives or pays it; None if that is unknown."""
     return {f"{q.quantity.value:g}{q.quantity.unit}": _flow(s) for s in analyze(text) for q in s.quantities}
 
 

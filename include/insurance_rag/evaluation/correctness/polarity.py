@@ -106,11 +106,10 @@ def _denied_quantities(
     for own, stance in reference:
         exact = {q.key for q in own.quantities if not q.bound} if stance.sign > 0 else set()
         for statement, other in said:
-            if other.sign < 0 and exact & {q.key for q in statement.quantities if not q.bound}:
-                if other.axis in SHARED_AXES - {"cut"} and not any(
-                    p.lemma in ("넘", "초과") for p in statement.predicates
-                ):
-                    yield statement, own
+            exceeds = any(p.lemma in ("넘", "초과") for p in statement.predicates)
+            denied = other.sign < 0 and other.axis in SHARED_AXES - {"cut"} and not exceeds
+            if denied and exact & {q.key for q in statement.quantities if not q.bound}:
+                yield statement, own
 
 
 def _generalizations(

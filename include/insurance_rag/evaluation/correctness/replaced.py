@@ -12,7 +12,7 @@ from insurance_rag.korean import sentences
 from insurance_rag.korean.morphemes import Morpheme, morphemes
 
 MIN_SIMILARITY = 0.8
-"""Smallest similarity (difflib's ratio of the content morphemes) of a sentence that counts as a copy of the reference."""
+"""A sentence with at least this similarity (difflib's ratio of content morphemes) is a copy of the reference."""
 _CONTENT = frozenset(["NNG", "NNP", "NR", "SL", "VV", "VA", "XR", "MAG", "MM", "NNB", "XPN", "NP"])
 _NOUNS = frozenset(["NNG", "NNP", "SL", "XR"])
 

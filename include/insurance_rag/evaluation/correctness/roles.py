@@ -1,7 +1,7 @@
 """Roles: who does what. An answer must not swap the parties of the reference.
 
-`회사는 계약자에게 알립니다` and `계약자는 회사에 알립니다` share all their words. Every party is therefore bound to the predicate
-that it belongs to.
+`회사는 계약자에게 알립니다` and `계약자는 회사에 알립니다` share all their words. Every party is therefore bound to
+the predicate that it belongs to.
 """
 
 from __future__ import annotations

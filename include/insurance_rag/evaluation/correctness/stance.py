@@ -1,8 +1,8 @@
 """The stance of a statement: what its predicate affirms or denies.
 
-Policies say the same thing with many verbs: `지급하지 않습니다`, `면책입니다` and `제외됩니다` all deny a benefit. A table maps
-the lemma of a predicate to an axis and a sign; negation turns the sign. Two statements can contradict each other only on
-the same axis. A lemma that is not in the table is an axis of its own.
+Policies say the same thing with many verbs: `지급하지 않습니다`, `면책입니다` and `제외됩니다` all deny a benefit. A
+table maps the lemma of a predicate to an axis and a sign, and negation turns the sign. Two statements can contradict
+each other only on the same axis. A lemma that is not in the table is an axis of its own.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _AXES: dict[tuple[str, int], str] = {
     (
         "benefit",
         +1,
-    ): "지급 보상 보장 받 나오 나가 주 드리 돌려주 돌려드리 돌려받 돌리 물어주 물 환급 반환 배상 인정 해당 포함 속하 들어가 "
-    "가능 되 승낙 적용 제공 받아들이 괜찮 맞 대상 사유 보호 보 치 가입 상관없 허용 타 전액 전부",
+    ): "지급 보상 보장 받 나오 나가 주 드리 돌려주 돌려드리 돌려받 돌리 물어주 물 환급 반환 배상 인정 해당 "
+    "포함 속하 들어가 가능 되 승낙 적용 제공 받아들이 괜찮 맞 대상 사유 보호 보 치 가입 상관없 허용 타 전액 전부",
     ("benefit", -1): "제외 면책 거절 거부 불가 불가능 밖 빠지 제한 금지 틀리",
     ("charge", +1): "내 납입 부담 제출",
     ("charge", -1): "면제",
@@ -35,9 +35,10 @@ _STANCES = {lemma: (axis, sign) for (axis, sign), lemmas in _AXES.items() for le
 _LIGHT_NOUNS = frozenset(["사유", "대상", "경우", "손해", "해당", "항목", "것", "속하", "들어가"])
 _SCOPE = re.compile("곧바로|바로|즉시|자동으로|저절로|전부|전액|모두|그대로|언제나|반드시|너무")
 """With one of these words, a negation denies only a part: `전액을 지급하지는 않습니다` does not deny the benefit."""
-_SAME_SCOPE = (
-    ("곧바로", "바로", "즉시"), ("자동으로", "저절로", "당연히"), ("전부", "전액", "모두"), ("그대로",), ("언제나", "반드시"), ("너무",),
-)  # fmt: skip
+_SAME_SCOPE = tuple(
+    tuple(group.split("/"))
+    for group in ["곧바로/바로/즉시", "자동으로/저절로/당연히", "전부/전액/모두", "그대로", "언제나/반드시", "너무"]
+)
 _COURTESY = frozenset(["말씀", "위로", "안내", "답변", "걱정"])
 _DENIED_NOUN = re.compile(
     r"(?:면책|제외|부담보|(?:보상|지급|보장|인정)(?:하|되)?지\s?(?:않는|아니하는))\s?(?:사유|대상|경우|손해|항목|것|사항|의료비|비용)"
@@ -150,8 +151,9 @@ def statements_with_stance(text: str, other: str = "") -> list[tuple[Statement, 
 def stance(statement: Statement, other: str = "") -> Stance | None:
     """Return the stance of a statement's main predicate.
 
-    A negation that denies only a part, such as `전액을 지급하지는 않습니다`, has no stance, unless the text `other`, with which
-    the statement is compared, has that part too. A light noun takes the stance of the words before it: `면책 사유입니다` and `보상하지 않는 손해에 해당합니다` deny.
+    A negation that denies only a part, such as `전액을 지급하지는 않습니다`, has no stance, unless the text `other`,
+    with which the statement is compared, has that part too. A light noun takes the stance of the words before it:
+    `면책 사유입니다` and `보상하지 않는 손해에 해당합니다` deny.
     """
     own = stance_of(statement.predicate)
     if own is None or statement.predicate is None or _COURTESY & statement.lemmas:
