@@ -77,8 +77,8 @@ def is_right(pair: Judged) -> bool:
 def balanced_accuracy(judged: Sequence[Judged]) -> BalancedAccuracy:
     """Return the balanced accuracy with its 95 % interval over clusters.
 
-    The balanced accuracy is the mean of the values n / (2 n_c) for rightly judged answers and 0 for others, where n_c is
-    the number of answers with the same label. The interval uses the cluster-robust variance of this mean.
+    The balanced accuracy is the mean of the values n / (2 n_c) for rightly judged answers and 0 for others, where n_c
+    is the number of answers with the same label. The interval uses the cluster-robust variance of this mean.
     """
     n = len(judged)
     sizes = {label: sum(row.label.correct is label for row, _ in judged) for label in (True, False)}

@@ -2,7 +2,7 @@
 
 Half of the labeled sample questions belong to the part `tuning`, on which rules and thresholds were chosen. The others
 belong to the part `report`, on which metrics and checks are measured. No chunk is a gold chunk in both parts. The part
-`tuning` also has questions of its own (labeled_questions.jsonl), most of them about chunks that no sample question needs.
+`tuning` also has questions of its own (labeled_questions.jsonl), about chunks that no question of the other part needs.
 """
 
 from __future__ import annotations

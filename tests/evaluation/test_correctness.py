@@ -10,28 +10,47 @@ from insurance_rag.core.records import CorrectnessProblemKind
 from insurance_rag.evaluation.correctness import Expected, assess
 
 CHUNK = (
-    "제7조(치료급여금의 지급사유)\n① 회사는 피보험자가 암으로 수술을 받은 때에는 수술 1회당 350만원을 지급합니다.\n"
+    "제7조(치료급여금의 지급사유)\n"
+    "① 회사는 피보험자가 암으로 수술을 받은 때에는 수술 1회당 350만원을 지급합니다.\n"
     "② 소액암으로 수술을 받은 때에는 수술 1회당 60만원을 지급하며, 그 밖의 치료급여금은 지급하지 않습니다.\n"
     "③ 요양병원에 입원한 경우 암입원급여금은 제1항 금액의 40%를 지급합니다.\n"
     "④ 회사는 청구서류를 접수한 날부터 7영업일 이내에 보험금을 지급합니다."
 )
 AMOUNT = Expected(
-    "소액암 수술을 받으면 얼마를 받나요?", True, "제7조에 따르면 수술 1회당 60만원을 지급합니다.", ("60만원",), (CHUNK,)
+    question="소액암 수술을 받으면 얼마를 받나요?",
+    answerable=True,
+    reference="제7조에 따르면 수술 1회당 60만원을 지급합니다.",
+    required_numbers=("60만원",),
+    gold_texts=(CHUNK,),
 )
 YES_NO = Expected(
-    "요양병원의 간병비도 보상되나요?", True, "제8조에 따르면 요양병원에서의 간병비는 보상하지 않습니다.", (),
-    ("제8조(보상하지 않는 손해)\n① 요양병원에서의 간병비는 보상하지 않습니다.\n② 미용을 위한 수술비는 보상하지 않습니다.",),
-)  # fmt: skip
+    question="요양병원의 간병비도 보상되나요?",
+    answerable=True,
+    reference="제8조에 따르면 요양병원에서의 간병비는 보상하지 않습니다.",
+    required_numbers=(),
+    gold_texts=(
+        "제8조(보상하지 않는 손해)\n① 요양병원에서의 간병비는 보상하지 않습니다.\n"
+        "② 미용을 위한 수술비는 보상하지 않습니다.",
+    ),
+)
 DEADLINE = Expected(
-    "청약은 언제까지 철회할 수 있나요?", True,
-    "제17조에 따르면 보험증권을 받은 날부터 15일 이내에 청약을 철회할 수 있으며, 청약한 날부터 30일이 지나면 철회할 수 없습니다.",
-    ("15일", "30일"),
-    ("제17조(청약의 철회)\n계약자는 보험증권을 받은 날부터 15일 이내에 철회할 수 있습니다. 다만, 청약한 날부터 30일이 지나면 그러하지 않습니다.",),
-)  # fmt: skip
+    question="청약은 언제까지 철회할 수 있나요?",
+    answerable=True,
+    reference="제17조에 따르면 보험증권을 받은 날부터 15일 이내에 청약을 철회할 수 있으며, "
+    "청약한 날부터 30일이 지나면 철회할 수 없습니다.",
+    required_numbers=("15일", "30일"),
+    gold_texts=(
+        "제17조(청약의 철회)\n계약자는 보험증권을 받은 날부터 15일 이내에 철회할 수 있습니다. "
+        "다만, 청약한 날부터 30일이 지나면 그러하지 않습니다.",
+    ),
+)
 NOTICE = Expected(
-    "승인 여부는 누가 알려 주나요?", True, "제21조에 따르면 회사는 알림을 받은 날부터 10일 이내에 계약자에게 승인 여부를 알립니다.", ("10일",),
-    ("제21조(알릴 사항)\n회사는 알림을 받은 날부터 10일 이내에 계약자에게 승인 여부를 알립니다.",),
-)  # fmt: skip
+    question="승인 여부는 누가 알려 주나요?",
+    answerable=True,
+    reference="제21조에 따르면 회사는 알림을 받은 날부터 10일 이내에 계약자에게 승인 여부를 알립니다.",
+    required_numbers=("10일",),
+    gold_texts=("제21조(알릴 사항)\n회사는 알림을 받은 날부터 10일 이내에 계약자에게 승인 여부를 알립니다.",),
+)
 UNANSWERABLE = Expected("급성심근경색증 진단비는 얼마인가요?", False, None, (), (CHUNK,))
 
 
@@ -72,12 +91,16 @@ def test_correct_answers_in_other_words(expected: Expected, answer: str) -> None
         (YES_NO, "네, 간병비도 보상합니다.", "polarity"),
         (YES_NO, "요양병원에서의 간병비는 보험금이 나옵니다.", "polarity"),
         (YES_NO, "미용을 위한 수술비는 보상하지 않습니다.", "content"),
-        (DEADLINE, "보험증권을 받은 날부터 15일이 지난 뒤에 철회할 수 있으며, 청약한 날부터 30일이 지나면 철회할 수 없습니다.", "bound"),
+        (
+            DEADLINE,
+            "증권을 받고 15일이 지난 뒤에 철회할 수 있고, 청약일부터 30일이 지나면 철회할 수 없습니다.",
+            "bound",
+        ),
         (NOTICE, "제21조에 따르면 계약자는 알림을 받은 날부터 10일 이내에 회사에 승인 여부를 알립니다.", "roles"),
         (UNANSWERABLE, "진단비는 1,000만원입니다.", "missed_refusal"),
         (UNANSWERABLE, "소액암 수술비는 60만원입니다. 그 밖의 사항은 약관에 해당 내용이 없습니다.", "missed_refusal"),
     ],
-)  # fmt: skip
+)
 def test_every_problem(expected: Expected, answer: str, kind: CorrectnessProblemKind) -> None:
     found = assess(answer, expected)
     assert found.correct is False

@@ -13,32 +13,11 @@ from insurance_rag.korean.statements import Statement, analyze
 _WITHOUT = re.compile(
     r"([가-힣]{2,}?)(?:\s?없이|(?:과|와|에)?\s?(?:상관|관계)\s?없이|(?:을|를)?\s?(?:하|받|얻)지\s?않(?:았)?(?:더라도|아도))"
 )
-_OPPOSITES = tuple(
-    (pair.split("/")[0], pair.split("/")[1])
-    for pair in [
-        "많/적",
-        "높/낮",
-        "크/작",
-        "길/짧",
-        "최고/최저",
-        "최대/최소",
-        "상한/하한",
-        "먼저/나중",
-        "이전/이후",
-        "유효/무효",
-        "승낙/거절",
-        "서면/구두",
-        "전부/일부",
-        "모두/일부",
-        "증가/감소",
-        "줄이/늘리",
-        "줄/늘",
-        "감액/증액",
-        "선택/의무",
-        "넘/미치",
-        "초과/미달",
-    ]
-)
+_PAIRS = """
+    많/적 높/낮 크/작 길/짧 최고/최저 최대/최소 상한/하한 먼저/나중 이전/이후 유효/무효 승낙/거절 서면/구두
+    전부/일부 모두/일부 증가/감소 줄이/늘리 줄/늘 감액/증액 선택/의무 넘/미치 초과/미달
+"""
+_OPPOSITES = tuple((pair.split("/")[0], pair.split("/")[1]) for pair in _PAIRS.split())
 
 
 def find_wrong_conditions(answer: str, expected: Expected) -> Iterator[CorrectnessProblem]:
