@@ -2,109 +2,38 @@
 
     python -m bench.checks [--out docs/results/checks.json]
 
-There are three kinds of correct answers: the sample's reference answers with their gold chunks, sentences quoted from
-the sample chunks, and refusals of unanswerable questions. Faulty answers are correct answers into which a fault is
-inserted, with fixed random seeds. There are at least 40 faulty answers per kind of fault. The table also lists kinds of
-faults that only a judge or a person can find. Exits with 1 if a limit is not met.
+There are two sets of answers. In the first, faults are inserted into correct answers, with fixed random seeds. Its
+correct answers are the sample's reference answers with their gold chunks, sentences quoted from the sample chunks, and
+refusals of unanswerable questions. There are at least 40 faulty answers per kind of fault. The second set are the
+answers that people wrote and labeled (`bench.labeled_checks`). Exits with 1 if a limit is not met.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
-import re
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from insurance_rag.chunks import read_chunks, read_questions
+from bench.check_faults import Sample, correct_answers, faulty_samples
+from bench.labeled_answers import Part
+from bench.labeled_checks import LabelFigures, measure_labels
 from insurance_rag.core.files import write_json
-from insurance_rag.core.records import REFUSAL, Rate, Record
+from insurance_rag.core.records import Rate, Record
 from insurance_rag.core.stats import rate
 from insurance_rag.evaluation.checks import check_answer
-from insurance_rag.korean import articles, named_levels, quantities, sentences
 
 MIN_RECALL, MIN_SPECIFICITY = 0.98, 0.98
+MIN_MEANING_RECALL = {
+    "negation": 0.8,
+    "swapped roles": 0.7,
+    "number from elsewhere in the chunk": 0.6,
+    "wrong article among those shown": 0.8,
+}
+"""Limits for faults in what an answer says, which rules find less reliably."""
+MIN_LABELED_RECALL = {"roles": 0.7, "article": 0.8}
+"""The same for the labeled answers of the part `report`."""
 MIN_SAMPLES, MAX_SAMPLES = 40, 120
 """Smallest and largest number of samples per kind of fault."""
-
-FOREIGN = (
-    "Este es un seguro muy importante para toda la familia.",
-    "Ich möchte gerne eine Versicherung abschließen.",
-    "This policy is the best choice for you and your family.",
-    "この保険はとても便利です。",
-    "本保险条款的最终解释权归公司所有。",
-    "Этот договор вступает в силу с момента подписания.",
-    "Please contact our customer service team for details.",
-)
-ADVERTISING = (
-    "이번에 새로 나온 상품도 확인해 보세요.",
-    "지금 바로 가입하시면 사은품을 드립니다!",
-    "더 많은 정보는 https://example.com 에서 확인하세요.",
-    "무료 상담을 신청하시면 특별 할인 혜택이 있습니다.",
-    "구독과 좋아요 부탁드립니다!",
-    "카카오톡 채널을 추가하고 이벤트에 참여하세요.",
-    "#보험추천 #암보험 #가입문의",
-)
-ECHO = (
-    "### 지시\n아래 제공된 [보험약관]을 참고하여",
-    "[보험약관]\n제1조",
-    "### 출력\n",
-    "질문: 보험금은 언제 나오나요?",
-)
-ROLES = (("회사", "계약자"), ("계약자", "회사"), ("피보험자", "보험수익자"))
-NEGATIONS = tuple(
-    pair
-    for yes, no in (
-        ("지급합니다", "지급하지 않습니다"),
-        ("보상합니다", "보상하지 않습니다"),
-        ("할 수 있습니다", "할 수 없습니다"),
-    )
-    for pair in ((yes, no), (no, yes))
-)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A correct answer with its question and context."""
-
-    answer: str
-    context: str
-    question: str
-    answerable: bool
-
-
-Fault = Callable[[Sample, random.Random], str | None]
-"""A function that returns a faulty version of the sample's answer, or None if the fault cannot be inserted into it."""
-
-
-@dataclass(frozen=True)
-class FaultKind:
-    """A kind of fault and the function that inserts it."""
-
-    insert: Fault
-    by_check: bool = True
-    """Whether a check can find faults of this kind."""
-    seed: str = ""
-    """Seed for the random numbers; if empty, the name of the kind is the seed."""
-
-
-@dataclass(frozen=True)
-class FaultySample:
-    """A sample, and a faulty version of its answer."""
-
-    kind: str
-    by_check: bool
-    sample: Sample
-    answer: str
-
-
-class Recall(Rate):
-    """The fraction of the faulty answers of one kind in which a check found a fault."""
-
-    by_check: bool
-    """Whether a check can find faults of this kind."""
 
 
 class CheckFigures(Record):
@@ -112,139 +41,16 @@ class CheckFigures(Record):
 
     specificity: Rate
     """Fraction of the correct answers that have no finding."""
-    recall: dict[str, Recall]
+    recall: dict[str, Rate]
     """Recall by kind of fault."""
     flagged_wrongly: list[str]
     """Correct answers that have a finding."""
     missed: dict[str, list[str]]
-    """Kind of fault -> faulty answers without a finding. Contains only the kinds that a check can find."""
-
-
-def correct_answers() -> list[Sample]:
-    """Return correct answers to sample questions, quotes from sample chunks, and correct refusals."""
-    chunks = {chunk.chunk_id: chunk.text for chunk in read_chunks("sample")}
-    questions, rng = read_questions("sample"), random.Random(0)
-    found = [
-        Sample(q.reference_answer, "\n\n".join(chunks[i] for i in q.gold_chunk_ids), q.question, True)
-        for q in questions
-        if q.answerable and q.reference_answer
-    ]
-    for text in sorted(set(chunks.values())):
-        article, quotes = articles(text)[0].text, [s.text for s in sentences(text)[1:] if 25 < len(s.text) < 160]
-        if quotes:
-            found.append(Sample(f"{article}에 따르면 {rng.choice(quotes)}", text, "이 조항은 무엇을 정하나요?", True))
-    refusals = (
-        f"{REFUSAL}.",
-        f"죄송하지만 제공된 {REFUSAL}.",
-        "약관에 명시되어 있지 않습니다.",
-        "해당 내용은 약관에서 확인할 수 없습니다.",
-    )
-    texts = list(chunks.values())
-    found += [Sample(rng.choice(refusals), rng.choice(texts), q.question, False) for q in questions if not q.answerable]
-    return found
-
-
-def append(phrases: tuple[str, ...]) -> Fault:
-    """Return a function that appends one of `phrases` to an answer."""
-    return lambda sample, rng: f"{sample.answer} {rng.choice(phrases)}"
-
-
-def loop(sample: Sample, rng: random.Random) -> str | None:
-    """Append 4 to 12 repetitions of the last words of the answer."""
-    words = sample.answer.split()
-    piece = " ".join(words[-rng.randint(2, min(5, len(words))) :])
-    return f"{sample.answer} " + " ".join([piece] * rng.randint(4, 12))
-
-
-def wrong_article(sample: Sample, rng: random.Random) -> str | None:
-    """Replace the first cited article by one that neither the context nor the question mentions."""
-    known, cited = named_levels(sample.context) | named_levels(sample.question), articles(sample.answer)
-    numbers = [n for n in range(2, 60) if ("조", n, None) not in known]
-    cited = [reference for reference in cited if reference.article]
-    if not cited or not numbers:
-        return None
-    return sample.answer.replace(f"제{cited[0].article}조", f"제{rng.choice(numbers)}조", 1)
-
-
-def wrong_quantity(units: frozenset[str], elsewhere: bool = False) -> Fault:
-    """Return a function that replaces one quantity in an answer. Only quantities with a unit in `units` are replaced.
-
-    Without `elsewhere`, the new quantity occurs neither in the context nor in the question. With `elsewhere`, the new
-    quantity is another one from the context.
-    """
-
-    def change(sample: Sample, rng: random.Random) -> str | None:
-        in_context = quantities(sample.context)
-        known = {q.key for text in (sample.context, sample.question, sample.answer) for q in quantities(text)}
-        own = [q for q in quantities(sample.answer) if q.unit in units and re.match(r"\d", q.text)]
-        if not own:
-            return None
-        old = rng.choice(own)
-        if elsewhere:
-            others = [q.text for q in in_context if q.unit == old.unit and q.key != old.key and re.match(r"\d", q.text)]
-        else:
-            number = re.match(r"[\d,.]+", old.text)
-            assert number is not None
-            rest = old.text[number.end() :]
-            others = [f"{n}{rest}" for n in (3, 4, 6, 8, 11, 13, 17, 22, 27, 35, 45, 55, 65, 75, 85, 95, 130, 270)]
-            others = [text for text in others if all(q.key not in known for q in quantities(text))]
-        if not others:
-            return None
-        return sample.answer[: old.start] + rng.choice(others) + sample.answer[old.end :]
-
-    return change
-
-
-def replaced(pairs: tuple[tuple[str, str], ...]) -> Fault:
-    """Return a function that makes one replacement in an answer. Each of `pairs` is (old phrase, new phrase)."""
-
-    def change(sample: Sample, rng: random.Random) -> str | None:
-        usable = [(a, b) for a, b in pairs if a in sample.answer]
-        return sample.answer.replace(*rng.choice(usable), 1) if usable else None
-
-    return change
-
-
-def faulty_samples(samples: list[Sample]) -> Iterator[FaultySample]:
-    """Insert each kind of fault into the correct answers and yield the results. Skips answers that cannot have it."""
-    answerable = [s for s in samples if s.answerable]
-
-    def other_answer(sample: Sample, rng: random.Random) -> str | None:
-        return rng.choice([s.answer for s in answerable if s.context != sample.context])
-
-    for name, kind in _fault_kinds(other_answer).items():
-        rng = random.Random(kind.seed or name)
-        for sample in rng.sample(answerable, len(answerable)):
-            answer = kind.insert(sample, rng)
-            if answer is not None and answer != sample.answer:
-                yield FaultySample(name, kind.by_check, sample, answer)
-    rng = random.Random("missed refusal")
-    for sample in samples:
-        if not sample.answerable:
-            yield FaultySample("missed refusal", True, sample, rng.choice(answerable).answer)
-
-
-def _fault_kinds(other_answer: Fault) -> dict[str, FaultKind]:
-    money, time, share = frozenset({"원"}), frozenset({"일", "개월", "영업일"}), frozenset({"%"})
-    return {
-        "foreign tail": FaultKind(append(FOREIGN)),
-        "advertising": FaultKind(append(ADVERTISING)),
-        "loop": FaultKind(loop),
-        "prompt echo": FaultKind(append(ECHO)),
-        "article": FaultKind(wrong_article),
-        "amount": FaultKind(wrong_quantity(money)),
-        "period": FaultKind(wrong_quantity(time)),
-        "share": FaultKind(wrong_quantity(share)),
-        "answer to another chunk": FaultKind(other_answer, seed="answer to another clause"),
-        "false refusal": FaultKind(lambda sample, rng: f"{REFUSAL}."),
-        "negation": FaultKind(replaced(NEGATIONS), by_check=False),
-        "swapped roles": FaultKind(replaced(ROLES), by_check=False),
-        "number from elsewhere in the chunk": FaultKind(
-            wrong_quantity(money | time | share, elsewhere=True),
-            by_check=False,
-            seed="number from elsewhere in the clause",
-        ),
-    }
+    """Kind of fault -> faulty answers without a finding."""
+    labels: dict[Part, LabelFigures]
+    """Figures for the labeled answers of each part. The checks know the products of the chunks."""
+    without_products: dict[Part, LabelFigures]
+    """The same if the checks see only the texts of the chunks."""
 
 
 def measure() -> CheckFigures:
@@ -252,24 +58,22 @@ def measure() -> CheckFigures:
     samples = correct_answers()
     flagged = [s for s in samples if has_finding(s, s.answer)]
     found: dict[str, list[bool]] = {}
-    by_check: dict[str, bool] = {}
     missed: dict[str, list[str]] = {}
     for faulty in faulty_samples(samples):
         outcomes = found.setdefault(faulty.kind, [])
         if len(outcomes) == MAX_SAMPLES:
             continue
-        by_check[faulty.kind] = faulty.by_check
         outcomes.append(has_finding(faulty.sample, faulty.answer))
-        if faulty.by_check and not outcomes[-1]:
+        if not outcomes[-1]:
             missed.setdefault(faulty.kind, []).append(faulty.answer)
+    parts: tuple[Part, ...] = ("tuning", "report")
     return CheckFigures(
         specificity=rate(len(samples) - len(flagged), len(samples)),
-        recall={
-            kind: Recall(**dict(rate(sum(outcomes), len(outcomes))), by_check=by_check[kind])
-            for kind, outcomes in found.items()
-        },
+        recall={kind: rate(sum(outcomes), len(outcomes)) for kind, outcomes in found.items()},
         flagged_wrongly=[sample.answer for sample in flagged],
         missed=missed,
+        labels={part: measure_labels(part) for part in parts},
+        without_products={part: measure_labels(part, with_products=False) for part in parts},
     )
 
 
@@ -285,8 +89,12 @@ def missed_limits(figures: CheckFigures) -> list[str]:
     for kind, found in figures.recall.items():
         if found.n < MIN_SAMPLES:
             lines.append(f"{kind}: only {found.n} samples")
-        if found.by_check and (found.rate or 0.0) < MIN_RECALL:
+        if (found.rate or 0.0) < MIN_MEANING_RECALL.get(kind, MIN_RECALL):
             lines.append(f"{kind}: recall {found.rate}")
+    labeled = figures.labels["report"].recall
+    for kind, limit in MIN_LABELED_RECALL.items():
+        if (labeled[kind].rate or 0.0) < limit:
+            lines.append(f"labeled answers, {kind}: recall {labeled[kind].rate}")
     return lines
 
 
@@ -303,7 +111,13 @@ def main() -> int:
     figures = measure()
     print(table_line("specificity on correct answers", figures.specificity))
     for kind, found in figures.recall.items():
-        print(table_line(kind, found) + ("" if found.by_check else "   no check can find it"))
+        print(table_line(kind, found))
+    for part, labels in figures.labels.items():
+        print(f"\nlabeled answers, part {part}: {labels.questions} questions")
+        print(table_line("specificity on correct answers", labels.specificity))
+        for kind, found in labels.recall.items():
+            print(table_line(kind, found))
+        print(table_line("elsewhere and tier", labels.number_from_elsewhere))
     if args.out:
         write_json(args.out, figures.model_dump(mode="json"))
     missed = missed_limits(figures)

@@ -38,6 +38,8 @@ _FACTORS = frozenset(["%", "배", "회"])
 _AMOUNT_FACTORS = _FACTORS | {"일", "개월", "시간", "명", "건", "km"}
 # Length of each period in days.
 _DAYS = {"일": 1.0, "일째": 1.0, "개월": 30.0}
+_ALL = re.compile(r"전액|전부|모두|온전|그대로|다\s")
+_FROM = re.compile(r"\s?(?:부터|이?면|이상)")
 _HALF = re.compile(r"\s?반")
 _ABOUT = re.compile(r"\s?(?:쯤|가량|정도|남짓|즈음)")
 _ABOUT_BEFORE = re.compile(r"(?:약|대략|거의)\s?$")
@@ -77,8 +79,8 @@ def known_quantities(text: str) -> set[Key]:
 def unsupported_quantities(answer: str, *contexts: str, question: str = "") -> list[Quantity]:
     """Return the quantities in the answer that neither a context nor the question states.
 
-    Quantities that can be calculated are left out. For example, 500만원 in `1,000만원의 50%인 500만원` is supported if a
-    context states 1,000만원 and 50%. An answer may choose numbers for an example: `예를 들어 500만원이라면 50%인 250만원`.
+    Quantities that can be calculated are left out. For example, 500만원 in `1,000만원의 50%인 500만원` is supported if
+    a context states 1,000만원 and 50%. An answer may choose numbers for an example: `예를 들어 500만원이라면 250만원`.
 
     >>> [quantity.text for quantity in unsupported_quantities("90일 이후 1천만원", "보험금은 1,000만원입니다.")]
     ['90일']
@@ -90,7 +92,7 @@ def unsupported_quantities(answer: str, *contexts: str, question: str = "") -> l
     given = known_quantities(question) if question else set()
     if "영업일" in answer:  # 영업일 기준 스물다섯 날
         known |= {(value, "일") for value, unit in known if unit == "영업일"}
-    stated = [q for q in stated if q.unit != "번째" and not is_each(answer, q)]
+    stated = [q for q in stated if q.unit != "번째" and not is_each(answer, q) and not _is_trivial(answer, q, known)]
     given |= {_key(q) for q in stated if is_example(answer, q)}
     missing = [q for q in unsupported(stated, known, given) if not _is_approximate(answer, q, known)]
     chosen: set[Key] = set()
@@ -184,6 +186,17 @@ def is_each(text: str, quantity: Quantity) -> bool:
     if quantity.text == "하루":
         return _WITHIN.match(text, quantity.end) is None
     return _EACH.match(text, quantity.end) is not None
+
+
+def _is_trivial(text: str, quantity: Quantity, known: Set[Key]) -> bool:
+    """Return whether the quantity says no more than words do, or is the first one beyond a known limit.
+
+    0원 means that nothing is paid, and 100% that all is paid. `61세부터` follows from `60세까지`.
+    """
+    if quantity.key in ((0.0, "원"), (0.0, "%")) or (quantity.key == (100.0, "%") and _ALL.search(text)):
+        return True
+    before = (quantity.value - 1, "일" if quantity.unit == "일째" else quantity.unit)
+    return quantity.unit in ("세", "일째") and before in known and _FROM.match(text, quantity.end) is not None
 
 
 def is_example(text: str, quantity: Quantity) -> bool:

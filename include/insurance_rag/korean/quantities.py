@@ -1,7 +1,7 @@
 """Parses amounts, periods, rates and counts in Korean text: `3천만원`, `3,000만 원` and `삼천만원` are equal.
 
-The normalized units are 원 % 일 영업일 개월 시간 시 분 회 세 배 명 건 촌 km m cm kg, and 일째 회째 번째 for ordinals. Weeks
-are converted to days, and years to months. A number without a unit is not a quantity.
+The normalized units are 원 % 일 영업일 개월 시간 시 분 회 세 배 명 건 촌 km m cm kg, and 일째 회째 번째 for ordinals.
+Weeks are converted to days, and years to months. A number without a unit is not a quantity.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class Quantity(NamedTuple):
 #: Maps a written unit to its normalized unit and a conversion factor. A longer unit precedes a shorter one with the
 #: same beginning, because patterns try the units in this order.
 UNITS: dict[str, tuple[str, float]] = {
-    "일째": ("일째", 1), "회째": ("회째", 1), "번째": ("번째", 1), "킬로미터": ("km", 1), "km": ("km", 1), "㎞": ("km", 1),
+    "일째": ("일째", 1), "회째": ("회째", 1), "번째": ("번째", 1), "킬로미터": ("km", 1), "km": ("km", 1),
+    "㎞": ("km", 1),
     "센티미터": ("cm", 1), "cm": ("cm", 1), "㎝": ("cm", 1), "미터": ("m", 1), "kg": ("kg", 1), "킬로그램": ("kg", 1),
     "촌": ("촌", 1), "퍼센트": ("%", 1), "프로": ("%", 1), "%": ("%", 1), "영업일": ("영업일", 1),
     "개월": ("개월", 1), "달": ("개월", 1), "년": ("개월", 12),
@@ -53,7 +54,8 @@ _WORDS: dict[str, tuple[float, str]] = {
     **{f"열{word}": (10 + i, "일") for i, word in enumerate(_DAYS[:9], 1)},
     **{f"열{word}째": (10 + i, "일째") for i, word in enumerate(_DAYS[:9], 1)},
     **{f"{word}째": (i, "일째") for i, word in enumerate(_DAYS, 1)},
-    "보름": (15, "일"), "일주일": (7, "일"), "이주일": (14, "일"), "반년": (6, "개월"), "절반": (50, "%"), "반반": (50, "%"),
+    "보름": (15, "일"), "일주일": (7, "일"), "이주일": (14, "일"), "반년": (6, "개월"), "절반": (50, "%"),
+    "반반": (50, "%"),
 }  # fmt: skip
 
 # Atomic groups (?>...) and bounded gaps keep the search time linear. A match starts with a digit or with the first
@@ -83,8 +85,8 @@ _SPELLED = re.compile(
       (?P<sino>{_SINO_RUN}(?:\s{_SINO_RUN})?)\s?(?P<unit>{_UNIT})                         # 삼천만원
     | (?P<one>[일이삼사오육칠팔구십])\s?(?P<unit1>개월|년|영업일|퍼센트)                   # 삼 개월
     | (?P<native>(?:{"|".join(_TENS)})(?:{"|".join(_ONES)})?|{"|".join(_ONES)})
-      \s?(?P<unit2>달|번|차례|살|배|명|시간|건|영업일|주(?!차)|날(?!짜|씨))                               # 열두 달, 스무 날
-    | (?P<round>백|천|만(?=\s?원))\s?(?P<unit3>살|세|원)                                      # 백 살
+      \s?(?P<unit2>달|번|차례|살|배|명|시간|건|영업일|주(?!차)|날(?!짜|씨))        # 열두 달, 스무 날
+    | (?P<round>백|천|만(?=\s?원))\s?(?P<unit3>살|세|원)                                # 백 살
     | (?P<days>(?:스무|열|스물|서른)(?:{"|".join(_ONES)})?)\s날                             # 스무 날
     | (?P<word>{"|".join(sorted(_WORDS, key=len, reverse=True))})(?!\s?[가-힣]?날)
     """,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from insurance_rag.korean.morphemes import MAX_LINE, morphemes
+from insurance_rag.korean.morphemes import MAX_LINE, Morpheme, morphemes
 from insurance_rag.korean.quantities import quantities
 from insurance_rag.korean.statements import CONTENT_TAGS, LIGHT_WORDS
 from insurance_rag.korean.wording import canonical
@@ -42,14 +42,17 @@ def features(line: str) -> tuple[tuple[int, Feature], ...]:
                 found += [(token.start, token.form[k : k + 2]) for k in range(len(token.form) - 1)]
         if token.tag == "MM" and token.form == "첫":
             found.append((token.start, token.form))
-        if following is None or following.start != token.end:
-            continue
-        if token.tag == "SN" and following.tag in ("NNG", "NNB"):
-            found.append((token.start, token.form + following.form))
-        elif token.tag in _COMPOUND_TAGS and (following.tag in _SECOND_TAGS or following.form in _ROMAN):
+        if following is not None and following.start == token.end and _joins(token, following):
             found.append((token.start, token.form + following.form))
     found += [(quantity.start, quantity.key) for quantity in quantities(line[:MAX_LINE])]
     return tuple(dict.fromkeys(found))
+
+
+def _joins(token: Morpheme, following: Morpheme) -> bool:
+    """Return whether two adjoining morphemes form a compound (진단보험금), or a number with its word (14급)."""
+    if token.tag == "SN" and following.tag in ("NNG", "NNB"):
+        return True
+    return token.tag in _COMPOUND_TAGS and (following.tag in _SECOND_TAGS or following.form in _ROMAN)
 
 
 def inverse_frequencies(lines: Iterable[Iterable[Feature]]) -> dict[Feature, float]:

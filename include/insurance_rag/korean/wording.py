@@ -1,4 +1,4 @@
-"""Maps words to a common form, so that plain wording and policy wording can be compared: 돈을 받다 and 보험금을 지급하다.
+"""Maps words to a common form, so that plain wording and policy wording can be compared, such as 돈 and 보험금.
 
 The groups are general Korean and the vocabulary of insurance contracts, not the words of particular policies.
 """

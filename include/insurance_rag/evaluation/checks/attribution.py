@@ -20,10 +20,10 @@ from insurance_rag.korean.wording import canonical
 
 MIN_SCORE = 0.1
 """The other number must fit at least this well. The score is the overlap with its words, per word of the answer."""
-MAX_OWN = 0.6
+MAX_OWN = 0.55
 """Maximum fit of the stated number, relative to the fit of the other number."""
 PHRASE, CLAUSE, INHERITED, QUESTION = 1.0, 0.5, 0.8, 0.7
-"""Weights of the words in the number's phrase, in the rest of its clause, in titles and headings, and in the question."""
+"""Weights of words in the number's phrase, in the rest of its clause, in titles and headings, and in the question."""
 REVERSED = 0.8
 """Factor for a number that has the opposite bound."""
 UNSEEN = 0.2
@@ -50,7 +50,7 @@ class Slot:
     "misattributed",
     title="Number of something else",
     title_ko="다른 항목의 숫자",
-    description="A number is in the context, but another number fits the words of the question and the sentence better.",
+    description="A number is in the context, but another number there fits the question and the sentence better.",
     order=78,
 )
 def find_misattributed_quantities(answer: CheckedAnswer) -> Iterator[str]:

@@ -9,7 +9,7 @@ from insurance_rag.evaluation.checks.registry import CheckedAnswer, check
 from insurance_rag.korean.bounds import LOWER, UPPER, Bound, BoundedQuantity, bounded_quantities
 from insurance_rag.korean.statements import Statement
 
-MIN_SCORE = 0.2
+MIN_SCORE = 0.35
 """A passage with a smaller cosine similarity to the sentence may be about something else."""
 NEAR = 0.7
 """Passages with the same number count if their similarity is at least this fraction of the best one's."""
@@ -60,15 +60,15 @@ def _with_most_numbers(statement: Statement, matches: list[Match]) -> list[Match
 def _reverses(statement: Statement, quantity: BoundedQuantity, match: Match) -> bool:
     """Return whether the passage has the number only with the opposite bound, and the same meaning.
 
-    `30일이 지나면 철회할 수 없다` does not contradict `30일 이내에 철회할 수 있다`: both the bound and the predicate differ.
+    `30일이 지나면 철회할 수 없다` agrees with `30일 이내에 철회할 수 있다`: both the bound and the predicate
+    differ.
     """
     passage = match.passage.statement
     is_limit = any("한도" in cell for cell in passage.header)
     others = {q.key for q in statement.quantities if q.key != quantity.key}
-    if passage.cells and not others & {q.key for q in passage.quantities}:
-        # The upper limit of one tier is the lower limit of the next.
-        if any(q.key == quantity.key for q in bounded_quantities(passage.cells[0])):
-            return False
+    is_alone = not others & {q.key for q in passage.quantities}
+    if passage.cells and is_alone and any(q.key == quantity.key for q in bounded_quantities(passage.cells[0])):
+        return False  # the upper limit of one tier is the lower limit of the next
     bounds = [q.bound or ("at_most" if is_limit else "") for q in passage.quantities if q.key == quantity.key]
     if any(_direction(bound) != -_direction(quantity.bound) for bound in bounds):
         return False

@@ -11,9 +11,9 @@ from insurance_rag.evaluation.checks.registry import CheckedAnswer, check
 from insurance_rag.korean.articles import Article, articles
 from insurance_rag.korean.statements import analyze
 
-MIN_SCORE = 0.25
+MIN_SCORE = 0.45
 """A passage with a smaller cosine similarity to the sentence may be about something else."""
-MAX_OWN = 0.75
+MAX_OWN = 0.7
 """Maximum similarity of the cited article's best passage, relative to the best passage of another article."""
 
 MIN_CHARACTERS = 25

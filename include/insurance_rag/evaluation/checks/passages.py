@@ -17,6 +17,8 @@ QUESTION_WEIGHT = 0.3
 """Weight of words of the question that the compared sentence of the answer does not repeat."""
 
 # Predicates that say nothing without the noun before them: 가입이 가능하다, 가입이 안 되다, 감액 대상이 아니다.
+# Predicates that repeat what the predicate before them says: 지급하는 것을 목적으로 한다.
+_PURPOSES = frozenset(["목적", "원칙", "것", "기준"])
 _EMPTY_LEMMAS = frozenset(["가능", "되", "대상", "있", "하", "수", "사유"])
 
 
@@ -108,6 +110,8 @@ def statement_meaning(statement: Statement) -> Meaning | None:
 def _meanings(statement: Statement) -> frozenset[Meaning]:
     main = statement_meaning(statement)
     others = {meaning(p) for p in statement.predicates if p.ending == "final" or p.connective in ("되", "고", "며")}
+    if main is not None and main.concept in _PURPOSES and len(statement.predicates) > 1:
+        others.add(meaning(statement.predicates[-2]))
     return frozenset(others | ({main} if main is not None else set()))
 
 
@@ -116,8 +120,8 @@ def _noun_before(statement: Statement) -> str | None:
     return next((noun for noun in reversed(nouns) if noun not in _EMPTY_LEMMAS | LIGHT_WORDS), None)
 
 
-def coverage(weights: Weights, passage: Passage, idf: Mapping[Feature, float]) -> float:
-    """Return the fraction of the weights' features, weighted by rarity, that the passage contains."""
+def coverage(weights: Weights, other: Weights, idf: Mapping[Feature, float]) -> float:
+    """Return the fraction of the features, weighted by rarity, that `other` contains too."""
     total = sum(w * idf.get(feature, 1.0) for feature, w in weights.items())
-    shared = sum(w * idf.get(feature, 1.0) for feature, w in weights.items() if feature in passage.weights)
+    shared = sum(w * idf.get(feature, 1.0) for feature, w in weights.items() if feature in other)
     return shared / total if total else 0.0

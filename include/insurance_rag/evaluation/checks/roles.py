@@ -15,11 +15,11 @@ from insurance_rag.korean.predicates import Predicate, predicates
 from insurance_rag.korean.roles import party_mentions
 from insurance_rag.korean.wording import meaning
 
-MIN_SCORE = 0.4
+MIN_SCORE = 0.5
 """A passage with a smaller cosine similarity to the sentence may be about something else."""
 NEAR = 0.75
 """A passage that agrees with the sentence counts if its similarity is at least this fraction of the best one's."""
-MIN_BINDING_SCORE = 0.5
+MIN_BINDING_SCORE = 0.65
 """The same for the roles in relative clauses and conditions."""
 MAX_NEAR = 6
 _VAGUE = frozenset(["하", "되", "있", "없", "말", "이", "아니", "것", "경우", "따르", "따라"])
