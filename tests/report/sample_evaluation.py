@@ -141,6 +141,21 @@ def _text(question: Question, model: str, rng: random.Random) -> _Text:
     return _Text(answer, answer)
 
 
+PROBLEMS = {"article": "article", "quantity": "contradicting_number", "foreign_tail": "focus", "loop": "focus"}
+
+
+def _correctness(question: Question, findings: list[Finding], rng: random.Random) -> Correctness:
+    """Return a correct answer, one with a problem per finding, or one that says something else without a finding."""
+    problems = [{"kind": PROBLEMS[f.check], "text": f"{f.span} is not in the reference"} for f in findings]
+    if findings and not question.answerable:
+        problems = [{"kind": "missed_refusal", "text": "the answer does not refuse"}]
+    if not findings and question.answerable and rng.random() < 0.15:
+        problems = [{"kind": rng.choice(["polarity", "content"]), "text": "agreement with the reference is 0.05"}]
+    if question.answerable and not question.reference_answer:
+        return Correctness(correct=None, cannot_judge="the question has no reference answer")
+    return Correctness.model_validate({"correct": not problems, "problems": problems})
+
+
 def _answer(
     question: Question, texts: Mapping[str, str], model: str, source: ContextSource, rng: random.Random
 ) -> ScoredAnswer:
@@ -181,7 +196,7 @@ def _answer(
         "prompt_format": "rag",
         "cluster": "+".join(gold) or question.question_id,
         "document": gold[0].rpartition("_")[0] if gold else question.question_id,
-        "correctness": Correctness(correct=not findings),
+        "correctness": _correctness(question, findings, rng),
         "raw_correctness": Correctness(correct=text.raw == text.answer and not findings),
         "number_accuracy": rng.random() < 0.8 if question.required_numbers else None,
     }

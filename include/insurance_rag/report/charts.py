@@ -49,8 +49,14 @@ def evaluation_axis(evaluation: Evaluation) -> Axis:
 
 def difference_axis(evaluation: Evaluation) -> Axis:
     """Return an axis, symmetric about zero, that contains the confidence intervals of all paired differences."""
-    bounds = [abs(b) for test in evaluation.tests for b in (test.difference, test.low, test.high) if b is not None]
-    widest = max(bounds, default=0.1)
+    return symmetric_axis(
+        [b for test in evaluation.tests for b in (test.difference, test.low, test.high) if b is not None]
+    )
+
+
+def symmetric_axis(values: Iterable[float]) -> Axis:
+    """Return an axis, symmetric about zero, that contains all `values`."""
+    widest = max(map(abs, values), default=0.1)
     limit = next((r for r in (0.1, 0.25, 0.5, 1.0) if widest <= r), widest)
     return Axis(-limit, limit, (-limit, -limit / 2, 0.0, limit / 2, limit))
 

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
-from insurance_rag.core.records import CheckInfo, EvaluationSummary, MetricInfo, ModelSummary, Rate, SweepSummary
+from insurance_rag.core.records import CheckInfo, EvaluationSummary, MetricInfo, Rate, SweepSummary
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.report.formatting import percent, plain_facts
 from insurance_rag.report.reader import Reader
 from insurance_rag.report.recipes_section import recipe_spreads
 from insurance_rag.report.texts import page_text
-from insurance_rag.report.view import Evaluation, GroupRates, Label, MetricLabel, ModelRates, Sweep
+from insurance_rag.report.view import GOLD, Evaluation, GroupRates, Label, MetricLabel, ModelRates, Sweep
 
-MAIN_METRIC = "hallucination"
-
-#: Metrics that are shown first, in this order; any other metrics with a paired test follow. `empty` is included because
-#: empty answers contain no hallucinations, but a model must not win with them.
-HEADLINES = (
-    "hallucination", "gold_hallucination", "raw_hallucination", "false_refusal", "missed_refusal", "number_accuracy",
-    "empty",
-)  # fmt: skip
+SWEEP_METRIC = "hallucination"
+"""Metric that a sweep compares before and after."""
 
 DEFAULT_RECOMMENDED_QUESTIONS = 200
 
 
 def read_evaluation(reader: Reader, run: RunFolder) -> Evaluation | None:
-    """Return the comparison of answers from the retrieved chunks, and the hallucination rates for the gold chunks.
+    """Return the comparison of answers from the retrieved chunks, and the rates for the gold chunks.
 
     If the models were asked in their own prompt formats and in `rag`, the rates for `rag` are returned, too.
     """
@@ -40,12 +35,18 @@ def read_evaluation(reader: Reader, run: RunFolder) -> Evaluation | None:
     return _evaluation(summary, gold).model_copy(update={"asked_in_rag": asked_in_rag})
 
 
+def _compared(summary: EvaluationSummary) -> list[str]:
+    """Return the metrics in which the models are compared, most important first. The first one is the headline."""
+    return [name for name, metric in summary.metrics.items() if metric.compared]
+
+
 def _rates(summary: EvaluationSummary, gold: EvaluationSummary | None) -> dict[str, dict[str, Rate]]:
-    """Return all rates by model and metric, including the hallucination rates for the gold chunks."""
+    """Return all rates by model and metric, including those of the compared metrics for the gold chunks."""
     rates = {name: dict(model.rates) for name, model in summary.models.items()}
     for name, model in gold.models.items() if gold else ():
-        if name in rates and MAIN_METRIC in model.rates:
-            rates[name][f"gold_{MAIN_METRIC}"] = model.rates[MAIN_METRIC]
+        if name in rates:
+            given = {f"{GOLD}{metric}": model.rates[metric] for metric in _compared(summary) if metric in model.rates}
+            rates[name].update(given)
     return rates
 
 
@@ -53,18 +54,24 @@ def _model_rates(rates: Mapping[str, dict[str, Rate]]) -> list[ModelRates]:
     return [ModelRates(name=name, rates=of) for name, of in rates.items()]
 
 
+def _headlines(summary: EvaluationSummary, known: Container[str]) -> list[str]:
+    """Return the metrics to show first: the compared ones, and the main one for the gold chunks after the main one."""
+    first, *others = _compared(summary) or [""]
+    return [metric for metric in (first, f"{GOLD}{first}", *others) if metric in known]
+
+
 def _evaluation(summary: EvaluationSummary, gold: EvaluationSummary | None) -> Evaluation:
     rates = _rates(summary, gold)
     labels = {name: _metric_label(metric) for name, metric in summary.metrics.items()}
-    if gold and MAIN_METRIC in labels:
-        labels[f"gold_{MAIN_METRIC}"] = _given_gold(labels[MAIN_METRIC])
+    labels |= {f"{GOLD}{name}": _given_gold(label) for name, label in labels.items()}
     known = dict.fromkeys(metric for of in rates.values() for metric in of)
-    compared = [name for name, metric in summary.metrics.items() if metric.compared]
-    headlines = [metric for metric in dict.fromkeys((*HEADLINES, *compared)) if metric in known]
+    headlines = _headlines(summary, known)
     return Evaluation(
         questions=summary.questions,
         few_questions=_recommended_if_few(summary),
         contaminated={name: n for name, n in summary.contaminated.items() if n},
+        clusters=_clusters(rates, headlines),
+        design_effect=summary.design_effect,
         setup=_setup(summary),
         metrics=headlines,
         further=[metric for metric in known if metric not in headlines],
@@ -79,8 +86,18 @@ def _evaluation(summary: EvaluationSummary, gold: EvaluationSummary | None) -> E
             "type": _groups({name: model.by_type for name, model in summary.models.items()}),
             "product": _groups({name: model.by_product for name, model in summary.models.items()}),
         },
-        findings=_findings(summary.models),
+        findings=_counts({name: model.findings for name, model in summary.models.items()}),
+        problems=_counts({name: model.problems for name, model in summary.models.items()}),
+        problem_kinds={
+            kind: Label(title=info.title, title_ko=info.title_ko) for kind, info in summary.problems.items()
+        },
     )
+
+
+def _clusters(rates: Mapping[str, Mapping[str, Rate]], metrics: Sequence[str]) -> int | None:
+    """Return the largest number of clusters in which the questions of a headline metric are grouped."""
+    found = [rate.clusters for of in rates.values() for name, rate in of.items() if name in metrics and rate.clusters]
+    return max(found, default=None)
 
 
 def _metric_label(metric: MetricInfo) -> MetricLabel:
@@ -107,27 +124,23 @@ def _recommended_if_few(summary: EvaluationSummary) -> int | None:
     return wanted if summary.questions < wanted else None
 
 
-def _groups(by_model: Mapping[str, Mapping[str, Mapping[str, object]]]) -> list[GroupRates]:
-    """Return the main metric by group and model. `by_model` maps model -> group -> metric -> rate."""
+def _groups(by_model: Mapping[str, Mapping[str, Mapping[str, Rate]]]) -> list[GroupRates]:
+    """Return the rates by group, model and metric. `by_model` maps model -> group -> metric -> rate."""
     values = dict.fromkeys(value for groups in by_model.values() for value in groups)
     return [
-        GroupRates.model_validate(
-            {
-                "value": value,
-                "rates": {
-                    name: groups[value][MAIN_METRIC]
-                    for name, groups in by_model.items()
-                    if MAIN_METRIC in groups.get(value, {})
-                },
-            }
+        GroupRates(
+            value=value, rates={name: dict(groups[value]) for name, groups in by_model.items() if value in groups}
         )
         for value in values
     ]
 
 
-def _findings(models: Mapping[str, ModelSummary]) -> dict[str, dict[str, int]]:
-    checks = dict.fromkeys(check for model in models.values() for check in model.findings)
-    return {check: {name: model.findings.get(check, 0) for name, model in models.items()} for check in checks}
+def _counts(by_model: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    """Return the number of answers by check or kind of problem, and model. The most frequent one comes first."""
+    total: Counter[str] = Counter()
+    for counts in by_model.values():
+        total.update(counts)
+    return {name: {model: counts.get(name, 0) for model, counts in by_model.items()} for name, _ in total.most_common()}
 
 
 def _setup(summary: EvaluationSummary) -> dict[str, str]:
@@ -147,12 +160,20 @@ def read_sweep(reader: Reader, run: RunFolder) -> Sweep | None:
 
 
 def _sweep(sweep: SweepSummary) -> Sweep:
+    def arms(metric: str) -> dict[str, dict[str, Rate]]:
+        return {
+            model: {
+                arm: rates[model][metric]
+                for arm, rates in sweep.report.items()
+                if model in rates and metric in rates[model]
+            }
+            for model in sweep.best
+        }
+
     return Sweep(
         questions=sweep.questions.report,
-        arms={
-            model: {arm: rates[model][MAIN_METRIC] for arm, rates in sweep.report.items() if model in rates}
-            for model in sweep.best
-        },
+        arms=arms(SWEEP_METRIC),
+        correct=arms("correct"),
         best=sweep.best,
         p={model: row.after_against_before.p for model, row in sweep.before_after.items()},
     )

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from insurance_rag.core.metrics import Metric
 from insurance_rag.core.records import Chunk, ScoredAnswer
+from insurance_rag.core.registry import Registry, registry
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.report.reader import Reader
 from insurance_rag.report.view import ShownAnswer, ShownChunk, ShownFinding, ShownQuestion
@@ -55,11 +57,16 @@ def _question(rows: Sequence[ScoredAnswer], given_gold: Sequence[ScoredAnswer]) 
 
 def _answer(row: ScoredAnswer) -> ShownAnswer:
     changed = row.raw_answer.strip() != row.answer.strip()
+    metrics: Registry[Metric] = registry("metric")
+    counted = metrics["correct"].population(row)
     return ShownAnswer(
         model=row.model,
         answer=row.answer,
         raw=row.raw_answer if changed else None,
         cut=row.stop_cut,
+        correct=row.correctness.correct if counted else None,
+        unjudged=None if counted else row.correctness.cannot_judge or "unjudged_no_gold",
+        problems=list(row.correctness.problems) if counted else [],
         hallucinated=row.hallucinated,
         refusal=row.refusal,
         findings=[ShownFinding(check=f.check, span=f.span, evidence=f.evidence) for f in row.findings],

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from pydantic import JsonValue
 
 from insurance_rag.core.artifacts import describe
@@ -27,18 +27,15 @@ from insurance_rag.report import charts, formatting
 from insurance_rag.report.collect import collect
 from insurance_rag.report.recipes_section import recipe_difference_axis, spread_axis
 from insurance_rag.report.texts import (
-    LANGUAGES,
     TEMPLATES,
-    Language,
-    bilingual,
-    page_text,
     page_texts,
     readable,
     show_label,
     translate,
 )
 from insurance_rag.report.usage_section import total_usage
-from insurance_rag.report.view import Evaluation, Report
+from insurance_rag.report.verdict_section import difference_rules_axis, explain, other_challengers, rule_text, undecided
+from insurance_rag.report.view import Report
 
 
 @dataclass(frozen=True)
@@ -81,9 +78,11 @@ def render_html(report: Report, live: Live | None = None) -> str:
 def _page_data(report: Report) -> dict[str, JsonValue]:
     """Return the data that the page's script reads: strings, questions with answers, and chunks."""
     checks = report.evaluation.checks if report.evaluation else {}
+    kinds = report.evaluation.problem_kinds if report.evaluation else {}
     return {
         "texts": {key: dict(text) for key, text in page_texts().items()},
         "checks": {name: {"ko": label.title_ko, "en": label.title} for name, label in checks.items()},
+        "problems": {name: {"ko": label.title_ko, "en": label.title} for name, label in kinds.items()},
         "models": [*dict.fromkeys(a.model for q in report.questions or () for a in q.answers)],
         "questions": [question.model_dump() for question in report.questions or ()],
         "chunks": {name: chunk.model_dump() for name, chunk in report.chunks.items()},
@@ -101,7 +100,7 @@ def render_page(template: str, values: Mapping[str, object]) -> str:
     """Return a page rendered from `template` with the report's styles and script, e.g. the comparison of runs."""
     css, js = _file("report.css"), _file("report.js")
     texts: JsonValue = {key: dict(text) for key, text in page_texts().items()}
-    data = json_block({"texts": texts, "checks": {}})
+    data = json_block({"texts": texts, "checks": {}, "problems": {}})
     csp = policy(css, js, forms="'self'")
     return _environment().get_template(template).render(css=Markup(css), js=Markup(js), csp=csp, data=data, **values)
 
@@ -124,48 +123,6 @@ def json_block(data: JsonValue) -> Markup:
     return Markup(re.sub("[<>&\u2028\u2029]", lambda m: f"\\u{ord(m[0]):04x}", text))
 
 
-def explain(report: Report) -> Markup:
-    """Return the reason for the promotion gate's decision, in both languages.
-
-    The reason names the rules that decided and the paired difference in the main metric. If no rule decided, the
-    reason stored in the decision is returned.
-    """
-    decision = report.decision
-    assert decision is not None, "the template calls this only if there is a decision"
-    outcome = {"promote": "pass", "refuse": "fail", "cannot_tell": "unknown"}[decision.decision]
-    rules = [rule for rule in decision.rules if rule.outcome == outcome]
-    if not rules:
-        return escape(decision.reason)
-    key = f"why_{decision.decision}" + ("_more" if decision.more_questions else "")
-    sentences: dict[Language, str] = {}
-    for language in LANGUAGES:
-        names = ", ".join(rule.title_ko if language == "ko" else rule.title for rule in rules)
-        difference = _difference(report.evaluation, decision.champion, decision.model, language)
-        text = page_text(key, language).format(rules=names, difference=difference, more=decision.more_questions)
-        sentences[language] = text.strip()
-    return bilingual(sentences)
-
-
-def _difference(evaluation: Evaluation | None, champion: str, model: str | None, language: Language) -> str:
-    """Return the paired difference in the main metric as a sentence, or "" if the models were not compared."""
-    if evaluation is None or not evaluation.metrics:
-        return ""
-    metric = evaluation.metrics[0]
-    wanted = (metric, champion, model)
-    test = next((test for test in evaluation.tests if (test.metric, test.a, test.b) == wanted), None)
-    if test is None:
-        return ""
-    label = evaluation.label(metric)
-    return page_text("why_difference", language).format(
-        champion=champion,
-        metric=label.title_ko if language == "ko" else label.title,
-        d=formatting.points(test.difference),
-        low=formatting.points(test.low),
-        high=formatting.points(test.high),
-        n=formatting.count(test.n),
-    )
-
-
 @cache
 def _environment() -> Environment:
     environment = Environment(
@@ -177,7 +134,8 @@ def _environment() -> Environment:
     )
     functions = (
         charts.evaluation_axis, charts.difference_axis, charts.loss_axes, charts.curves, charts.funnel_band,
-        charts.row_band, total_usage, show_label, explain, spread_axis, recipe_difference_axis,
+        charts.row_band, total_usage, show_label, spread_axis, recipe_difference_axis, explain, rule_text,
+        difference_rules_axis, other_challengers, undecided,
     )  # fmt: skip
     environment.globals.update({function.__name__: function for function in functions})
     environment.globals.update(t=translate, full_axis=charts.FULL_AXIS)

@@ -53,6 +53,9 @@ def render_runs(runs: Sequence[RunLine], selected: Collection[str] = ()) -> str:
     for _, evaluation in compared:
         for metric in evaluation.metrics:
             metrics.setdefault(metric, evaluation.label(metric))
+    listed = next((run.evaluation for run in runs if run.evaluation), None)
+    columns = {metric: listed.label(metric) for metric in listed.breakdown} if listed else {}
     axis = rate_axis(rate for _, e in compared for model in e.models for rate in model.rates.values())
     values = {"runs": runs, "selected": selected, "compared": compared, "metrics": metrics, "axis": axis}
+    values["columns"] = columns
     return render_page("runs.html.j2", values)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from insurance_rag.core.records import Decision, PairedTest, ProgressState, Rate, RefusalLevel
+from insurance_rag.core.records import CorrectnessProblem, Decision, PairedTest, ProgressState, Rate, RefusalLevel
 from insurance_rag.core.records.recipes import RecipeRate, RecipeTest
 from insurance_rag.core.records.usage import Usage
 
@@ -53,10 +53,14 @@ class ModelRates(View):
 
 
 class GroupRates(View):
-    """The main metric for one question type or product, by model."""
+    """Rates for one question type or product, by model and metric."""
 
     value: str
-    rates: dict[str, Rate]
+    rates: dict[str, dict[str, Rate]]
+
+
+GOLD = "gold_"
+"""Prefix of the names of metrics for answers from the gold chunks only."""
 
 
 class SeedDot(View):
@@ -91,6 +95,8 @@ class Evaluation(View):
     contaminated: dict[str, int] = Field(
         default={}, description="model -> number of questions about its training documents"
     )
+    clusters: int | None = Field(default=None, description="number of clusters of correlated questions")
+    design_effect: float | None = Field(default=None, description="median design effect, if it can be estimated")
     setup: dict[str, str] = {}
     metrics: list[str] = Field(description="metrics that are shown first, most important first")
     further: list[str] = Field(default=[], description="other metrics, shown on request")
@@ -103,6 +109,10 @@ class Evaluation(View):
     findings: dict[str, dict[str, int]] = Field(
         default={}, description="check -> model -> number of answers with findings from the check"
     )
+    problems: dict[str, dict[str, int]] = Field(
+        default={}, description="kind of problem -> model -> number of answers that are not correct because of it"
+    )
+    problem_kinds: dict[str, Label] = {}
     assumed_formats: list[str] = Field(
         default=[], description="adapters whose own prompt format is not known, so they were asked in `rag`"
     )
@@ -110,6 +120,21 @@ class Evaluation(View):
     asked_in_rag: list[ModelRates] = Field(
         default=[], description="rates for all models asked in the format `rag`, if they were also asked in their own"
     )
+
+    @property
+    def main(self) -> str:
+        """The headline of the comparison, or "" if there is no metric."""
+        return self.metrics[0] if self.metrics else ""
+
+    @property
+    def given_gold(self) -> str:
+        """The name under which `rates` has the main metric for answers from the gold chunks only."""
+        return f"{GOLD}{self.main}"
+
+    @property
+    def breakdown(self) -> list[str]:
+        """The two metrics that are broken down by question type and product."""
+        return [metric for metric in self.metrics if not metric.startswith(GOLD)][:2]
 
     def rate(self, model: str, metric: str) -> Rate | None:
         """Return one of the main results, or None if the model has no rate for `metric`."""
@@ -125,6 +150,7 @@ class Sweep(View):
 
     questions: int
     arms: dict[str, dict[str, Rate]] = Field(description="model -> decoding settings -> hallucination rate")
+    correct: dict[str, dict[str, Rate]] = Field(default={}, description="the same with rates of correct answers")
     best: dict[str, str] = Field(description="model -> settings chosen on the other half of the questions")
     p: dict[str, float] = Field(description="model -> p value of the test that compares `after` with `before`")
 
@@ -216,6 +242,11 @@ class ShownAnswer(View):
     answer: str
     raw: str | None = Field(default=None, description="generated text, if post-processing changed it")
     cut: str | None = Field(default=None, description="stop phrase at which the answer was cut")
+    correct: bool | None = Field(description="whether the answer is correct; None if it cannot be judged")
+    unjudged: str | None = Field(
+        default=None, description="why the answer cannot be judged, as a sentence or the key of a text"
+    )
+    problems: list[CorrectnessProblem] = []
     hallucinated: bool
     refusal: RefusalLevel
     findings: list[ShownFinding]

@@ -15,6 +15,7 @@ from insurance_rag.evaluation.metrics.registry import metric
     "whole chunks, among questions with required numbers and a gold chunk in the context.",
     better="higher",
     population=has_required_numbers,
+    compared=True,
     order=70,
 )
 def states_required_numbers(row: ScoredAnswer) -> bool:

@@ -2,6 +2,7 @@
 // Strings from the run are inserted only through textContent, never as markup.
 
 const PAGE = 40; // questions drawn at a time; the answers to a question are drawn when it is opened
+const WORDS = 5; // with more models, the list shows signs without words
 const LONG = 4000; // characters of a text that are shown before the reader asks for more
 const root = document.documentElement;
 let data, lang, shown, matching;
@@ -11,6 +12,7 @@ const text = (key, values = {}) =>
   (data.texts[key]?.[lang] ?? key).replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 const typeName = (type) => data.texts["type_" + type]?.[lang] ?? type;
 const checkName = (check) => data.checks[check]?.[lang] ?? check;
+const problemName = (kind) => data.problems[kind]?.[lang] ?? kind;
 
 function el(tag, properties = {}, ...children) {
   const node = Object.assign(document.createElement(tag), properties);
@@ -52,32 +54,52 @@ function chooseTheme() {
 
 const selected = (name) => byId("filters").elements[name].value;
 
+// Pairs of name and number of answers with it, most frequent first. `names` returns the names in one answer.
+function frequent(names) {
+  const found = new Map();
+  for (const { answers } of data.questions)
+    for (const answer of answers) for (const name of new Set(names(answer))) found.set(name, (found.get(name) ?? 0) + 1);
+  return [...found].sort((a, b) => b[1] - a[1]);
+}
+
 function drawFilters() {
   const form = byId("filters");
   if (!form || !data.questions) return;
-  const found = new Map();
-  for (const { answers } of data.questions)
-    for (const { findings } of answers) for (const { check } of findings) found.set(check, (found.get(check) ?? 0) + 1);
   const unique = (values) => [...new Set(values)].filter(Boolean).sort().map((value) => [value, value]);
   const options = {
     model: data.models.map((name) => [name, name]),
     type: unique(data.questions.map((q) => q.type)).map(([value]) => [value, typeName(value)]),
     product: unique(data.questions.map((q) => q.product)),
+    correct: [
+      ...["wrong", "correct", "unjudged", "differ"].map((state) => [state, text("state_is_" + state)]),
+      ...frequent((a) => a.problems.map((p) => p.kind)).map(([kind, n]) => ["problem:" + kind, `${problemName(kind)} (${n})`]),
+    ],
     finding: [
       ["any", text("any_finding")], ["none", text("no_finding")], ["refused", text("refused")],
-      ...[...found].sort((a, b) => b[1] - a[1]).map(([check, n]) => ["check:" + check, `${checkName(check)} (${n})`]),
+      ...frequent((a) => a.findings.map((f) => f.check)).map(([check, n]) => ["check:" + check, `${checkName(check)} (${n})`]),
     ],
+    sort: [["wrong", text("sort_wrong")], ["findings", text("sort_findings")]],
   };
   for (const [name, values] of Object.entries(options)) {
     const select = form.elements[name];
     const before = select.value;
     select.replaceChildren(...[["", text("all")], ...values].map(([value, label]) => el("option", { value, textContent: label })));
+    if (name === "sort") select.options[0].textContent = text("sort_file");
     select.value = values.some(([value]) => value === before) ? before : "";
   }
   drawList();
 }
 
-function answerMatches(answer, finding) {
+// correct, wrong or unjudged
+const state = ({ correct }) => (correct === null ? "unjudged" : correct ? "correct" : "wrong");
+
+function correctMatches(answer, wanted) {
+  if (!wanted || wanted === "differ") return true;
+  return state(answer) === wanted || answer.problems.some(({ kind }) => "problem:" + kind === wanted);
+}
+
+function findingMatches(answer, finding) {
+  if (!finding) return true;
   if (finding === "any") return answer.findings.length > 0;
   if (finding === "none") return answer.findings.length === 0;
   if (finding === "refused") return answer.refusal !== "none";
@@ -90,16 +112,22 @@ function visibleAnswers(question) {
 }
 
 function questionMatches(question) {
-  const [type, product, finding, words] = ["type", "product", "finding", "text"].map(selected);
+  const [type, product, correct, finding, words] = ["type", "product", "correct", "finding", "text"].map(selected);
   if ((type && question.type !== type) || (product && question.product !== product)) return false;
   const answers = visibleAnswers(question);
-  if (finding && !answers.some((answer) => answerMatches(answer, finding))) return false;
+  if (!answers.some((answer) => correctMatches(answer, correct) && findingMatches(answer, finding))) return false;
+  if (correct === "differ" && !["correct", "wrong"].every((wanted) => question.answers.some((a) => state(a) === wanted))) return false;
   const wanted = words.trim().toLowerCase();
   return !wanted || [question.id, question.question, ...answers.map((a) => a.answer)].some((s) => s.toLowerCase().includes(wanted));
 }
 
 function drawList() {
   matching = data.questions.filter(questionMatches);
+  const count = { wrong: (a) => state(a) === "wrong", findings: (a) => a.findings.length > 0 }[selected("sort")];
+  if (count) { // questions with equally many such answers stay in the order of the file
+    const many = new Map(matching.map((question) => [question, visibleAnswers(question).filter(count).length]));
+    matching.sort((a, b) => many.get(b) - many.get(a));
+  }
   shown = 0;
   byId("list").replaceChildren();
   drawMore();
@@ -110,6 +138,7 @@ function drawMore() {
   byId("list").append(...next.map(drawQuestion));
   shown += next.length;
   byId("more").hidden = shown >= matching.length;
+  byId("questions").classList.toggle("many", data.models.length > WORDS && !selected("model"));
   const models = selected("model") ? [selected("model")] : data.models;
   byId("count").replaceChildren(
     el("span", { textContent: matching.length ? text("shown", { n: data.questions.length, shown: matching.length }) : text("nothing_found") }),
@@ -117,12 +146,19 @@ function drawMore() {
   );
 }
 
+const SIGNS = { correct: "✓", wrong: "✕", unjudged: "?" };
+
+// What the list shows of an answer: whether it is correct, and its findings or refusal.
 function mark(answer) {
-  const [sign, key] = !answer ? ["", "mark_none"] : answer.findings.length ? [answer.hallucinated ? "●" : "◐", "mark_fault"]
-    : answer.refusal !== "none" ? ["–", "mark_refusal"] : ["○", "mark_clean"];
-  const label = text(key) + (answer ? ": " + answer.findings.map(({ check }) => checkName(check)).join(", ") : "");
-  const node = el("span", { className: answer?.findings.length ? "fault" : "", textContent: sign, title: label });
-  node.setAttribute("aria-label", `${answer?.model ?? ""} ${label}`);
+  if (!answer) return el("span", {});
+  const [sign, key] = answer.findings.length ? [answer.hallucinated ? "●" : "◐", "mark_fault"]
+    : answer.refusal !== "none" ? ["–", "mark_refusal"] : ["", "mark_clean"];
+  const is = state(answer), word = text("state_" + is);
+  const names = [...answer.problems.map(({ kind }) => problemName(kind)), ...answer.findings.map(({ check }) => checkName(check))];
+  const label = [word, text(key), ...new Set(names)].join(" · ");
+  const node = el("span", { className: is, title: label },
+    el("b", { textContent: SIGNS[is] }), el("span", { className: "word", textContent: word }), el("i", { textContent: sign }));
+  node.setAttribute("aria-label", `${answer.model} ${label}`);
   node.setAttribute("role", "img");
   return node;
 }
@@ -143,15 +179,14 @@ function drawQuestion(question) {
 
 function drawDetail(question) {
   const answers = visibleAnswers(question);
-  const reference = question.reference && el("div", { className: "answer" },
-    el("h4", { className: "muted", textContent: text("reference") }),
-    el("div", { className: "text muted", lang: "ko", textContent: question.reference }));
+  const reference = question.reference && el("div", { className: "reference" },
+    el("h4", { textContent: text("reference") }), el("div", { className: "text", lang: "ko", textContent: question.reference }));
   const evidence = answers.flatMap(({ findings }) => findings.map((f) => f.evidence)).filter(Boolean);
   const chunks = [...question.retrieved, ...question.gold.filter((id) => !question.retrieved.includes(id))];
   const model = selected("model");
   const gold = question.gold_answers.filter((answer) => !model || answer.model === model);
   return el("div", { className: "detail" },
-    el("div", {}, ...answers.map(drawAnswer), reference,
+    el("div", {}, reference, ...answers.map(drawAnswer),
       gold.length ? el("details", {}, el("summary", { textContent: text("gold_answers") }), ...gold.map(drawAnswer)) : null),
     el("div", { className: "chunks" }, el("h4", { textContent: text("retrieved") }),
       ...chunks.map((id, place) => drawChunk(id, question, evidence, place === 0))));
@@ -164,9 +199,12 @@ function drawAnswer(answer) {
   const findings = [...new Map(answer.findings.map((finding) => [finding.check + finding.span, finding])).values()];
   const spans = findings.map(({ span }) => span);
   fill(body, answer.answer, spans, "fault");
+  const is = state(answer);
+  const chip = el("span", { className: "state " + is }, el("b", { textContent: SIGNS[is] }), " " + text("state_" + is));
   const node = el("div", { className: "answer" },
-    el("h4", {}, answer.model, refusal), body,
-    el("ul", { className: "findings" }, ...findings.map(({ check, span, evidence }) => el("li", {},
+    el("h4", {}, answer.model, chip, refusal), body,
+    answer.unjudged === null ? null : el("p", { className: "muted unjudged", textContent: text(answer.unjudged) }),
+    el("ul", { className: "findings" }, ...answer.problems.map(drawProblem), ...findings.map(({ check, span, evidence }) => el("li", {},
       el("b", { textContent: "● " + checkName(check) }), span ? " — " : null, span ? el("bdi", { textContent: clip(span, 160) }) : null,
       evidence ? ` · ${text("evidence")}: ` : null, evidence ? el("bdi", { textContent: clip(evidence, 240) }) : null))));
   if (answer.raw !== null)
@@ -174,6 +212,9 @@ function drawAnswer(answer) {
       el("div", { className: "text", lang: "ko", textContent: clip(answer.raw, LONG) })));
   return node;
 }
+
+const drawProblem = ({ kind, text: why }) => el("li", {},
+  el("b", { textContent: "✕ " + problemName(kind) }), why ? " — " : null, why ? el("bdi", { textContent: clip(why, 240) }) : null);
 
 // The first chunk, gold chunks and chunks quoted by a finding are open; other chunks show only their titles.
 function drawChunk(id, question, evidence, first) {
