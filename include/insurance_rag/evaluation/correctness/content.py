@@ -1,6 +1,6 @@
 """Content agreement: whether an answer speaks of what the reference speaks of.
 
-Every sentence of the answer gets two fractions of its content lemmas: `own` occurs in the reference or the question,
+Every sentence and every clause of the answer gets two fractions of its content lemmas: `own` occurs in the reference or the question,
 and `rival` occurs in another sentence of the gold chunks but not in the reference. A sentence that was copied from
 elsewhere in the chunk has a large `rival`. A paraphrase of the reference has a small one, even if it shares few words
 with the reference.
@@ -16,6 +16,7 @@ from insurance_rag.evaluation.correctness.expected import Expected
 from insurance_rag.evaluation.correctness.stance import begins_with_verdict, verdict
 from insurance_rag.korean import articles, sentences
 from insurance_rag.korean.morphemes import morphemes
+from insurance_rag.korean.statements import analyze
 
 CONTENT_TAGS = frozenset(["NNG", "NNP", "NR", "SL", "SN", "VV", "VA", "XR", "MAG", "MM"])
 COMMON = frozenset(
@@ -79,7 +80,7 @@ def find_wrong_content(answer: str, expected: Expected) -> Iterator[CorrectnessP
 def agreement(answer: str, expected: Expected) -> float:
     """Return how well the content of the answer agrees with the reference, from -1 to 1.
 
-    The result is the mean of two values: the largest `own - rival` of any sentence (see the module's docstring), and
+    The result is the mean of two values: the largest `own - rival` of any part (see the module's docstring), and
     the recall, which is the fraction of the reference's lemmas that the answer contains. An answer without content
     lemmas ("네, 그렇습니다") has an agreement of 0.
     """
@@ -88,7 +89,8 @@ def agreement(answer: str, expected: Expected) -> float:
     text = f"{expected.reference}\n{expected.question}"
     rivals = _rivals(tuple(expected.gold_texts), reference)
     found = lemmas(answer)
-    scores = [_own_minus_rival(lemmas(s.text), known, text, rivals) for s in sentences(answer) if lemmas(s.text)]
+    parts = [lemmas(part) for part in (*(s.text for s in sentences(answer)), *(s.text for s in analyze(answer)))]
+    scores = [_own_minus_rival(part, known, text, rivals) for part in parts if part]
     recall = len(found & reference) / len(reference) if reference else 0.0
     return (max(scores) + recall) / 2 if scores else 0.0
 

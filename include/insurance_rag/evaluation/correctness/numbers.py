@@ -13,7 +13,7 @@ from insurance_rag.korean import quantities, remove_whitespace, unsupported_quan
 from insurance_rag.korean.bounds import LOWER, UPPER, Bound
 from insurance_rag.korean.morphemes import morphemes
 from insurance_rag.korean.predicates import predicates
-from insurance_rag.korean.statements import analyze
+from insurance_rag.korean.statements import Statement, analyze
 
 Key = tuple[float, str]
 MAX_OTHER_NUMBERS = 2
@@ -29,6 +29,7 @@ _EXCEEDS = re.compile(r".{0,3}?(?:초과|미만|넘는|이상|이하|못\s?미�
 STRICT = re.compile("초과|미만")
 _EXAMPLE = re.compile(r"예를\s?들|예컨대|가령|이를테면|예시로")
 """The quantities after one of these words belong to an example."""
+_YEAR = re.compile(r"(?:19|20)\d\d\s?년")
 _COUNTS = frozenset(["회", "명", "건"])
 _ASSUMED = re.compile(r"[^,.]{0,12}?면")
 """Follows a number that an example assumes: 두 번 받으시면 120만원."""
@@ -69,7 +70,7 @@ def find_contradicting_numbers(answer: str, expected: Expected) -> Iterator[Corr
     contexts = (reference, *expected.required_numbers, *expected.gold_texts, expected.context)
     missing = unsupported_quantities(answer, *contexts, question=expected.question)
     assumed = {q.value for q in missing if q.unit in _COUNTS and _ASSUMED.match(answer, q.end)}
-    for quantity in missing:
+    for quantity in [q for q in missing if not _YEAR.match(q.text)]:
         value, unit = _percent(quantity.key)
         derived = {(times * own, own_unit) for times in assumed for own, own_unit in known} | {
             (v, "회") for v in assumed
@@ -105,6 +106,8 @@ class Limit(NamedTuple):
     """Whether the predicate that the bound belongs to is denied: in `30일이 지나면 철회할 수 없다`, 철회 is."""
     stance: Stance | None
     """Stance of the whole statement."""
+    is_case: bool
+    """Whether the predicate of the statement is a word such as 해당 or 대상, which only says that a case is meant."""
     words: str
     after: str
     """The words after the quantity."""
@@ -140,7 +143,7 @@ def _contradict(found: Limit, wanted: Limit) -> bool:
         return found.denied == wanted.denied
     if found.bound != wanted.bound and STRICT.search(found.words + wanted.words):
         return True
-    if found.stance is None or wanted.stance is None or found.stance.axis not in SHARED_AXES:
+    if found.stance is None or wanted.stance is None or found.stance.axis not in SHARED_AXES or found.is_case:
         return False
     return found.stance == Stance(wanted.stance.axis, -wanted.stance.sign) and found.denied != wanted.denied
 
@@ -156,9 +159,14 @@ def _limits(text: str) -> dict[Key, Limit]:
             if (quantity.bound in LOWER or quantity.bound in UPPER) and not _CONCESSIVE.search(words):
                 denied = _is_denied(statement.text, end) and not _NEGATION.search(words)
                 found.setdefault(
-                    quantity.key, Limit(quantity.bound, denied, stance(statement), words, words[end - at :])
+                    quantity.key,
+                    Limit(quantity.bound, denied, stance(statement), _is_case(statement), words, words[end - at :]),
                 )
     return found
+
+
+def _is_case(statement: Statement) -> bool:
+    return statement.predicate is not None and statement.predicate.lemma in ("해당", "대상", "경우", "속하", "들어가")
 
 
 def _is_denied(clause: str, end: int) -> bool:

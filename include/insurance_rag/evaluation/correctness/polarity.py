@@ -106,8 +106,7 @@ def _denied_quantities(
     for own, stance in reference:
         exact = {q.key for q in own.quantities if not q.bound} if stance.sign > 0 else set()
         for statement, other in said:
-            exceeds = any(p.lemma in ("넘", "초과") for p in statement.predicates)
-            denied = other.sign < 0 and other.axis in SHARED_AXES - {"cut"} and not exceeds
+            denied = other.sign < 0 and other.axis in SHARED_AXES - {"cut"}
             if denied and exact & {q.key for q in statement.quantities if not q.bound}:
                 yield statement, own
 
@@ -141,7 +140,7 @@ def _embedded(answer: str, reference: str) -> Iterator[tuple[Statement, Statemen
     """Yield statements that repeat a relative clause of the reference with the opposite polarity."""
     for own in analyze(reference):
         for statement in analyze(answer):
-            if _overlap(own, statement) < NEAR_VERBATIM:
+            if _overlap(own, statement) < NEAR_VERBATIM or own.negated is not statement.negated:
                 continue
             wanted = {p.lemma: p.negated for p in own.predicates}
             relative = [p for p in statement.predicates if p.ending == "adnominal"]

@@ -8,6 +8,7 @@ each other only on the same axis. A lemma that is not in the table is an axis of
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from insurance_rag.korean import sentences
@@ -25,7 +26,7 @@ _AXES: dict[tuple[str, int], str] = {
     ("charge", -1): "면제",
     ("cut", +1): "감액 삭감 깎이 깎 줄이 줄 줄어들 빼 공제 차감 덜",
     ("duration", +1): "유지 이어지 지속 계속 살 남",
-    ("duration", -1): "소멸 없어지 사라지 끝나 중단 실효 상실 종료",
+    ("duration", -1): "소멸 없어지 사라지 끝나 중단 실효 상실 종료 끊기 끊",
     ("withdraw", +1): "철회 무르 물리 취소",
 }
 SHARED_AXES = frozenset(axis for axis, _ in _AXES)
@@ -39,6 +40,7 @@ _SAME_SCOPE = tuple(
     tuple(group.split("/"))
     for group in ["곧바로/바로/즉시", "자동으로/저절로/당연히", "전부/전액/모두", "그대로", "언제나/반드시", "너무"]
 )
+_EXCEEDS = re.compile("넘|초과|벗어|웃돌|이상은")
 _COURTESY = frozenset(["말씀", "위로", "안내", "답변", "걱정"])
 _DENIED_NOUN = re.compile(
     r"(?:면책|제외|부담보|(?:보상|지급|보장|인정)(?:하|되)?지\s?(?:않는|아니하는))\s?(?:사유|대상|경우|손해|항목|것|사항|의료비|비용)"
@@ -51,8 +53,10 @@ _NO = re.compile(
 )
 _REGRET = re.compile(r"^\s*(?:아쉽|안타깝|유감|죄송)[가-힣]*\s")
 _HEDGED = re.compile(r"전부|전액|모두|(?<![가-힣])다\s|그대로|더\s|덜\s|절반|똑같|동일|같은|같이")
-_REASONS = frozenset(["므로", "으므로", "니", "으니", "니까", "으니까", "아서", "어서", "라서"])
-"""Connective endings of a reason. The conclusion follows in the next statement."""
+_REASONS = frozenset(
+    ["지만", "으나", "는데", "은데", "ᆫ데", "므로", "으므로", "니", "으니", "니까", "으니까", "아서", "어서", "라서"]
+)
+"""Connective endings of a reason or a concession. The conclusion follows in the next statement."""
 _LIGHT = frozenset(["있", "없", "되", "하", "괜찮", "가능", "기간", "보험", "것"])
 _WH = re.compile(
     r"얼마(?!\s?전)|언제|무엇|무슨|어떤|어떻게|어떠|몇\s?(?:[%㎞]|[가-힣])(?!\s?년간)|누구|누가|어디|왜|뭐|뭘|뭔|며칠|어느|무얼|까닭|차이|뜻|알려\s?주세|설명해"
@@ -120,7 +124,7 @@ def verdict(text: str, question: str) -> int:
     if not same and wanted.axis not in SHARED_AXES:
         same = [(s, own) for s, own in first if own.axis == "benefit"]
     conclusions = [own for s, own in same if s.predicate is None or s.predicate.connective not in _REASONS]
-    found = next(iter(conclusions or [own for _, own in same]), None)
+    found = next(iter(conclusions), None)
     return found.sign * wanted.sign if found else 0
 
 
@@ -161,6 +165,14 @@ def stance(statement: Statement, other: str = "") -> Stance | None:
     scope = _SCOPE.search(statement.text) if statement.negated else None
     if scope and not any(word in other for group in _SAME_SCOPE for word in group if scope.group() in group):
         return None
+    if statement.negated and any(
+        p.negated and p.ending != "final" and p.lemma in _affirmed_lemmas(other)
+        for p in statement.predicates
+        if p is not statement.predicate
+    ):
+        return None  # 3촌이 아닌 분은 될 수 없습니다
+    if statement.negated and statement.quantities and _EXCEEDS.search(statement.text):
+        return None  # 150만원을 넘겨서는 보상하지 않습니다
     if statement.predicate.lemma == "빠지" and statement.quantities:
         return Stance("cut", own.sign)
     if statement.predicate.lemma == "되" and statement.predicate.ending != "final":
@@ -168,3 +180,8 @@ def stance(statement: Statement, other: str = "") -> Stance | None:
     if statement.predicate.lemma not in _LIGHT_NOUNS:
         return own
     return Stance(own.axis, -own.sign) if _DENIED_NOUN.search(statement.text) else own
+
+
+@lru_cache(2_000)
+def _affirmed_lemmas(text: str) -> frozenset[str]:
+    return frozenset(p.lemma for s in analyze(text) for p in s.predicates if not p.negated)

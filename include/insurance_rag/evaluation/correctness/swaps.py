@@ -40,7 +40,13 @@ def _swapped_anchors(answer: str, reference: str) -> Iterator[tuple[str, str]]:
         own = f_score(words, right[name])
         for other, others in right.items():
             both = any({name, other} <= set(_names(statement)) for statement in analyze(answer))
-            if other != name and not both and _same_kind(name, other) and f_score(words, others) > own + MARGIN:
+            if (
+                other != name
+                and other in said
+                and not both
+                and _same_kind(name, other)
+                and f_score(words, others) > own + MARGIN
+            ):
                 yield name, other
 
 
