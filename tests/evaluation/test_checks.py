@@ -87,7 +87,6 @@ def test_very_long_answers_are_checked(answer: str) -> None:
 def test_recall_and_specificity_hold_on_the_perturbation_set() -> None:
     figures = measure()
     assert missed_limits(figures) == []
-    assert (figures.recall["negation"].rate or 0) < 0.1  # no check can find it
 
 
 def test_a_stop_phrase_counts_only_at_the_start_of_a_later_sentence() -> None:
