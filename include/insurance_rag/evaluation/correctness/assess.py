@@ -14,6 +14,7 @@ from insurance_rag.evaluation.correctness.numbers import (
     find_contradicting_numbers,
     find_listed_numbers,
     find_missing_numbers,
+    find_replaced_numbers,
     find_wrong_bounds,
 )
 from insurance_rag.evaluation.correctness.payments import find_reversed_payments
@@ -30,6 +31,7 @@ FINDERS: tuple[Callable[[str, Expected], Iterator[CorrectnessProblem]], ...] = (
     find_missing_numbers,
     find_contradicting_numbers,
     find_listed_numbers,
+    find_replaced_numbers,
     find_wrong_bounds,
     find_wrong_polarity,
     find_wrong_conditions,

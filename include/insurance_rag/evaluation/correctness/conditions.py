@@ -13,6 +13,8 @@ from insurance_rag.korean.statements import Statement, analyze
 _WITHOUT = re.compile(
     r"([가-힣]{2,}?)(?:\s?없이|(?:과|와|에)?\s?(?:상관|관계)\s?없이|(?:을|를)?\s?(?:하|받|얻)지\s?않(?:았)?(?:더라도|아도))"
 )
+_REQUIRES = r"(?:에\s따라|[을를]\s?(?:얻|받|거치)|만|한하여|한정하여|[어아여]야|이?\s?필요)"
+"""Follows a noun that a text names as a condition: 동의를 얻은 때에만."""
 _PAIRS = """
     많/적 높/낮 크/작 길/짧 최고/최저 최대/최소 상한/하한 먼저/나중 이전/이후 유효/무효 승낙/거절 서면/구두
     전부/일부 모두/일부 증가/감소 줄이/늘리 줄/늘 감액/증액 선택/의무 무료/유료 넘/미치 초과/미달
@@ -41,7 +43,11 @@ def _contradicted_conditions(answer: str, reference: str, question: str) -> Iter
     """Yield nouns that one text has with 없이 and the other has as a condition."""
     free, required = _without(answer), _without(reference)
     for noun in sorted(free - required - _without(question)):
-        if noun in reference and f"무{noun}" not in reference and not _is_denied(noun, reference):
+        if (
+            re.search(rf"{noun}.{{0,8}}?{_REQUIRES}", reference)
+            and f"무{noun}" not in reference
+            and not _is_denied(noun, reference)
+        ):
             yield noun
     for noun in sorted(required - free):
         if noun in answer and not _is_denied(noun, answer):

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from insurance_rag.core.records import CorrectnessProblem
+from insurance_rag.evaluation.correctness.content import f_score
 from insurance_rag.evaluation.correctness.expected import Expected
-from insurance_rag.evaluation.correctness.stance import SHARED_AXES, Stance, stance, stance_of
+from insurance_rag.evaluation.correctness.stance import SHARED_AXES, Stance, main_text, stance, stance_of
 from insurance_rag.korean import quantities, remove_whitespace, unsupported_quantities
 from insurance_rag.korean.bounds import LOWER, UPPER, Bound
 from insurance_rag.korean.morphemes import morphemes
@@ -16,6 +17,8 @@ from insurance_rag.korean.predicates import predicates
 from insurance_rag.korean.statements import Statement, analyze
 
 Key = tuple[float, str]
+MIN_SAME_STATEMENT = 0.5
+"""Two statements are about the same fact if their lemmas have at least this F-score."""
 MAX_OTHER_NUMBERS = 2
 """Most numbers with the unit of a required number that an answer may state next to it. Of all numbers, twice as many
 are allowed. Chosen on the part `tuning` of the labeled answers, and so that an answer that lists all numbers of a chunk
@@ -82,6 +85,32 @@ def find_contradicting_numbers(answer: str, expected: Expected) -> Iterator[Corr
             yield CorrectnessProblem(kind="contradicting_number", text=f"{quantity.text} is in no gold chunk")
 
 
+def find_replaced_numbers(answer: str, expected: Expected) -> Iterator[CorrectnessProblem]:
+    """Yield a problem if a statement of the reference has another number in the answer, or if the answer limits a benefit.
+
+    The numbers of the reference that are not required need not be in the answer, but it must not state other ones
+    instead.
+    """
+    reference = expected.reference or ""
+    known = {q.key for text in (reference, expected.question) for q in quantities(text)}
+    stated = {q.key for q in quantities(answer)}
+    for statement in analyze(main_text(answer)):
+        for quantity in statement.quantities:
+            value, unit = quantity.key
+            if quantity.key in known or value == 1 or _EXAMPLE.search(answer):
+                continue
+            only = re.search(rf"{re.escape(quantity.quantity.text)}만\s", answer) and unit in ("%", "원")
+            if only and not any(unit == own for _, own in known):
+                yield CorrectnessProblem(kind="contradicting_number", text=f"{quantity.quantity.text}만")
+                return
+            for own in analyze(reference):
+                lost = [q for q in own.quantities if q.key[1] == unit and q.key not in stated]
+                if lost and f_score(own.lemmas, statement.lemmas) >= MIN_SAME_STATEMENT:
+                    text = f"{quantity.quantity.text} instead of {lost[0].quantity.text}"
+                    yield CorrectnessProblem(kind="contradicting_number", text=text)
+                    return
+
+
 def find_listed_numbers(answer: str, expected: Expected) -> Iterator[CorrectnessProblem]:
     """Yield a problem if the answer lists numbers of the required kind and leaves it to the reader to choose.
 
@@ -127,15 +156,16 @@ def find_wrong_bounds(answer: str, expected: Expected) -> Iterator[CorrectnessPr
     said, right = _limits(answer), _limits(reference)
     caps = {q.key for q in quantities(reference)} if _CAP.search(reference) else set[Key]()
     for key in sorted((caps - right.keys()) & said.keys()):
-        if said[key].direction > 0 and not said[key].denied:
-            yield CorrectnessProblem(kind="bound", text=f"{said[key].words!r}; the reference states a maximum")
+        if said[key][0].direction > 0 and not said[key][0].denied:
+            yield CorrectnessProblem(kind="bound", text=f"{said[key][0].words!r}; the reference states a maximum")
     exact = {q.key for q in quantities(reference)} - right.keys() - caps
     for key in sorted(exact & said.keys()):
-        if _EXCEEDS.match(said[key].after):
-            yield CorrectnessProblem(kind="bound", text=f"{said[key].words!r}; the reference states an exact value")
-    for key, wanted in right.items():
-        if key in said and _contradict(said[key], wanted):
-            yield CorrectnessProblem(kind="bound", text=f"{said[key].words!r} contradicts {wanted.words!r}")
+        if _EXCEEDS.match(said[key][0].after):
+            yield CorrectnessProblem(kind="bound", text=f"{said[key][0].words!r}; the reference states an exact value")
+    for key, limits in right.items():
+        if key in said and all(_contradict(said[key][0], wanted) for wanted in limits):
+            text = f"{said[key][0].words!r} contradicts {limits[0].words!r}"
+            yield CorrectnessProblem(kind="bound", text=text)
 
 
 def _contradict(found: Limit, wanted: Limit) -> bool:
@@ -148,9 +178,9 @@ def _contradict(found: Limit, wanted: Limit) -> bool:
     return found.stance == Stance(wanted.stance.axis, -wanted.stance.sign) and found.denied != wanted.denied
 
 
-def _limits(text: str) -> dict[Key, Limit]:
-    """Return the bound of each quantity in a text that has one. The first mention decides."""
-    found: dict[Key, Limit] = {}
+def _limits(text: str) -> dict[Key, list[Limit]]:
+    """Return the bounds of each quantity in a text that has any, in order."""
+    found: dict[Key, list[Limit]] = {}
     for statement in analyze(text):
         for quantity in statement.quantities if not _COUNTERFACTUAL.search(statement.text) else ():
             at = statement.text.find(quantity.quantity.text)
@@ -158,8 +188,7 @@ def _limits(text: str) -> dict[Key, Limit]:
             words = statement.text[at : end + 12]
             if (quantity.bound in LOWER or quantity.bound in UPPER) and not _CONCESSIVE.search(words):
                 denied = _is_denied(statement.text, end) and not _NEGATION.search(words)
-                found.setdefault(
-                    quantity.key,
+                found.setdefault(quantity.key, []).append(
                     Limit(quantity.bound, denied, stance(statement), _is_case(statement), words, words[end - at :]),
                 )
     return found

@@ -36,6 +36,7 @@ def _asked(question: str) -> Flow | None:
     return _flow(statements[-1]) if statements else None
 
 
+_PAID = frozenset(["원", "%"])
 _MONEY = frozenset(["보험료", "이자", "금액", "돈", "비용", "보험금", "환급금"])
 
 
@@ -53,7 +54,12 @@ def _reverse_payment(answer: str, expected: Expected) -> Statement | None:
 
 def _flows(text: str) -> Mapping[str, Flow | None]:
     """Return, for each quantity, whether the customer receives or pays it; None if that is unknown."""
-    return {f"{q.quantity.value:g}{q.quantity.unit}": _flow(s) for s in analyze(text) for q in s.quantities}
+    return {
+        f"{q.quantity.value:g}{q.quantity.unit}": _flow(s)
+        for s in analyze(text)
+        for q in s.quantities
+        if q.quantity.unit in _PAID
+    }
 
 
 def _flow(statement: Statement) -> Flow | None:

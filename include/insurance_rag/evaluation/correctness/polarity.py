@@ -33,6 +33,7 @@ MIN_CONTAINMENT = 0.75
 """Fraction of a denying statement's lemmas that must occur in an affirming statement of the reference."""
 NEAR_VERBATIM = 0.75
 _COMMON = frozenset(["하", "되", "있", "없", "이", "보", "말", "것", "받", "정하", "따르"])
+_MANNER = frozenset(["아서", "어서", "지만", "으나", "니", "으니", "니까", "으니까"])
 _ALWAYS = re.compile("어떤 경우에도|무조건|언제나|전혀|예외 없이")
 WORDS = {1: "yes", -1: "no"}
 
@@ -157,7 +158,7 @@ def _excludes(predicate: Predicate) -> bool:
 
 def _is_manner(statement: Statement) -> bool:
     """Return whether a statement only says how or why something is done, or concedes something: 줄여서, 들어가지만."""
-    return statement.predicate is not None and statement.predicate.connective in ("아서", "어서", "지만", "으나")
+    return statement.predicate is not None and statement.predicate.connective in _MANNER
 
 
 def _about(statement: Statement) -> frozenset[str]:

@@ -53,6 +53,9 @@ _NO = re.compile(
 )
 _REGRET = re.compile(r"^\s*(?:아쉽|안타깝|유감|죄송)[가-힣]*\s")
 _HEDGED = re.compile(r"전부|전액|모두|(?<![가-힣])다\s|그대로|더\s|덜\s|절반|똑같|동일|같은|같이")
+_ONLY = re.compile("에만|경우만|분만|사람만|한하여|한정하여")
+"""`50만원 이상인 계약에만 허용됩니다` says neither yes nor no."""
+_PAYS = frozenset(["지급", "보상", "보장", "받", "나오", "주", "드리"])
 _REASONS = frozenset(
     ["지만", "으나", "는데", "은데", "ᆫ데", "므로", "으므로", "니", "으니", "니까", "으니까", "아서", "어서", "라서"]
 )
@@ -119,10 +122,14 @@ def verdict(text: str, question: str) -> int:
         return 0
     if _REGRET.search(text) and wanted.axis == "benefit" and "적용" not in question:
         return -wanted.sign
-    first = [(s, own) for s, own in statements_with_stance(text, question) if s.sentence == 0]
+    first = [
+        (s, own)
+        for s, own in statements_with_stance(text, question)
+        if s.sentence == 0 and not (own.sign > 0 and _ONLY.search(s.text))
+    ]
     same = [(s, own) for s, own in first if own.axis == wanted.axis]
     if not same and wanted.axis not in SHARED_AXES:
-        same = [(s, own) for s, own in first if own.axis == "benefit"]
+        same = [(s, own) for s, own in first if s.predicate and s.predicate.lemma in _PAYS]
     conclusions = [own for s, own in same if s.predicate is None or s.predicate.connective not in _REASONS]
     found = next(iter(conclusions), None)
     return found.sign * wanted.sign if found else 0

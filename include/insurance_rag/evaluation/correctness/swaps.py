@@ -11,7 +11,7 @@ from insurance_rag.evaluation.correctness.expected import Expected
 from insurance_rag.korean import quantities
 from insurance_rag.korean.statements import Statement, analyze
 
-MARGIN = 0.2
+MARGIN = 0.35
 """A statement of another term must be this much closer than the statement of the same term."""
 _LABEL = re.compile(r"([가-힣A-Za-zⅠⅡ]{2,})(?:은|는|이|가|의|에는|도|:)?\s?$")
 _UNIT = re.compile(r"^[\d.e+-]+")
