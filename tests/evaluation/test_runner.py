@@ -66,6 +66,7 @@ def test_files_rates_and_resume(base: Path, adapter: Path, cache: Path, tmp_path
         questions, chunks, str(base), {"v1": adapter}, SHORT, out, cache=cache, progress=tmp_path / "progress"
     )
     assert (result.rows, result.questions, list(result.hallucination)) == (16, 8, ["Base", "v1"])
+    assert list(result.correct) == ["Base", "v1"]
     assert "only 8 questions" in result.notes[0]
     rows, summary = read_jsonl(out / "answers.jsonl"), read_summary(out / "summary.json")
     assert {(row["question_id"], row["model"]) for row in rows} == {
@@ -78,12 +79,16 @@ def test_files_rates_and_resume(base: Path, adapter: Path, cache: Path, tmp_path
         "faulty",
         "false_refusal",
         "missed_refusal",
+        "number_accuracy",
     }
     assert all(row["gold_in_context"] in (True, None) for row in read_jsonl(out / "answers_gold.jsonl"))
     for name, models in (("comparison_results.json", 2), ("comparison_results_v2.json", 2)):
         comparison = read_json(out / name)
         assert len(comparison["questions"]) == 8
-        assert len(comparison["questions"][0]["answers"]) == models
+        answers = comparison["questions"][0]["answers"].values()
+        assert len(answers) == models
+        assert all(answer["correct"] == (not answer["problems"]) for answer in answers)
+        assert comparison["correct"].keys() == comparison["raw_correct"].keys() == comparison["hallucination"].keys()
     assert read_json(tmp_path / "progress" / "evaluate-answers.json")["state"] == "done"
     assert "NaN" not in (out / "summary.json").read_text()
     before = (out / "answers.jsonl").read_bytes()

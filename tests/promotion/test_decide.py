@@ -251,7 +251,7 @@ def test_rules_about_metrics_have_their_figures_and_all_others_a_korean_text(tmp
     decision = decide(folder, registry=tmp_path / "registry")
     found = {rule.name: rule for rule in decision.rules}
     better, no_worse, limit = (found[name].figures for name in ("better", "no_worse.hallucination", "hallucination"))
-    assert better and no_worse and limit
+    assert better and no_worse and limit and better.champion is not None
     assert (better.metric, better.own, better.champion) == ("correct", 0.9, 0.7)
     assert (better.allowed, better.bound, no_worse.allowed, no_worse.bound) == (0, "more_than", 0.05, "at_most")
     assert better.low < better.own - better.champion < better.high
