@@ -1,9 +1,9 @@
 """Content agreement: whether an answer speaks of what the reference speaks of.
 
-Every sentence and every clause of the answer gets two fractions of its content lemmas: `own` occurs in the reference or the question,
-and `rival` occurs in another sentence of the gold chunks but not in the reference. A sentence that was copied from
-elsewhere in the chunk has a large `rival`. A paraphrase of the reference has a small one, even if it shares few words
-with the reference.
+Every sentence and every clause of the answer gets two fractions of its content lemmas: `own` occurs in the reference or
+the question, and `rival` occurs in another sentence of the gold chunks but not in the reference. A sentence that was
+copied from elsewhere in the chunk has a large `rival`. A paraphrase of the reference has a small one, even if it shares
+few words with the reference.
 """
 
 from __future__ import annotations

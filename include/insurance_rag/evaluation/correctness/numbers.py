@@ -86,7 +86,7 @@ def find_contradicting_numbers(answer: str, expected: Expected) -> Iterator[Corr
 
 
 def find_replaced_numbers(answer: str, expected: Expected) -> Iterator[CorrectnessProblem]:
-    """Yield a problem if a statement of the reference has another number in the answer, or if the answer limits a benefit.
+    """Yield a problem if the answer changes a number of a statement of the reference, or limits a benefit.
 
     The numbers of the reference that are not required need not be in the answer, but it must not state other ones
     instead.
