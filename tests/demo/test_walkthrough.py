@@ -104,7 +104,15 @@ def rate(value: float, n: int) -> dict[str, float | int]:
 
 def model(value: float) -> dict[str, object]:
     rates = {"correct": rate(value, 20), "refused": rate(value, 5)}
-    return {"rates": rates, "findings": {}, "by_type": {}, "by_product": {}, "new_tokens": 10, "seconds": 1.0}
+    return {
+        "rates": rates,
+        "findings": {},
+        "problems": {},
+        "by_type": {},
+        "by_product": {},
+        "new_tokens": 10,
+        "seconds": 1.0,
+    }
 
 
 def metric(title: str, better: str) -> dict[str, object]:
@@ -118,9 +126,14 @@ SUMMARY = {
     "notes": ["Only 25 questions [few]."],
     "metrics": {"correct": metric("Correct", "higher"), "refused": metric("Wrongly refused", "lower")},
     "checks": {},
+    "problems": {},
     "models": {"base": model(0.25), "v1": model(0.5)},
     "tests": [],
     "power": {},
+    "design_effect": None,
+    "prompt": "own",
+    "prompt_formats": {},
+    "assumed_formats": [],
     "context": "retrieved",
     "base_model": "demo",
     "decoding": {},
