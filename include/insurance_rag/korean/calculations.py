@@ -14,6 +14,8 @@ Key = tuple[float, str]
 
 MAX_OPERANDS = 12
 """Maximum number of stated quantities that are tried as operands. Every pair and every sum of three is tried."""
+MAX_PAIRS = 12
+"""Maximum number of pairs of one context's quantities that are combined."""
 MAX_KNOWN = 60
 """Maximum number of quantities of the context that are tried as the second operand."""
 
@@ -38,6 +40,11 @@ _FACTORS = frozenset(["%", "배", "회"])
 _AMOUNT_FACTORS = _FACTORS | {"일", "개월", "시간", "명", "건", "km"}
 # Length of each period in days.
 _DAYS = {"일": 1.0, "일째": 1.0, "개월": 30.0}
+_WORKING_DAYS = re.compile(r"영업일|쉬는\s?날|휴일|평일|주말|공휴일")
+_ADDS = re.compile(r"합|더[한하해]|\+")
+_MONTH = re.compile(r"월\s?$")
+FIRST_YEAR = 1900
+"""A number of years from this on is a date."""
 _ALL = re.compile(r"전액|전부|모두|온전|그대로|다\s")
 _FROM = re.compile(r"\s?(?:부터|이?면|이상)")
 _HALF = re.compile(r"\s?반")
@@ -90,7 +97,9 @@ def unsupported_quantities(answer: str, *contexts: str, question: str = "") -> l
         return []
     known = set[Key]().union(*(known_quantities(context) for context in contexts))
     given = known_quantities(question) if question else set()
-    if "영업일" in answer:  # 영업일 기준 스물다섯 날
+    if question:
+        known |= set[Key]().union(*(_within(context, answer) for context in contexts))
+    if _WORKING_DAYS.search(answer):  # 영업일 기준 스물다섯 날
         known |= {(value, "일") for value, unit in known if unit == "영업일"}
     stated = [q for q in stated if q.unit != "번째" and not is_each(answer, q) and not _is_trivial(answer, q, known)]
     given |= {_key(q) for q in stated if is_example(answer, q)}
@@ -110,6 +119,24 @@ def _is_used(chosen: Set[Key], stated: Sequence[Quantity], known: Set[Key]) -> b
     return any(_product(result, number, other) for result, number in results for other in known | keys)
 
 
+def _within(context: str, answer: str) -> set[Key]:
+    """Return what follows from two quantities of one context: a share of an amount, and sums if the answer adds up.
+
+    This is for answers to a question such as `가입 8개월 만의 사고면 얼마인가요?`, which may state only the result.
+    A share is only taken of amounts of money. A context with many quantities is left out, because some result would
+    equal almost any number.
+    """
+    keys = {quantity.key for quantity in quantities(context)}
+    amounts = [value for value, unit in keys if unit == "원"]
+    shares = [value for value, unit in keys if unit == "%"]
+    found: set[Key] = set()
+    if len(amounts) * len(shares) <= MAX_PAIRS:
+        found |= {(_tidy(amount * share / 100), "원") for amount in amounts for share in shares}
+    if _ADDS.search(answer) and len(amounts) <= MAX_PAIRS:
+        found |= {(_tidy(a + b), "원") for a, b in combinations(amounts, 2)}
+    return found
+
+
 def unsupported(stated: Iterable[Quantity], known: Set[Key], given: Collection[Key] = ()) -> list[Quantity]:
     """Return the stated quantities that are not supported.
 
@@ -121,6 +148,7 @@ def unsupported(stated: Iterable[Quantity], known: Set[Key], given: Collection[K
     missing: list[Quantity] = []
     context = sorted(known)[:MAX_KNOWN]
     derived = _differences(given, context)
+    derived |= {(age + 1, "세") for age, unit in given if unit == "세"}  # the next birthday
     operands: list[Key] = sorted(given)[: MAX_OPERANDS // 2]
     own: list[Key] = list(operands)
     for quantity in stated:
@@ -194,6 +222,12 @@ def _is_trivial(text: str, quantity: Quantity, known: Set[Key]) -> bool:
     0원 means that nothing is paid, and 100% that all is paid. `61세부터` follows from `60세까지`.
     """
     if quantity.key in ((0.0, "원"), (0.0, "%")) or (quantity.key == (100.0, "%") and _ALL.search(text)):
+        return True
+    if quantity.unit == "세" and quantity.value == 1:
+        return True
+    if quantity.unit == "개월" and quantity.value >= FIRST_YEAR * 12:
+        return True
+    if quantity.unit == "일" and _MONTH.search(text[: quantity.start]):
         return True
     before = (quantity.value - 1, "일" if quantity.unit == "일째" else quantity.unit)
     return quantity.unit in ("세", "일째") and before in known and _FROM.match(text, quantity.end) is not None

@@ -24,6 +24,8 @@ MAX_OWN = 0.55
 """Maximum fit of the stated number, relative to the fit of the other number."""
 PHRASE, CLAUSE, INHERITED, QUESTION = 1.0, 0.5, 0.8, 0.7
 """Weights of words in the number's phrase, in the rest of its clause, in titles and headings, and in the question."""
+MIN_LABEL = 0.6
+"""Minimum fraction of a row's label, weighted by rarity, that the question and the answer must contain."""
 REVERSED = 0.8
 """Factor for a number that has the opposite bound."""
 UNSEEN = 0.2
@@ -64,19 +66,27 @@ def find_misattributed_quantities(answer: CheckedAnswer) -> Iterator[str]:
         for quantity, bound in bounded_quantities(statement.text):
             if quantity.key not in known or quantity.key in asked or quantity.unit == "번째":
                 continue
-            if is_product(quantity.key, asked, known | stated) or is_example(statement.text, quantity):
+            if is_product(quantity.key, asked, known | stated) or _is_example(answer, statement, quantity):
                 continue
             if is_each(statement.text, quantity):
                 continue
-            if _is_misattributed(quantity, bound, statement, answer, stated | asked):
+            if _is_misattributed(quantity, bound, statement, answer, stated | asked) or _is_in_other_row(
+                quantity, statement, answer, stated | asked
+            ):
                 yield quantity.text
+
+
+def _is_example(answer: CheckedAnswer, statement: Statement, quantity: Quantity) -> bool:
+    """Return whether the quantity is in a sentence that gives an example. The marker may be in an earlier clause."""
+    start = statement.start + quantity.start
+    return is_example(answer.text, quantity._replace(start=start, end=statement.start + quantity.end))
 
 
 def _of_other_products(answer: CheckedAnswer) -> Iterator[str]:
     """Yield the numbers that only a chunk of another product states than the one that the question names."""
     if len(answer.chunks) == len(answer.shown) or not answer.shown or not answer.chunks:
         return
-    unknown = korean.unsupported_quantities(answer.text, answer.context, question=answer.question)
+    unknown = korean.unsupported_quantities(answer.text, *answer.chunk_texts, question=answer.question)
     for quantity in korean.unsupported_quantities(answer.text, *answer.chunks, question=answer.question):
         if quantity not in unknown:
             yield quantity.text
@@ -90,6 +100,36 @@ def _is_misattributed(
     return other >= MIN_SCORE and own < MAX_OWN * other
 
 
+def _is_in_other_row(quantity: Quantity, statement: Statement, answer: CheckedAnswer, excluded: set[Key]) -> bool:
+    """Return whether the number is only in table rows whose labels are not meant, next to a row whose label is meant.
+
+    A label is meant if the question and the sentence contain the words that tell it from the other row's label.
+    """
+    slots = _slots(answer.chunks)
+    own = [slot.passage for slot in slots if slot.key == quantity.key]
+    if not own or not all(passage.statement.cells for passage in own):
+        return False
+    words = {feature for text in (answer.question, statement.text) for _, feature in features(text)}
+    rows = {id(s.passage): s.passage for s in slots if s.key[1] == quantity.unit and s.key not in excluded}
+    others = [passage for passage in rows.values() if passage.statement.cells and passage not in own]
+    return all(any(_is_meant_instead(other, passage, words, answer) for other in others) for passage in own)
+
+
+def _is_meant_instead(other: Passage, passage: Passage, words: set[Feature], answer: CheckedAnswer) -> bool:
+    if other.chunk != passage.chunk or other.statement.header != passage.statement.header:
+        return False
+    idf = answer.passages.idf
+    label, others_label = _label(passage), _label(other)
+    distinct, others_distinct = label - others_label, others_label - label
+    total = sum(idf.get(feature, UNSEEN) for feature in others_distinct)
+    meant = sum(idf.get(feature, UNSEEN) for feature in others_distinct & words)
+    return bool(total) and meant >= MIN_LABEL * total and not distinct & words
+
+
+def _label(passage: Passage) -> set[Feature]:
+    return {feature for _, feature in features(passage.statement.cells[0])}
+
+
 def fits(
     quantity: Quantity, bound: Bound, statement: Statement, answer: CheckedAnswer, excluded: set[Key]
 ) -> tuple[float, float]:
@@ -101,13 +141,12 @@ def fits(
     words.pop(quantity.key, None)
     total = sum(weight * idf.get(feature, UNSEEN) for feature, weight in words.items()) or 1.0
     slots = [slot for slot in _slots(answer.chunks) if _family(slot.key) == _family(quantity.key)]
-    own_passages = {id(slot.passage) for slot in slots if slot.key == quantity.key}
     own = other = 0.0
     for slot in slots:
         score = _score(slot, words, bound, idf) / total
         if slot.key == quantity.key:
             own = max(own, score)
-        elif slot.key not in excluded or id(slot.passage) not in own_passages:
+        elif slot.key not in excluded:
             other = max(other, score)
     return own, other
 

@@ -32,5 +32,5 @@ def find_unknown_articles(answer: CheckedAnswer) -> Iterator[str]:
 )
 def find_unsupported_quantities(answer: CheckedAnswer) -> Iterator[str]:
     """Yield every quantity that neither the context nor the question states."""
-    for quantity in korean.unsupported_quantities(answer.text, answer.context, question=answer.question):
+    for quantity in korean.unsupported_quantities(answer.text, *answer.chunk_texts, question=answer.question):
         yield quantity.text

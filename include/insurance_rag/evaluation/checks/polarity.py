@@ -10,12 +10,15 @@ from insurance_rag import korean
 from insurance_rag.evaluation.checks.passages import Match, Passage, claim_weights, coverage, statement_meaning
 from insurance_rag.evaluation.checks.registry import CheckedAnswer, check
 from insurance_rag.korean.bounds import LOWER, BoundedQuantity
-from insurance_rag.korean.similarity import Feature, Weights
+from insurance_rag.korean.similarity import Feature, Weights, features
 from insurance_rag.korean.statements import Statement, analyze
 from insurance_rag.korean.wording import Meaning, meaning
 
-MIN_SCORE = 0.4
+MIN_SCORE = 0.43
 """A passage with a smaller cosine similarity to the sentence may be about something else."""
+MIN_SHORT_SCORE = 0.7
+"""The same for 네 and 아니요, and for clauses with fewer than MIN_WORDS words, which the question completes."""
+MIN_WORDS = 3
 MIN_LOOSE_SCORE = 0.5
 """The same for a passage that does not use the same predicate, but one of similar meaning."""
 MIN_INNER_SCORE = 0.7
@@ -26,6 +29,8 @@ MAX_COVERED_AGREEING = 0.9
 """MAX_AGREEING for a contradicting passage that the sentence and the question repeat almost completely."""
 MIN_COVERED = 0.75
 """Minimum fraction of such a passage's words."""
+MIN_REPEATED = 0.5
+"""If the sentence repeats this fraction of a passage's words, the question adds no conditions to it."""
 MAX_MATCHES = 3
 """Only this many passages are compared with a sentence."""
 MAX_AGREEING = 0.6
@@ -41,9 +46,7 @@ _ALL = re.compile(r"전부|전액|모두|다\s|똑같|그대로|더\s")
 # Words that limit a statement to some cases. Its opposite holds in the other cases.
 _ONLY = re.compile(r"(?:에만|때만|만을|만이|만은|만\s|뿐|한하여|한정|한해|오직|오로지)")
 _WITHOUT = re.compile(r"(?<![가-힣])없(?:이|더라도|어도|는|으면)|지\s?(?:않|아니한|못)[은는한았더]|안\s(?:한|하고|했)")
-_CLAIM_ENDINGS = frozenset(
-    ["고", "며", "으며", "지만", "으나", "나", "므로", "으므로", "니", "으니", "니까", "으니까", "는데"]
-)
+_CLAIM_ENDINGS = frozenset(["고", "며", "으며", "지만", "으나", "나", "므로", "으므로", "는데"])
 
 
 # Predicates that grant something: their denials exclude each other's affirmations.
@@ -97,6 +100,11 @@ class Claim:
     is_sentence: bool = True
     """Whether the claim is a clause of the answer; otherwise, it is what 네 or 아니요 says about the question."""
 
+    @property
+    def is_long(self) -> bool:
+        """Whether the claim itself says what it is about."""
+        return self.is_sentence and len(self.statement.lemmas) >= MIN_WORDS
+
 
 @check(
     "polarity",
@@ -114,7 +122,10 @@ def find_contradictions(answer: CheckedAnswer) -> Iterator[str]:
             continue
         sentence = [s for s in answer.statements if s.sentence == claim.statement.sentence]
         parts = sentence if claim.statement in sentence else [claim.statement]
-        if not _differs_in_conditions(claim.statement, parts, contradicting.passage, answer.question):
+        own = dict.fromkeys((feature for _, feature in features(claim.statement.text)), 1.0)
+        repeats = coverage(contradicting.passage.weights, own, answer.passages.idf) >= MIN_REPEATED
+        question = "" if repeats and claim.is_sentence else answer.question
+        if not _differs_in_conditions(claim.statement, parts, contradicting.passage, question):
             yield claim.text
     for statement in answer.statements:
         if _reverses_inside(statement, answer.passages.matches(claim_weights(statement.text, ""))):
@@ -160,7 +171,8 @@ def _contradicting(
     for match in matches[:MAX_MATCHES]:
         stance = _stance(match.passage, claim.meaning)
         covered = stance == -2 and coverage(match.passage.weights, weights, idf) >= MIN_COVERED
-        if agreeing > (MAX_COVERED_AGREEING if covered else MAX_AGREEING) * match.score or match.score < MIN_SCORE:
+        limit = MAX_COVERED_AGREEING if covered else MAX_AGREEING
+        if agreeing > limit * match.score or match.score < (MIN_SCORE if claim.is_long else MIN_SHORT_SCORE):
             return None
         if stance == -2 or (stance == -1 and match.score >= MIN_LOOSE_SCORE and claim.is_sentence):
             return match
@@ -211,6 +223,9 @@ def _reverses_inside(statement: Statement, matches: Sequence[Match]) -> bool:
         common = {concept for concept in said if concept in shown}
         if not common:
             continue
+        same = statement_meaning(statement), match.passage.meaning
+        if same[0] is None or same[1] is None or same[0].affirmed != same[1].affirmed:
+            return False
         return match is matches[0] and sum(said[concept] != shown[concept] for concept in common) == 1
     return False
 
@@ -231,7 +246,7 @@ def _differs_in_conditions(main: Statement, claim: Sequence[Statement], passage:
 
     `main` is the clause that makes the claim, and `claim` are all clauses of its sentence.
     """
-    if _ONLY.search(passage.statement.text) or any(_ONLY.search(clause.text) for clause in claim):
+    if _ONLY.search(passage.statement.text):
         return True
     if "제외" in passage.statement.text and passage.meaning != Meaning("include", affirmed=False):
         return True

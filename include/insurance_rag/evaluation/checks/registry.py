@@ -47,9 +47,14 @@ class CheckedAnswer:
     """The chunks of the context with their products, if these are known."""
 
     @cached_property
+    def chunk_texts(self) -> tuple[str, ...]:
+        """Texts of all chunks."""
+        return tuple(chunk.text for chunk in self.shown) or tuple(_CHUNK_SEPARATOR.split(self.context.strip()))
+
+    @cached_property
     def chunks(self) -> tuple[str, ...]:
         """Texts of the chunks, without those of other products than the one that the question names."""
-        shown = self.shown or tuple(ShownChunk(text) for text in _CHUNK_SEPARATOR.split(self.context.strip()))
+        shown = self.shown or tuple(ShownChunk(text) for text in self.chunk_texts)
         return tuple(chunk.text for chunk in of_named_product(shown, self.question))
 
     @cached_property

@@ -22,6 +22,7 @@ NEAR = 0.75
 MIN_BINDING_SCORE = 0.65
 """The same for the roles in relative clauses and conditions."""
 MAX_NEAR = 6
+_RECEIVING = frozenset(["받", "수령", "돌려받", "타"])
 _VAGUE = frozenset(["하", "되", "있", "없", "말", "이", "아니", "것", "경우", "따르", "따라"])
 _MAIN = frozenset(
     [
@@ -132,6 +133,9 @@ def _parties(text: str) -> Parties:
         if mention.role == "topic" or (following and _is_main(following[0])):
             by_role.setdefault(mention.role, set()).add(mention.party)
     agents = by_role.get("topic") or by_role.get("subject") or set()
+    if verbs and verbs[-1][1].lemma in _RECEIVING:  # who receives is the recipient of who gives
+        by_role.setdefault("recipient", set()).update(agents)
+        agents = set()
     return Parties(
         frozenset(agents),
         frozenset(by_role.get("recipient", set())),
