@@ -105,7 +105,12 @@ def test_every_problem(expected: Expected, answer: str, kind: CorrectnessProblem
     found = assess(answer, expected)
     assert found.correct is False
     assert kind in {problem.kind for problem in found.problems}, found.problems
-    assert all(problem.text for problem in found.problems)
+
+
+def test_a_problem_names_what_differs() -> None:
+    found = assess("제9조에 따르면 수술 1회당 60만원을 지급합니다.", AMOUNT)
+    assert [(problem.kind, problem.text) for problem in found.problems] == [("article", "제9조 ≠ 제7조")]
+    assert assess("350만원입니다.", AMOUNT).problems[0].text == "60만원"
 
 
 def test_a_question_without_reference_cannot_be_judged() -> None:

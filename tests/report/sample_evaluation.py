@@ -146,11 +146,11 @@ PROBLEMS = {"article": "article", "quantity": "contradicting_number", "foreign_t
 
 def _correctness(question: Question, findings: list[Finding], rng: random.Random) -> Correctness:
     """Return a correct answer, one with a problem per finding, or one that says something else without a finding."""
-    problems = [{"kind": PROBLEMS[f.check], "text": f"{f.span} is not in the reference"} for f in findings]
+    problems = [{"kind": PROBLEMS[f.check], "text": f.span} for f in findings]
     if findings and not question.answerable:
-        problems = [{"kind": "missed_refusal", "text": "the answer does not refuse"}]
+        problems = [{"kind": "missed_refusal", "text": ""}]
     if not findings and question.answerable and rng.random() < 0.15:
-        problems = [{"kind": rng.choice(["polarity", "content"]), "text": "agreement with the reference is 0.05"}]
+        problems = [{"kind": rng.choice(["polarity", "content"]), "text": "0.05 < 0.20"}]
     if question.answerable and not question.reference_answer:
         return Correctness(correct=None, cannot_judge="the question has no reference answer")
     return Correctness.model_validate({"correct": not problems, "problems": problems})

@@ -156,7 +156,8 @@ class CorrectnessProblem(Record):
 
     kind: CorrectnessProblemKind
     text: str
-    """What is wrong, with the words or numbers that differ from the reference."""
+    """The words or numbers of the answer and, after `≠`, those that are expected. It needs no translation, and is empty
+    if the kind says it all."""
 
 
 class Correctness(Record):

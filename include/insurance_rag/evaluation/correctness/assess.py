@@ -51,18 +51,18 @@ def assess(answer: str, expected: Expected) -> Correctness:
     if expected.answerable and not expected.reference:
         return Correctness(correct=None, cannot_judge="the question has no reference answer")
     if not answer.strip():
-        return _wrong("empty", "the answer is empty")
+        return _wrong("empty")
     if len(answer) > MAX_CHARACTERS:
-        return _wrong("focus", f"{len(answer):,} characters")
+        return _wrong("focus", f"{len(answer):,} > {MAX_CHARACTERS:,}")
     level = refusal(answer)
     if not expected.answerable:
-        return Correctness(correct=True) if level == "full" else _wrong("missed_refusal", "the answer does not refuse")
+        return Correctness(correct=True) if level == "full" else _wrong("missed_refusal")
     if level == "full":
-        return _wrong("refusal", "the answer refuses, but the policy answers the question")
+        return _wrong("refusal")
     problems = [problem for find in FINDERS for problem in find(answer, expected)]
     agrees = round(agreement(answer, expected), 4)
     return Correctness(correct=not problems, problems=tuple(problems), agreement=agrees)
 
 
-def _wrong(kind: CorrectnessProblemKind, text: str) -> Correctness:
+def _wrong(kind: CorrectnessProblemKind, text: str = "") -> Correctness:
     return Correctness(correct=False, problems=(CorrectnessProblem(kind=kind, text=text),))

@@ -24,4 +24,4 @@ def find_wrong_articles(answer: str, expected: Expected) -> Iterator[Correctness
     names = ", ".join(dict.fromkeys(a.text for a in cited))
     allowed = " / ".join(sorted(f"제{n}조" + (f"의{branch}" if branch else "") for n, branch in right))
     if not keys & right:
-        yield CorrectnessProblem(kind="article", text=f"{names} is cited; the answer is in {allowed}")
+        yield CorrectnessProblem(kind="article", text=f"{names} ≠ {allowed}")

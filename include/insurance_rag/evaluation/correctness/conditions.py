@@ -32,10 +32,10 @@ def find_wrong_conditions(answer: str, expected: Expected) -> Iterator[Correctne
     if wanted and wanted == verdict(answer, expected.question):
         return
     for noun in _contradicted_conditions(answer, reference, expected.question):
-        yield CorrectnessProblem(kind="polarity", text=f"{noun}: the answer and the reference contradict each other")
+        yield CorrectnessProblem(kind="polarity", text=noun)
         return
     for own, other in _antonyms(answer, reference):
-        yield CorrectnessProblem(kind="polarity", text=f"{other} instead of {own}")
+        yield CorrectnessProblem(kind="polarity", text=f"{other} ≠ {own}")
         return
 
 

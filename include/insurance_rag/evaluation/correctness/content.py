@@ -74,7 +74,7 @@ def find_wrong_content(answer: str, expected: Expected) -> Iterator[CorrectnessP
     if wanted and wanted == verdict(answer, expected.question):
         least = MIN_AGREEMENT_EXPLICIT if begins_with_verdict(answer) else MIN_AGREEMENT_SAME_VERDICT
     if not expected.required_numbers and found < least:
-        yield CorrectnessProblem(kind="content", text=f"agreement with the reference is {found:.2f}")
+        yield CorrectnessProblem(kind="content", text=f"{found:.2f} < {least:.2f}")
 
 
 def agreement(answer: str, expected: Expected) -> float:

@@ -25,15 +25,15 @@ def find_degenerate_text(answer: str, expected: Expected) -> Iterator[Correctnes
     known = (*expected.gold_texts, expected.context, expected.question)
     garbled = _GARBLED.search(answer)
     found = (
-        ("garbled characters", Span(garbled.group(), *garbled.span()) if garbled else None),
-        ("foreign tail", foreign_tail(answer, *known)),
-        ("advertising", advertising(answer, *known)),
-        ("echo of the prompt", prompt_echo(answer, expected.question)),
-        ("repetition", repetition(answer)),
+        Span(garbled.group(), *garbled.span()) if garbled else None,
+        foreign_tail(answer, *known),
+        advertising(answer, *known),
+        prompt_echo(answer, expected.question),
+        repetition(answer),
     )
-    for name, span in found:
+    for span in found:
         if span:
-            yield CorrectnessProblem(kind="focus", text=f"{name}: {span.text[:MAX_QUOTED_CHARACTERS]}")
+            yield CorrectnessProblem(kind="focus", text=span.text[:MAX_QUOTED_CHARACTERS])
             return
 
 
@@ -42,12 +42,12 @@ def find_lack_of_focus(answer: str, expected: Expected) -> Iterator[CorrectnessP
     said = [remove_whitespace(sentence.text) for sentence in sentences(answer)]
     wanted = len(sentences(expected.reference or ""))
     if len(said) > max(MAX_SENTENCES, 2 * wanted):
-        yield CorrectnessProblem(kind="focus", text=f"{len(said)} sentences; the reference has {wanted}")
+        yield CorrectnessProblem(kind="focus", text=f"{len(said)} > {max(MAX_SENTENCES, 2 * wanted)}")
         return
     lines = _lines((*expected.gold_texts, expected.context))
     copied = [text for text in said if len(text) >= MIN_COPIED_CHARACTERS and text in lines]
     if len(copied) > max(MAX_COPIED, wanted) or any(text in _headings(expected.gold_texts) for text in said):
-        yield CorrectnessProblem(kind="focus", text=f"{len(copied)} sentences are copied from the chunks")
+        yield CorrectnessProblem(kind="focus", text=" ".join(copied)[:MAX_QUOTED_CHARACTERS])
 
 
 @lru_cache(2_000)

@@ -54,7 +54,7 @@ def find_missing_numbers(answer: str, expected: Expected) -> Iterator[Correctnes
     for number in expected.required_numbers:
         required = {_percent(quantity.key) for quantity in quantities(number)}
         if not (required <= stated if required else remove_whitespace(number) in remove_whitespace(answer)):
-            yield CorrectnessProblem(kind="missing_number", text=f"{number} is missing")
+            yield CorrectnessProblem(kind="missing_number", text=number)
 
 
 def _percent(key: Key) -> Key:
@@ -82,7 +82,7 @@ def find_contradicting_numbers(answer: str, expected: Expected) -> Iterator[Corr
         example = complement or (value, unit) in derived or _EXAMPLE.search(answer, 0, quantity.start) is not None
         same_kind = unit in units if units else True
         if same_kind and not example and (value != 1 or unit == "%") and (value, unit) not in known:
-            yield CorrectnessProblem(kind="contradicting_number", text=f"{quantity.text} is in no gold chunk")
+            yield CorrectnessProblem(kind="contradicting_number", text=quantity.text)
 
 
 def find_replaced_numbers(answer: str, expected: Expected) -> Iterator[CorrectnessProblem]:
@@ -106,7 +106,7 @@ def find_replaced_numbers(answer: str, expected: Expected) -> Iterator[Correctne
             for own in analyze(reference):
                 lost = [q for q in own.quantities if q.key[1] == unit and q.key not in stated]
                 if lost and f_score(own.lemmas, statement.lemmas) >= MIN_SAME_STATEMENT:
-                    text = f"{quantity.quantity.text} instead of {lost[0].quantity.text}"
+                    text = f"{quantity.quantity.text} ≠ {lost[0].quantity.text}"
                     yield CorrectnessProblem(kind="contradicting_number", text=text)
                     return
 
@@ -124,7 +124,7 @@ def find_listed_numbers(answer: str, expected: Expected) -> Iterator[Correctness
     others = {key for key in stated - known - required if key[0] != 1}
     same_kind = sum(unit in units for _, unit in others)
     if same_kind > MAX_OTHER_NUMBERS or len(others) > 2 * MAX_OTHER_NUMBERS:
-        yield CorrectnessProblem(kind="focus", text=f"{len(others)} other numbers, {same_kind} of the same kind")
+        yield CorrectnessProblem(kind="focus", text=f"{same_kind} + {len(others) - same_kind}")
 
 
 class Limit(NamedTuple):
@@ -157,14 +157,14 @@ def find_wrong_bounds(answer: str, expected: Expected) -> Iterator[CorrectnessPr
     caps = {q.key for q in quantities(reference)} if _CAP.search(reference) else set[Key]()
     for key in sorted((caps - right.keys()) & said.keys()):
         if said[key][0].direction > 0 and not said[key][0].denied:
-            yield CorrectnessProblem(kind="bound", text=f"{said[key][0].words!r}; the reference states a maximum")
+            yield CorrectnessProblem(kind="bound", text=said[key][0].words)
     exact = {q.key for q in quantities(reference)} - right.keys() - caps
     for key in sorted(exact & said.keys()):
         if _EXCEEDS.match(said[key][0].after):
-            yield CorrectnessProblem(kind="bound", text=f"{said[key][0].words!r}; the reference states an exact value")
+            yield CorrectnessProblem(kind="bound", text=said[key][0].words)
     for key, limits in right.items():
         if key in said and all(_contradict(said[key][0], wanted) for wanted in limits):
-            text = f"{said[key][0].words!r} contradicts {limits[0].words!r}"
+            text = f"{said[key][0].words} ≠ {limits[0].words}"
             yield CorrectnessProblem(kind="bound", text=text)
 
 

@@ -11,6 +11,7 @@ from insurance_rag.evaluation.correctness.stance import main_text, stance
 from insurance_rag.korean.roles import CUSTOMERS, INSURER
 from insurance_rag.korean.statements import Statement, analyze
 
+FLOWS = {"benefit": "받음", "charge": "냄"}
 Flow = Literal["benefit", "charge"]
 """benefit: the customer receives an amount. charge: the customer pays it."""
 
@@ -19,15 +20,14 @@ def find_reversed_payments(answer: str, expected: Expected) -> Iterator[Correctn
     """Yield a problem if the customer pays an amount in the answer but receives it in the reference, or vice versa."""
     main = main_text(answer)
     if reversed_statement := _reverse_payment(main, expected):
-        text = f"{reversed_statement.text!r}: the customer pays instead of receiving"
-        yield CorrectnessProblem(kind="roles", text=text)
+        yield CorrectnessProblem(kind="roles", text=reversed_statement.text)
         return
     said, right = _flows(main), _flows(expected.reference or "")
     asked = _asked(expected.question)
     for amount, flow in said.items():
         wanted = right.get(amount) or (asked if amount in right else None)
         if wanted and flow and wanted != flow:
-            yield CorrectnessProblem(kind="roles", text=f"{amount}: {flow} instead of {wanted}")
+            yield CorrectnessProblem(kind="roles", text=f"{amount}: {FLOWS[flow]} ≠ {FLOWS[wanted]}")
             return
 
 

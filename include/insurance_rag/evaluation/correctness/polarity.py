@@ -35,7 +35,7 @@ NEAR_VERBATIM = 0.75
 _COMMON = frozenset(["하", "되", "있", "없", "이", "보", "말", "것", "받", "정하", "따르"])
 _MANNER = frozenset(["아서", "어서", "지만", "으나", "니", "으니", "니까", "으니까"])
 _ALWAYS = re.compile("어떤 경우에도|무조건|언제나|전혀|예외 없이")
-WORDS = {1: "yes", -1: "no"}
+WORDS = {1: "네", -1: "아니요"}
 
 
 def find_wrong_polarity(answer: str, expected: Expected) -> Iterator[CorrectnessProblem]:
@@ -45,11 +45,11 @@ def find_wrong_polarity(answer: str, expected: Expected) -> Iterator[Correctness
     if wanted and wanted == found:
         return
     if wanted and found:
-        text = f"the answer says {WORDS[found]}; the reference says {WORDS[wanted]}"
+        text = f"{WORDS[found]} ≠ {WORDS[wanted]}"
         yield CorrectnessProblem(kind="polarity", text=text)
         return
     for contradicting, own in _contradictions(answer, reference):
-        yield CorrectnessProblem(kind="polarity", text=f"{contradicting.text!r} contradicts {own.text!r}")
+        yield CorrectnessProblem(kind="polarity", text=f"{contradicting.text} ≠ {own.text}")
         return
 
 

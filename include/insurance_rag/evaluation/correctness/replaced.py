@@ -30,7 +30,7 @@ def find_replaced_terms(answer: str, expected: Expected) -> Iterator[Correctness
             old, new = _nouns(right[i1:i2]), _nouns(said[j1:j2])
             lost = [noun for noun in old if noun not in answer]
             if operation == "replace" and lost and any(noun not in known for noun in new):
-                yield CorrectnessProblem(kind="content", text=f"{' '.join(new)} instead of {' '.join(old)}")
+                yield CorrectnessProblem(kind="content", text=f"{' '.join(new)} ≠ {' '.join(old)}")
                 return
 
 

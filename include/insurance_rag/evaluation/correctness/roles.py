@@ -73,17 +73,15 @@ def find_swapped_roles(answer: str, expected: Expected) -> Iterator[CorrectnessP
         if binding.of in _LIGHT:
             continue
         if right and not parties & right and (binding in reference or not parties & named):
-            text = (
-                f"{', '.join(sorted(parties))} instead of {', '.join(sorted(right))} ({binding.role} of {binding.of})"
-            )
+            text = f"{', '.join(sorted(parties))} ≠ {', '.join(sorted(right))} ({binding.of})"
             yield CorrectnessProblem(kind="roles", text=text)
             return
         if parties & IMPOSSIBLE.get(binding, frozenset()) - right:
-            text = f"{', '.join(sorted(parties))} as the {binding.role} of {binding.of}"
+            text = f"{', '.join(sorted(parties))} ({binding.of})"
             yield CorrectnessProblem(kind="roles", text=text)
             return
     for name in sorted(_denied_parties(answer) & {p for parties in known.values() for p in parties}):
-        yield CorrectnessProblem(kind="roles", text=f"the answer denies the role of {name}")
+        yield CorrectnessProblem(kind="roles", text=name)
         return
 
 

@@ -24,10 +24,10 @@ def find_swaps(answer: str, expected: Expected) -> Iterator[CorrectnessProblem]:
     """Yield a problem if the answer gives a label the value of another one, or a term the words of another one."""
     reference = expected.reference or ""
     for label, said, right_value in _swapped_values(answer, reference):
-        yield CorrectnessProblem(kind="roles", text=f"{label}: {said} instead of {right_value}")
+        yield CorrectnessProblem(kind="roles", text=f"{label}: {said} ≠ {right_value}")
         return
     for name, other in _swapped_anchors(answer, reference):
-        yield CorrectnessProblem(kind="roles", text=f"what is said of {name} is true of {other}")
+        yield CorrectnessProblem(kind="roles", text=f"{name} ≠ {other}")
         return
 
 
