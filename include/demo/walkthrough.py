@@ -17,8 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from insurance_rag.core.files import read_json
-from insurance_rag.core.records import ProgressState
-from insurance_rag.core.records.evaluation import EvaluationSummary, Rate
+from insurance_rag.core.records import EvaluationSummary, ProgressState, Rate
 from insurance_rag.core.records.progress import ProgressFigure
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.orchestration.airflow_api import AirflowApi

@@ -120,3 +120,30 @@ def test_the_check_command_scores_any_answers(tmp_path: Path, capsys: pytest.Cap
     problems = capsys.readouterr().err
     assert all(f"a.jsonl:{line}:" in problems for line in (1, 2, 3, 4, 5))
     assert len(out.read_text().splitlines()) == 3  # the earlier file is unchanged
+
+
+def test_the_check_command_compares_answers_with_their_references(tmp_path: Path) -> None:
+    known = {"context": CONTEXT, "question": QUESTION, "reference_answer": RIGHT}
+    rows: list[dict[str, object]] = [
+        {**known, "answer": RIGHT, "required_numbers": ["3천만원"]},
+        {**known, "answer": RIGHT.replace("3천만", "9천만"), "required_numbers": ["3천만원"]},
+        {**known, "answer": "약관에 해당 내용이 없습니다."},
+        {"context": CONTEXT, "question": QUESTION, "answer": RIGHT},
+        {"context": CONTEXT, "question": QUESTION, "answer": "약관에 해당 내용이 없습니다.", "answerable": False},
+    ]
+    source, out = tmp_path / "a.jsonl", tmp_path / "v.jsonl"
+    source.write_text("\n".join(json.dumps(row) for row in rows))
+    assert main(["check", "--answers", str(source), "--out", str(out)]) == 0
+    verdicts = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [v["correct"] for v in verdicts] == [True, False, False, None, True]
+    assert "missing_number" in {problem["kind"] for problem in verdicts[1]["problems"]}
+    assert verdicts[3]["cannot_judge"] == "the question has no reference answer"
+
+
+def test_the_check_command_names_wrong_references(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "a.jsonl"
+    source.write_text(json.dumps({"context": "x", "answer": "y", "reference_answer": 3, "required_numbers": "3천만원"}))
+    assert main(["check", "--answers", str(source), "--out", str(tmp_path / "v.jsonl")]) == 2
+    problems = capsys.readouterr().err
+    assert "reference_answer is not a string or null" in problems
+    assert "required_numbers is not a list of strings" in problems

@@ -40,6 +40,7 @@ from insurance_rag.core.records.dataset import (
     ValidationReport,
 )
 from insurance_rag.core.records.evaluation import (
+    AnswerVerdict,
     BeforeAfter,
     CheckedAnswers,
     CheckInfo,
@@ -108,6 +109,7 @@ __all__ = [
     "AdapterArtifact",
     "AdapterVersion",
     "Answer",
+    "AnswerVerdict",
     "ApiKey",
     "Artifact",
     "BeforeAfter",

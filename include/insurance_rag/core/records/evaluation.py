@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from insurance_rag.core.records.artifacts import Artifact
-from insurance_rag.core.records.data import Answer, Finding, QuestionType, Record
+from insurance_rag.core.records.data import Answer, Finding, QuestionType, Record, Verdict
 from insurance_rag.core.records.judging import JudgeSummary, RaterAgreement
 from insurance_rag.core.records.recipes import RecipeSummary, RecipeTest
 from insurance_rag.core.records.retrieval import RetrievalSummary
@@ -293,5 +293,16 @@ class CheckedAnswers(Artifact):
 
     rows: int
     hallucination: Rate
+    correct: Rate
+    """Correct answers, among those that could be compared with a reference."""
     findings: dict[str, int]
     """Check -> number of answers in which the check found a fault."""
+
+
+class AnswerVerdict(Verdict):
+    """What the checks found in one answer, and whether it says what its reference says."""
+
+    correct: bool | None
+    """None if it cannot be judged."""
+    problems: tuple[CorrectnessProblem, ...]
+    cannot_judge: str | None
