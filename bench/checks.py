@@ -30,7 +30,8 @@ MIN_MEANING_RECALL = {
     "wrong article among those shown": 0.8,
 }
 """Limits for faults in what an answer says, which rules find less reliably."""
-MIN_LABELED_RECALL = {"roles": 0.7, "article": 0.8}
+MIN_LABELED_RECALL = {"roles": 0.7, "article": 0.8, "negated": 0.5}
+MIN_LABELED_ELSEWHERE, MIN_LABELED_SPECIFICITY = 0.55, 0.97
 """The same for the labeled answers of the part `report`."""
 MIN_SAMPLES, MAX_SAMPLES = 40, 120
 """Smallest and largest number of samples per kind of fault."""
@@ -91,11 +92,14 @@ def missed_limits(figures: CheckFigures) -> list[str]:
             lines.append(f"{kind}: only {found.n} samples")
         if (found.rate or 0.0) < MIN_MEANING_RECALL.get(kind, MIN_RECALL):
             lines.append(f"{kind}: recall {found.rate}")
-    labeled = figures.labels["report"].recall
-    for kind, limit in MIN_LABELED_RECALL.items():
-        if (labeled[kind].rate or 0.0) < limit:
-            lines.append(f"labeled answers, {kind}: recall {labeled[kind].rate}")
-    return lines
+    return lines + _missed_labeled_limits(figures.labels["report"])
+
+
+def _missed_labeled_limits(labels: LabelFigures) -> list[str]:
+    found = {kind: (labels.recall[kind], limit) for kind, limit in MIN_LABELED_RECALL.items()}
+    found["elsewhere and tier"] = (labels.number_from_elsewhere, MIN_LABELED_ELSEWHERE)
+    found["specificity"] = (labels.specificity, MIN_LABELED_SPECIFICITY)
+    return [f"labeled answers, {name}: {r.rate}" for name, (r, limit) in found.items() if (r.rate or 0.0) < limit]
 
 
 def table_line(name: str, found: Rate) -> str:

@@ -1,8 +1,9 @@
 """Rule-based checks that compare an answer with its context and return the faulty parts of the answer.
 
-The checks find visible faults: foreign tails, loops, echoes of the prompt, numbers and articles that are not in the
-context, sentences that share few words with the context, and missing or wrong refusals. They cannot find a missing
-negation, swapped roles, or a number that the context states about something else. The judge or a person can.
+Some checks find visible faults: foreign tails, loops, echoes of the prompt, numbers and articles that are not in the
+context, sentences that share few words with the context, and missing or wrong refusals. Others compare each clause of
+the answer with the most similar statement of the context: its polarity, its parties, the bounds of its numbers, what a
+number belongs to, and the cited article. The latter miss faults in free wording, which the judge or a person can find.
 
 To add a check, add a module with a function decorated with `check`.
 """

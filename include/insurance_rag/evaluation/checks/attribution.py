@@ -70,9 +70,9 @@ def find_misattributed_quantities(answer: CheckedAnswer) -> Iterator[str]:
                 continue
             if is_each(statement.text, quantity):
                 continue
-            if _is_misattributed(quantity, bound, statement, answer, stated | asked) or _is_in_other_row(
-                quantity, statement, answer, stated | asked
-            ):
+            excluded = stated | asked
+            by_words = _is_misattributed(quantity, bound, statement, answer, excluded)
+            if by_words or _is_in_other_row(quantity, statement, answer, excluded):
                 yield quantity.text
 
 

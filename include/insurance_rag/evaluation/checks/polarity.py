@@ -14,7 +14,7 @@ from insurance_rag.korean.similarity import Feature, Weights, features
 from insurance_rag.korean.statements import Statement, analyze
 from insurance_rag.korean.wording import Meaning, meaning
 
-MIN_SCORE = 0.43
+MIN_SCORE = 0.4
 """A passage with a smaller cosine similarity to the sentence may be about something else."""
 MIN_SHORT_SCORE = 0.7
 """The same for 네 and 아니요, and for clauses with fewer than MIN_WORDS words, which the question completes."""

@@ -48,7 +48,7 @@ _MAIN = frozenset(
         "아서",
     ]
 )
-"""Connective endings after which the clause goes on with the same standing. After 면 or 아도, it is a condition."""
+"""Connective endings after which the clause continues as a main clause. After 면 or 아도, it is a condition."""
 
 
 @dataclass(frozen=True)
