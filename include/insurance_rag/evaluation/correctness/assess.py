@@ -9,7 +9,11 @@ from insurance_rag.evaluation.correctness.citation import find_wrong_articles
 from insurance_rag.evaluation.correctness.conditions import find_wrong_conditions
 from insurance_rag.evaluation.correctness.content import agreement, find_wrong_content
 from insurance_rag.evaluation.correctness.expected import Expected
-from insurance_rag.evaluation.correctness.focus import find_degenerate_text, find_lack_of_focus
+from insurance_rag.evaluation.correctness.focus import (
+    find_degenerate_text,
+    find_lack_of_focus,
+    find_questions_and_repeats,
+)
 from insurance_rag.evaluation.correctness.numbers import (
     find_contradicting_numbers,
     find_listed_numbers,
@@ -42,6 +46,7 @@ FINDERS: tuple[Callable[[str, Expected], Iterator[CorrectnessProblem]], ...] = (
     find_wrong_content,
     find_replaced_terms,
     find_lack_of_focus,
+    find_questions_and_repeats,
     find_degenerate_text,
 )
 

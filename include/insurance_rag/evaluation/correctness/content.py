@@ -63,6 +63,10 @@ MIN_AGREEMENT_EXPLICIT = -0.05
 """The same for an answer that begins with the right 네 or 아니요. Such an answer may use words of its own."""
 
 
+MIN_NEW_LEMMAS = 5
+"""If the reference has at least this many lemmas that are not in the question, the answer must have one of them."""
+
+
 def find_wrong_content(answer: str, expected: Expected) -> Iterator[CorrectnessProblem]:
     """Yield a problem if the answer speaks of something else than the reference.
 
@@ -73,8 +77,15 @@ def find_wrong_content(answer: str, expected: Expected) -> Iterator[CorrectnessP
     least = MIN_AGREEMENT
     if wanted and wanted == verdict(answer, expected.question):
         least = MIN_AGREEMENT_EXPLICIT if begins_with_verdict(answer) else MIN_AGREEMENT_SAME_VERDICT
-    if not expected.required_numbers and found < least:
+    if not expected.required_numbers and (found < least or (wanted == 0 and _repeats_question(answer, expected))):
         yield CorrectnessProblem(kind="content", text=f"{found:.2f} < {least:.2f}")
+
+
+def _repeats_question(answer: str, expected: Expected) -> bool:
+    """Return whether an answer has none of the words that the reference has and the question does not."""
+    new = lemmas(expected.reference or "") - lemmas(expected.question)
+    said = lemmas(answer)
+    return len(new) >= MIN_NEW_LEMMAS and not any(word in said or (len(word) > 1 and word in answer) for word in new)
 
 
 def agreement(answer: str, expected: Expected) -> float:

@@ -10,6 +10,10 @@ from insurance_rag.core.records import CorrectnessProblem
 from insurance_rag.evaluation.correctness.expected import Expected
 from insurance_rag.korean import Span, advertising, foreign_tail, prompt_echo, remove_whitespace, repetition, sentences
 
+REPEATED_CHARACTERS = 20
+"""A text of this length, without spaces, that occurs twice is a repetition."""
+STEP = 5
+_QUESTION = re.compile(r"(?:\?|(?:나요|까요|가요|습니까|ㅂ니까|입니까|됩니까)[.!?\s]*)$")
 _GARBLED = re.compile("[\ufffd\x00-\x08\x0b-\x1f\x7f]+")
 MAX_SENTENCES = 6
 """Most sentences of an answer; longer references allow twice their own number. Lines of a list count as sentences. The
@@ -34,6 +38,20 @@ def find_degenerate_text(answer: str, expected: Expected) -> Iterator[Correctnes
     for span in found:
         if span:
             yield CorrectnessProblem(kind="focus", text=span.text[:MAX_QUOTED_CHARACTERS])
+            return
+
+
+def find_questions_and_repeats(answer: str, expected: Expected) -> Iterator[CorrectnessProblem]:
+    """Yield a problem if the answer ends with a question, or says the same words twice."""
+    last = sentences(answer)[-1].text
+    if _QUESTION.search(last):
+        yield CorrectnessProblem(kind="focus", text=last[-MAX_QUOTED_CHARACTERS:])
+        return
+    text = remove_whitespace(answer)
+    for start in range(0, len(text) - 2 * REPEATED_CHARACTERS, STEP):
+        piece = text[start : start + REPEATED_CHARACTERS]
+        if piece in text[start + REPEATED_CHARACTERS :]:
+            yield CorrectnessProblem(kind="focus", text=piece)
             return
 
 
