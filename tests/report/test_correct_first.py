@@ -223,7 +223,7 @@ def test_an_answer_says_whether_it_is_correct_in_a_sign_and_a_word(browser: Brow
     browser.run("document.querySelector('.question').open = true")
     browser.wait("document.querySelector('.detail')")
     shown = browser.run("document.querySelector('.detail').innerText")
-    assert "기준 답변" in shown and "약관과 다른 숫자 — 7,700만원 is not in the reference" in shown
+    assert "기준 답변" in shown and "약관과 다른 숫자 — 7,700만원" in shown
     top, first = (
         browser.run(f"document.querySelector('.detail .{part}').getBoundingClientRect().top")
         for part in ("reference", "answer")
