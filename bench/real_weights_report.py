@@ -139,15 +139,24 @@ def _evaluation(summary: EvaluationSummary, title: str) -> Iterator[str]:
     yield ""
     models = summary.models
     rows = ((metric, *(_rate(models[m].rates[metric]) for m in models)) for metric in METRICS)
-    yield from _table(("", *(f"{m} ({summary.prompt_formats[m]})" for m in models)), rows)
+    columns = tuple(f"{m} ({summary.prompt_formats[m]})" for m in models)
+    yield from _table(("", *columns), rows)
+    yield "Correct answers by type of question:"
+    yield ""
+    types = next(iter(models.values())).by_type
+    by_type = ((kind, *(_rate(models[m].by_type[kind]["correct"]) for m in models)) for kind in types)
+    yield from _table(("", *columns), by_type)
     yield "Paired tests on the same questions (sign-flip test over clusters; Holm over the pairs of a metric):"
     yield ""
-    columns = ("metric", "a", "b", "n", "only a", "only b", "b - a, points", "p", "p (Holm)")
-    yield from _table(columns, map(_test_row, summary.tests))
-    yield "Findings: " + "; ".join(
-        f"{name}: " + ", ".join(f"{check} {n}" for check, n in model.findings.items()) for name, model in models.items()
-    )
-    yield ""
+    head = ("metric", "a", "b", "n", "only a", "only b", "b - a, points", "p", "p (Holm)")
+    yield from _table(head, map(_test_row, summary.tests))
+    for title, counts in (
+        ("Findings", {name: model.findings for name, model in models.items()}),
+        ("Problems of the answers that are not correct", {name: model.problems for name, model in models.items()}),
+    ):
+        parts = (f"{name}: " + ", ".join(f"{kind} {n}" for kind, n in found.items()) for name, found in counts.items())
+        yield f"{title}: " + "; ".join(parts)
+        yield ""
 
 
 def _test_row(test: PairedTest) -> tuple[object, ...]:
@@ -160,7 +169,7 @@ def _tuning_half(sweep: SweepSummary) -> Iterator[str]:
     yield "## Decoding sweep"
     yield ""
     models, best = list(sweep.best), sweep.best
-    for metric in ("faulty", "hallucination"):
+    for metric in ("correct", "faulty", "hallucination"):
         yield (
             f"{metric} on the tuning half, {sweep.questions.tuning} questions, % [95 % interval]; the chosen arm of a "
             "model in bold."
@@ -187,7 +196,7 @@ def _report_half(sweep: SweepSummary) -> Iterator[str]:
         rates = (_rate(rate) for rate in (row.before, row.after, row.default, chosen))
         rows.append((m, *rates, best[m], _points(test), _p(test.p)))
     yield from _table(("model", *PRESETS, "chosen", "chosen arm", "after - before, points", "p"), rows)
-    for metric in ("faulty", "false_refusal", "missed_refusal", "number_accuracy"):
+    for metric in ("correct", "faulty", "false_refusal", "missed_refusal", "number_accuracy"):
         yield f"{metric} on the same half:"
         yield ""
         found = ((m, *(_rate(sweep.report[arm][m][metric]) for arm in (*PRESETS, best[m]))) for m in models)
