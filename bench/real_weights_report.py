@@ -27,10 +27,7 @@ VIEWS = {
     "_gold_rag": "with the gold chunks, all models in the prompt format `rag`",
 }
 """Suffix of the result files -> title of their table."""
-FILES = (
-    "results.json", "generated.json.gz", "sweep.json",
-    *(f"summary{suffix}.json" for suffix in VIEWS), *(f"answers{suffix}.jsonl.gz" for suffix in VIEWS),
-)  # fmt: skip
+FILES = ("results.json", "generated.json.gz", "sweep.json", *(f"summary{suffix}.json" for suffix in VIEWS))
 METRICS = (
     "correct", "raw_correct", "faulty", "hallucination", "raw_hallucination", "false_refusal", "missed_refusal",
     "partial_refusal", "number_accuracy", "stop_cut", "empty",
