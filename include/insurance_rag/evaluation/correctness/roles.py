@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from insurance_rag.core.records import CorrectnessProblem
+from insurance_rag.evaluation.correctness.content import f_score
 from insurance_rag.evaluation.correctness.expected import Expected
 from insurance_rag.evaluation.correctness.stance import main_text
 from insurance_rag.korean.morphemes import morphemes
@@ -80,9 +81,32 @@ def find_swapped_roles(answer: str, expected: Expected) -> Iterator[CorrectnessP
             text = f"{', '.join(sorted(parties))} ({binding.of})"
             yield CorrectnessProblem(kind="roles", text=text)
             return
-    for name in sorted(_denied_parties(answer) & {p for parties in known.values() for p in parties}):
-        yield CorrectnessProblem(kind="roles", text=name)
-        return
+    denied = _denied_parties(answer) & {party for parties in known.values() for party in parties}
+    unfit = denied | _added_parties(answer, expected, known)
+    if unfit:
+        yield CorrectnessProblem(kind="roles", text=", ".join(sorted(unfit)))
+
+
+NEARLY_THE_SAME = 0.7
+"""F-score from which a statement is one of the reference, apart from its parties. Chosen on the part `tuning`."""
+
+
+def _added_parties(answer: str, expected: Expected, known: Mapping[Binding, frozenset[str]]) -> frozenset[str]:
+    """Return the parties that an answer adds to a statement of the reference.
+
+    Parties that the question names, or that have the same role in a gold chunk, are no additions. Nor is the insurer,
+    whom sentences of policies often leave out.
+    """
+    reference = expected.reference or ""
+    named = {mention.party for text in (reference, expected.question) for mention in party_mentions(text)}
+    return frozenset(
+        party
+        for statement in analyze(main_text(answer))
+        if any(f_score(statement.lemmas, own.lemmas) >= NEARLY_THE_SAME for own in analyze(reference))
+        for binding, parties in bindings(statement.text).items()
+        if binding.role != "possessor"
+        for party in parties - INSURER - named - known.get(binding, frozenset())
+    )
 
 
 _NOT_BUT = re.compile(r"([가-힣]+?)(?:이|가|에게|께|에)\s(?:[가-힣]+\s(?:것|게)이?\s?)?아니라")
