@@ -10,7 +10,7 @@ from insurance_rag.config import PromotionConfig
 from insurance_rag.core.metrics import Metric, question_clusters
 from insurance_rag.core.records import Outcome, RuleFigures, RuleOutcome, ScoredAnswer
 from insurance_rag.core.stats import estimate_clustering, paired_interval, questions_needed
-from insurance_rag.promotion.outcomes import metrics, no_worse_rule, rule
+from insurance_rag.promotion.outcomes import NO_WORSE, metrics, rule
 
 Answers = Mapping[str, ScoredAnswer]
 """Question id -> a model's answer."""
@@ -158,14 +158,14 @@ def _no_worse(
     """Return pass if the whole interval of the loss is within the margin, and fail if it is above the margin."""
     found = compare(metric, own, other, confidence)
     if found is None:
-        return no_worse_rule(metric, "unknown", nothing_to_compare(metric))
+        return rule(f"{NO_WORSE}{metric.name}", "unknown", nothing_to_compare(metric))
     low, high = (-end for end in reversed(found.gain_interval))
     outcome: Outcome = "pass" if high <= margin else "fail" if low > margin else "unknown"
     more = found.further_questions(margin + found.gain, power, confidence) if outcome == "unknown" else None
     allowed = margin if metric.better == "lower" else -margin
     bound = "at most" if metric.better == "lower" else "at least"
     text = f"{found.text}; {bound} {100 * allowed:+.1f} allowed"
-    return no_worse_rule(metric, outcome, text, more, found.figures(margin))
+    return rule(f"{NO_WORSE}{metric.name}", outcome, text, more, found.figures(margin))
 
 
 def nothing_to_compare(metric: Metric) -> str:

@@ -34,8 +34,8 @@ def rule(
     figures: RuleFigures | None = None,
     text_ko: str | None = None,
 ) -> RuleOutcome:
-    """Return the outcome of a rule that is listed in `TITLES`."""
-    title, title_ko = TITLES[name]
+    """Return the outcome of the rule `name`: one of `TITLES`, a metric's limit, or its comparison with the champion."""
+    title, title_ko = _titles(name)
     return RuleOutcome(
         name=name,
         title=title,
@@ -48,39 +48,10 @@ def rule(
     )
 
 
-def no_worse_rule(
-    metric: Metric,
-    outcome: Outcome,
-    text: str,
-    more_questions: int | None = None,
-    figures: RuleFigures | None = None,
-) -> RuleOutcome:
-    """Return the outcome of the rule that the challenger is no worse than the champion in `metric`."""
-    return RuleOutcome(
-        name=f"{NO_WORSE}{metric.name}",
-        title=f"{metric.title}: no worse than the champion",
-        title_ko=f"{metric.title_ko}: 챔피언보다 나쁘지 않음",
-        outcome=outcome,
-        text=text,
-        figures=figures,
-        more_questions=more_questions,
-    )
-
-
-def limit_rule(
-    metric: Metric,
-    outcome: Outcome,
-    text: str,
-    more_questions: int | None = None,
-    figures: RuleFigures | None = None,
-) -> RuleOutcome:
-    """Return the outcome of the rule that a metric is within its limit."""
-    return RuleOutcome(
-        name=metric.name,
-        title=metric.title,
-        title_ko=metric.title_ko,
-        outcome=outcome,
-        text=text,
-        figures=figures,
-        more_questions=more_questions,
-    )
+def _titles(name: str) -> tuple[str, str]:
+    if name in TITLES:
+        return TITLES[name]
+    metric = metrics()[name.removeprefix(NO_WORSE)]
+    if name.startswith(NO_WORSE):
+        return f"{metric.title}: no worse than the champion", f"{metric.title_ko}: 챔피언보다 나쁘지 않음"
+    return metric.title, metric.title_ko

@@ -15,7 +15,7 @@ from insurance_rag.core.metrics import Metric
 from insurance_rag.core.records import Outcome, Rate, RuleFigures, RuleOutcome, ScoredAnswer
 from insurance_rag.core.stats import Clustering, wilson
 from insurance_rag.promotion.comparison import compare_with_champion, nothing_to_compare
-from insurance_rag.promotion.outcomes import limit_rule, metrics, rule
+from insurance_rag.promotion.outcomes import metrics, rule
 
 MAX_QUESTIONS = 100_000
 CORRECTNESS = {"correct", "raw_correct"}
@@ -94,7 +94,7 @@ def _within_limit(
     figures = metric.rate(rows, confidence)
     low, high = figures.low, figures.high
     if low is None or high is None:
-        return limit_rule(metric, "unknown", nothing_to_compare(metric))
+        return rule(metric.name, "unknown", nothing_to_compare(metric))
     found = _compare(metric, low, high, limit)
     bound = "at most" if metric.better == "lower" else "at least"
     text = f"{figures.count} of {figures.n}, {100 * low:.1f}-{100 * high:.1f} %; {bound} {100 * limit:.0f} % allowed"
@@ -109,7 +109,7 @@ def _within_limit(
         allowed=limit,
         bound="at_most" if metric.better == "lower" else "at_least",
     )
-    return limit_rule(metric, found, text, more, shown)
+    return rule(metric.name, found, text, more, shown)
 
 
 def _compare(metric: Metric, low: float, high: float, limit: float) -> Outcome:

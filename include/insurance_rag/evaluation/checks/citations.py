@@ -41,7 +41,7 @@ def find_wrong_articles(answer: CheckedAnswer) -> Iterator[str]:
             if not _AS_SOURCE.match(sentence.text, cited.end):
                 continue
             said = sentence.text if len(found) == 1 else _clause(sentence.text, cited)
-            if len(said) < MIN_CHARACTERS and number:  # a citation that stands alone, such as `(제7조)`
+            if len(said) < MIN_CHARACTERS and number:  # little more than the citation: `(제7조)`
                 said = f"{sentences[number - 1].text} {said}"
             matches = answer.passages.matches(claim_weights(said, answer.question))
             if _is_wrong(cited, matches):
