@@ -23,10 +23,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench.generation_harness import RunFigures
+from bench.generation_packing import PACKING
 from bench.generation_scenarios import MACHINE_BOUND, RATE_LIMITED, Bench, Scenario, ratio
 from insurance_rag.core.files import write_json
 
-SCENARIOS: dict[str, Scenario] = {scenario.__name__: scenario for scenario in (*RATE_LIMITED, *MACHINE_BOUND)}
+SCENARIOS: dict[str, Scenario] = {scenario.__name__: scenario for scenario in (*RATE_LIMITED, *PACKING, *MACHINE_BOUND)}
 LONGEST = ("killed", "reference_client", "google_genai_client", "clock_speeds", "other_windows")
 """The longest scenarios. They start before all others."""
 
@@ -115,7 +116,7 @@ def run_scenarios(speed: float, work: Path, names: Sequence[str], parallel: int)
         return bench
 
     with ThreadPoolExecutor(parallel) as pool:
-        chosen = [scenario.__name__ for scenario in RATE_LIMITED if scenario.__name__ in names]
+        chosen = [scenario.__name__ for scenario in (*RATE_LIMITED, *PACKING) if scenario.__name__ in names]
         started = {}
         for name in sorted(chosen, key=lambda name: name not in LONGEST):
             started[name] = pool.submit(run, SCENARIOS[name])

@@ -23,6 +23,8 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import JsonValue
+
 from bench.generation_harness import RunSpec, WorkerResult
 from insurance_rag.chunks import read_chunks
 from insurance_rag.core.errors import BlockedAnswerError, InvalidAnswerError
@@ -32,6 +34,7 @@ from insurance_rag.llm.gemini import read_completion
 from insurance_rag.planning import read_plan
 from insurance_rag.planning.plan import Plan
 from insurance_rag.planning.prompt_spec import PromptSpec
+from insurance_rag.planning.question_plan import plan_pairs
 
 if TYPE_CHECKING:
     import httpx
@@ -44,8 +47,9 @@ that were answered."""
 def pipeline(spec: RunSpec, plan: Plan, number: int, key: ApiKey) -> list[str]:
     """Generate the QA pairs for the shard with this pipeline, as the mapped Airflow task does."""
     from insurance_rag.generation import generate_shard
+    from insurance_rag.validation.pair_check import pair_check
 
-    generate_shard(spec.folder, number, key)
+    generate_shard(spec.folder, number, key, pair_check=pair_check())
     return plan.shard(number).chunk_ids
 
 
@@ -53,15 +57,14 @@ def reference(spec: RunSpec, plan: Plan, number: int, key: ApiKey) -> list[str]:
     """Run the reference design's algorithm (docs/origin.md). Makes one call at a time; retries only after a 429."""
     import httpx
 
-    from insurance_rag.generation.prompt import answer_schema, render
-
     prompt_spec, answered = PromptSpec.from_config(plan.config), []
     part = spec.folder.root / "workers" / f"part_{number}.json"
     url = f"{spec.url}/v1beta/models/{plan.config.model}:generateContent"
     with httpx.Client(headers={"x-goog-api-key": key.key.get_secret_value()}, timeout=60) as client:
         for done, chunk in enumerate(chunks_of_shard(spec, plan, number), 1):
-            config = {"responseMimeType": "application/json", "responseSchema": answer_schema(prompt_spec)}
-            body = {"contents": [{"parts": [{"text": render(prompt_spec, chunk)}]}], "generationConfig": config}
+            prompt, schema = single_request(prompt_spec, chunk)
+            config = {"responseMimeType": "application/json", "responseSchema": schema}
+            body = {"contents": [{"parts": [{"text": prompt}]}], "generationConfig": config}
             for attempt in range(6):
                 try:
                     response = client.post(url, json=body)
@@ -84,8 +87,6 @@ def google_genai(spec: RunSpec, plan: Plan, number: int, key: ApiKey) -> list[st
     from google import genai
     from google.genai import types
 
-    from insurance_rag.generation.prompt import answer_schema, render
-
     prompt_spec, answered = PromptSpec.from_config(plan.config), []
     retry = types.HttpRetryOptions(
         attempts=spec.attempts,
@@ -96,16 +97,15 @@ def google_genai(spec: RunSpec, plan: Plan, number: int, key: ApiKey) -> list[st
     )
     options = types.HttpOptions(base_url=spec.url, retry_options=retry)
     client = genai.Client(api_key=key.key.get_secret_value(), http_options=options)
-    config = types.GenerateContentConfig(
-        response_mime_type="application/json", response_json_schema=answer_schema(prompt_spec)
-    )
     chunks = iter(chunks_of_shard(spec, plan, number))
 
     async def worker() -> None:
         for chunk in chunks:
+            prompt, schema = single_request(prompt_spec, chunk)
+            config = types.GenerateContentConfig(response_mime_type="application/json", response_json_schema=schema)
             try:
                 answer = await client.aio.models.generate_content(
-                    model=plan.config.model, contents=render(prompt_spec, chunk), config=config
+                    model=plan.config.model, contents=prompt, config=config
                 )
             except call_errors():
                 continue
@@ -117,6 +117,14 @@ def google_genai(spec: RunSpec, plan: Plan, number: int, key: ApiKey) -> list[st
 
     asyncio.run(workers())
     return answered
+
+
+def single_request(prompt_spec: PromptSpec, chunk: Chunk) -> tuple[str, dict[str, JsonValue]]:
+    """Return the prompt and the schema for one chunk, as this pipeline sends them with `chunks_per_call=1`."""
+    from insurance_rag.generation.prompt import ChunkRequest, answer_schema, render
+
+    request = ChunkRequest(chunk, plan_pairs(prompt_spec, chunk))
+    return render(prompt_spec, [request]), answer_schema([request])
 
 
 def call_errors() -> tuple[type[Exception], ...]:

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,10 +27,16 @@ from insurance_rag.config import GenerationConfig
 from insurance_rag.core.files import read_json, write_json
 from insurance_rag.core.records import ApiKey, Chunk, QAPair
 from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.generation.teachers.base import Pair
 from insurance_rag.planning import make_plan, write_plan
+from insurance_rag.validation.pair_check import pair_check
 
 PLANTED_KEY = "planted-secret-key-{}"
 LATENCY_S = 1.5
+SINGLE_CHUNKS: dict[str, object] = {"chunks_per_call": 1, "repair": False}
+"""Settings of the runs that are compared with other clients: one chunk per call, and no repairs."""
+OUTPUT_TOKENS_PER_S = 250
+"""Speed of the simulator's answers in runs with several chunks per call, so that long answers take longer."""
 
 
 @dataclass
@@ -159,12 +165,18 @@ def prepare(
     keys: Sequence[ApiKey],
     client: str = "pipeline",
     rpm: int | None = None,
+    settings: Mapping[str, object] = SINGLE_CHUNKS,
     **spec: int,
 ) -> Run:
-    """Plan a run for `client` in a new folder. `spec` holds the optional fields of the RunSpec."""
+    """Plan a run for `client` in a new folder.
+
+    `settings` are fields of GenerationConfig. `spec` holds the optional fields of the RunSpec.
+    """
     folder.mkdir(parents=True)
     (folder / "workers").mkdir()
-    config = GenerationConfig(base_url=simulator.url, quota_window_s=60 / simulator.speed)
+    config = GenerationConfig.model_validate(
+        {"base_url": simulator.url, "quota_window_s": 60 / simulator.speed, **settings}
+    )
     write_plan(make_plan(chunks, keys, config), RunFolder(folder), chunks)
     plain_keys = [{**key.model_dump(mode="json"), "key": key.key.get_secret_value()} for key in keys]
     return Run(folder, RunSpec(client, str(folder), simulator.url, simulator.speed, plain_keys, **spec), rpm)
@@ -196,6 +208,12 @@ class RunFigures:
     duplicate_rows: int
     repeated_calls: int
     """Number of unnecessary answers: the same request had already been answered."""
+    repair_calls: int
+    chunks_per_call: float
+    """Mean number of chunks in the calls."""
+    accepted_pairs: int
+    """Number of rows that the validation rules keep."""
+    tokens: int
     floor_of_admitted_s: float | None
     """Shortest time in which the quota allows the number of admitted calls. Calls that ended in a fault also count."""
     mb_per_worker: float | None
@@ -223,6 +241,10 @@ def measure(run: Run, chunks: Sequence[Chunk], stats: SimulatorStats) -> RunFigu
         lost_chunks=len(chunks) - len(answered) - blocked,
         duplicate_rows=sum(n - 1 for n in answered.values()),
         repeated_calls=stats["repeated_answers"],
+        repair_calls=stats["corrections"],
+        chunks_per_call=stats["mean_chunks_per_call"],
+        accepted_pairs=accepted_pairs(run.folder) if run.spec.client == "pipeline" else 0,
+        tokens=stats["tokens"],
         floor_of_admitted_s=floor_of_admitted_s(stats, run.rpm),
         mb_per_worker=max((result.rss_mb for result in results), default=None),
         errors=[result.error[:200] for result in results if result.error],
@@ -243,15 +265,27 @@ def measure(run: Run, chunks: Sequence[Chunk], stats: SimulatorStats) -> RunFigu
     )
 
 
+def accepted_pairs(folder: Path) -> int:
+    """Return how many rows of the part files the row rules of the validation keep."""
+    check = pair_check()
+    chunks = {chunk.chunk_id: chunk for chunk in read_chunks(RunFolder(folder).chunks)}
+    rows = [row for path in part_files(folder) for row in map(QAPair.model_validate, read_json(path))]
+    pairs = [(row.chunk_id, Pair(row.type, row.instruction, row.output, row.evidence)) for row in rows]
+    return sum(check(chunks[chunk_id], [pair]) == [None] for chunk_id, pair in pairs)
+
+
+def part_files(folder: Path) -> list[Path]:
+    """Return the paths of the part files, without their manifests."""
+    return [p for p in RunFolder(folder).parts.glob("dataset_part_*.json") if not p.name.endswith(".manifest.json")]
+
+
 def count_rows(folder: Path) -> Counter[str]:
     """Count identical rows in the part files. Return chunk id -> number of copies of the chunk's most frequent row.
 
     A count above one means that the run wrote a duplicate row.
     """
     rows: Counter[tuple[str, str, str]] = Counter()
-    for path in RunFolder(folder).parts.glob("dataset_part_*.json"):
-        if path.name.endswith(".manifest.json"):
-            continue
+    for path in part_files(folder):
         for row in map(QAPair.model_validate, read_json(path)):
             # Faulty rows do not count: a part contains them in addition to their repaired versions.
             if "fault" not in row.meta:

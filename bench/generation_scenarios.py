@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from bench.generation_harness import (
+    SINGLE_CHUNKS,
     Run,
     RunFigures,
     Simulator,
@@ -28,6 +29,7 @@ from bench.generation_harness import (
 from gemini_simulator.stats import SimulatorStats
 from insurance_rag.core.files import write_json
 from insurance_rag.core.records import Chunk
+from insurance_rag.rate_limit.event_log import read_rate_limit_state
 
 FAULTS = {"503": 0.02, "500": 0.01, "drop": 0.015, "malformed": 0.02, "max_tokens": 0.01, "blocked": 0.005}
 KILLS = 20
@@ -66,20 +68,20 @@ class Bench:
         client: str = "pipeline",
         speed: float = 0,
         spec: Mapping[str, int] | None = None,
+        settings: Mapping[str, object] = SINGLE_CHUNKS,
         rpm: int | None = None,
         **options: object,
     ) -> RunFigures:
         """Generate answers for `chunks` chunks with seven keys and return the figures of the run.
 
-        `key_facts` holds additional fields for every key. `spec` holds additional fields for the RunSpec. `rpm` and
-        `options` are settings of the simulator.
+        `key_facts` holds additional fields for every key. `spec` holds additional fields for the RunSpec, `settings`
+        are fields of GenerationConfig. `rpm` and `options` are settings of the simulator.
         """
         work = make_chunks(chunks)
         quota = {} if rpm is None else {"quota": {"rpm": rpm}}
         with start_simulator(speed or self.speed, **{**quota, **options}) as simulator:
-            run = prepare(
-                self.work / name, simulator, work, make_keys(KEYS, **(key_facts or {})), client, rpm, **(spec or {})
-            )
+            keys = make_keys(KEYS, **(key_facts or {}))
+            run = prepare(self.work / name, simulator, work, keys, client, rpm, settings, **(spec or {}))
             run.start()
             run.wait()
             return self.keep(name, run, work, simulator.stats())
@@ -143,36 +145,43 @@ def killed(b: Bench) -> None:
 
     After each kill, the run is started again with the same command. The last start runs to the end.
     """
+    killed_run(b, "killed", SINGLE_CHUNKS, FAULTS)
+
+
+def killed_run(
+    b: Bench, name: str, settings: Mapping[str, object], injected: Mapping[str, float], **options: object
+) -> None:
+    """Kill a run twenty times and check that nothing is lost, written twice or asked more often than necessary.
+
+    `settings` are fields of GenerationConfig, `injected` the simulator's faults, `options` its other settings.
+    """
     moments = sorted(random.Random(20).sample(range(5, 390), KILLS))
     chunks, in_flight, refused = make_chunks(400), 0, []
-    with start_simulator(b.speed, quota={"rpm": 10}, faults=FAULTS) as simulator:
-        run = prepare(b.work / "killed", simulator, chunks, make_keys(KEYS), rpm=10)
+    with start_simulator(b.speed, quota={"rpm": 10}, faults=injected, **options) as simulator:
+        run = prepare(b.work / name, simulator, chunks, make_keys(KEYS), rpm=10, settings=settings)
+        log = run.spec.folder.rate_limit_log
         for moment in moments:
             run.start()
-            reached = wait_for_answers(simulator, moment)
+            wait_for_chunks(simulator, moment)
             run.kill()
-            after = simulator.stats()
-            refused.append(after["refused_429"])
-            in_flight += reached["in_flight"] + after["admitted"] - reached["admitted"]
+            in_flight += sum(call.chunks for call in read_rate_limit_state(log).in_flight.values())
+            refused.append(simulator.stats()["refused_429"])
         run.start()
         run.wait()
         stats = simulator.stats()
     refused.append(stats["refused_429"])
     most_429s = max(later - earlier for earlier, later in pairwise(refused))
-    f = b.keep("killed", run, chunks, stats, in_flight_at_kills=in_flight, most_429s_between_kills=most_429s)
-    b.check("killed", "lost chunks", f.lost_chunks, 0)
-    b.check("killed", "duplicate rows", f.duplicate_rows, 0)
-    b.check("killed", f"repeated calls (in flight at the kills: {in_flight})", f.repeated_calls, in_flight)
-    b.check("killed", "429s between two kills (fewer than one per key)", most_429s, 6)
-    b.check("killed", "files that contain a key", len(f.files_with_key), 0)
+    f = b.keep(name, run, chunks, stats, in_flight_at_kills=in_flight, most_429s_between_kills=most_429s)
+    b.check(name, "lost chunks", f.lost_chunks, 0)
+    b.check(name, "duplicate rows", f.duplicate_rows, 0)
+    b.check(name, f"repeated answers for chunks (in flight at the kills: {in_flight})", f.repeated_calls, in_flight)
+    b.check(name, "429s between two kills (fewer than one per key)", most_429s, 6)
+    b.check(name, "files that contain a key", len(f.files_with_key), 0)
 
 
-def wait_for_answers(simulator: Simulator, n: int) -> SimulatorStats:
-    """Wait until the simulator has answered `n` requests."""
-    while True:
-        stats = simulator.stats()
-        if stats["answered"] >= n:
-            return stats
+def wait_for_chunks(simulator: Simulator, n: int) -> None:
+    """Wait until the simulator has answered requests for `n` chunks."""
+    while simulator.stats()["chunks_answered"] < n:
         time.sleep(0.02)
 
 

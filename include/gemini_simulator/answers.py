@@ -1,17 +1,22 @@
-"""Writes the answer to a request: question-answer pairs about the chunk in the request.
+"""Writes the answer to a request: question-answer pairs about the chunks in the request.
 
-Some pairs get a defect. The same seed and request always give the same pairs.
+Some pairs get a defect. The same seed and chunk always give the same pairs, whether the chunk is asked alone or with
+others.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from random import Random
 
+from gemini_simulator.answer_schema import format_pairs
 from gemini_simulator.chunk_parser import ParsedChunk, parse_chunk
+from gemini_simulator.chunk_sections import ChunkSection, WantedPair
 from gemini_simulator.defects import inject_defects
+from gemini_simulator.json_types import JsonObject
 from gemini_simulator.pair_writers import WriterInput, write_pair
 from gemini_simulator.pairs import SimulatedPair
 from gemini_simulator.parsed_request import ParsedRequest
@@ -23,11 +28,68 @@ CORRECTION_DEFECT_FACTOR = 0.25
 
 
 @dataclass(frozen=True)
-class WrittenAnswer:
-    """The text of an answer, and records of the pairs in that text, each with the name of its defect, if any."""
+class AnswerItem:
+    """A pair in an answer.
 
-    text: str
-    pairs: list[SimulatedPair]
+    `chunk_id` is the id in the answer. It differs from the section's id only if the answer is mixed up.
+    """
+
+    section: ChunkSection
+    pair: SimulatedPair
+    chunk_id: str
+    sentence_numbers: tuple[int, ...]
+    """Evidence as sentence numbers. Only a pair with invented evidence has the number of a wrong sentence."""
+
+    def as_json(self, numbers: bool) -> JsonObject:
+        """Return the item's fields. If `numbers` is true, the evidence consists of sentence numbers."""
+        chunk: JsonObject = {"chunk": self.chunk_id} if self.chunk_id else {}
+        fields = {**chunk, **self.pair.as_json()}
+        return {**fields, "evidence": list(self.sentence_numbers)} if numbers else fields
+
+
+@dataclass(frozen=True)
+class WrittenAnswer:
+    """An answer to a request."""
+
+    request: ParsedRequest
+    items: tuple[AnswerItem, ...]
+    degraded_ids: frozenset[str] = frozenset()
+    """Ids of the chunks whose items are not complete or are mixed with those of another chunk."""
+
+    @property
+    def pairs(self) -> list[SimulatedPair]:
+        """The pairs, with the names of their defects."""
+        return [item.pair for item in self.items]
+
+    @cached_property
+    def text(self) -> str:
+        """JSON that follows the request's schema, or plain text if the request has no schema."""
+        schema = self.request.schema
+        if schema is None:
+            return "\n\n".join(f"질문: {pair.question}\n답변: {pair.answer}" for pair in self.pairs)
+        fields = [item.as_json(self.request.wants_sentence_numbers) for item in self.items]
+        return json.dumps(format_pairs(schema, fields), ensure_ascii=False)
+
+
+def write_answer(request: ParsedRequest, seed: int, defects: float) -> WrittenAnswer:
+    """Write the requested pairs of every chunk. `defects` is the approximate fraction of pairs that get a defect."""
+    if request.is_correction:  # the pairs differ from those of the first request and have fewer defects
+        seed, defects = int(hash_uniform(seed, "correction") * 2**32), defects * CORRECTION_DEFECT_FACTOR
+    items = [item for section in request.sections for item in write_items(section, section.wanted, seed, defects)]
+    return WrittenAnswer(request, tuple(items))
+
+
+def write_items(
+    section: ChunkSection, wanted: Sequence[WantedPair], seed: int, defects: float = 0.0
+) -> list[AnswerItem]:
+    """Write pairs about one chunk."""
+    chunk = _parse(section.text)
+    good = [_write_pair(section, chunk, each, seed) for each in wanted]
+    pairs = inject_defects(good, [each.slot for each in wanted], chunk, seed, defects)
+    return [
+        AnswerItem(section, pair, section.id, tuple(_evidence_numbers(section, pair, before, seed)))
+        for pair, before in zip(pairs, good, strict=True)
+    ]
 
 
 @lru_cache(maxsize=4096)
@@ -35,42 +97,38 @@ def _parse(chunk_text: str) -> ParsedChunk:
     return parse_chunk(chunk_text)
 
 
-def write_answer(request: ParsedRequest, seed: int, defects: float) -> WrittenAnswer:
-    """Write the requested pairs. `defects` is the approximate fraction of pairs that get a defect.
-
-    The text of the answer is JSON that follows the request's schema, or plain text if the request has no schema.
-    """
-    chunk = _parse(request.chunk_text)
-    if request.is_correction:  # the pairs differ from those of the first request and have fewer defects
-        seed, defects = int(hash_uniform(seed, "correction") * 2**32), defects * CORRECTION_DEFECT_FACTOR
-    good = [pair for question_type in request.question_types for pair in _pairs(chunk, question_type, request, seed)]
-    pairs = inject_defects(good, chunk, seed, defects)
-    if request.schema is None:
-        return WrittenAnswer("\n\n".join(f"질문: {pair.question}\n답변: {pair.answer}" for pair in pairs), pairs)
-    return WrittenAnswer(json.dumps(request.format_pairs([p.as_json() for p in pairs]), ensure_ascii=False), pairs)
-
-
-def _pairs(chunk: ParsedChunk, question_type: str, request: ParsedRequest, seed: int) -> list[SimulatedPair]:
-    """Write the pairs for one question type. No statement is used again until every statement has been used."""
+def _write_pair(section: ChunkSection, chunk: ParsedChunk, wanted: WantedPair, seed: int) -> SimulatedPair:
+    """Write one pair. No statement is used again until every statement has been used."""
     order = list(chunk.statements)
     seeded_rng(seed, "order", chunk.text).shuffle(order)
-    first = request.question_types.index(question_type) * request.pairs_per_type
-    answerable = question_type != "unanswerable"
-    pairs = []
-    for n in range(first, first + request.pairs_per_type):
-        statement = order[n % len(order)]
-        rng = seeded_rng(seed, question_type, n, chunk.text)
-        product = _product_name(request, chunk, rng)
-        question, answer = write_pair(question_type, WriterInput(chunk, statement, product, rng, n >= len(order)))
-        evidence = statement.evidence if answerable else ""
-        pairs.append(SimulatedPair(question_type, question, answer, evidence, answerable, chunk.article))
-    return pairs
+    statement = order[wanted.slot % len(order)]
+    rng = seeded_rng(seed, wanted.type, wanted.slot, chunk.text)
+    product = _product_name(section, chunk, rng)
+    given = WriterInput(chunk, statement, product, rng, wanted.slot >= len(order))
+    question, answer = write_pair(wanted.type, given)
+    answerable = wanted.type != "unanswerable"
+    evidence = statement.evidence if answerable else ""
+    return SimulatedPair(wanted.type, question, answer, evidence, answerable, chunk.article)
 
 
-def _product_name(request: ParsedRequest, chunk: ParsedChunk, rng: Random) -> str:
-    name = request.product or request.company
+def _product_name(section: ChunkSection, chunk: ParsedChunk, rng: Random) -> str:
+    name = section.product or section.company
     if not name:
         return f"{chunk.title} 조항이 있는 보험" if chunk.title else "보험 계약"
-    if request.company and request.company not in name and rng.random() < 0.25:
-        return f"{request.company} {name}"
+    if section.company and section.company not in name and rng.random() < 0.25:
+        return f"{section.company} {name}"
     return name
+
+
+def _evidence_numbers(section: ChunkSection, pair: SimulatedPair, good: SimulatedPair, seed: int) -> list[int]:
+    """Return the numbers of the sentences that contain the pair's evidence.
+
+    Invented evidence is the number of a sentence that does not exist or of another sentence.
+    """
+    if pair.defect != "evidence_not_in_chunk":
+        return section.sentence_numbers(pair.evidence)
+    rng = seeded_rng(seed, "evidence number", pair.type, pair.question, section.text)
+    count = len(section.sentences)
+    right = section.sentence_numbers(good.evidence)
+    others = [number for number in range(1, count + 1) if number not in right]
+    return [rng.choice(others)] if others and rng.random() < 0.5 else [count + rng.randint(1, 9)]

@@ -21,9 +21,6 @@ from gemini_simulator.json_types import JsonObject, as_object
 from gemini_simulator.service import Service
 from gemini_simulator.stats import summarize_requests
 
-#: Models that GET /models lists. Requests may also name other models.
-MODELS = ("gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-2.5-pro")
-
 
 class SimulatorApi:
     """HTTP endpoints of one simulator."""
@@ -39,9 +36,10 @@ class SimulatorApi:
         match method:
             case "generateContent":
                 completion = await self.service.complete(key, model, gemini.parse_request(body))
-                return JSONResponse(gemini.write_answer(completion, model))
+                return JSONResponse(gemini.write_answer(completion, self.service.answering_model(model)))
             case "countTokens":
                 self.service.check_key(key)
+                self.service.answering_model(model, method)
                 return JSONResponse(gemini.write_token_count(body))
             case "batchGenerateContent":
                 return JSONResponse(self.batches.submit(key, model, body))
@@ -51,7 +49,9 @@ class SimulatorApi:
     async def get_model(self, request: Request) -> Response:
         """Handle GET models/MODEL."""
         self.service.check_key(_key(request))
-        return JSONResponse(gemini.write_model(request.path_params["model"]))
+        model = request.path_params["model"]
+        self.service.answering_model(model)
+        return JSONResponse(gemini.write_model(model))
 
     async def list_models(self, request: Request) -> Response:
         """Handle GET models.
@@ -60,9 +60,10 @@ class SimulatorApi:
         so a request with this header gets a response in OpenAI's format.
         """
         self.service.check_key(_key(request))
+        models = self.service.listed_models
         if "authorization" in request.headers:
-            return JSONResponse({"object": "list", "data": [{"id": name, "object": "model"} for name in MODELS]})
-        return JSONResponse({"models": [gemini.write_model(name) for name in MODELS]})
+            return JSONResponse({"object": "list", "data": [{"id": name, "object": "model"} for name in models]})
+        return JSONResponse({"models": [gemini.write_model(name) for name in models]})
 
     async def list_batches(self, request: Request) -> Response:
         """Handle GET batches."""
@@ -85,7 +86,8 @@ class SimulatorApi:
         body = await _body(request)
         parsed = openai.parse_request(body)
         model = str(as_object(body).get("model", ""))
-        return JSONResponse(openai.write_answer(await self.service.complete(_key(request), model, parsed), model))
+        completion = await self.service.complete(_key(request), model, parsed)
+        return JSONResponse(openai.write_answer(completion, self.service.answering_model(model)))
 
     async def stats(self, request: Request) -> Response:
         """Handle GET /stats: return a stats.SimulatorStats that summarizes all requests so far."""

@@ -15,7 +15,9 @@ from gemini_simulator import gemini_format as gemini
 from gemini_simulator.errors import BadRequestError, QuotaExceededError, ServerFaultError
 from gemini_simulator.json_types import JsonObject, as_list, as_object, as_text
 from gemini_simulator.quota import MINUTE_S, QuotaViolation
-from gemini_simulator.service import RequestRecord, Service, key_fingerprint
+from gemini_simulator.records import record_request
+from gemini_simulator.reply import make_reply
+from gemini_simulator.service import Service, key_fingerprint
 
 _BATCH_TYPE = "type.googleapis.com/google.ai.generativelanguage.v1main.GenerateContentBatch"
 
@@ -47,9 +49,11 @@ class BatchService:
     def submit(self, key: str | None, model: str, body: JsonValue) -> JsonObject:
         """Start a batch and return it as an operation (Google's term for a background job).
 
-        Raises RequestRefusedError if the key is rejected, the batch is empty, or too many batches are running.
+        Raises RequestRefusedError if the key is rejected, the model does not exist, the batch is empty, or too many
+        batches are running.
         """
         project = self.service.check_key(key)
+        self.service.answering_model(model, "batchGenerateContent")
         batch = as_object(as_object(body).get("batch"))
         config = as_object(batch.get("inputConfig") or batch.get("input_config"))
         requests = as_list(as_object(config.get("requests")).get("requests"))
@@ -135,16 +139,17 @@ class BatchService:
             request = gemini.parse_request(entry.get("request"))
         except BadRequestError as e:
             return {"error": {"code": 3, "message": str(e)}, **metadata}
-        now, fingerprint = self.service.now_s(), key_fingerprint(batch.key)
-        hashes = request.chunk_sha256, request.sha256
-        record = RequestRecord(now, fingerprint, batch.project, batch.model, *hashes, False, finished_s=now)
+        now = self.service.now_s()
+        record = record_request(now, key_fingerprint(batch.key), batch.project, batch.model, request)
+        record.finished_s = now
         self.service.requests.append(record)
         try:
-            completion = self.service.answer(request, self.service.draw_fault(request), record)
+            reply = make_reply(self.service.config, request, self.service.next_attempt(request))
         except ServerFaultError as e:
             record.outcome = e.outcome
             return {"error": {"code": 13, "message": "Internal error."}, **metadata}
-        return {"response": gemini.write_answer(completion, batch.model), **metadata}
+        completion, model = self.service.deliver(record, reply), self.service.answering_model(batch.model)
+        return {"response": gemini.write_answer(completion, model), **metadata}
 
 
 def _timestamp(time: datetime) -> str:

@@ -7,7 +7,7 @@ are typical failures of teacher models. Each defective pair records the name of 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -71,16 +71,19 @@ class _Target:
     first_good: SimulatedPair | None
 
 
-def inject_defects(pairs: list[SimulatedPair], chunk: ParsedChunk, seed: int, share: float) -> list[SimulatedPair]:
+def inject_defects(
+    pairs: Sequence[SimulatedPair], slots: Sequence[int], chunk: ParsedChunk, seed: int, share: float
+) -> list[SimulatedPair]:
     """Inject a defect into some of the pairs, and return all pairs.
 
-    `share` is the approximate fraction of pairs that get a defect. A changed pair has the name of the defect in its
-    `defect` field. Pairs with unanswerable questions are not changed.
+    `share` is the approximate fraction of pairs that get a defect. The draws depend on the pairs' types and slots (see
+    chunk_sections.WantedPair). A changed pair has the name of the defect in its `defect` field. Pairs with unanswerable
+    questions are not changed.
     """
     rates = {name: share * part for name, part in DEFECT_SHARES.items()}
     result: list[SimulatedPair] = []
-    for n, pair in enumerate(pairs):
-        parts = (seed, "defect", chunk.text, pair.type, n)
+    for slot, pair in zip(slots, pairs, strict=True):
+        parts = (seed, "defect", chunk.text, pair.type, slot)
         defect = None if pair.type == "unanswerable" else choose_by_rate(rates, *parts)
         first_good = next((other for other in result if other.defect is None), None)
         changed = None

@@ -66,6 +66,19 @@ class ServerFaultError(RequestRefusedError):
         return self.fault
 
 
+class ModelNotFoundError(RequestRefusedError):
+    """Status 404: there is no model with this name. `method` is the method that was called, e.g. generateContent."""
+
+    def __init__(self, model: str, method: str) -> None:
+        super().__init__(model)
+        self.model, self.method = model, method
+
+    @property
+    def outcome(self) -> str:
+        """Name in GET /stats."""
+        return "model_not_found"
+
+
 class BadRequestError(RequestRefusedError):
     """Status 400: the request is invalid. The exception's message says why."""
 

@@ -6,17 +6,19 @@ from collections.abc import Sequence
 
 from pydantic import JsonValue
 
+from gemini_simulator.completion import Completion, count_tokens
 from gemini_simulator.errors import (
     BadRequestError,
     KeyRefusedError,
+    ModelNotFoundError,
     QuotaExceededError,
     RequestRefusedError,
     ServerFaultError,
 )
-from gemini_simulator.json_types import JsonObject, as_list, as_object, as_text
-from gemini_simulator.parsed_request import ParsedRequest
+from gemini_simulator.json_types import JsonObject, as_list, as_number, as_object, as_text
+from gemini_simulator.parsed_request import GenerationOptions, ParsedRequest
 from gemini_simulator.quota import Metric, QuotaViolation
-from gemini_simulator.service import Completion, count_tokens
+from gemini_simulator.reply import THINKING_SHARES
 
 _TYPE_PREFIX = "type.googleapis.com/google.rpc."
 _SERVICE = "generativelanguage.googleapis.com"
@@ -59,7 +61,10 @@ BAD_GATEWAY = (
 
 
 def parse_request(body: JsonValue) -> ParsedRequest:
-    """Parse a GenerateContentRequest. Raises BadRequestError if contents are missing or the schema is unsupported."""
+    """Parse a GenerateContentRequest.
+
+    Raises BadRequestError if contents are missing, or if the schema or the thinking level is unsupported.
+    """
     request = as_object(body)
     contents = as_list(request.get("contents"))
     if not contents:
@@ -76,18 +81,30 @@ def parse_request(body: JsonValue) -> ParsedRequest:
     elif schema:
         raise BadRequestError("response_schema is only supported with response_mime_type application/json")
     prompt = "\n".join(as_text(part.get("text")) for part in parts)
-    return ParsedRequest(prompt, schema if isinstance(schema, dict) else None)
+    return ParsedRequest(prompt, schema if isinstance(schema, dict) else None, _parse_options(config))
+
+
+def _parse_options(config: JsonObject) -> GenerationOptions:
+    """Read the options in a GenerationConfig. Like Google, accepts names in camelCase and in snake_case."""
+    thinking = as_object(config.get("thinkingConfig") or config.get("thinking_config"))
+    level = as_text(thinking.get("thinkingLevel") or thinking.get("thinking_level")).lower() or None
+    if level is not None and level not in THINKING_SHARES:
+        raise BadRequestError(f"Invalid value at 'generation_config.thinking_config.thinking_level': \"{level}\"")
+    limit = as_number(config.get("maxOutputTokens") or config.get("max_output_tokens"))
+    return GenerationOptions(as_number(config.get("temperature")), None if limit is None else int(limit), level)
 
 
 def write_answer(completion: Completion, model: str) -> JsonObject:
-    """Return the completion as a GenerateContentResponse."""
+    """Return the completion as a GenerateContentResponse. `model` is the model that answered."""
     answer: JsonObject = {"modelVersion": model, "responseId": completion.sha256[:22]}
     usage: JsonObject = {
         "promptTokenCount": completion.input_tokens,
-        "totalTokenCount": completion.input_tokens + completion.output_tokens,
+        "totalTokenCount": completion.input_tokens + completion.output_tokens + completion.thought_tokens,
     }
     if completion.output_tokens:
         usage["candidatesTokenCount"] = completion.output_tokens
+    if completion.thought_tokens:
+        usage["thoughtsTokenCount"] = completion.thought_tokens
     answer["usageMetadata"] = usage
     reason = completion.finish_reason
     match reason:
@@ -115,6 +132,12 @@ def write_refusal(refusal: RequestRefusedError) -> tuple[int, JsonObject]:
         case KeyRefusedError(state=state, project=project):
             info = [_error_info(_KEY_REASONS[state], project)] if state in _KEY_REASONS else []
             return 403, _error(403, _KEY_MESSAGES[state], "PERMISSION_DENIED", info)
+        case ModelNotFoundError(model=model, method=method):
+            message = (
+                f"models/{model} is not found for API version v1beta, or is not supported for {method}. Call "
+                "ListModels to see the list of available models and their supported methods."
+            )
+            return 404, _error(404, message, "NOT_FOUND")
         case QuotaExceededError():
             return 429, _quota_error(refusal)
         case ServerFaultError(fault="503"):

@@ -22,3 +22,8 @@ def as_list(value: JsonValue) -> list[JsonValue]:
 def as_text(value: JsonValue) -> str:
     """Return `value` if it is a string, else an empty string."""
     return value if isinstance(value, str) else ""
+
+
+def as_number(value: JsonValue) -> float | None:
+    """Return `value` if it is a number, else None."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None

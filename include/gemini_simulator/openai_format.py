@@ -7,16 +7,17 @@ import time
 
 from pydantic import JsonValue
 
+from gemini_simulator.completion import Completion
 from gemini_simulator.errors import (
     BadRequestError,
     KeyRefusedError,
+    ModelNotFoundError,
     QuotaExceededError,
     RequestRefusedError,
     ServerFaultError,
 )
-from gemini_simulator.json_types import JsonObject, as_list, as_object, as_text
-from gemini_simulator.parsed_request import ParsedRequest
-from gemini_simulator.service import Completion
+from gemini_simulator.json_types import JsonObject, as_list, as_number, as_object, as_text
+from gemini_simulator.parsed_request import GenerationOptions, ParsedRequest
 
 #: Finish reason of a Completion -> OpenAI's finish reason. All other reasons (blocked answers) become content_filter.
 _FINISH_REASONS = {"STOP": "stop", "EMPTY": "stop", "MAX_TOKENS": "length"}
@@ -37,11 +38,14 @@ def parse_request(body: JsonValue) -> ParsedRequest:
         schema = as_object(as_object(response_format.get("json_schema")).get("schema"))
         if not schema:
             raise BadRequestError("Missing required parameter: 'response_format.json_schema.schema'.")
-    return ParsedRequest("\n".join(_text(as_object(message).get("content")) for message in messages), schema)
+    prompt = "\n".join(_text(as_object(message).get("content")) for message in messages)
+    limit = as_number(request.get("max_completion_tokens") or request.get("max_tokens"))
+    options = GenerationOptions(as_number(request.get("temperature")), None if limit is None else int(limit))
+    return ParsedRequest(prompt, schema, options)
 
 
 def write_answer(completion: Completion, model: str) -> JsonObject:
-    """Return the completion in OpenAI's chat completion format."""
+    """Return the completion in OpenAI's chat completion format. `model` is the model that answered."""
     return {
         "id": f"chatcmpl-{completion.sha256[:24]}",
         "object": "chat.completion",
@@ -69,6 +73,8 @@ def write_refusal(refusal: RequestRefusedError) -> tuple[int, JsonObject, dict[s
             return 401, _error("Incorrect API key provided.", "invalid_request_error", "invalid_api_key"), {}
         case KeyRefusedError():
             return 403, _error("This API key may not be used.", "invalid_request_error", "key_disabled"), {}
+        case ModelNotFoundError(model=model):
+            return 404, _error(f"The model '{model}' does not exist.", "invalid_request_error", "model_not_found"), {}
         case QuotaExceededError():
             return _quota_refusal(refusal)
         case ServerFaultError(fault="503"):

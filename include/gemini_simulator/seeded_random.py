@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
 Name = TypeVar("Name", bound=str)
@@ -33,3 +34,21 @@ def choose_by_rate(rates: Mapping[Name, float], *parts: object) -> Name | None:
             return name
         point -= rate
     return None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt at a request. Each attempt gets new random draws, so that retries can succeed."""
+
+    seed: int
+    request_sha256: str
+    number: int
+    """Number of the attempt, counted from 1."""
+
+    def uniform(self, purpose: str, *parts: object) -> float:
+        """Return a number in [0, 1) that depends only on the attempt, the purpose and `parts`."""
+        return hash_uniform(self.seed, purpose, self.request_sha256, self.number, *parts)
+
+    def rng(self, purpose: str, *parts: object) -> random.Random:
+        """Return a random number generator whose seed depends only on the attempt, the purpose and `parts`."""
+        return random.Random(self.uniform(purpose, *parts))

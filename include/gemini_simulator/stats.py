@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import TypedDict
 
 from gemini_simulator.quota import MINUTE_S
-from gemini_simulator.service import RequestRecord, Service
+from gemini_simulator.records import AskedChunk, RequestRecord
+from gemini_simulator.service import Service
 
 
 class RequestStats(TypedDict):
@@ -18,6 +19,9 @@ class RequestStats(TypedDict):
     admitted: int
     """Number of requests that passed the key and quota checks."""
     answered: int
+    chunks_answered: int
+    """Number of chunks whose pairs were delivered intact, counted once per answer."""
+    mean_chunks_per_call: float
     corrections: int
     """Number of answered correction requests (requests that name the faults in earlier pairs)."""
     refused_429: int
@@ -41,9 +45,10 @@ class SimulatorStats(RequestStats):
     clock_s: float
     speed: float
     distinct_answered: int
-    """Number of different requests that were answered."""
+    """Number of different chunks whose pairs were delivered intact. A chunk counts again for other types of pairs, and
+    for corrections."""
     repeated_answers: int
-    """Number of answers to requests that had already been answered."""
+    """Number of times that a chunk's pairs were delivered intact again, although they had been before."""
     projects: dict[str, RequestStats]
     keys: dict[str, RequestStats]
     """Statistics by key fingerprint."""
@@ -54,7 +59,7 @@ class SimulatorStats(RequestStats):
 def summarize_requests(service: Service) -> SimulatorStats:
     """Summarize the requests that the service has received so far."""
     requests = list(service.requests)
-    answered = Counter(request.request_sha256 for request in requests if request.outcome == "answered")
+    answered = Counter(chunk for request in requests for chunk in _intact_chunks(request))
     return {
         "clock_s": round(service.now_s(), 3),
         "speed": service.config.speed,
@@ -86,6 +91,8 @@ def _summarize(requests: list[RequestRecord]) -> RequestStats:
         "calls": len(requests),
         "admitted": len(admitted),
         "answered": outcomes["answered"],
+        "chunks_answered": sum(len(_intact_chunks(request)) for request in answered),
+        "mean_chunks_per_call": round(sum(len(r.chunks) for r in requests) / max(1, len(requests)), 3),
         "corrections": sum(request.is_correction for request in answered),
         "refused_429": sum(n for name, n in outcomes.items() if name.startswith("429_") or name == "limit_0"),
         "in_flight": outcomes["in_flight"],
@@ -128,8 +135,15 @@ def _max_in_flight(requests: Iterable[RequestRecord]) -> int:
     return most
 
 
+def _intact_chunks(request: RequestRecord) -> list[AskedChunk]:
+    """Return the chunks whose pairs were delivered intact."""
+    outcomes = zip(request.chunks, request.chunk_outcomes, strict=True)
+    return [chunk for chunk, outcome in outcomes if outcome == "answered"]
+
+
 def _outcomes_by_chunk(requests: Iterable[RequestRecord]) -> dict[str, dict[str, int]]:
     chunks: dict[str, Counter[str]] = {}
     for request in requests:
-        chunks.setdefault(request.chunk_sha256, Counter())[request.outcome] += 1
+        for chunk, outcome in zip(request.chunks, request.chunk_outcomes, strict=True):
+            chunks.setdefault(chunk.sha256, Counter())[outcome] += 1
     return {chunk: dict(outcomes) for chunk, outcomes in chunks.items()}

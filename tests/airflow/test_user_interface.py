@@ -15,6 +15,7 @@ from tests.airflow.conftest import Airflow, write_sample_files
 from tests.browser import chromium_path
 
 from gemini_simulator import RunningSimulator, running_simulator
+from insurance_rag.config import GenerationConfig
 
 pytestmark = [pytest.mark.airflow, pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -72,7 +73,7 @@ def trigger_by_form(page: Page, url: str, inputs: dict[str, str]) -> str:
     form.locator("#element_questions").fill(inputs["questions"])
     form.get_by_role("button", name="More settings").click()
     editor = form.locator(".monaco-editor:visible").first  # the JSON editor of the field `Generation`
-    expect(editor).to_contain_text("gemini-2.5-flash")
+    expect(editor).to_contain_text(GenerationConfig().model)
     expect(form).to_contain_text("Move unanswered chunks from dead keys to healthy keys.")
     editor.click()
     page.keyboard.press("Control+A")

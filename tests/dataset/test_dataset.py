@@ -16,6 +16,7 @@ from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.records import REFUSAL, GroupBalance
 from insurance_rag.dataset import hub
 from insurance_rag.dataset.balance import balance_report, rows_over_cap
+from insurance_rag.dataset.card import render_card
 from insurance_rag.dataset.contexts import Contexts, names_product
 from insurance_rag.dataset.draws import Draw, hash_uniform
 from insurance_rag.validation.validate import validate_parts
@@ -101,6 +102,13 @@ def test_the_card_has_a_header_and_the_figures(built: Path) -> None:
     report = read_report(built)
     assert f"{report.kept:,} of" in body.replace("\n", " ") and "| near_duplicate | Near duplicate |" in body
     assert "funnel.svg" in body and "<svg" in folder.funnel.read_text(encoding="utf-8")
+
+
+def test_the_card_lists_the_rows_of_each_teacher_model(built: Path) -> None:
+    report = read_report(built)
+    lineage = report.lineage.model_copy(update={"rows_by_model": {"gemini-2.5-flash": 30, "gemini-3.5-flash-lite": 70}})
+    card = render_card(report.model_copy(update={"lineage": lineage}))
+    assert "| gemini-3.5-flash-lite | 70 | 70.0 % |\n| gemini-2.5-flash | 30 | 30.0 % |" in card
 
 
 def test_a_question_names_its_product_only_if_the_name_excludes_sister_products() -> None:

@@ -151,7 +151,7 @@ def test_types_pairs_and_field_names_follow_the_prompt_and_the_schema() -> None:
 
 def test_a_plain_text_answer_has_one_question_and_its_answer() -> None:
     request = ParsedRequest(f"### 지시\n만드세요.\n### 보험 약관 내용\n{ARTICLE_15}\n\n질문:")
-    assert request.chunk_text == ARTICLE_15
+    assert [section.text for section in request.sections] == [ARTICLE_15]
     assert re.fullmatch(r"질문: .+\?\n답변: (네, )?제15조.+[다요]\.", write_answer(request, 0, 0.0).text)
 
 
@@ -184,7 +184,7 @@ def test_a_correction_gets_other_pairs_about_the_same_chunk_with_fewer_defects()
         request = request_for(chunk)
         prompt = f"{request.prompt}\n### 다시 작성\n- fact: 답변이 너무 짧습니다: '네.'\n"
         correction = ParsedRequest(prompt, request.schema)
-        assert correction.chunk_sha256 == request.chunk_sha256 and correction.sha256 != request.sha256
+        assert correction.sections[0].sha256 == request.sections[0].sha256 and correction.sha256 != request.sha256
         first, corrected = (write_answer(each, seed=0, defects=0.4) for each in (request, correction))
         assert corrected == write_answer(correction, seed=0, defects=0.4)
         first_pairs += first.pairs

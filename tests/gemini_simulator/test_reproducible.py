@@ -15,7 +15,9 @@ from gemini_simulator.answers import write_answer
 from gemini_simulator.config import SimulatorConfig
 from gemini_simulator.json_types import JsonObject
 from gemini_simulator.parsed_request import ParsedRequest
-from gemini_simulator.service import SERVER_FAULTS, Service, key_fingerprint
+from gemini_simulator.records import record_request
+from gemini_simulator.reply import SERVER_FAULTS, draw_fault, make_reply
+from gemini_simulator.service import Service, key_fingerprint
 from insurance_rag.chunks import read_chunks
 
 ARRAY: JsonObject = {"type": "ARRAY"}
@@ -78,10 +80,12 @@ def test_faults_latencies_and_response_bodies() -> None:
             if n % 5 == 4:  # the bare chunk
                 continue
             for _ in range(3):
-                fault = service.draw_fault(request)
-                draws.append([fault, service._latency_s(request)])
+                attempt = service.next_attempt(request)
+                fault = draw_fault(service.config, attempt)
+                draws.append([fault, service.latency_s(attempt)])
                 if fault not in SERVER_FAULTS:
-                    completion = service._completion(request, fault)
+                    record = record_request(0.0, "", "", "m", request)
+                    completion = service.deliver(record, make_reply(service.config, request, attempt))
                     chat = openai_format.write_answer(completion, "m")
                     del chat["created"]
                     bodies.append([gemini_format.write_answer(completion, "m"), chat])

@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from tests.generation.fixed_server import Server
+
 from gemini_simulator import RunningSimulator
 from insurance_rag.config import GenerationConfig
 from insurance_rag.core.files import read_json
@@ -22,14 +24,9 @@ METADATA = {
     "token_count": 30,
     "policy_type": "암보험",
 }
+SINGLE: dict[str, object] = {"chunks_per_call": 1, "questions": {"near_miss_share": 0}}
+"""Settings for tests that count calls: one chunk per call, and three pairs for every chunk."""
 PART_NAME = re.compile(r"dataset_part_\d+\.json")
-
-
-class Server:
-    """Address and window of a server that is not the simulator."""
-
-    def __init__(self, url: str, window_s: float) -> None:
-        self.url, self.window_s = url, window_s
 
 
 def chunks(n: int, start: int = 1) -> list[Chunk]:
@@ -65,6 +62,11 @@ def rows(run: RunFolder) -> list[QAPair]:
     """Return the rows of all part files."""
     parts = [path for path in sorted(run.parts.iterdir()) if PART_NAME.fullmatch(path.name)]
     return [QAPair.model_validate(row) for part in parts for row in read_json(part)]
+
+
+def read_part(run: RunFolder, shard: int) -> list[QAPair]:
+    """Return the rows of one part file."""
+    return [QAPair.model_validate(row) for row in read_json(run.part(shard))]
 
 
 def first_answers(run: RunFolder) -> Counter[tuple[str, str]]:

@@ -6,8 +6,8 @@ import json
 
 import pytest
 from pydantic import JsonValue, SecretStr
+from tests.generation.runs import chunks
 
-from insurance_rag.config import GenerationConfig
 from insurance_rag.core.errors import (
     BlockedAnswerError,
     InvalidAnswerError,
@@ -19,12 +19,14 @@ from insurance_rag.core.errors import (
     RateLimitError,
     ServerUnavailableError,
 )
+from insurance_rag.generation.prompt import ChunkRequest
+from insurance_rag.generation.teachers.base import TeacherRequest
 from insurance_rag.generation.teachers.gemini import read_answer
 from insurance_rag.llm.client import Client, Response
 from insurance_rag.llm.gemini import read_error
-from insurance_rag.planning.prompt_spec import PromptSpec
+from insurance_rag.planning.question_plan import PlannedPair
 
-PROMPT_SPEC = PromptSpec.from_config(GenerationConfig())
+REQUEST = TeacherRequest((ChunkRequest(chunks(1)[0], (PlannedPair("fact"), PlannedPair("easy"))),))
 CLIENT = Client("http://x", SecretStr("SECRET"), {}, 1.0)
 MESSAGE = "You exceeded your current quota, please check your plan and billing details. limit: 0"
 JsonObject = dict[str, JsonValue]
@@ -120,15 +122,23 @@ def answer(text: str = json.dumps([PAIR]), finish: str = "STOP", **more: JsonVal
 
 
 def test_answer_with_its_tokens() -> None:
-    found = read_answer(answer(), PROMPT_SPEC)
-    assert found.pairs[0].question == PAIR["question"]
-    assert (found.tokens_in, found.tokens_out) == (7, 7)
+    found = read_answer(answer(modelVersion="gemini-9"), REQUEST)
+    assert [[pair.question for pair in pairs] for pairs in found.pairs] == [[PAIR["question"]]]
+    assert (found.tokens_in, found.tokens_out, found.model, found.is_cut) == (7, 7, "gemini-9", False)
+
+
+@pytest.mark.parametrize("finish", ["STOP", "MAX_TOKENS"])
+def test_cut_answer_keeps_its_complete_pairs(finish: str) -> None:
+    found = read_answer(answer(json.dumps([PAIR, PAIR])[:-30], finish), REQUEST)
+    assert [len(pairs) for pairs in found.pairs] == [1]
+    assert found.is_cut
 
 
 @pytest.mark.parametrize(
     ("body", "kind"),
     [
-        (answer(finish="MAX_TOKENS"), InvalidAnswerError),
+        (answer(finish="MAX_TOKENS", text="[{"), InvalidAnswerError),
+        (answer(finish="MAX_TOKENS", text=""), InvalidAnswerError),
         (answer(finish="OTHER"), InvalidAnswerError),
         (answer(text="[{"), InvalidAnswerError),
         (answer(candidates=[]), InvalidAnswerError),
@@ -140,6 +150,6 @@ def test_answer_with_its_tokens() -> None:
 )
 def test_status_200_without_pairs(body: JsonObject, kind: type[Exception]) -> None:
     with pytest.raises(kind) as caught:
-        read_answer(body, PROMPT_SPEC)
+        read_answer(body, REQUEST)
     assert isinstance(caught.value, (InvalidAnswerError, BlockedAnswerError))
     assert caught.value.tokens == (7, 7)

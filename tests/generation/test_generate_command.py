@@ -41,8 +41,10 @@ def test_keys_and_server_from_the_environment(tmp_path: Path, sim: RunningSimula
     run = str(tmp_path / "run")
     call(capsys, "plan", "--chunks", str(write(tmp_path / "c.jsonl", chunks(6))), "--out", run)
     assert call(capsys, "generate", "--run", run, "--shard", "2")["label"] == "shard 2/2 · gemini_k2"
-    assert call(capsys, "generate", "--run", run)["calls"] == 6
-    assert sim.stats()["calls"] == 6
+    result = call(capsys, "generate", "--run", run)
+    stats = sim.stats()
+    assert result["calls"] == stats["calls"]
+    assert (stats["distinct_answered"], stats["repeated_answers"]) == (6, 0)
 
 
 def test_refresh_generates_only_new_and_changed_chunks(tmp_path: Path, sim: RunningSimulator, capsys: Output) -> None:
@@ -50,6 +52,7 @@ def test_refresh_generates_only_new_and_changed_chunks(tmp_path: Path, sim: Runn
     first, second = str(tmp_path / "first"), str(tmp_path / "second")
     call(capsys, "plan", "--chunks", str(write(tmp_path / "a.jsonl", old)), "--out", first)
     call(capsys, "generate", "--run", first)
+    calls = sim.stats()["calls"]
     changed = old[3].model_copy(update={"text": "제4조(입원보험금)\n회사는 입원하면 44만원을 지급합니다."})
     new = [chunks(1, start=99)[0], *old[:3], changed, *old[4:18]]  # one new in front, one changed, two removed
     plan = call(capsys, "plan", "--chunks", str(write(tmp_path / "b.jsonl", new)), "--out", second, "--previous", first)
@@ -57,8 +60,8 @@ def test_refresh_generates_only_new_and_changed_chunks(tmp_path: Path, sim: Runn
     assert {name: plan["refresh"][name] for name in expected} == expected
     result = call(capsys, "generate", "--run", second)
     assert result["chunks"] == 19
-    assert result["calls"] == 2
-    assert sim.stats()["calls"] == 22
+    assert (result["chunks_answered"], result["calls"]) == (2, sim.stats()["calls"] - calls)
+    assert (sim.stats()["distinct_answered"], sim.stats()["repeated_answers"]) == (22, 0)
     assert json.loads((tmp_path / "second/parts/usage.json").read_text())["calls_saved"] == 17
     rows = [row for n in (1, 2) for row in json.loads((tmp_path / f"second/parts/dataset_part_{n}.json").read_text())]
     assert {row["chunk_id"] for row in rows} == {chunk.chunk_id for chunk in new}

@@ -10,10 +10,18 @@ from tests.generation.runs import chunks
 
 from insurance_rag.config import GenerationConfig
 from insurance_rag.core.errors import InvalidAnswerError, InvalidInputError
+from insurance_rag.core.records import QuestionType
+from insurance_rag.generation.prompt import ChunkRequest
+from insurance_rag.generation.teachers.base import TeacherRequest
 from insurance_rag.generation.teachers.local import PAIR_RETRIES, LocalTeacher, is_grounded
 from insurance_rag.planning.prompt_spec import PromptSpec
+from insurance_rag.planning.question_plan import PlannedPair
 
 CHUNK = chunks(1)[0]
+
+
+def asked(kind: QuestionType) -> TeacherRequest:
+    return TeacherRequest((ChunkRequest(CHUNK, (PlannedPair(kind),)),))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +58,7 @@ def test_four_bit_model_generates(tiny_model: str, monkeypatch: pytest.MonkeyPat
 def test_noise_is_an_invalid_answer_after_four_tries(tiny_model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("insurance_rag.generation.teachers.local.MAX_NEW_TOKENS", 2)
     with pytest.raises(InvalidAnswerError, match=rf"in {1 + PAIR_RETRIES} tries per type \(fact\)"):
-        asyncio.run(teacher(tiny_model, types=["fact"]).generate(CHUNK))
+        asyncio.run(teacher(tiny_model).generate(asked("fact")))
 
 
 def test_ungrounded_answer_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +69,7 @@ def test_ungrounded_answer_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
             " 얼마인가요?\n답변: 제1조에 따르면 1만원입니다.\n질문: 또",
         ]
     )
-    local = teacher("none", types=["scenario"])
+    local = teacher("none")
     prompts: list[str] = []
 
     def complete(prompt: str) -> tuple[str, int, int]:
@@ -69,8 +77,8 @@ def test_ungrounded_answer_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
         return next(texts), 10, 5
 
     monkeypatch.setattr(local, "_complete", complete)
-    answer = asyncio.run(local.generate(CHUNK))
-    assert [(p.type, p.question, p.answer) for p in answer.pairs] == [
+    answer = asyncio.run(local.generate(asked("scenario")))
+    assert [(p.type, p.question, p.answer) for p in answer.pairs[0]] == [
         ("scenario", "얼마인가요?", "제1조에 따르면 1만원입니다.")
     ]
     assert (answer.tokens_in, answer.tokens_out) == (30, 15)
@@ -94,4 +102,4 @@ def test_grounded_means_every_number_and_article_is_in_the_chunk(answer: str, gr
 
 def test_model_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(InvalidInputError, match="cannot be loaded"):
-        asyncio.run(teacher(str(tmp_path / "none")).generate(CHUNK))
+        asyncio.run(teacher(str(tmp_path / "none")).generate(asked("fact")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.generation.runs import keys, planned, rows
+from tests.generation.runs import chunks, keys, planned, rows
 
 from gemini_simulator import running_simulator
 from insurance_rag.config import GenerationConfig
@@ -24,10 +24,13 @@ CONFIG = GenerationConfig(teacher="openai", base_url="http://127.0.0.1:9/v1/")
 @pytest.mark.parametrize("suffix", ["", "/v1", "/v1/"])
 def test_shard_is_answered_by_an_openai_compatible_server(tmp_path: Path, suffix: str) -> None:
     with running_simulator(speed=600, faults={"503": 0.1, "malformed": 0.1, "max_tokens": 0.1}) as sim:
-        run, config = planned(tmp_path, sim, 12, keys(1), teacher="openai", base_url=sim.url + suffix, model="qwen")
+        run, config = planned(tmp_path, sim, 12, keys(1), teacher="openai", base_url=sim.url + suffix, model="qwen",
+                              questions={"near_miss_share": 0})  # fmt: skip
         part = generate_shard(run, 1, keys(1)[0], config)
+        assert sim.stats()["mean_chunks_per_call"] > 1
     assert part.chunks == 12
     assert part.quarantined == 0
+    assert {row.chunk_id for row in rows(run)} == {chunk.chunk_id for chunk in chunks(12)}
     assert {row.meta["teacher"] for row in rows(run)} == {"openai"}
     assert {row.type for row in rows(run)} == {"fact", "scenario", "easy"}
 

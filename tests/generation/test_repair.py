@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.generation.runs import chunks, first_answers, journal_records, keys, planned, rows
+from tests.generation.runs import SINGLE, chunks, first_answers, journal_records, keys, planned, rows
 
-from gemini_simulator import running_simulator
+from gemini_simulator import RunningSimulator, running_simulator
 from insurance_rag.cli.main import main
 from insurance_rag.config import GenerationConfig
 from insurance_rag.core.artifacts import manifest_path
@@ -19,11 +19,12 @@ from insurance_rag.core.records.usage import RunUsage
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.generation import generate_run, generate_shard, missing_chunks
 from insurance_rag.generation.batch import fetch_batch, poll_batch, submit_batch
-from insurance_rag.generation.prompt import render
+from insurance_rag.generation.prompt import ChunkRequest, render
 from insurance_rag.generation.repair import FAULT_TEXTS, find_faults, repair_request
 from insurance_rag.generation.teachers.base import Pair
 from insurance_rag.planning import make_plan, reuse_answers, write_plan
 from insurance_rag.planning.prompt_spec import PromptSpec
+from insurance_rag.planning.question_plan import PlannedPair
 from insurance_rag.validation.pair_check import pair_check
 from insurance_rag.validation.rules.registry import RULES
 
@@ -42,18 +43,23 @@ def repairs(run: RunFolder) -> list[RepairRecord]:
     return [RepairRecord.model_validate(record) for record in records]
 
 
-def test_faulty_pairs_are_requested_once_more_and_both_answers_stay(tmp_path: Path) -> None:
-    with running_simulator(**FAST) as sim:
-        run, config = planned(tmp_path, sim, 40, keys(1))
+@pytest.mark.parametrize("chunks_per_call", [1, "auto"])
+def test_faulty_pairs_are_requested_once_more_and_both_answers_stay(tmp_path: Path, chunks_per_call: int | str) -> None:
+    with running_simulator(**FAST, pack_degradation=0) as sim:
+        run, config = planned(tmp_path, sim, 40, keys(1), chunks_per_call=chunks_per_call)
         part = generate_shard(run, 1, KEY, config, pair_check=CHECK)
         again = generate_shard(run, 1, KEY, config, pair_check=CHECK)
         stats, truth = sim.stats(), {(t["type"], t["question"], t["answer"]): t["defect"] for t in sim.ground_truth()}
     assert again.sha256 == part.sha256
-    assert part.calls == stats["calls"] == 40 + part.repair_calls
-    assert part.repair_calls == stats["corrections"] == len(repairs(run)) > 10
-    assert stats["repeated_answers"] == 0
+    assert part.calls == stats["calls"] == stats["answered"]
+    assert part.repair_calls == stats["corrections"]
+    assert 0 < part.repair_calls <= len(repairs(run)) / 3, "one call repairs the pairs of several chunks"
+    assert len(repairs(run)) > 10
+    assert (stats["distinct_answered"], stats["repeated_answers"]) == (40 + len(repairs(run)), 0)
     assert 0 < part.repair_cost_usd < part.cost_usd
-    assert RunUsage.model_validate(read_json(run.usage)).total.repair_calls == part.repair_calls
+    usage = RunUsage.model_validate(read_json(run.usage)).total
+    assert usage.repair_calls == part.repair_calls
+    assert usage.repair_pairs_accepted == sum(record.accepted for record in repairs(run)) > 10
     assert set(first_answers(run).values()) == {1}  # every first answer is there once
     assert part.repaired == len(repaired(run)) > 10
     assert part.pending_repairs == 0
@@ -61,7 +67,7 @@ def test_faulty_pairs_are_requested_once_more_and_both_answers_stay(tmp_path: Pa
     for row in repaired(run):
         reason = row.meta["repair_reason"]
         assert faulty.get((row.chunk_id, row.type), "required_fields") == reason
-        assert row.meta["repair_version"].startswith("repair_v1@")
+        assert row.meta["repair_version"].startswith("repair_v2@")
         assert (row.type, row.instruction, row.output) in truth
     good = [row for row in repaired(run) if not truth[row.type, row.instruction, row.output]]
     assert len(good) > 0.75 * len(repaired(run))
@@ -70,41 +76,51 @@ def test_faulty_pairs_are_requested_once_more_and_both_answers_stay(tmp_path: Pa
 @pytest.mark.parametrize("settings", [{"repair": False}, {}])
 def test_nothing_is_requested_again_unless_configured(tmp_path: Path, settings: dict[str, bool]) -> None:
     with running_simulator(**FAST) as sim:
-        run, config = planned(tmp_path, sim, 10, keys(1), **settings)
+        run, config = planned(tmp_path, sim, 10, keys(1), **SINGLE, **settings)
         part = generate_run(run, keys(1), config, CHECK if settings else None)
     assert (part.calls, part.repair_calls, part.repaired) == (10, 0, 0)
     assert {record["state"] for record in journal_records(run)} == {"answered"}
 
 
 def test_daily_quota_that_ends_during_repairs_leaves_the_shard_complete(tmp_path: Path) -> None:
-    with running_simulator(**FAST, quota={"rpd": 38}) as sim:  # enough for some repairs
-        run, config = planned(tmp_path, sim, 30, keys(1))
+    with running_simulator(**FAST, quota={"rpd": 32}) as sim:  # enough for some repairs
+        run, config = planned(tmp_path, sim, 30, keys(1), **SINGLE)
         part = generate_shard(run, 1, KEY, config, pair_check=CHECK)
-    assert part.pending_repairs > 5
+    assert part.pending_repairs > 3
+    assert part.repaired > 3
     assert missing_chunks(run) == {}
     assert manifest_path(run.part(1)).exists()
     assert set(first_answers(run).values()) == {1}
     with running_simulator(**FAST) as sim:
         config = config.model_copy(update={"base_url": sim.url})
         later = generate_shard(run, 1, KEY, config, pair_check=CHECK)
-        assert sim.stats()["calls"] == sim.stats()["corrections"] == part.pending_repairs
+        stats = sim.stats()
+        assert stats["calls"] == stats["corrections"]
+        assert (stats["distinct_answered"], stats["repeated_answers"]) == (part.pending_repairs, 0)
     assert later.pending_repairs == 0
-    assert later.repaired > 0
+    assert later.repaired > part.repaired
 
 
 def test_failed_repair_is_not_requested_a_third_time(tmp_path: Path) -> None:
     with running_simulator(**FAST) as sim:
-        run, config = planned(tmp_path, sim, 20, keys(1), max_retries=0, budget_usd=1e-9)
-        leave_repairs_pending(run, config.model_copy(update={"budget_usd": None}))
-    with running_simulator(speed=600, faults={"malformed": 1.0}) as sim:
-        config = config.model_copy(update={"base_url": sim.url, "budget_usd": None})
+        run, config = planned(tmp_path, sim, 20, keys(1), max_retries=0)
+        leave_repairs_pending(run, config)
+    with running_simulator(speed=600, faults={"empty": 1.0}) as sim:
+        config = config.model_copy(update={"base_url": sim.url})
         part = generate_shard(run, 1, KEY, config, pair_check=CHECK)
         calls = sim.stats()["calls"]
         generate_shard(run, 1, KEY, config, pair_check=CHECK)
-        assert sim.stats()["calls"] == calls == len(repairs(run))
-    assert all("not JSON" in (record.failed or "") for record in repairs(run))
+        assert sim.stats()["calls"] == calls
+        alone = calls_per_chunk(sim)
+    assert len(alone) == len(repairs(run)) > 5
+    assert max(alone.values()) <= 3, "in a pack, in a smaller pack, and alone"
+    assert all("no complete JSON" in (record.failed or "") for record in repairs(run))
     assert (part.repaired, part.pending_repairs, part.quarantined) == (0, 0, 0)
     assert part.repair_cost_usd > 0  # unreadable answers are paid for too
+
+
+def calls_per_chunk(sim: RunningSimulator) -> dict[str, int]:
+    return {chunk: sum(outcomes.values()) for chunk, outcomes in sim.stats()["chunks"].items()}
 
 
 def leave_repairs_pending(run: RunFolder, config: GenerationConfig) -> None:
@@ -140,16 +156,18 @@ def test_answers_of_a_batch_are_repaired_by_ordinary_calls(tmp_path: Path) -> No
             fetch_batch(run, handle, KEY, config, CHECK)
         assert submit_batch(run, 1, KEY, config) is None
         part = generate_shard(run, 1, KEY, config, pair_check=CHECK)
-        assert part.calls == part.repair_calls == sim.stats()["corrections"] > 3
+        assert part.calls == part.repair_calls == sim.stats()["corrections"] > 0
     assert part.repaired > 3
+    assert missing_chunks(run) == {}
 
 
 def test_openai_teacher_repairs_too(tmp_path: Path) -> None:
     with running_simulator(**FAST) as sim:
         run, config = planned(tmp_path, sim, 15, keys(1), teacher="openai", base_url=sim.url)
         part = generate_shard(run, 1, KEY, config, pair_check=CHECK)
-        assert part.repair_calls == sim.stats()["corrections"] > 3
+        assert part.repair_calls == sim.stats()["corrections"] > 0
     assert part.repaired > 3
+    assert part.pending_repairs == 0
 
 
 def test_command_repairs_unless_the_option_forbids_it(
@@ -165,8 +183,10 @@ def test_command_repairs_unless_the_option_forbids_it(
             assert (result["repair_calls"] > 0) is (not flags)
 
 
-def test_note_names_the_faults_and_requests_only_their_types() -> None:
-    chunk, spec = chunks(1)[0], PromptSpec("gemini", "m", "qa_v1", ("fact", "scenario", "easy"), 1)
+def test_repair_request_names_the_faults_and_asks_only_for_their_pairs() -> None:
+    chunk, spec = chunks(1)[0], PromptSpec.from_config(GenerationConfig())
+    planned_pairs = tuple(PlannedPair(kind, f"note of {kind}") for kind in spec.types)
+    first = ChunkRequest(chunk, planned_pairs)
     good = Pair("scenario", "한빛 암보험에서 입원하면 얼마를 받나요?", "제1조에 따르면 1만원을 지급합니다.")
     pairs = [
         Pair(
@@ -174,7 +194,7 @@ def test_note_names_the_faults_and_requests_only_their_types() -> None:
         ),
         good,
     ]
-    faults = find_faults(lambda chunk, pairs: [("unsupported_number", "77만원"), None], chunk, pairs, spec)
+    faults = find_faults(lambda chunk, pairs: [("unsupported_number", "77만원"), None], chunk, pairs, planned_pairs)
     assert [(f.type, f.reason, f.pair) for f in faults] == [
         ("fact", "unsupported_number", 0),
         ("easy", "required_fields", None),
@@ -186,13 +206,14 @@ def test_note_names_the_faults_and_requests_only_their_types() -> None:
         meta=META,
         faults=faults,
     )
-    request = repair_request(answer, spec)
-    prompt = render(request.prompt_spec, chunk, request.note)
-    assert request.prompt_spec.types == ("fact", "easy")
+    request = repair_request(first, answer)
+    prompt = render(spec, [request, first], repair=True)
+    assert [pair.type for pair in request.pairs] == ["fact", "easy"]
     assert "숫자가 조항에 없습니다: '77만원'" in prompt
+    assert "- easy: 질문이나 답변이 빠졌습니다. note of easy\n" in prompt
     assert good.answer not in prompt
-    assert prompt.index(chunk.text) < prompt.index("### 다시 작성")
-    assert prompt.count("\n### 보험 약관 내용") == 1  # the faulty answer adds no heading
+    assert prompt.index("### 다시 작성") < prompt.index("### 조항 C1") < prompt.index("### 조항 C2")
+    assert prompt.count("\n### 보험 약관 내용") == 2  # the faulty answer adds no heading
 
 
 def test_every_repairable_rule_has_a_text_for_the_teacher() -> None:

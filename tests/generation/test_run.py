@@ -1,28 +1,28 @@
-"""All shards of a run: one key per shard, redistribution, and resuming with another plan."""
+"""All shards of a run: one key per shard, dead keys, and resuming with another plan."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from tests.generation.runs import chunks, finished_keys, first_answers, keys, planned, rows
+from tests.generation.runs import SINGLE, chunks, finished_keys, first_answers, keys, planned, read_part, rows
 
 from gemini_simulator import running_simulator
 from insurance_rag.core.artifacts import manifest_path
 from insurance_rag.core.errors import IncompleteError, InvalidInputError, QuotaExhaustedError
 from insurance_rag.core.files import read_json
 from insurance_rag.core.records import ApiKey
+from insurance_rag.core.records.generation import PartManifest
 from insurance_rag.core.records.usage import RunUsage
 from insurance_rag.generation import generate_run, generate_shard, missing_chunks, write_open_parts
 from insurance_rag.planning import plan_redistributed, read_plan, reuse_answers
-from insurance_rag.planning.shards import check_partition
 
 FAST: dict[str, float] = {"speed": 600, "latency_s": 1.0}
 
 
 def test_every_shard_uses_its_own_key(tmp_path: Path) -> None:
     with running_simulator(**FAST) as sim:
-        run, config = planned(tmp_path, sim, 30, keys(3))
+        run, config = planned(tmp_path, sim, 30, keys(3), **SINGLE, redistribute=False)
         result = generate_run(run, keys(3), config)
         stats = sim.stats()
     assert (result.chunks, result.calls, stats["repeated_answers"]) == (30, 30, 0)
@@ -35,48 +35,57 @@ def test_every_shard_uses_its_own_key(tmp_path: Path) -> None:
     assert {read_json(path)["state"] for path in run.progress.iterdir()} == {"done"}
 
 
-def test_chunks_of_a_dead_key_move_to_healthy_keys(tmp_path: Path) -> None:
+def test_chunks_of_a_dead_key_are_answered_by_healthy_keys(tmp_path: Path) -> None:
     with running_simulator(**FAST, key_states={"secret-2": "leaked"}) as sim:
         run, config = planned(tmp_path, sim, 31, keys(3))
+        before = read_plan(run)
         result = generate_run(run, keys(3), config)
         stats = sim.stats()
     assert min(key["calls"] for key in stats["keys"].values()) <= 2
+    assert stats["repeated_answers"] == 0
     assert missing_chunks(run) == {}
-    plan = read_plan(run)
-    check_partition([chunk.chunk_id for chunk in chunks(31)], plan.shards)
-    assert plan.reassigned_to == {2: [4, 5]}
-    assert [s.label for s in plan.shards[3:]] == ["shard 4/5 · k1", "shard 5/5 · k3"]
+    assert read_plan(run) == before
+    assert [part.chunks for part in result.parts] == [11, 11, 9]
     assert {row.chunk_id for row in rows(run)} == {chunk.chunk_id for chunk in chunks(31)}
     assert set(first_answers(run).values()) == {1}
     assert sum(part.rows for part in result.parts) == len(rows(run))
-    assert manifest_path(run.part(2)).exists()  # of the dead shard, whose chunks have all moved
+    dead = PartManifest.model_validate(read_json(manifest_path(run.part(2))))
+    assert (dead.key_id, sum(dead.moved.values()), dead.answers) == ("k2", 11, 0)
+    assert dead.moved.keys() <= {"k1", "k3"}
+    in_dead_part = [row.chunk_id for row in read_part(run, 2)]
+    assert set(in_dead_part) == set(before.shard(2).chunk_ids)
 
 
-def test_nothing_moves_from_a_shard_that_can_continue(tmp_path: Path) -> None:
+def test_no_shard_runs_again_once_every_chunk_is_answered(tmp_path: Path) -> None:
     with running_simulator(**FAST) as sim:
         run, config = planned(tmp_path, sim, 8, keys(2))
-        assert plan_redistributed(run, keys(2)) == []
         generate_shard(run, 1, keys(2)[0], config)
-        assert plan_redistributed(run, keys(2)) == []
+        assert [shard.shard for shard in plan_redistributed(run, keys(2))] == [1, 2]
         assert plan_redistributed(run, []) == []
+        generate_shard(run, 2, keys(2)[1], config)
+        assert plan_redistributed(run, keys(2)) == []
 
 
-def test_unfinished_redistributed_shards_are_returned_again(tmp_path: Path) -> None:
+def test_a_healthy_shard_finishes_the_part_of_a_dead_one_later(tmp_path: Path) -> None:
     with running_simulator(**FAST, key_states={"secret-1": "invalid"}) as sim:
         run, config = planned(tmp_path, sim, 9, keys(2), redistribute=False)
         with pytest.raises(IncompleteError, match=r"shard 1/2 · k1: 5 chunks"):
             generate_run(run, keys(2), config)
-        first = plan_redistributed(run, keys(2))
-        assert [s.shard for s in first] == [3]
-        assert plan_redistributed(run, keys(2)) == first
-        generate_shard(run, 3, keys(2)[1], config)
+        helpers = plan_redistributed(run, keys(2))
+        assert [shard.shard for shard in helpers] == [2]
+        assert plan_redistributed(run, keys(2)) == helpers
+        generate_shard(run, 2, keys(2)[1], config.model_copy(update={"redistribute": True}))
         assert plan_redistributed(run, keys(2)) == []
-        assert generate_shard(run, 1, keys(2)[0], config).chunks == 0
+        assert PartManifest.model_validate(read_json(manifest_path(run.part(1)))).moved == {"k2": 5}
+        calls = sim.stats()["calls"]
+        assert generate_shard(run, 1, keys(2)[0], config).chunks == 5
+        assert sim.stats()["calls"] == calls
+    assert set(first_answers(run).values()) == {1}
 
 
 def test_run_without_a_healthy_key_says_when_the_quota_resets(tmp_path: Path) -> None:
-    with running_simulator(**FAST, quota={"rpd": 5}, key_states={"secret-2": "invalid"}) as sim:
-        run, config = planned(tmp_path, sim, 20, keys(2))
+    with running_simulator(speed=60, latency_s=1.0, quota={"rpd": 5}, key_states={"secret-2": "invalid"}) as sim:
+        run, config = planned(tmp_path, sim, 20, keys(2), **SINGLE)
         with pytest.raises(QuotaExhaustedError, match=r"incomplete: 15 chunks are missing[\s\S]*20\d\d-\d\d-\d\d") as e:
             generate_run(run, keys(2), config)
         assert e.value.resets_at is not None
@@ -90,7 +99,7 @@ def test_keys_of_one_project_share_its_window(tmp_path: Path) -> None:
     shared = keys(4, project="p")
     projects = {f"secret-{i}": "p" for i in range(1, 5)}
     with running_simulator(speed=30, latency_s=1.0, quota={"rpm": 30}, projects=projects) as sim:
-        run, config = planned(tmp_path, sim, 80, shared)
+        run, config = planned(tmp_path, sim, 80, shared, **SINGLE)
         result = generate_run(run, shared, config)
         stats = sim.stats()
     assert stats["peak_requests_per_minute"] <= 30
@@ -112,16 +121,17 @@ def test_new_plan_finds_the_answers_of_the_old_one(tmp_path: Path) -> None:
     with running_simulator(**FAST) as sim:
         run, config = planned(tmp_path, sim, 12, keys(3))
         generate_run(run, keys(3), config)
+        calls = sim.stats()["calls"]
         planned(tmp_path, sim, 12, keys(2))
         assert generate_run(run, keys(2), config).rows == len(rows(run))
-        assert sim.stats()["calls"] == 12
+        assert sim.stats()["calls"] == calls
     assert set(first_answers(run).values()) == {1}
     assert not run.part(3).exists()
 
 
 def test_other_settings_generate_again(tmp_path: Path) -> None:
     with running_simulator(**FAST) as sim:
-        run, config = planned(tmp_path, sim, 4, keys(1))
+        run, config = planned(tmp_path, sim, 4, keys(1), **SINGLE)
         generate_run(run, keys(1), config)
         generate_shard(run, 1, keys(1)[0], config.model_copy(update={"types": ("fact",)}))
         assert sim.stats()["calls"] == 8
@@ -135,18 +145,18 @@ def test_replaced_key_resumes(tmp_path: Path) -> None:
             generate_run(run, keys(1), config)
         replaced = [ApiKey.model_validate({"id": "k1", "key": "fresh"})]
         assert generate_run(run, replaced, config).chunks == 6
-    assert RunUsage.model_validate(read_json(run.usage)).total.answers == 6
+    assert RunUsage.model_validate(read_json(run.usage)).total.chunks_answered == 6
 
 
 def test_keys_that_die_one_after_another_end_the_run(tmp_path: Path) -> None:
     """A dead key does not count as healthy again because its shard was started again."""
     with running_simulator(**FAST, quotas={"p1": {"rpd": 9}}, projects={"secret-1": "p1"},
                            key_states={"secret-2": "invalid"}) as sim:  # fmt: skip
-        run, config = planned(tmp_path, sim, 14, keys(2))
+        run, config = planned(tmp_path, sim, 14, keys(2), **SINGLE)
         with pytest.raises(QuotaExhaustedError, match="5 chunks are missing"):
             generate_run(run, keys(2), config)
         assert sim.stats()["calls"] <= 14 + 4
-    assert len(read_plan(run).shards) <= 4
+    assert len(finished_keys(run)) == 9
 
 
 def test_part_of_a_dead_shard_holds_the_reused_rows(tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ def test_json_editors_document_their_fields_and_are_not_required() -> None:
         assert form[name].schema["section"] == "More settings"
         form[name].resolve(None)
     documented = form["generation"].schema["description_md"]
-    assert all(f"- `{name}` (" in documented for name in GenerationConfig.model_fields)
-    assert "- `temperature` (number, at least 0, at most 2, default 0.7): " in documented
+    assert all(f"- `{name}` (" in documented or f"- `{name}." in documented for name in GenerationConfig.model_fields)
+    assert "- `timeout_s` (number, more than 0, default 60.0): " in documented
     assert "- `dataset.seed` (integer, default 0): " in form["validation"].schema["description_md"]
     assert "- `lora.r` (integer, at least 1, default 16): " in form["training"].schema["description_md"]
     assert "- `min_questions` (integer, at least 1, default 200): " in form["promotion"].schema["description_md"]

@@ -12,7 +12,7 @@ from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.records.run import RunArtifact
 from insurance_rag.orchestration.xcom import dump, with_records
 
-RUN: dict[str, JsonValue] = {"uri": "/artifacts/run", "sha256": "0", "rows": 3, "questions": 2}
+RUN: dict[str, JsonValue] = {"uri": "/artifacts/run", "sha256": "0", "rows": 3, "questions": 2, "estimate": None}
 
 
 class MappedResults(Sequence[dict[str, JsonValue]]):

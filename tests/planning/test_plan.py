@@ -15,8 +15,9 @@ from insurance_rag.cli.main import main
 from insurance_rag.config import GenerationConfig
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.records import ApiKey, Chunk
+from insurance_rag.core.records.planning import Refresh
 from insurance_rag.core.run_folder import RunFolder
-from insurance_rag.planning.plan import Plan, make_plan, read_plan, with_config, write_plan
+from insurance_rag.planning.plan import Plan, make_plan, read_plan, save_plan, with_config, write_plan
 
 CONFIG = GenerationConfig()
 Json: TypeAlias = dict[str, JsonValue]
@@ -64,18 +65,18 @@ def test_a_plan_is_read_as_it_was_written(run: RunFolder, make_chunks: MakeChunk
     assert "secret" not in run.plan.read_text()
 
 
-def test_planning_again_keeps_reassigned_chunks_and_deletes_parts_of_another_plan(
+def test_planning_again_keeps_the_stored_plan_and_deletes_parts_of_another_plan(
     run: RunFolder, make_chunks: MakeChunks, make_keys: MakeKeys
 ) -> None:
     chunks = make_chunks(20)
     plan = write_plan(make_plan(chunks, make_keys(3), CONFIG), run, chunks)
     run.parts.mkdir()
     run.part(1).write_text("[]")
-    reassigned = plan.model_copy(update={"reassigned_to": {1: [3]}})
-    run.plan.write_text(reassigned.model_dump_json())
-    assert write_plan(plan, run, chunks).reassigned_to == {1: [3]}
+    refresh = Refresh(previous=["earlier"], added=0, changed=0, removed=0, calls_saved=5)
+    save_plan(plan.model_copy(update={"refresh": refresh}), run)
+    assert write_plan(plan, run, chunks).refresh == refresh
     assert run.part(1).exists()
-    write_plan(make_plan(chunks, make_keys(2), CONFIG), run, chunks)
+    assert write_plan(make_plan(chunks, make_keys(2), CONFIG), run, chunks).refresh is None
     assert not run.part(1).exists()
 
 
@@ -143,7 +144,6 @@ EDITS: list[tuple[str, Callable[[Json], object], str]] = [
     ("no shards", lambda plan: plan.pop("shards"), "shards: Field required"),
     ("shards of another type", lambda plan: plan.update(shards="all"), "shards: Input should be a valid list"),
     ("unknown field", lambda plan: plan.update(moved={}), "moved: Extra inputs are not permitted"),
-    ("unknown shard", lambda plan: plan.update(reassigned_to={"1": [9]}), "reassigned_to: unknown shard 9"),
     ("setting", lambda plan: plan.update(config={"timeout_s": -1}), "config.timeout_s: Input should be greater"),
 ]
 

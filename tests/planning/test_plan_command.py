@@ -31,6 +31,8 @@ def test_the_plan_and_the_chunks_are_written(files: Path, capsys: pytest.Capture
     written = json.loads((files / "run/plan.json").read_text())
     assert written["config"]["model"] == "m"
     assert written["config"]["types"] == ["fact"]
+    assert result.estimate and result.estimate.chunks == 10 and result.estimate.cost_usd is None
+    assert json.loads((files / "run/estimate.json").read_text())["chunks"] == 10
     assert "PLANTED" not in (files / "run/plan.json").read_text()
     assert len((files / "run/chunked_data.jsonl").read_text().splitlines()) == 10
 
@@ -65,3 +67,9 @@ def test_the_model_of_the_environment(files: Path, monkeypatch: pytest.MonkeyPat
     assert json.loads((files / "run/plan.json").read_text())["config"]["model"] == "gemini-x"
     assert plan(files, "--model", "gemini-y") == 0
     assert json.loads((files / "run/plan.json").read_text())["config"]["model"] == "gemini-y"
+
+
+def test_a_retiring_model_is_warned_about(files: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert plan(files, "--model", "gemini-2.5-flash") == 0
+    (warning,) = [r.message for r in caplog.records if "retire" in r.message]
+    assert "gemini-3.5-flash-lite" in warning

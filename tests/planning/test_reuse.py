@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from tests.planning.records import answer, quarantined, repairable, repaired
 
 from insurance_rag.config import GenerationConfig
 from insurance_rag.core.records import Chunk
-from insurance_rag.core.records.generation import QuarantinedChunk
+from insurance_rag.core.records.generation import AnswerRecord, QuarantinedChunk
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.planning import make_plan, missing_chunks, read_plan, reuse_answers, write_plan
 from insurance_rag.planning.generation_journal import ChunkRecord, GenerationJournal
@@ -24,10 +25,16 @@ class Runs:
     def __init__(self, folder: Path, keys: MakeKeys) -> None:
         self._folder, self._keys = folder, keys
 
-    def __call__(self, name: str, chunks: list[Chunk], records: dict[str, ChunkRecord] | None = None) -> RunFolder:
+    def __call__(
+        self,
+        name: str,
+        chunks: list[Chunk],
+        records: dict[str, ChunkRecord] | None = None,
+        config: GenerationConfig = CONFIG,
+    ) -> RunFolder:
         run = RunFolder(self._folder / name)
-        write_plan(make_plan(chunks, self._keys(2), CONFIG), run, chunks)
-        items = read_work_items(run, PromptSpec.from_config(CONFIG), [c.chunk_id for c in chunks])
+        write_plan(make_plan(chunks, self._keys(2), config), run, chunks)
+        items = read_work_items(run, PromptSpec.from_config(config), [c.chunk_id for c in chunks])
         with GenerationJournal(run.journal, 1) as journal:
             for item in items:
                 if record := (records or {}).get(item.chunk_id):
@@ -38,6 +45,10 @@ class Runs:
 @pytest.fixture
 def runs(tmp_path: Path, make_keys: MakeKeys) -> Runs:
     return Runs(tmp_path, make_keys)
+
+
+def by_model(record: AnswerRecord, model: str) -> AnswerRecord:
+    return record.model_copy(update={"meta": record.meta.model_copy(update={"model": model})})
 
 
 def record_of(run: RunFolder, chunk_id: str) -> ChunkRecord:
@@ -94,3 +105,65 @@ def test_a_folder_without_a_journal_contributes_nothing(runs: Runs, make_chunks:
     run = runs("run", make_chunks(2))
     plan = reuse_answers(run, [RunFolder(tmp_path / "none")])
     assert plan.refresh and plan.refresh.calls_saved == 0 and plan.refresh.added == 2
+
+
+OLD = GenerationConfig(model="gemini-2.5-flash", types=("fact",))
+KEEPING = GenerationConfig(keep_answers_of=(OLD.model,))
+
+
+def test_answers_of_an_earlier_model_are_kept_only_if_it_is_named(runs: Runs, make_chunks: MakeChunks) -> None:
+    chunks = make_chunks(4)
+    records: dict[str, ChunkRecord] = {
+        "c00001": by_model(answer("c00001"), OLD.model),
+        "c00002": by_model(repairable("c00002"), OLD.model),
+        "c00003": quarantined("c00003"),
+    }
+    old = runs("old", chunks, records, OLD)
+    without = reuse_answers(runs("without", chunks), [old])
+    assert without.refresh and without.refresh.calls_saved == 0
+    run = runs("run", chunks, config=KEEPING)
+    plan = reuse_answers(run, [old])
+    assert plan.refresh and plan.refresh.kept_from == {OLD.model: 2} and plan.refresh.calls_saved == 2
+    assert record_of(run, "c00001") == records["c00001"]
+    kept = record_of(run, "c00002")
+    assert isinstance(kept, AnswerRecord) and kept.faults == [], "the new model does not repair answers of the old one"
+    missing = [i for ids in missing_chunks(run).values() for i in ids]
+    assert missing == ["c00003", "c00004"], "another model may answer what the old one refused"
+
+
+def test_an_answer_of_the_current_model_is_preferred_to_a_kept_one(runs: Runs, make_chunks: MakeChunks) -> None:
+    chunks = make_chunks(1)
+    newest = runs("newest", chunks, {"c00001": by_model(answer("c00001"), OLD.model)}, OLD)
+    current = by_model(answer("c00001", pairs=2), CONFIG.model)
+    run = runs("run", chunks, config=KEEPING)
+    plan = reuse_answers(run, [newest, runs("older", chunks, {"c00001": current}, CONFIG)])
+    assert record_of(run, "c00001") == current and plan.refresh and plan.refresh.kept_from == {}
+
+
+def test_kept_answers_are_found_after_their_prompt_file_was_removed(runs: Runs, make_chunks: MakeChunks) -> None:
+    chunks = make_chunks(2)
+    old = runs("old", chunks, config=OLD)
+    forgotten_key = "f" * 64
+    with GenerationJournal(old.journal, 1) as journal:
+        journal.append(forgotten_key, by_model(answer("c00001"), OLD.model))
+    config = json.loads(old.plan.read_text())
+    config["config"]["prompt"] = "a_prompt_of_the_past"
+    old.plan.write_text(json.dumps(config))
+    row = {"chunk_id": "c00001", "meta": {"cache_key": forgotten_key}}
+    old.part(1).write_text(f"[\n{json.dumps(row)},\n{{torn")
+    renamed = chunks[0].model_copy(update={"chunk_id": "new_id"})
+    run = runs("run", [renamed, chunks[1]], config=KEEPING)
+    plan = reuse_answers(run, [old])
+    assert plan.refresh and plan.refresh.kept_from == {OLD.model: 1}
+    assert record_of(run, "new_id") == by_model(answer("c00001"), OLD.model)
+
+
+def test_kept_answers_are_dropped_when_their_model_is_no_longer_kept(runs: Runs, make_chunks: MakeChunks) -> None:
+    chunks = make_chunks(2)
+    old = runs("old", chunks, {c.chunk_id: by_model(answer(c.chunk_id), OLD.model) for c in chunks}, OLD)
+    keeping = runs("keeping", chunks, config=KEEPING)
+    reuse_answers(keeping, [old])
+    again = reuse_answers(runs("again", chunks, config=KEEPING), [keeping])
+    assert again.refresh and again.refresh.kept_from == {OLD.model: 2}
+    fresh = reuse_answers(runs("fresh", chunks), [keeping, old])
+    assert fresh.refresh and fresh.refresh.calls_saved == 0

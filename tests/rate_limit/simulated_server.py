@@ -27,6 +27,8 @@ class Server:
     """Counts arrivals per project. `reports_limits=False` sends 429s without details."""
 
     rpm: int
+    rpm_of: dict[str, int] = field(default_factory=dict)
+    """Requests per minute of the projects that differ from the others."""
     tpm: float | None = None
     kind: str = "rolling"
     """rolling, fixed or bucket: how the server counts a minute."""
@@ -49,8 +51,9 @@ class Server:
         start = now // self.window_s * self.window_s if self.kind == "fixed" else now - self.window_s
         while calls and (calls[0][0] < start or (self.kind == "rolling" and calls[0][0] <= start)):
             calls.popleft()
-        if len(calls) >= self.rpm:
-            return Refusal("requests", self.rpm, max(0.01, calls[0][0] + self.window_s - now))
+        rpm = self.rpm_of.get(project, self.rpm)
+        if len(calls) >= rpm:
+            return Refusal("requests", rpm, max(0.01, calls[0][0] + self.window_s - now))
         if self.tpm is not None and calls and sum(t for _, t in calls) + tokens > self.tpm:
             return Refusal("tokens", int(self.tpm), max(0.01, calls[0][0] + self.window_s - now))
         calls.append((now, tokens))
@@ -99,6 +102,8 @@ class World:
     jitter_s: float = 0.0
     """Longest time from sending a call to its arrival."""
     tokens: int = 300
+    token_count_factor: float = 1.0
+    """Factor by which the token counts in the answers are wrong. The server's quota counts the true tokens."""
     configured_rpm: int | None = None
     seed: int = 0
     start: float = 1_700_000_000.0
@@ -165,7 +170,8 @@ class World:
             heapq.heappush(events, Happening(at + took, event.order, what, shard, refusal))
         elif event.refusal is None:
             self.answers[shard] += 1
-            state.apply(CallAnswered(at=at, call=str(event.order), tokens_in=self.tokens, tokens_out=100))
+            counted = round(self.tokens * self.token_count_factor)
+            state.apply(CallAnswered(at=at, call=str(event.order), tokens_in=counted, tokens_out=100))
         else:
             known = self.server.reports_limits
             self.refused += 1

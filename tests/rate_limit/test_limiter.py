@@ -12,12 +12,15 @@ import pytest
 from insurance_rag.config import GenerationConfig
 from insurance_rag.core.errors import BudgetExceededError, IncompleteError, KeyRejectedError, PipelineError
 from insurance_rag.core.records import ApiKey, Shard
+from insurance_rag.rate_limit.admission import SendRequest
 from insurance_rag.rate_limit.backoff import quota_window_s, rate_limit_wait_s, retry_wait_s
-from insurance_rag.rate_limit.limiter import Limiter, StopCheck
+from insurance_rag.rate_limit.limiter import AnswerCounts, CallSize, FixedCall, Limiter, NextCall, StopCheck
+from insurance_rag.rate_limit.quota import PackCounts
 from insurance_rag.rate_limit.state import RateLimitState
 
 CONFIG = GenerationConfig(quota_window_s=60)
 KEY = ApiKey.model_validate({"id": "k1", "key": "secret", "rpm": 10})
+CALL = CallSize(chars=100, chunks=2, pairs=6)
 SHARD = Shard(shard=1, of=1, key_id="k1", pool="k1", share=1.0, chunk_ids=["a"], rpm=10)
 
 
@@ -54,12 +57,18 @@ def limiter(path: Path, clock: Clock) -> Iterator[Limiter]:
     limiter.close()
 
 
-def make_limiter(path: Path, clock: Clock, stop_check: StopCheck = lambda state: None) -> Limiter:
+def make_limiter(path: Path, clock: Clock, stop_check: StopCheck = lambda state, request: None) -> Limiter:
     return Limiter(path, SHARD, KEY, CONFIG, stop_check, clock=clock, sleep=clock.sleep)
 
 
 def acquire(limiter: Limiter, clock: Clock) -> str:
-    return clock.runner.run(asyncio.wait_for(limiter.acquire(100), timeout=20))
+    call = try_acquire(limiter, clock, FixedCall(CALL))
+    assert call is not None
+    return call
+
+
+def try_acquire(limiter: Limiter, clock: Clock, next_call: NextCall) -> str | None:
+    return clock.runner.run(asyncio.wait_for(limiter.acquire(next_call), timeout=20))
 
 
 def answer_calls(limiter: Limiter, clock: Clock, n: int) -> list[float]:
@@ -69,7 +78,7 @@ def answer_calls(limiter: Limiter, clock: Clock, n: int) -> list[float]:
         call = acquire(limiter, clock)
         times.append(clock.now)
         clock.now += 1
-        limiter.answered(call, 50, 10)
+        limiter.answered(call, AnswerCounts(50, 10, chunks=2, accepted=5))
     return times
 
 
@@ -78,8 +87,10 @@ def test_the_calls_keep_to_the_configured_quota(limiter: Limiter, clock: Clock) 
     assert all(sum(t - 60 < x <= t for x in times) <= 10 for t in times)
     assert times[-1] - times[0] == pytest.approx(3 * 60 + 4, abs=4)
     assert limiter.state.usage_counts[1] == {
-        "calls": 35, "answers": 35, "tokens_in": 1750, "tokens_out": 350, "retries": 0, "repair_calls": 0
+        "calls": 35, "answers": 35, "tokens_in": 1750, "tokens_out": 350, "retries": 0, "repair_calls": 0,
+        "chunks": 70, "pairs_asked": 210, "pairs_accepted": 175,
     }  # fmt: skip
+    assert limiter.state.packs == {2: PackCounts(calls=35, pairs=210, accepted=175)}
 
 
 def test_a_restarted_limiter_continues_the_window(path: Path, clock: Clock) -> None:
@@ -110,7 +121,8 @@ def test_a_rejected_key_stops_the_shard(limiter: Limiter, clock: Clock) -> None:
 
 
 def test_the_stop_check_sees_the_usage(path: Path, clock: Clock) -> None:
-    def check(state: RateLimitState) -> PipelineError | None:
+    def check(state: RateLimitState, request: SendRequest) -> PipelineError | None:
+        assert (request.chars, request.chunks, request.pairs) == (100, 2, 6)
         return BudgetExceededError("spent") if state.usage_counts[1]["tokens_out"] >= 30 else None
 
     limiter = make_limiter(path, clock, check)
@@ -129,11 +141,56 @@ def test_a_key_that_is_always_refused_gives_up(limiter: Limiter, clock: Clock) -
 
 
 def test_failures_and_batches_are_counted(limiter: Limiter, clock: Clock) -> None:
-    limiter.failed(acquire(limiter, clock), "BlockedAnswerError", 5, 0)
-    limiter.batch_answered(7, 3)
+    limiter.failed(acquire(limiter, clock), "BlockedAnswerError", (5, 0))
+    limiter.batch_answered(6, AnswerCounts(7, 3, chunks=2, accepted=4))
     counts = limiter.state.usage_counts[1]
     assert (counts["faults"], counts["BlockedAnswerError"], counts["tokens_in"]) == (1, 1, 5)
     assert (counts["answers"], counts["batch_tokens_in"], counts["batch_tokens_out"]) == (1, 7, 3)
+    assert (counts["chunks"], counts["pairs_accepted"]) == (2, 4)
+
+
+def test_an_unreadable_answer_lowers_the_acceptance_of_its_size_but_a_blocked_one_does_not(
+    limiter: Limiter, clock: Clock
+) -> None:
+    limiter.failed(acquire(limiter, clock), "BlockedAnswerError", (5, 0))
+    assert limiter.state.packs == {}
+    limiter.failed(acquire(limiter, clock), "InvalidAnswerError", (5, 9), unreadable=True)
+    assert limiter.state.packs == {2: PackCounts(calls=1, pairs=6, accepted=0)}
+
+
+class Work:
+    """Work that other workers shrink: the call has one chunk less each time it is planned."""
+
+    def __init__(self, chunks: int, *, lost_claims: int = 0) -> None:
+        self.chunks, self.lost_claims = chunks, lost_claims
+        self.claimed: list[int] = []
+
+    def size(self, state: RateLimitState, now: float) -> CallSize | None:
+        self.chunks -= 1
+        return CallSize(chars=100, chunks=self.chunks) if self.chunks > 0 else None
+
+    def claim(self, size: CallSize) -> bool:
+        if self.lost_claims:
+            self.lost_claims -= 1
+            return False
+        self.claimed.append(size.chunks)
+        return True
+
+
+def test_a_call_is_planned_again_when_another_worker_was_faster(limiter: Limiter, clock: Clock) -> None:
+    work = Work(6, lost_claims=2)
+    assert try_acquire(limiter, clock, work)
+    assert work.claimed == [3]
+    assert [call.chunks for call in limiter.state.in_flight.values()] == [3]
+
+
+def test_a_worker_whose_work_others_finish_stops_waiting_for_the_quota(limiter: Limiter, clock: Clock) -> None:
+    answer_calls(limiter, clock, 10)
+    started, work = clock.now, Work(5)
+    assert try_acquire(limiter, clock, work) is None
+    assert work.claimed == []
+    assert clock.now - started < 10
+    assert len(limiter.state.in_flight) == 0
 
 
 def test_one_of_several_waiting_calls_goes_out_at_a_time(path: Path) -> None:
@@ -141,8 +198,9 @@ def test_one_of_several_waiting_calls_goes_out_at_a_time(path: Path) -> None:
 
     async def together() -> list[str]:
         async def one() -> str:
-            call = await limiter.acquire(10)
-            limiter.answered(call, 1, 1)
+            call = await limiter.acquire(FixedCall(CallSize(chars=10)))
+            assert call is not None
+            limiter.answered(call, AnswerCounts(1, 1))
             return call
 
         return list(await asyncio.gather(*(one() for _ in range(15))))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.rate_limit.events import answered, sent, started
-from tests.rate_limit.simulated_server import Refusal, Server, World, separate_projects
+from tests.rate_limit.simulated_server import Server, World, separate_projects
 
 from insurance_rag.core.errors import KeyRejectedError, QuotaExhaustedError
 from insurance_rag.rate_limit.admission import SendRequest, blocking_error, delay_before_send
@@ -220,21 +220,6 @@ def test_calls_of_a_killed_process_stop_blocking_after_their_timeout() -> None:
     state.apply(sent("b", 1.5))
     assert delay_before_send(state, REQUEST, 5.0) > 0
     assert delay_before_send(state, REQUEST, 40.0) == 0
-
-
-def test_the_larger_of_two_quotas_is_found_by_probing() -> None:
-    """Of two projects one has 10 requests per minute and one 30: the limit of the first does not bind the second."""
-
-    class Unequal(Server):
-        def refuse(self, project: str, tokens: float, now: float) -> Refusal | None:
-            self.rpm = 10 if project == "k1" else 30
-            return super().refuse(project, tokens, now)
-
-    world = World(Unequal(rpm=10), **separate_projects(2, 400), jitter_s=0.05, seed=3)
-    world.work = {1: 60, 2: 240}
-    world.run()
-    assert world.answers[2] == 240
-    assert world.seconds < 0.75 * 24 * 60
 
 
 def test_a_restarted_run_remembers_the_calls_of_its_window() -> None:

@@ -22,6 +22,7 @@ from insurance_rag.core.records import (
 )
 from insurance_rag.core.records.dataset import RejectSample, RowCounts, RuleInfo, ValidationReport
 from insurance_rag.core.records.generation import PartManifest, QuarantinedChunk
+from insurance_rag.core.records.style import StyleSummary
 from insurance_rag.core.run_folder import RunFolder
 
 DROPS = {
@@ -157,12 +158,29 @@ def write_dataset(run: RunFolder) -> None:
         },
     ).model_dump(mode="json")
     report["balance"] = {"type": {name: {"rows": 114, "share": 0.25, "top_up": 0} for name in TYPES}}
+    report["style"] = sample_style().model_dump(mode="json")
     report["drift"] = {
         "rows": {"before": 600, "now": 630},
         "shares": {"kept": {"before": 0.81, "now": 0.723}, "drops.too_short": {"before": 0.05, "now": 0.06}},
         "notable": ["kept"],
     }
     write_json(run.dataset / "report.json", report)
+
+
+def sample_style() -> StyleSummary:
+    figures = {"rows": 114, "copied_share": 0.47, "yes_answers": 11, "no_answers": 9, "evidence_characters": 61.5}
+    return StyleSummary.model_validate(
+        figures
+        | {
+            "rows": 456,
+            "by_type": {name: figures for name in TYPES},
+            "calculations": 20,
+            "calculations_with_steps": 18,
+            "openings": 301,
+            "top_opening_share": 0.04,
+            "registers": {"편한 구어체": 228, "정중한 문의": 228},
+        }
+    )
 
 
 def _breakdown(labels: Sequence[str]) -> dict[str, RowCounts]:

@@ -10,10 +10,19 @@ from pathlib import Path
 import pytest
 from tests.report.page_html import Tags, embedded
 from tests.report.sample_evaluation import write_evaluation
-from tests.report.sample_run import edit_json, stage_progress, write_dataset, write_generation
+from tests.report.sample_run import (
+    TYPES,
+    edit_json,
+    shards,
+    stage_progress,
+    write_dataset,
+    write_generation,
+    write_part,
+)
 
 from insurance_rag import report as report_package
 from insurance_rag.cli.main import main
+from insurance_rag.core.artifacts import manifest_path
 from insurance_rag.core.files import read_jsonl, write_json, write_jsonl
 from insurance_rag.core.records.usage import RunUsage, Usage
 from insurance_rag.core.run_folder import RunFolder
@@ -86,21 +95,61 @@ def test_silent_stage_is_not_shown_as_a_working_one(run: RunFolder) -> None:
     assert (report.stages[0].silent_s or 0) > 1e6 and page_texts()["fact_silent_s"]["en"] in render_html(report)
 
 
-def test_chunks_of_a_dead_shard_are_shown_as_reassigned(run: RunFolder) -> None:
+def test_a_failed_shard_shows_its_own_usage_and_leaves_the_run_incomplete(run: RunFolder) -> None:
     write_generation(run, failed=5)
     write_dataset(run)
-    assert collect(run).incomplete
-    plan = json.loads(run.plan.read_text())
-    plan["shards"][4]["chunk_ids"] = plan["shards"][4]["chunk_ids"][:11]
-    edit_json(run.plan, shards=plan["shards"], reassigned_to={"5": [8]})
     key = Usage(calls=14, tokens_in=900, requests_429=3)
     write_json(run.usage, RunUsage(model="m", total=key, keys={"gemini_k5": key}).model_dump())
     report = collect(run)
     dead = {shard.label: shard for shard in report.usage or ()}["shard 5/7 · gemini_k5"]
-    assert (dead.chunks_done, dead.chunks, dead.usage.calls, dead.usage.tokens_in) == (11, 11, 14, 900)
+    assert (dead.chunks_done, dead.usage.calls, dead.usage.tokens_in) == (11, 14, 900)
     assert dead.usage.repair_calls == 3, "the progress file is newer than usage.json"
-    assert dead.reassigned_to == [8] and not report.incomplete
-    assert page_texts()["reassigned"]["en"].format(shards="8") in render_html(report)
+    assert report.incomplete and "replace it in its connection" in render_html(report)
+
+
+def test_chunks_of_a_dead_key_that_other_keys_answered_are_shown_as_moved(run: RunFolder) -> None:
+    write_generation(run, failed=5)
+    write_dataset(run)
+    write_part(run, shards()[4], 0)
+    edit_json(manifest_path(run.part(5)), moved={"gemini_k2": 20, "gemini_k3": 9})
+    report = collect(run)
+    assert not report.incomplete, "the part is complete, although its own key was rejected"
+    html = render_html(report)
+    assert page_texts()["moved"]["en"].format(n=29, keys="gemini_k2, gemini_k3") in html
+    assert "replace it in its connection" in html
+
+
+def test_the_style_of_the_questions_is_shown_by_type(run: RunFolder) -> None:
+    write_dataset(run)
+    report = collect(run)
+    assert report.funnel and [row.label for row in report.funnel.style] == [*TYPES, "all"]
+    html = render_html(report)
+    texts = page_texts()
+    assert all(texts[key]["ko"] in html and texts[key]["en"] in html for key in ("style", "style_copied", "type_all"))
+    assert "47.0%" in html and "18 / 20" in html and "편한 구어체 50% · 정중한 문의 50%" in html
+
+
+def test_a_report_without_style_shows_no_style(run: RunFolder) -> None:
+    write_dataset(run)
+    edit_json(run.dataset / "report.json", style={})
+    report = collect(run)
+    assert report.funnel and not report.funnel.style and not report.problems
+    assert page_texts()["style_copied"]["en"] not in render_html(report).split('id="data"')[0]
+
+
+def test_usage_shows_the_cost_per_pair_the_repairs_and_other_models(run: RunFolder) -> None:
+    write_generation(run, failed=None)
+    total = Usage(answers=210, pairs_accepted=600, other_model_answers=2)
+    models = {"gemini-3.5-flash-lite": 208, "gemini-<b>": 2}
+    usage = RunUsage(model="gemini-3.5-flash-lite", total=total, keys={}, models=models)
+    write_json(run.usage, usage.model_dump())
+    edit_json(manifest_path(run.part(1)), pairs_accepted=80, repair_pairs_accepted=9, cost_usd=0.04)
+    report = collect(run)
+    first = (report.usage or [])[0]
+    assert first.cost_per_1000_pairs == pytest.approx(0.5) and report.problems == []
+    html = render_html(report)
+    assert page_texts()["usage_repairs"]["en"].format(calls=28, cost="0.0140", pairs=9) in html
+    assert "2 answers came from another model" in html and "gemini-&lt;b&gt; (2)" in html
 
 
 def test_evaluation_without_training_or_generation(run: RunFolder) -> None:

@@ -17,8 +17,10 @@ from insurance_rag.chunks import read_chunks
 from insurance_rag.config import GenerationConfig
 from insurance_rag.core.files import read_jsonl
 from insurance_rag.core.records import Chunk
-from insurance_rag.generation.prompt import answer_schema, render
+from insurance_rag.generation.prompt import ChunkRequest, answer_schema, render
+from insurance_rag.korean.numbered import quote
 from insurance_rag.planning.prompt_spec import PromptSpec
+from insurance_rag.planning.question_plan import plan_pairs
 from insurance_rag.validation.validate import validate_parts
 
 #: Defect -> the reasons under which it counts as found. A defective row may also repeat a question; that rule comes
@@ -49,16 +51,25 @@ class CheckedPair:
     """What the simulator did to it; None for a good pair."""
     reason: str | None
     """Why validation dropped it; None if it was kept."""
+    seed: int
+    """Seed of its simulator. Pairs with different seeds were not validated together."""
 
 
 @pytest.fixture(scope="module")
 def checked(tmp_path_factory: pytest.TempPathFactory) -> list[CheckedPair]:
-    """Every pair that the simulator generates over HTTP for the sample chunks, after validation."""
-    folder = tmp_path_factory.mktemp("simulated")
-    prompt_spec = PromptSpec.from_config(GenerationConfig(pairs_per_type=2))
+    """Every pair that two simulators generate over HTTP for the sample chunks, after validation.
+
+    The pairs of one simulator are validated together. A simulator repeats itself if it is asked for two pairs of one
+    type, so each is asked for one.
+    """
+    return [pair for seed in (7, 8) for pair in _checked(tmp_path_factory.mktemp("simulated"), seed)]
+
+
+def _checked(folder: Path, seed: int) -> list[CheckedPair]:
+    spec = PromptSpec.from_config(GenerationConfig())
     chunks = list({chunk.text: chunk for chunk in read_chunks("sample")}.values())  # the simulator lists by text
-    with running_simulator(latency_s=0.0, speed=1000, defects=0.4, seed=7) as simulator, httpx.Client() as client:
-        rows = [row for chunk in chunks for row in _generate(client, simulator.url, prompt_spec, chunk)]
+    with running_simulator(latency_s=0.0, speed=1000, defects=0.4, seed=seed) as simulator, httpx.Client() as client:
+        rows = [row for chunk in chunks for row in _generate(client, simulator.url, spec, chunk)]
         truth = {
             (t["type"], t["question"], t["answer"], t["chunk_sha256"]): t["defect"] for t in simulator.ground_truth()
         }
@@ -68,21 +79,28 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> list[CheckedPair]:
     validate_parts([part], chunks, folder / "out", SETTINGS)
     dropped = reject_numbers(folder / "out")
     # The record of a duplicate question replaces that of the good pair whose question it repeats.
-    return [CheckedPair(row, truth.get(_key(row)), dropped.get(n)) for n, row in enumerate(rows)]
+    return [CheckedPair(row, truth.get(_key(row)), dropped.get(n), seed) for n, row in enumerate(rows)]
 
 
-def _generate(client: httpx.Client, url: str, prompt_spec: PromptSpec, chunk: Chunk) -> list[GeneratedRow]:
+def _generate(client: httpx.Client, url: str, spec: PromptSpec, chunk: Chunk) -> list[GeneratedRow]:
+    """Return the pairs for one chunk as rows. Unlike the teachers, keep the pairs without a question or an answer."""
+    requests = [ChunkRequest(chunk, plan_pairs(spec, chunk))]
+    generation_config = {"responseMimeType": "application/json", "responseSchema": answer_schema(requests)}
     body = {
-        "contents": [{"role": "user", "parts": [{"text": render(prompt_spec, chunk)}]}],
-        "generationConfig": {"responseMimeType": "application/json", "responseJsonSchema": answer_schema(prompt_spec)},
+        "contents": [{"role": "user", "parts": [{"text": render(spec, requests)}]}],
+        "generationConfig": generation_config,
     }
     answer = client.post(
-        f"{url}/v1beta/models/gemini-2.5-flash:generateContent", json=body, headers={"x-goog-api-key": "k"}, timeout=30
+        f"{url}/v1beta/models/{spec.model}:generateContent", json=body, headers={"x-goog-api-key": "k"}, timeout=30
     )
     pairs = json.loads(answer.json()["candidates"][0]["content"]["parts"][0]["text"])
-    names = {"instruction": "question", "output": "answer", "evidence": "evidence", "type": "type"}
+    names = {"instruction": "question", "output": "answer", "type": "type"}
     given = [{ours: pair[theirs] for ours, theirs in names.items() if theirs in pair} for pair in pairs]
-    return [{"chunk_id": chunk.chunk_id, "input": chunk.text, **pair} for pair in given]
+    quotes = [{"evidence": quote(chunk.text, pair["evidence"])} for pair in pairs]
+    return [
+        {"chunk_id": chunk.chunk_id, "input": chunk.text, **pair, **evidence}
+        for pair, evidence in zip(given, quotes, strict=True)
+    ]
 
 
 def _key(row: GeneratedRow) -> tuple[str, str, str, str]:
@@ -92,7 +110,7 @@ def _key(row: GeneratedRow) -> tuple[str, str, str, str]:
 
 def test_injected_defects_are_found_under_their_reason_and_good_pairs_are_kept(checked: list[CheckedPair]) -> None:
     table = Counter((pair.defect, pair.reason) for pair in checked)
-    kept_questions = Counter(pair.row.get("instruction") for pair in checked if pair.reason is None)
+    kept_questions = Counter((pair.seed, pair.row.get("instruction")) for pair in checked if pair.reason is None)
     found, injected = Counter[str](), Counter[str]()
     for pair in checked:
         if pair.defect:
@@ -132,7 +150,8 @@ def _same_question(a: CheckedPair, b: CheckedPair) -> bool:
 
 
 def _same(a: CheckedPair, b: CheckedPair, name: str) -> bool:
-    return a is not b and a.row["chunk_id"] == b.row["chunk_id"] and a.row.get(name) == b.row.get(name)
+    together = a is not b and a.seed == b.seed
+    return together and a.row["chunk_id"] == b.row["chunk_id"] and a.row.get(name) == b.row.get(name)
 
 
 HARD_CASES = Path(__file__).parents[1] / "data/hard_cases.jsonl"

@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from insurance_rag.cli.plan import add_teacher_arguments, generation_config
+from insurance_rag.cli.plan import add_teacher_arguments, generation_config, log_retirement
 
 if TYPE_CHECKING:
     from insurance_rag.core.records.generation import GenerationResult, PartArtifact
@@ -26,9 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--run", required=True, type=Path, help="run folder with a plan")
     parser.add_argument("--shard", type=int, help="generate only the shard with this number")
     parser.add_argument("--keys", type=Path, help="JSON file with the API keys")
-    parser.add_argument(
-        "--budget", type=float, metavar="USD", help="stop cleanly when the cost of the run reaches this amount"
-    )
+    parser.add_argument("--budget", type=float, metavar="USD", help="stop cleanly before the run costs more than this")
     parser.add_argument(
         "--no-repair", action="store_true", help="do not repeat the request for pairs that break a rule"
     )
@@ -51,6 +49,7 @@ def run(args: argparse.Namespace) -> PartArtifact | GenerationResult:
         config = config.model_copy(update={"budget_usd": args.budget})
     if args.no_repair:
         config = config.model_copy(update={"repair": False})
+    log_retirement(config)
     plan = with_config(plan, config, folder)
     planned_keys = Path(plan.keys_file) if plan.keys_file and Path(plan.keys_file).exists() else None
     keys = load_keys(args.keys or planned_keys, config.teacher)

@@ -2,6 +2,7 @@
 
 Writes RUN/plan.json and RUN/chunked_data.jsonl. API keys are read from --keys, a JSON list of {"id", "key", "project"?,
 "rpm"?, "tpm"?, "rpd"?}, or from GEMINI_API_KEYS=k1,k2. With --previous, unchanged chunks reuse answers of earlier runs.
+Also writes RUN/estimate.json: the expected calls, tokens and cost of the missing answers.
 """
 
 from __future__ import annotations
@@ -72,12 +73,18 @@ def generation_config(args: argparse.Namespace, base: Mapping[str, object] | Non
 
 
 def run(args: argparse.Namespace) -> PlanArtifact:
-    """Write the plan. Raises an InvalidInputError that lists all problems with settings, chunks, keys and folders."""
+    """Write the plan and the estimate.
+
+    Raises an InvalidInputError that lists all problems with settings, chunks, keys and folders.
+    """
+    import logging
+
     from insurance_rag.chunks import read_chunks
     from insurance_rag.core.artifacts import describe
     from insurance_rag.core.errors import InvalidInputError
     from insurance_rag.core.records.planning import PlanArtifact, ShardSummary
     from insurance_rag.core.run_folder import RunFolder
+    from insurance_rag.generation.estimate import describe_estimate, write_estimate
     from insurance_rag.planning.keys import load_keys
     from insurance_rag.planning.plan import make_plan, write_plan
     from insurance_rag.planning.reuse import reuse_answers
@@ -94,9 +101,12 @@ def run(args: argparse.Namespace) -> PlanArtifact:
     ]
     if problems or config is None or chunks is None or keys is None or folder is None:
         raise InvalidInputError(problems)
+    log_retirement(config)
     plan = write_plan(make_plan(chunks, keys, config, args.keys), folder, chunks)
     if args.previous:
         plan = reuse_answers(folder, [RunFolder(path) for path in args.previous])
+    estimate = write_estimate(folder, plan)
+    logging.getLogger(__name__).info("estimate: %s", describe_estimate(estimate))
     shards = [ShardSummary(shard=s.shard, label=s.label, chunks=len(s.chunk_ids)) for s in plan.shards]
     return describe(
         folder.plan,
@@ -106,7 +116,18 @@ def run(args: argparse.Namespace) -> PlanArtifact:
         shards=shards,
         partition=plan.partition,
         refresh=plan.refresh,
+        estimate=estimate,
     )
+
+
+def log_retirement(config: GenerationConfig) -> None:
+    """Log a warning if the teacher's model has retired or retires soon."""
+    import logging
+
+    from insurance_rag.llm.catalog import retirement_warning
+
+    if config.teacher == "gemini" and (warning := retirement_warning(config.model)):
+        logging.getLogger(__name__).warning("%s", warning)
 
 
 def _collect(problems: list[str], step: Callable[[], T]) -> T | None:

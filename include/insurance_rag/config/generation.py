@@ -47,7 +47,7 @@ class QuestionStyle(Config):
     near_miss_share: float = Field(default=0.1, ge=0, le=1)
     """Fraction of the chunks for which one `unanswerable` question is generated: a question about a detail that the
     chunk lacks, although the chunk is about the same matter."""
-    two_chunk_share: float = Field(default=0.0, ge=0, le=1)
+    two_chunk_share: float = Field(default=0.1, ge=0, le=1)
     """Fraction of the chunks that cite another article of their document and get a `scenario` question that needs
     both."""
 
@@ -102,9 +102,9 @@ class GenerationConfig(Config):
     """If a repairable rule would drop a pair, send a second request with a prompt that names the fault (gemini and
     openai only). The first answer is kept as well."""
     redistribute: bool = True
-    """Move unanswered chunks from dead keys to healthy keys."""
+    """Let workers that have no chunks left answer chunks of slower and dead keys."""
     budget_usd: float | None = Field(default=None, gt=0)
-    """Cost in US dollars, according to `prices`, at which the run stops cleanly. None: no limit."""
+    """Cost in US dollars, before which the run stops cleanly. None: no limit."""
     prices: dict[str, Price] = {}
     """Prices that replace or extend those in the model catalog. A model without any price counts as free."""
     batch: bool = False

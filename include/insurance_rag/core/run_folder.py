@@ -25,6 +25,11 @@ class RunFolder:
         return self.root / "plan.json"
 
     @property
+    def estimate(self) -> Path:
+        """File with the expected calls, tokens and cost, as estimated when the run was planned."""
+        return self.root / "estimate.json"
+
+    @property
     def chunks(self) -> Path:
         """The run's own copy of the chunks that the plan was made from. A resumed run reads this copy."""
         return self.root / "chunked_data.jsonl"
@@ -43,6 +48,11 @@ class RunFolder:
     def rate_limit_log(self) -> Path:
         """Event log of the rate limiter, which the workers of all shards share."""
         return self.parts / "rate_limit.jsonl"
+
+    @property
+    def claims(self) -> Path:
+        """Log of the chunks that workers have claimed, which the workers of all shards share."""
+        return self.parts / "claims.jsonl"
 
     @property
     def usage(self) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
 
@@ -10,6 +10,7 @@ import yaml
 
 from insurance_rag.core.prompt_templates import PROMPT_FORMATS
 from insurance_rag.core.records import ValidationReport
+from insurance_rag.core.records.style import StyleSummary
 from insurance_rag.dataset.balance import drop_title
 
 CARD = Path(__file__).parent / "card.txt"
@@ -32,9 +33,12 @@ def render_card(report: ValidationReport) -> str:
         "repairs": f"{report.repairs.rows:,} (of which {report.repairs.kept:,} kept)",
         "types": _balance(report, "type"),
         "companies": _balance(report, "company"),
+        "style": _table(("type", "rows", "words of the clause", "yes", "no", "refusals"), _style(report.style)),
+        "style_facts": _style_facts(report.style),
         "unanswerable": f"{contexts.unanswerable:,} ({100 * contexts.unanswerable_share:.1f} %)",
         "distractors": f"{contexts.with_distractors:,} ({100 * contexts.distractor_share:.1f} %)",
         "heldout": ", ".join(report.split.documents) or "none",
+        "teachers": _table(("teacher model", "rows", "share"), _teachers(report)),
         "lineage": _table(("property", "value"), _lineage(report)),
     }
     return Template(CARD.read_text(encoding="utf-8")).substitute(values)
@@ -67,6 +71,45 @@ def _balance(report: ValidationReport, grouping: str) -> str:
     groups = report.balance.get(grouping, {})
     lines = [(name, f"{group.rows:,}", f"{100 * group.share:.1f} %") for name, group in groups.items()]
     return _table((grouping, "rows", "share"), lines)
+
+
+def _style(style: StyleSummary) -> list[tuple[str, ...]]:
+    """Return one line per question type and one for all types."""
+    return [
+        (name, f"{f.rows:,}", _percent(f.copied_share), f"{f.yes_answers:,}", f"{f.no_answers:,}", f"{f.refusals:,}")
+        for name, f in {**style.by_type, "all": style}.items()
+    ]
+
+
+def _style_facts(style: StyleSummary) -> str:
+    facts = {
+        "Calculations whose answer shows its steps": f"{style.calculations_with_steps:,} of {style.calculations:,}",
+        "Answers with a preamble or Markdown": f"{style.formatted:,}",
+        "Mean length of the evidence, in characters": f"{style.evidence_characters or 0:.0f}",
+        "Different first two words of the questions": f"{style.openings:,}, the most frequent ones in "
+        f"{_percent(style.top_opening_share)} of the questions",
+        "Registers": _mix(style.registers),
+        "Personas": _mix(style.personas),
+        "Difficulties": _mix(style.difficulties),
+        "Planned forms": _mix(style.forms),
+    }
+    return "\n".join(f"- {name}: {value}." for name, value in facts.items())
+
+
+def _mix(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} ({n:,})" for name, n in counts.items()) or "not planned"
+
+
+def _percent(share: float | None) -> str:
+    return "unknown" if share is None else f"{100 * share:.1f} %"
+
+
+def _teachers(report: ValidationReport) -> list[tuple[str, ...]]:
+    """Return one line per teacher model, the one with the most rows first."""
+    rows = report.lineage.rows_by_model
+    total = max(1, sum(rows.values()))
+    by_count = sorted(rows.items(), key=lambda item: -item[1])
+    return [(model, f"{n:,}", f"{100 * n / total:.1f} %") for model, n in by_count]
 
 
 def _lineage(report: ValidationReport) -> list[tuple[str, ...]]:

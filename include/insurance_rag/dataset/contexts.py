@@ -16,6 +16,7 @@ from random import Random
 from insurance_rag.config import DatasetConfig
 from insurance_rag.core.hashing import sha256_text
 from insurance_rag.core.records import Chunk, QARow
+from insurance_rag.core.records.generation import OTHER_CHUNK_ID
 from insurance_rag.korean import quantities, remove_whitespace
 
 _TITLE = re.compile(r"제\s?\d+\s?조(?:의\s?\d+)?\s?\(([^()\n]{1,60})\)")
@@ -52,13 +53,18 @@ class Contexts:
         self._numbers = lru_cache(maxsize=5000)(lambda i: {q.key for q in quantities(self._chunks[i].text)})
 
     def with_distractors(self, row: QARow) -> list[Chunk]:
-        """Return the row's chunk and distractors in random order, or an empty list if the row's chunk is unknown."""
+        """Return the row's chunk and distractors in random order, or an empty list if the row's chunk is unknown.
+
+        If the question needs a second chunk, it is included.
+        """
         if row["chunk_id"] not in self._position:
             return []
         rng = self._rng("distractors", row)
         own = self._chunks[self._position[row["chunk_id"]]]
         wanted = rng.randint(*self._config.distractors)
-        shown = self._add_distractors([own], row, wanted, rng)
+        other = self._position.get(str(row["meta"].get(OTHER_CHUNK_ID, "")))
+        right = [own] if other is None else [own, self._chunks[other]]
+        shown = self._add_distractors(right, row, wanted, rng)
         rng.shuffle(shown)
         return shown
 

@@ -34,9 +34,11 @@ from insurance_rag.core.locks import hold_lock
 from insurance_rag.core.records import ApiKey, Shard
 from insurance_rag.core.records.generation import BatchHandle, PartArtifact
 from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.generation.next_call import Call, plan_call
+from insurance_rag.generation.packing import approved_size
 from insurance_rag.generation.parts import finish_part, write_part
-from insurance_rag.generation.recording import record_answer, record_quarantine
-from insurance_rag.generation.repair import PairCheck, find_faults
+from insurance_rag.generation.recording import record_answers
+from insurance_rag.generation.repair import PairCheck
 from insurance_rag.generation.teachers.gemini import GeminiTeacher, read_answer
 from insurance_rag.generation.teachers.registry import TEACHERS
 from insurance_rag.generation.usage import summarize_shard_usage, write_usage
@@ -45,9 +47,10 @@ from insurance_rag.llm.json_values import as_dict, as_list, as_text
 from insurance_rag.planning.generation_journal import GenerationJournal
 from insurance_rag.planning.plan import read_plan
 from insurance_rag.planning.prompt_spec import PromptSpec
-from insurance_rag.planning.work_items import WorkItem, check_run_chunks, read_chunk, read_work_items
+from insurance_rag.planning.work_items import WorkItem, check_run_chunks, read_work_items
 from insurance_rag.rate_limit.backoff import quota_window_s, retry_wait_s
-from insurance_rag.rate_limit.limiter import Limiter
+from insurance_rag.rate_limit.event_log import read_rate_limit_state
+from insurance_rag.rate_limit.limiter import AnswerCounts, Limiter
 
 log = logging.getLogger(__name__)
 
@@ -106,11 +109,12 @@ def fetch_batch(
         closing(Limiter(run.rate_limit_log, shard, key, config)) as limiter,
     ):
         items = _shard_items(run, shard, config)
-        wanted = {item.cache_key: item for item in items if item.cache_key not in journal}
-        for cache_key, entry in (pair for operation in operations for pair in _entries(operation)):
-            if item := wanted.pop(cache_key, None):
-                _record_entry(run, item, entry, spec, key.id, journal, active_check)
-                limiter.batch_answered(*_entry_tokens(entry))
+        items_by_key = {item.cache_key: item for item in items}
+        for cache_keys, entry in (pair for operation in operations for pair in _entries(operation)):
+            if all(k in items_by_key for k in cache_keys) and not any(k in journal for k in cache_keys):
+                call = plan_call(run, spec, [items_by_key[k] for k in cache_keys])
+                counts = _record_entry(call, entry, config, key.id, journal, active_check)
+                limiter.batch_answered(call.size.pairs, counts)
         journal.sync()
         usage = summarize_shard_usage(limiter.state, shard.shard, config)
         write_usage(run, plan, limiter.state, config)
@@ -142,7 +146,7 @@ async def _submit(run: RunFolder, items: list[WorkItem], key: ApiKey, config: Ge
             if _is_usable(operation)
         }
         names = []
-        for requests in _batches(run, items, teacher):
+        for requests in _batches(run, items, teacher, config, _chunks_per_call(run, config)):
             cache_keys = (as_text(as_dict(entry.get("metadata")).get("key")) for entry in requests)
             display_name = "insurance-rag " + sha256_text(*cache_keys)[:16]
             inlined: list[JsonValue] = list(requests)
@@ -160,12 +164,20 @@ def _is_usable(operation: JsonObject) -> bool:
     return not operation.get("done") or "response" in operation
 
 
-def _batches(run: RunFolder, items: list[WorkItem], teacher: GeminiTeacher) -> Iterator[list[JsonObject]]:
-    """Yield the requests for `items`, grouped into batches of at most MAX_BATCH_BYTES."""
+def _batches(
+    run: RunFolder, items: list[WorkItem], teacher: GeminiTeacher, config: GenerationConfig, chunks_per_call: int
+) -> Iterator[list[JsonObject]]:
+    """Yield the requests for `items`, grouped into batches of at most MAX_BATCH_BYTES.
+
+    The key of a request consists of the cache keys of its chunks, in the order of the request.
+    """
     batch: list[JsonObject] = []
     size = 0
-    for item in items:
-        entry: JsonObject = {"request": teacher.body(read_chunk(run, item)), "metadata": {"key": item.cache_key}}
+    spec = PromptSpec.from_config(config)
+    for start in range(0, len(items), chunks_per_call):
+        call = plan_call(run, spec, items[start : start + chunks_per_call])
+        key = ",".join(item.cache_key for item in call.items)
+        entry: JsonObject = {"request": teacher.body(call.request), "metadata": {"key": key}}
         length = len(json.dumps(entry).encode())
         if batch and size + length > MAX_BATCH_BYTES:
             yield batch
@@ -174,6 +186,13 @@ def _batches(run: RunFolder, items: list[WorkItem], teacher: GeminiTeacher) -> I
         size += length
     if batch:
         yield batch
+
+
+def _chunks_per_call(run: RunFolder, config: GenerationConfig) -> int:
+    """Return the number of chunks per request: the configured one, or the one that ordinary calls have proven."""
+    if config.chunks_per_call != "auto":
+        return config.chunks_per_call
+    return approved_size(read_rate_limit_state(run.rate_limit_log).packs)
 
 
 async def _get_operations(names: list[str], key: ApiKey, config: GenerationConfig) -> list[JsonObject]:
@@ -215,39 +234,32 @@ async def _call(
     raise AssertionError("tenacity returns or raises")
 
 
-def _entries(operation: JsonObject) -> Iterator[tuple[str, JsonObject]]:
-    """Yield (cache key, entry) for each request in a batch.
+def _entries(operation: JsonObject) -> Iterator[tuple[list[str], JsonObject]]:
+    """Yield (cache keys of the chunks, entry) for each request in a batch.
 
     An entry contains either a "response" or an "error". A batch that failed as a whole has no entries.
     """
     inlined = as_dict(as_dict(operation.get("response")).get("inlinedResponses"))
     for entry in map(as_dict, as_list(inlined.get("inlinedResponses"))):
-        yield as_text(as_dict(entry.get("metadata")).get("key")), entry
-
-
-def _entry_tokens(entry: JsonObject) -> tuple[int, int]:
-    """Return the input and output token counts of one batch entry; (0, 0) if its request failed."""
-    return gemini.read_usage(as_dict(entry.get("response")))
+        yield as_text(as_dict(entry.get("metadata")).get("key")).split(","), entry
 
 
 def _record_entry(
-    run: RunFolder,
-    item: WorkItem,
+    call: Call,
     entry: JsonObject,
-    spec: PromptSpec,
+    config: GenerationConfig,
     key_id: str,
     journal: GenerationJournal,
     pair_check: PairCheck | None,
-) -> None:
-    """Write the answer in one batch entry to the journal. If the request failed, the chunk remains missing."""
-    response = entry.get("response")
-    if not isinstance(response, dict):
-        return
+) -> AnswerCounts:
+    """Write the answers in one batch entry to the journal, and return what they cost and brought.
+
+    Chunks without a usable answer remain missing. An ordinary call may then ask for them in a different way.
+    """
+    response = as_dict(entry.get("response"))
     try:
-        answer = read_answer(response, spec)
-        faults = find_faults(pair_check, read_chunk(run, item), answer.pairs, spec) if pair_check else []
-        record_answer(journal, item, answer, spec, key_id, faults)
-    except BlockedAnswerError as e:
-        record_quarantine(journal, item, e)
-    except InvalidAnswerError as e:  # the chunk remains missing; a second request may get a readable answer
-        log.info("%s: %s", item.chunk_id, e)
+        answer = read_answer(response, call.request)
+    except (BlockedAnswerError, InvalidAnswerError) as e:
+        log.info("%s: %s", ", ".join(item.chunk_id for item in call.items), e)
+        return AnswerCounts(*gemini.read_usage(response), chunks=0)
+    return record_answers(journal, call, answer, config, key_id, pair_check).counts

@@ -1,61 +1,69 @@
-"""Parse question-answer pairs from the text that a teacher generated."""
+"""Parse question-answer pairs from the text that a teacher generated, and match them with the requested chunks."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pydantic import JsonValue
 
 from insurance_rag.core.errors import InvalidAnswerError
-from insurance_rag.core.records import QuestionType
+from insurance_rag.generation.prompt import ChunkRequest, request_id
 from insurance_rag.generation.teachers.base import Pair
-from insurance_rag.korean.text import replace_surrogates
+from insurance_rag.korean.numbered import quote, strip_marks
+from insurance_rag.korean.text import remove_whitespace, replace_surrogates
+
+MIXED_UP_MARGIN = 0.25
+"""A pair counts as written about another chunk of the call if that chunk contains this much more of its answer."""
 
 _FENCE = re.compile(r"^\s*```(?:json)?\s*|\s*```\s*$")
 _LABELLED = re.compile(r"질문\s*[:：]\s*(.+?)\s*답변\s*[:：]\s*(.+?)(?=\n\s*(?:질문\s*[:：]|###|\[)|\Z)", re.DOTALL)
+_ITEM_START = re.compile(r"\{\s*\"")
+_DECODER = json.JSONDecoder()
 
 
-def parse_json(text: str, types: Sequence[QuestionType]) -> list[Pair]:
-    """Return the pairs in a JSON array or in an object like `{"pairs": [...]}`, with or without a code fence.
+@dataclass(frozen=True)
+class ParsedAnswer:
+    """The pairs in an answer, by requested chunk."""
 
-    An item is skipped if it is not a complete pair or if its type is not in `types`. Raises InvalidAnswerError if no
-    pair remains.
+    pairs: list[list[Pair]]
+    """One list per requested chunk, in the order of the request."""
+    dropped: list[str]
+    """Descriptions of the items that belong to no requested pair."""
+    is_cut: bool
+    """Whether the JSON is incomplete, so that only its complete items were read."""
+
+
+def parse_answer(text: str, requests: Sequence[ChunkRequest]) -> ParsedAnswer:
+    """Return the pairs in a JSON array, or in an object like `{"pairs": [...]}`, with or without a code fence.
+
+    The items of incomplete JSON are read as far as they are complete. An item is dropped if it is not a complete pair,
+    if it names a chunk or a type that was not requested, if all pairs of this kind are there already, or if it is about
+    another chunk of the request than it says. Raises InvalidAnswerError if no pair remains.
     """
-    try:
-        value: JsonValue = json.loads(_FENCE.sub("", text))
-    except json.JSONDecodeError as e:
-        raise InvalidAnswerError(f"the answer is not JSON ({e.msg} at character {e.pos} of {len(text)})") from None
-    except RecursionError:
-        raise InvalidAnswerError(f"the answer is JSON that is nested too deeply ({len(text)} characters)") from None
-    items = _items(value)
-    pairs = [pair for item in items if (pair := _pair(item, types))]
-    if not pairs:
-        raise InvalidAnswerError(
-            f"the answer has no usable pair among {len(items)} items: each needs type, question and answer"
-        )
-    return pairs
-
-
-def _items(value: JsonValue) -> list[JsonValue]:
-    if isinstance(value, dict):
-        return next((v for v in value.values() if isinstance(v, list)), [value])
-    return value if isinstance(value, list) else []
-
-
-def _pair(item: JsonValue, types: Sequence[QuestionType]) -> Pair | None:
-    if not isinstance(item, dict):
-        return None
-    name, question, answer = (_text(item.get(field)) for field in ("type", "question", "answer"))
-    question_type = next((t for t in types if t == name.lower()), None)  # some models capitalize the type
-    if question_type is None or not question or not answer:
-        return None
-    return Pair(question_type, question, answer, _text(item.get("evidence")))
-
-
-def _text(value: JsonValue) -> str:
-    return replace_surrogates(value.strip()) if isinstance(value, str) else ""
+    items, error = _items(_FENCE.sub("", text))
+    found: list[list[Pair]] = [[] for _ in requests]
+    dropped: list[str] = []
+    wanted = [Counter(pair.type for pair in request.pairs) for request in requests]
+    for item in items:
+        number = _chunk_number(item, len(requests))
+        pair = None if number is None else _pair(item, requests[number])
+        if number is None or pair is None:
+            dropped.append("names no requested chunk" if number is None else "is not a complete pair")
+        elif wanted[number][pair.type] <= 0:
+            dropped.append(f"is a pair of type {pair.type} too many")
+        elif _is_mixed_up(pair, number, requests):
+            dropped.append(f"is about another chunk than {request_id(number)}")
+        else:
+            wanted[number][pair.type] -= 1
+            found[number].append(pair)
+    if not any(found):
+        reason = error or f"no usable pair among {len(items)} items" + (f" (the first {dropped[0]})" if dropped else "")
+        raise InvalidAnswerError(f"the answer has {reason}; each item needs chunk, type, question and answer")
+    return ParsedAnswer(found, dropped, is_cut=bool(error))
 
 
 def parse_labelled(text: str) -> list[tuple[str, str]]:
@@ -64,3 +72,80 @@ def parse_labelled(text: str) -> list[tuple[str, str]]:
     if not found:
         raise InvalidAnswerError("the answer contains no 질문: ... 답변: ...")
     return found
+
+
+def _items(text: str) -> tuple[list[JsonValue], str]:
+    """Return the items of the answer, and a description of the error if the JSON is incomplete or malformed."""
+    try:
+        value: JsonValue = json.loads(text)
+    except json.JSONDecodeError as e:
+        return _complete_items(text), f"no complete JSON ({e.msg} at character {e.pos} of {len(text)})"
+    except RecursionError:
+        return [], f"JSON that is nested too deeply ({len(text)} characters)"
+    if isinstance(value, dict):
+        return next((v for v in value.values() if isinstance(v, list)), [value]), ""
+    return (value if isinstance(value, list) else []), ""
+
+
+def _complete_items(text: str) -> list[JsonValue]:
+    """Return the complete objects in an incomplete JSON array."""
+    items: list[JsonValue] = []
+    end = max(0, text.find("["))
+    while start := _ITEM_START.search(text, end):
+        try:
+            item, end = _DECODER.raw_decode(text, start.start())
+        except (json.JSONDecodeError, RecursionError):
+            break
+        items.append(item)
+    return items
+
+
+def _chunk_number(item: JsonValue, n_chunks: int) -> int | None:
+    """Return the index of the chunk that an item names. If only one chunk was requested, the name may be missing."""
+    name = item.get("chunk") if isinstance(item, dict) else None
+    if name is None or name == "":
+        return 0 if n_chunks == 1 else None
+    return next((n for n in range(n_chunks) if request_id(n) == str(name).strip().upper()), None)
+
+
+def _pair(item: JsonValue, request: ChunkRequest) -> Pair | None:
+    if not isinstance(item, dict):
+        return None
+    name, question, answer = (_text(item.get(field)) for field in ("type", "question", "answer"))
+    # some models capitalize the type
+    kind = next((pair.type for pair in request.pairs if pair.type == name.lower()), None)
+    if kind is None or not question or not answer:
+        return None
+    return Pair(kind, question, answer, "" if kind == "unanswerable" else _evidence(item.get("evidence"), request))
+
+
+def _evidence(value: JsonValue, request: ChunkRequest) -> str:
+    """Return the quote for sentence numbers, or a quote without the marks that number the sentences."""
+    text = request.chunk.text
+    if isinstance(value, str) and not value.strip().isdecimal():
+        given = _text(value)
+        return given if given in text else strip_marks(given)
+    values = value if isinstance(value, list) else [value]
+    if texts := [given for given in values if isinstance(given, str) and not given.strip().isdecimal()]:
+        return _evidence(texts[0], request)
+    numbers = [int(number) for number in values if isinstance(number, int | str) and str(number).strip().isdecimal()]
+    return quote(text, numbers)
+
+
+def _text(value: JsonValue) -> str:
+    return replace_surrogates(value.strip()) if isinstance(value, str) else ""
+
+
+def _is_mixed_up(pair: Pair, number: int, requests: Sequence[ChunkRequest]) -> bool:
+    """Return whether another chunk of the call contains much more of the answer than the chunk that the pair names."""
+    if len(requests) == 1 or pair.type == "unanswerable":
+        return False
+    shares = [_contained_share(pair.answer, request.chunk.text) for request in requests]
+    return max(shares) > shares[number] + MIXED_UP_MARGIN
+
+
+def _contained_share(answer: str, text: str) -> float:
+    """Return the fraction of the answer's pairs of adjoining characters that also occur in the text."""
+    letters, within = remove_whitespace(answer), remove_whitespace(text)
+    pairs = {letters[i : i + 2] for i in range(len(letters) - 1)}
+    return sum(pair in within for pair in pairs) / len(pairs) if pairs else 0.0

@@ -6,16 +6,20 @@ answered or quarantined.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import JsonValue
 
 from insurance_rag.core.artifacts import describe, manifest_path
+from insurance_rag.core.errors import IncompleteError
 from insurance_rag.core.files import atomic_write, write_json
 from insurance_rag.core.locks import hold_lock
 from insurance_rag.core.records import Artifact, QAPair, Shard
 from insurance_rag.core.records.generation import (
+    OTHER_CHUNK_ID,
     AnswerRecord,
     PairRecord,
     PartArtifact,
@@ -28,7 +32,7 @@ from insurance_rag.generation.repair import replacements
 from insurance_rag.planning.generation_journal import GenerationJournal
 from insurance_rag.planning.plan import Plan
 from insurance_rag.planning.prompt_spec import PromptSpec
-from insurance_rag.planning.work_items import WorkItem, read_chunk, work_items_by_shard
+from insurance_rag.planning.work_items import WorkItem, read_chunk, read_other_chunk, work_items_by_shard
 
 RowMeta = dict[str, JsonValue]
 
@@ -53,15 +57,37 @@ def write_part(run: RunFolder, shard: Shard, items: list[WorkItem], journal: Gen
     with atomic_write(run.part(shard.shard)) as f:
         f.write("[")
         for item, answer in zip(answered, journal.answers([item.cache_key for item in answered]), strict=True):
-            text = read_chunk(run, item).text
+            text, other = read_chunk(run, item).text, read_other_chunk(run, item)
             for pair, meta in _pairs_with_meta(answer):
                 f.write(",\n" if counts.rows else "\n")
                 whole: RowMeta = {"cache_key": item.cache_key, "shard": shard.shard, **meta}
-                f.write(_row(item.chunk_id, text, pair, whole).model_dump_json())
+                if other and meta.get("form") == "two_chunks":
+                    context = f"{text}\n\n{other.text}"
+                    whole[OTHER_CHUNK_ID] = other.chunk_id
+                else:
+                    context = text
+                f.write(_row(item.chunk_id, context, pair, whole).model_dump_json())
                 counts.rows += 1
                 counts.repaired += "repaired" in meta
         f.write("\n]\n")
     return counts
+
+
+def finish_answered_parts(
+    run: RunFolder, plan: Plan, items_by_shard: Mapping[int, list[WorkItem]], usage: Callable[[int], Usage]
+) -> None:
+    """Finish the parts of shards that ended early, but whose chunks other workers have answered since.
+
+    `usage` returns the usage of a shard. Shards that a process is working on are left to that process.
+    """
+    unfinished = [s for s in plan.shards if not manifest_path(run.part(s.shard)).exists()]
+    with GenerationJournal(run.journal) as journal:
+        for shard in unfinished:
+            items = items_by_shard.get(shard.shard)
+            if items is None or any(item.cache_key not in journal for item in items):
+                continue
+            with contextlib.suppress(IncompleteError), hold_lock(run.lock(shard.shard), shard.label):
+                finish_part(run, plan, shard, items, journal, usage(shard.shard))
 
 
 def write_open_parts(run: RunFolder, plan: Plan) -> None:
@@ -85,12 +111,14 @@ def finish_part(
     path = run.part(shard.shard)
     records = [journal.record(item.cache_key) for item in items if journal.is_quarantined(item.cache_key)]
     quarantined = [record for record in records if isinstance(record, QuarantinedChunk)]
+    moved = {key_id: n for key_id, n in answered_by(items, journal).items() if key_id != shard.key_id}
     manifest = describe(
         path,
         PartManifest,
         **usage.model_dump(),
         rows=counts.rows,
         repaired=counts.repaired,
+        moved=moved,
         shard=shard.shard,
         label=shard.label,
         key_id=shard.key_id,
@@ -105,6 +133,12 @@ def finish_part(
     return manifest.artifact()
 
 
+def answered_by(items: Sequence[WorkItem], journal: GenerationJournal) -> Counter[str]:
+    """Return how many of the chunks each key answered, by key id."""
+    answered = [i.cache_key for i in items if i.cache_key in journal and not journal.is_quarantined(i.cache_key)]
+    return Counter(answer.meta.key_id for answer in journal.answers(answered))
+
+
 def _pairs_with_meta(answer: AnswerRecord) -> Iterator[tuple[PairRecord, RowMeta]]:
     """Yield (pair, metadata of its row) for each pair in an answer, then for each replacement in its repair.
 
@@ -113,11 +147,15 @@ def _pairs_with_meta(answer: AnswerRecord) -> Iterator[tuple[PairRecord, RowMeta
     faults = {fault.pair: fault.reason for fault in answer.faults}
     first: RowMeta = answer.meta.model_dump()
     for n, pair in enumerate(answer.pairs):
-        yield pair, first | ({"fault": faults[n]} if n in faults else {})
+        yield pair, {**first, **_style(pair), **({"fault": faults[n]} if n in faults else {})}
     if answer.repair:
         second: RowMeta = answer.repair.meta.model_dump()
         for pair, reason in replacements(answer):
             yield pair, {**first, **second, "repaired": True, "repair_reason": reason}
+
+
+def _style(pair: PairRecord) -> RowMeta:
+    return {name: value for name, value in vars(pair.style).items() if value}
 
 
 def _row(chunk_id: str, text: str, pair: PairRecord, meta: RowMeta) -> QAPair:

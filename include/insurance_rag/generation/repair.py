@@ -1,21 +1,19 @@
 """Find the pairs in an answer that validation would drop, and build the request that asks the teacher to repair them.
 
 The caller of `generate_run` or `generate_shard` passes a function `pair_check` that finds these pairs. Without this
-function, nothing is repaired.
+function, nothing is repaired. A repair request asks only for the faulty pairs, and covers several chunks.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
-from insurance_rag.core.hashing import sha256_text
 from insurance_rag.core.records import Chunk
 from insurance_rag.core.records.generation import AnswerRecord, FaultRecord, PairRecord
-from insurance_rag.generation.prompt import fill
-from insurance_rag.generation.teachers.base import Pair, RepairRequest
-from insurance_rag.planning.prompt_spec import PROMPTS, REPAIR_PROMPT, PromptSpec
+from insurance_rag.generation.prompt import ChunkRequest
+from insurance_rag.generation.teachers.base import Pair
+from insurance_rag.planning.question_plan import PlannedPair
 
 PairCheck = Callable[[Chunk, Sequence[Pair]], list[tuple[str, str] | None]]
 """Checks the pairs generated for a chunk. The result has one item per pair: (rule name, faulty text) if the pair has a
@@ -38,36 +36,41 @@ FAULT_TEXTS = {
     "not_standalone": "질문이 조항을 가리켜, 조항을 보지 못한 사람은 알아들을 수 없습니다",
     "unsupported_article": "답변에 적힌 조 번호가 조항에 없습니다",
     "unsupported_number": "답변에 적힌 숫자가 조항에 없습니다",
-    "evidence": "evidence가 조항을 그대로 옮긴 구절이 아닙니다",
+    "evidence": "근거로 적은 문장 번호가 조항에 없거나 답변과 맞지 않습니다",
 }
 """Maps the name of a validation rule to the text that describes the fault in a repair request."""
 
 
-def find_faults(pair_check: PairCheck, chunk: Chunk, pairs: Sequence[Pair], spec: PromptSpec) -> list[FaultRecord]:
-    """Return the faults of one answer: first those of its pairs, in order, then one per missing question type."""
+def find_faults(
+    pair_check: PairCheck, chunk: Chunk, pairs: Sequence[Pair], planned: Sequence[PlannedPair]
+) -> list[FaultRecord]:
+    """Return the faults of one answer: first those of its pairs, in order, then one per missing pair."""
     checked = zip(pairs, pair_check(chunk, pairs), strict=True)
     found = [
         FaultRecord(type=pair.type, reason=problem[0], span=problem[1], pair=n)
         for n, (pair, problem) in enumerate(checked)
         if problem
     ]
-    present = {pair.type for pair in pairs}
-    missing = [kind for kind in spec.types if kind not in present]
-    return found + [FaultRecord(type=kind, reason="required_fields", span="") for kind in missing]
+    missing = Counter(pair.type for pair in planned) - Counter(pair.type for pair in pairs)
+    return found + [FaultRecord(type=kind, reason="required_fields", span="") for kind in missing.elements()]
 
 
-def repair_request(answer: AnswerRecord, spec: PromptSpec) -> RepairRequest:
-    """Return the request to repair the faults in `answer`. It covers only the question types that have faults."""
-    counts = Counter(fault.type for fault in answer.faults)
-    types = tuple(kind for kind in spec.types if kind in counts)
-    wanted = replace(spec, types=types, pairs_per_type=max(counts.values()))
-    lines = "\n".join(_describe(fault, answer.pairs) for fault in answer.faults)
-    return RepairRequest(wanted, fill(_template(), {"faults": lines}))
+def repair_request(first: ChunkRequest, answer: AnswerRecord) -> ChunkRequest:
+    """Return the request to repair the faults in the `answer` to the request `first`: one pair per fault.
 
-
-def repair_version() -> str:
-    """Return the repair prompt's name and hash, in the same format as `PromptSpec.prompt_version`."""
-    return f"{REPAIR_PROMPT}@{sha256_text(_template())[:10]}"
+    The description of a missing pair contains its planned style. A faulty pair is quoted instead.
+    """
+    missing = list(first.pairs)
+    for pair in answer.pairs:
+        if match := next((p for p in missing if p.type == pair.type), None):
+            missing.remove(match)
+    pairs = []
+    for fault in answer.faults:
+        style = None
+        if fault.pair is None and (style := next((p for p in missing if p.type == fault.type), None)):
+            missing.remove(style)
+        pairs.append(PlannedPair(fault.type, _describe(fault, answer.pairs, style.note if style else "")))
+    return ChunkRequest(first.chunk, tuple(pairs), first.other)
 
 
 def replacements(answer: AnswerRecord) -> list[tuple[PairRecord, str]]:
@@ -85,17 +88,13 @@ def replacements(answer: AnswerRecord) -> list[tuple[PairRecord, str]]:
     return found
 
 
-def _template() -> str:
-    return (PROMPTS / f"{REPAIR_PROMPT}.txt").read_text(encoding="utf-8").strip()
-
-
-def _describe(fault: FaultRecord, pairs: Sequence[PairRecord]) -> str:
+def _describe(fault: FaultRecord, pairs: Sequence[PairRecord], note: str) -> str:
     what = FAULT_TEXTS.get(fault.reason, "규칙에 맞지 않습니다")
     if fault.pair is None:
-        return f"- {fault.type}: {what}."
+        return f"{what}. {note}".strip()
     pair = pairs[fault.pair]
-    lines = [f"- {fault.type}: {what}: '{_shorten(fault.span)}'"]
-    return "\n".join([*lines, f"  질문: {_shorten(pair.question)}", f"  답변: {_shorten(pair.answer)}"])
+    lines = [f"{what}: '{_shorten(fault.span)}'", f"질문: {_shorten(pair.question)}", f"답변: {_shorten(pair.answer)}"]
+    return "\n".join(lines)
 
 
 def _shorten(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Generate all shards of a run in one process, and redistribute the unanswered chunks of dead API keys."""
+"""Generate all shards of a run in one process."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from insurance_rag.config import GenerationConfig
+from insurance_rag.core.artifacts import manifest_path
 from insurance_rag.core.errors import (
     BudgetExceededError,
     IncompleteError,
@@ -14,8 +15,9 @@ from insurance_rag.core.errors import (
     PipelineError,
     QuotaExhaustedError,
 )
+from insurance_rag.core.files import read_json
 from insurance_rag.core.records import ApiKey, Shard
-from insurance_rag.core.records.generation import GenerationResult, PartArtifact, PartSummary
+from insurance_rag.core.records.generation import GenerationResult, PartArtifact, PartManifest, PartSummary
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.generation.repair import PairCheck
 from insurance_rag.generation.shard import run_shard
@@ -42,37 +44,41 @@ def generate_run(
     check_run_chunks(run, plan)
     run.create()
     config = config or plan.config
-    parts, failed = _generate_with_redistribution(run, plan, keys, config, pair_check)
+    failed = _generate_with_redistribution(run, plan, keys, config, pair_check)
     missing = missing_chunks(run)
-    if missing or failed:
-        raise _incomplete(missing, list(failed.values()))
+    unfinished = {number: error for number, error in failed.items() if not manifest_path(run.part(number)).exists()}
+    if missing or unfinished:
+        raise _incomplete(missing, list(unfinished.values()))
     usage = write_usage(run, plan, read_rate_limit_state(run.rate_limit_log), config)
-    ordered = [parts[number] for number in sorted(parts)]
+    parts = [
+        PartManifest.model_validate(read_json(manifest_path(run.part(shard.shard)))).artifact() for shard in plan.shards
+    ]
     return GenerationResult(
         **usage.model_dump(),
         uri=str(run.parts.resolve()),
-        rows=sum(part.rows for part in ordered),
+        rows=sum(part.rows for part in parts),
         chunks=plan.chunks,
-        repaired=sum(part.repaired for part in ordered),
-        pending_repairs=sum(part.pending_repairs for part in ordered),
-        quarantined=sum(part.quarantined for part in ordered),
+        repaired=sum(part.repaired for part in parts),
+        pending_repairs=sum(part.pending_repairs for part in parts),
+        quarantined=sum(part.quarantined for part in parts),
         parts=[
             PartSummary(uri=p.uri, sha256=p.sha256, rows=p.rows, shard=p.shard, label=p.label, chunks=p.chunks)
-            for p in ordered
+            for p in parts
         ],
     )
 
 
 def _generate_with_redistribution(
     run: RunFolder, plan: Plan, keys: Sequence[ApiKey], config: GenerationConfig, pair_check: PairCheck | None
-) -> tuple[dict[int, PartArtifact], dict[int, IncompleteError]]:
-    """Generate all shards. If keys die, redistribute their unanswered chunks as long as other keys are healthy.
+) -> dict[int, IncompleteError]:
+    """Generate all shards, and return the errors of the shards that ended early, by shard number.
 
-    Return two dicts by shard number: the parts of the finished shards, and the errors of the unfinished shards.
+    Workers answer chunks of dead keys. If chunks are missing when all workers have ended, the workers of healthy
+    keys start again.
     """
     keys_by_id = {key.id: key for key in keys}
-    parts, failed = _generate_shards(run, plan, plan.shards, keys_by_id, config, pair_check)
-    last_failed, dead_keys = failed, set[str]()
+    failed = last_failed = _generate_shards(run, plan, plan.shards, keys_by_id, config, pair_check)
+    dead_keys = set[str]()
     while config.redistribute and last_failed:
         # Remember the dead keys here. When the shard of a dead key starts again, the rate limit state counts the key as
         # healthy, because the user may have replaced the key.
@@ -81,16 +87,12 @@ def _generate_with_redistribution(
             for number, error in last_failed.items()
             if isinstance(error, (KeyRejectedError, QuotaExhaustedError))
         }
-        extra = plan_redistributed(run, [key for key in keys if key.id not in dead_keys])
-        if not extra:
+        helpers = plan_redistributed(run, [key for key in keys if key.id not in dead_keys])
+        if not helpers or any(shard.shard in last_failed for shard in helpers):
             break
-        plan = read_plan(run)
-        # Shards whose unanswered chunks were moved can now be finished.
-        emptied = [shard for shard in plan.shards if shard.shard in plan.reassigned_to]
-        more, last_failed = _generate_shards(run, plan, [*emptied, *extra], keys_by_id, config, pair_check)
-        parts |= more
-        failed = {number: error for number, error in failed.items() if number not in more} | last_failed
-    return parts, failed
+        last_failed = _generate_shards(run, plan, helpers, keys_by_id, config, pair_check)
+        failed |= last_failed
+    return failed
 
 
 def _generate_shards(
@@ -100,8 +102,8 @@ def _generate_shards(
     keys: Mapping[str, ApiKey],
     config: GenerationConfig,
     pair_check: PairCheck | None,
-) -> tuple[dict[int, PartArtifact], dict[int, IncompleteError]]:
-    """Generate `shards` concurrently. Return two dicts by shard number: finished parts, and errors of other shards.
+) -> dict[int, IncompleteError]:
+    """Generate `shards` concurrently. Return the errors of the shards that ended early, by shard number.
 
     Raises InvalidInputError if the key of a shard is not in `keys`. If a shard fails with an error other than
     IncompleteError, raises that error.
@@ -114,25 +116,23 @@ def _generate_shards(
                 for name in unknown
             ]
         )
-    items = work_items_by_shard(run, PromptSpec.from_config(config), shards)
+    items = work_items_by_shard(run, PromptSpec.from_config(config), plan.shards)
 
     async def run_shards() -> list[PartArtifact | BaseException]:
-        workers = (
-            run_shard(run, plan, shard, items[shard.shard], keys[shard.key_id], config, pair_check=pair_check)
-            for shard in shards
-        )
+        workers = []
+        for shard in shards:
+            served = items if config.redistribute else {shard.shard: items[shard.shard]}
+            key = keys[shard.key_id]
+            workers.append(run_shard(run, plan, shard, served, key, config, pair_check=pair_check))
         return await asyncio.gather(*workers, return_exceptions=True)
 
-    parts: dict[int, PartArtifact] = {}
     failed: dict[int, IncompleteError] = {}
     for shard, outcome in zip(shards, asyncio.run(run_shards()), strict=True):
         if isinstance(outcome, IncompleteError):
             failed[shard.shard] = outcome
         elif isinstance(outcome, BaseException):
             raise outcome
-        else:
-            parts[shard.shard] = outcome
-    return parts, failed
+    return failed
 
 
 def _incomplete(missing: Mapping[str, list[str]], errors: Sequence[PipelineError]) -> IncompleteError:

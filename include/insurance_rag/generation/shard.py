@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import closing
 
 from insurance_rag.config import GenerationConfig
@@ -12,16 +12,23 @@ from insurance_rag.core.progress import Progress
 from insurance_rag.core.records import ApiKey, Shard
 from insurance_rag.core.records.generation import PartArtifact
 from insurance_rag.core.run_folder import RunFolder
-from insurance_rag.generation.parts import finish_part
+from insurance_rag.generation.next_call import CallPlanner
+from insurance_rag.generation.parts import finish_answered_parts, finish_part
 from insurance_rag.generation.repair import PairCheck
-from insurance_rag.generation.teachers.registry import make_teacher
+from insurance_rag.generation.shard_work import ShardWork
+from insurance_rag.generation.teachers.registry import TEACHERS, make_teacher
 from insurance_rag.generation.usage import budget_guard, summarize_shard_usage, write_usage
-from insurance_rag.generation.worker import OnUpdate, ShardInputs, Worker
+from insurance_rag.generation.work_pool import WorkPool
+from insurance_rag.generation.worker import OnUpdate, Worker
+from insurance_rag.planning.claims import ClaimLog
 from insurance_rag.planning.generation_journal import GenerationJournal
 from insurance_rag.planning.plan import Plan, read_plan
 from insurance_rag.planning.prompt_spec import PromptSpec
-from insurance_rag.planning.work_items import WorkItem, check_run_chunks, read_work_items
+from insurance_rag.planning.work_items import WorkItem, check_run_chunks, work_items_by_shard
 from insurance_rag.rate_limit.limiter import Limiter
+
+LOCK_WAIT_S = 2.0
+"""Other workers look at a shard's lock for an instant, to see whether its worker is alive. This wait outlasts that."""
 
 
 def generate_shard(
@@ -33,6 +40,9 @@ def generate_shard(
     pair_check: PairCheck | None = None,
 ) -> PartArtifact:
     """Generate the pairs for one shard and return its part. To resume an interrupted shard, call this function again.
+
+    When the worker has no chunks left, it answers open chunks of other started shards, unless `config.redistribute` is
+    false. The part contains the shard's own chunks, whichever key answered them.
 
     If `config.repair` is set, `pair_check` looks for faulty pairs in the first answers. Once every chunk has a first
     answer, the faulty pairs are requested again. If the quota or the budget does not cover every repair, the shard
@@ -46,7 +56,8 @@ def generate_shard(
     run.create()
     chosen = plan.shard(shard if isinstance(shard, int) else shard.shard)
     config = config or plan.config
-    items = list(read_work_items(run, PromptSpec.from_config(config), set(chosen.chunk_ids)))
+    served = plan.shards if config.redistribute else [chosen]
+    items = work_items_by_shard(run, PromptSpec.from_config(config), served)
     return asyncio.run(run_shard(run, plan, chosen, items, key, config, on_update, pair_check))
 
 
@@ -54,7 +65,7 @@ async def run_shard(
     run: RunFolder,
     plan: Plan,
     shard: Shard,
-    items: Sequence[WorkItem],
+    items_by_shard: Mapping[int, list[WorkItem]],
     key: ApiKey,
     config: GenerationConfig,
     on_update: OnUpdate | None = None,
@@ -62,30 +73,36 @@ async def run_shard(
 ) -> PartArtifact:
     """Generate one shard like `generate_shard`, but with a plan and work items that the caller has read and checked.
 
-    Several shards can run concurrently in one event loop.
+    `items_by_shard` has the items of the shard itself and of all shards that its worker may help. Several shards can
+    run concurrently in one event loop.
     """
-    items = list(items)
+    items = items_by_shard[shard.shard]
     with (
-        hold_lock(run.lock(shard.shard), shard.label),
+        hold_lock(run.lock(shard.shard), shard.label, LOCK_WAIT_S),
         GenerationJournal(run.journal, shard.shard) as journal,
+        closing(ClaimLog(run, shard.shard)) as claims,
         closing(Limiter(run.rate_limit_log, shard, key, config, budget_guard(config))) as limiter,
     ):
         teacher = make_teacher(config, key)
+        pool = WorkPool(shard.shard, items_by_shard, journal, claims)
+        repairs = pair_check if config.repair and TEACHERS[config.teacher].supports_repair else None
+        planner = CallPlanner(run, shard, config, journal, pool, teacher, repairs_enabled=repairs is not None)
+        done = sum(item.cache_key in journal for item in items)
         try:
             with Progress(
-                "generate",
-                shard.label,
-                total=len(items),
-                done=sum(item.cache_key in journal for item in items),
-                unit="chunks",
-                folder=run.progress,
+                "generate", shard.label, total=len(items), done=done, unit="chunks", folder=run.progress,
                 on_update=on_update,
-            ) as progress:
-                inputs = ShardInputs(run, shard, items, config, pair_check)
-                worker = Worker(inputs, journal, limiter, teacher, progress)
+            ) as progress:  # fmt: skip
+                worker = Worker(
+                    ShardWork(run, shard, items, config, repairs, journal, pool, limiter, teacher, planner, progress)
+                )
                 await worker.run()
-                write_usage(run, plan, limiter.state, config)
+                state = limiter.state
+                write_usage(run, plan, state, config)
                 worker.check_complete()
         finally:
             await teacher.close()
-        return finish_part(run, plan, shard, items, journal, summarize_shard_usage(limiter.state, shard.shard, config))
+            finish_answered_parts(
+                run, plan, items_by_shard, lambda number: summarize_shard_usage(limiter.state, number, config)
+            )
+        return finish_part(run, plan, shard, items, journal, summarize_shard_usage(state, shard.shard, config))

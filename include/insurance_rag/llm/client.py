@@ -57,6 +57,10 @@ class Completion:
     text: str
     tokens_in: int
     tokens_out: int
+    model: str = ""
+    """Model that answered, as reported by the server; empty if it is not reported."""
+    is_cut: bool = False
+    """Whether the token limit ended the text."""
 
 
 class _BaseClient:
@@ -154,15 +158,17 @@ class AsyncClient(_BaseClient):
         """Close the connections."""
         await self._client.aclose()
 
-    async def request(self, method: str, path: str, body: JsonValue = None) -> Response:
+    async def request(self, method: str, path: str, body: JsonValue = None, timeout_s: float | None = None) -> Response:
         """Send one request and return its response, even if its status indicates an error.
 
-        Raises ServerUnavailableError if no response arrives, and InvalidInputError if the address is invalid.
+        `timeout_s` replaces the client's timeout. Raises ServerUnavailableError if no response arrives, and
+        InvalidInputError if the address is invalid.
         """
         import httpx
 
+        timeout = httpx.USE_CLIENT_DEFAULT if timeout_s is None else _timeout(timeout_s)
         try:
-            return _decode(await self._client.request(method, self.base_url + path, json=body))
+            return _decode(await self._client.request(method, self.base_url + path, json=body, timeout=timeout))
         except (httpx.RequestError, httpx.InvalidURL) as e:
             error = self._connection_error(e)
         raise error

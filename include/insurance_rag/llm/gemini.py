@@ -36,30 +36,43 @@ def content_path(model: str) -> str:
     return f"/v1beta/models/{model}:generateContent"
 
 
-def content_body(prompt: str, temperature: float, schema: JsonValue) -> dict[str, JsonValue]:
-    """Return the body of a generateContent request whose answer must fit a JSON schema."""
-    return {
-        "contents": [{"role": "user", "parts": [{"text": prompt}]}],
-        "generationConfig": {
-            "temperature": temperature,
-            "responseMimeType": "application/json",
-            "responseSchema": schema,
-        },
+def content_body(
+    prompt: str,
+    temperature: float,
+    schema: JsonValue,
+    max_output_tokens: int | None = None,
+    thinking: dict[str, JsonValue] | None = None,
+) -> dict[str, JsonValue]:
+    """Return the body of a generateContent request whose answer must fit a JSON schema.
+
+    `thinking` is the value of `thinkingConfig`; None leaves it out.
+    """
+    generation_config: dict[str, JsonValue] = {
+        "temperature": temperature,
+        "responseMimeType": "application/json",
+        "responseSchema": schema,
     }
+    if max_output_tokens is not None:
+        generation_config["maxOutputTokens"] = max_output_tokens
+    if thinking is not None:
+        generation_config["thinkingConfig"] = thinking
+    return {"contents": [{"role": "user", "parts": [{"text": prompt}]}], "generationConfig": generation_config}
 
 
 def read_completion(body: dict[str, JsonValue]) -> Completion:
-    """Return the text and the token counts from a generateContent response.
+    """Return the text, the token counts and the model from a generateContent response.
 
-    Raises BlockedAnswerError if the API blocked the request or its answer. Raises InvalidAnswerError if the answer is
-    unusable; another request may then succeed. Both errors carry token counts.
+    A text that the token limit ended is returned with `is_cut`. Raises BlockedAnswerError if the API blocked the
+    request or its answer. Raises InvalidAnswerError if there is no text; another request may then succeed. Both errors
+    carry token counts.
     """
     tokens = read_usage(body)
     try:
-        return Completion(_text(body), *tokens)
+        text, is_cut = _text(body)
     except (InvalidAnswerError, BlockedAnswerError) as e:
         e.tokens = tokens
         raise
+    return Completion(text, *tokens, model=as_text(body.get("modelVersion")), is_cut=is_cut)
 
 
 def read_usage(body: dict[str, JsonValue]) -> tuple[int, int]:
@@ -69,20 +82,22 @@ def read_usage(body: dict[str, JsonValue]) -> tuple[int, int]:
     return as_int(usage.get("promptTokenCount")), written
 
 
-def _text(body: dict[str, JsonValue]) -> str:
+def _text(body: dict[str, JsonValue]) -> tuple[str, bool]:
+    """Return the text, and whether the token limit ended it."""
     if reason := as_text(as_dict(body.get("promptFeedback")).get("blockReason")):
         raise BlockedAnswerError(f"prompt blocked: {reason}")
     candidates = as_list(body.get("candidates"))
     if not candidates:
         raise InvalidAnswerError("the answer contains no candidates")
     candidate = as_dict(candidates[0])
-    finish = candidate.get("finishReason", "STOP")
+    finish = as_text(candidate.get("finishReason")) or "STOP"
     if finish in BLOCKING_REASONS:
         raise BlockedAnswerError(f"answer blocked: {finish}")
-    if finish != "STOP":  # e.g. MAX_TOKENS or OTHER; another request may succeed
-        raise InvalidAnswerError(f"the answer is incomplete (finishReason {finish})")
     parts = [as_dict(part) for part in as_list(as_dict(candidate.get("content")).get("parts"))]
-    return "".join(as_text(part.get("text")) for part in parts if not part.get("thought"))
+    text = "".join(as_text(part.get("text")) for part in parts if not part.get("thought"))
+    if finish != "STOP" and not (finish == "MAX_TOKENS" and text):  # e.g. OTHER; another request may succeed
+        raise InvalidAnswerError(f"the answer is incomplete (finishReason {finish})")
+    return text, finish == "MAX_TOKENS"
 
 
 def read_error(client: AsyncClient | Client, response: Response) -> PipelineError:

@@ -41,23 +41,6 @@ def chat_body(
     }
 
 
-def read_text(body: dict[str, JsonValue]) -> str:
-    """Return the text from a chat completion.
-
-    Raises BlockedAnswerError if a content filter stopped the completion, and InvalidAnswerError if the completion is
-    missing or truncated.
-    """
-    choices = as_list(body.get("choices"))
-    if not choices:
-        raise InvalidAnswerError("the answer contains no choices")
-    finish = as_text(as_dict(choices[0]).get("finish_reason")) or "stop"
-    if finish == "content_filter":
-        raise BlockedAnswerError("answer blocked: content_filter")
-    if finish != "stop":
-        raise InvalidAnswerError(f"the answer is incomplete (finish_reason {finish})")
-    return message_text(body)
-
-
 def message_text(body: dict[str, JsonValue]) -> str:
     """Return the text from a chat completion, even if it is truncated; an empty string if there is none."""
     choices = as_list(body.get("choices"))
@@ -71,16 +54,26 @@ def read_usage(body: dict[str, JsonValue]) -> tuple[int, int]:
 
 
 def read_completion(body: dict[str, JsonValue]) -> Completion:
-    """Return the text and the token counts from a chat completion.
+    """Return the text, the token counts and the model from a chat completion.
 
-    Raises the same errors as `read_text`, with token counts.
+    A text that the token limit ended is returned with `is_cut`. Raises BlockedAnswerError if a content filter stopped
+    the completion, and InvalidAnswerError if the completion is missing. Both errors carry token counts.
     """
     tokens = read_usage(body)
-    try:
-        return Completion(read_text(body), *tokens)
-    except (InvalidAnswerError, BlockedAnswerError) as e:
-        e.tokens = tokens
-        raise
+    choices = as_list(body.get("choices"))
+    finish = (as_text(as_dict(choices[0]).get("finish_reason")) or "stop") if choices else ""
+    text = message_text(body)
+    error: InvalidAnswerError | BlockedAnswerError | None = None
+    if not choices:
+        error = InvalidAnswerError("the answer contains no choices")
+    elif finish == "content_filter":
+        error = BlockedAnswerError("answer blocked: content_filter")
+    elif finish != "stop" and not (finish == "length" and text):
+        error = InvalidAnswerError(f"the answer is incomplete (finish_reason {finish})")
+    if error:
+        error.tokens = tokens
+        raise error
+    return Completion(text, *tokens, model=as_text(body.get("model")), is_cut=finish == "length")
 
 
 def read_error(client: AsyncClient | Client, response: Response) -> PipelineError:

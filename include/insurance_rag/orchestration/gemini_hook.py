@@ -10,12 +10,13 @@ from airflow.sdk import BaseHook
 from airflow.sdk.log import mask_secret
 from pydantic import ValidationError
 
+from insurance_rag.config import GenerationConfig
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.records import ApiKey
+from insurance_rag.llm.catalog import retirement_warning
+from insurance_rag.llm.gemini import BASE_URL
 
 QUOTA_FIELDS = ("project", "rpm", "tpm", "rpd")
-GOOGLE = "https://generativelanguage.googleapis.com"
-DEFAULT_MODEL = "gemini-2.5-flash"
 
 
 class GeminiHook(BaseHook):
@@ -55,16 +56,27 @@ class GeminiHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Return whether the key works, and a message. Requests only the model's description, which uses no quota."""
         key, host = self.get_conn()
-        url = (host or os.environ.get("GEMINI_BASE_URL") or GOOGLE).rstrip("/")
-        model = self.get_connection(self.gemini_conn_id).extra_dejson.get("model") or DEFAULT_MODEL
+        url = server_url(host)
+        model = self._test_model()
         headers = {"x-goog-api-key": key.key.get_secret_value()}
         try:
             response = httpx.get(f"{url}/v1beta/models/{model}", headers=headers, timeout=15)
         except httpx.HTTPError as e:
             return False, f"{url} cannot be reached ({type(e).__name__}); check the base URL and the network"
         if response.is_success:
-            return True, f"The key works and may use {model}."
+            warning = retirement_warning(model)
+            return True, f"The key works and may use {model}." + (f" Warning: {warning}." if warning else "")
         return False, f"The server answered {response.status_code}: {_server_message(response)}"
+
+    def _test_model(self) -> str:
+        """Return the model for the connection test: the connection's own, else $GEMINI_MODEL, else the default."""
+        own = self.get_connection(self.gemini_conn_id).extra_dejson.get("model")
+        return own or os.environ.get("GEMINI_MODEL") or GenerationConfig().model
+
+
+def server_url(host: str | None) -> str:
+    """Return the address of a connection's server. Without a host, it is $GEMINI_BASE_URL, else Google's server."""
+    return (host or os.environ.get("GEMINI_BASE_URL") or BASE_URL).rstrip("/")
 
 
 def connection_keys(connection_ids: Sequence[str]) -> list[ApiKey]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,20 +12,34 @@ from insurance_rag.chunks import read_chunks, read_questions
 from insurance_rag.config import RunConfig
 from insurance_rag.core.adapter_folder import AdapterFolder, expand_seeds
 from insurance_rag.core.dataset_folder import DatasetFolder
-from insurance_rag.core.errors import InvalidInputError, LineProblem
+from insurance_rag.core.errors import (
+    InvalidInputError,
+    KeyRejectedError,
+    LineProblem,
+    PipelineError,
+    ServerUnavailableError,
+)
+from insurance_rag.core.records import ApiKey
 from insurance_rag.core.records.generation import TeacherInfo
 from insurance_rag.core.registry import registry
+
+log = logging.getLogger(__name__)
+
+MODEL_CHECK_TIMEOUT_S = 15.0
 
 
 def validate_run_config(config: RunConfig, *, generates: bool = True) -> list[str]:
     """Return every problem that would make the run fail.
 
     With `generates=False`, for DAGs that only compare adapters, the adapters are checked instead of the API keys.
+    Raises ServerUnavailableError if the only problem is a teacher's server that cannot be reached, because this may be
+    temporary.
     """
+    with_teacher = generates and not config.dataset
     checks: tuple[Callable[[RunConfig], object], ...] = (
         lambda c: read_chunks(c.chunks),
         lambda c: read_questions(c.questions),
-        check_keys if generates and not config.dataset else check_adapters,
+        *((check_keys, check_models) if with_teacher else (check_adapters,)),
         check_dataset,
         check_recipes,
         check_base_model,
@@ -34,12 +49,27 @@ def validate_run_config(config: RunConfig, *, generates: bool = True) -> list[st
         check_gpu_backend,
     )
     problems: list[str] = []
+    unavailable: ServerUnavailableError | None = None
     for check in checks:
         try:
             check(config)
         except InvalidInputError as e:
             problems += [problem for problem in e.problems if problem not in problems]
-    return problems
+        except ServerUnavailableError as e:
+            unavailable = e
+    if unavailable and not problems:
+        raise unavailable
+    return [*problems, *([str(unavailable)] if unavailable else [])]
+
+
+def warnings_of(config: RunConfig, *, generates: bool = True) -> list[str]:
+    """Return warnings about settings with which the run works, but not as the user may expect."""
+    from insurance_rag.llm.catalog import retirement_warning
+
+    if not generates or config.dataset or config.generation.teacher != "gemini":
+        return []
+    warning = retirement_warning(config.generation.model)
+    return [f"generation.model: {warning}"] if warning else []
 
 
 def check_keys(config: RunConfig) -> None:
@@ -72,6 +102,77 @@ def check_keys(config: RunConfig) -> None:
                 problems.append(f"keys: {name} and {owner[key]} have the same API key; remove one of them")
     if problems:
         raise InvalidInputError(problems)
+
+
+def check_models(config: RunConfig) -> None:
+    """Check that the teacher's settings fit its model, and that every connection's server has the model.
+
+    Each server is asked once, with the first key that it accepts. Raises ServerUnavailableError if the only problem is
+    a server that cannot be reached.
+    """
+    from insurance_rag.llm.catalog import thinking_config
+
+    if config.generation.teacher != "gemini":
+        return
+    problems: list[str] = []
+    unavailable: list[str] = []
+    try:
+        thinking_config(config.generation)
+    except InvalidInputError as e:
+        problems += [f"generation.{problem}" for problem in e.problems]
+    for url, keys in _keys_by_server(config).items():
+        try:
+            _check_server(url, keys, config.generation.model)
+        except InvalidInputError as e:
+            problems += e.problems
+        except ServerUnavailableError as e:
+            names = ", ".join(key.id for key in keys)
+            unavailable.append(f"keys: {names}: {e}; check the base URL and the network")
+        except KeyRejectedError as e:
+            problems.append(f"keys: {', '.join(key.id for key in keys)}: {e}")
+    if problems:
+        raise InvalidInputError([*problems, *unavailable])
+    if unavailable:
+        raise ServerUnavailableError("\n".join(unavailable))
+
+
+def _keys_by_server(config: RunConfig) -> dict[str, list[ApiKey]]:
+    """Return the keys of the connections by the server's address. Unreadable connections are left out."""
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    from insurance_rag.orchestration.gemini_hook import GeminiHook, server_url
+
+    keys: dict[str, list[ApiKey]] = {}
+    for name in config.keys:
+        try:
+            key, host = GeminiHook(name).get_conn()
+        except (AirflowNotFoundException, InvalidInputError):
+            continue  # check_keys reports it
+        keys.setdefault(server_url(config.generation.base_url or host), []).append(key)
+    return keys
+
+
+def _check_server(url: str, keys: Sequence[ApiKey], model: str) -> None:
+    """Check that the server has the model. Raises KeyRejectedError if the server rejects every key."""
+    from insurance_rag.llm.client import Client
+    from insurance_rag.llm.gemini import api_key_header
+    from insurance_rag.llm.model_list import check_model
+
+    rejected: KeyRejectedError | None = None
+    for key in keys:
+        try:
+            with Client(url, key.key, api_key_header(key.key), MODEL_CHECK_TIMEOUT_S, "base URL") as client:
+                check_model(client, model)
+            return
+        except KeyRejectedError as e:
+            rejected = e  # the key's shard will fail, and its chunks move to the other keys
+        except (InvalidInputError, ServerUnavailableError):
+            raise
+        except PipelineError as e:  # the server works, but it does not describe its models now
+            log.warning("%s: it is not known whether the server has the model %s (%s)", url, model, e)
+            return
+    if rejected:
+        raise rejected
 
 
 def check_adapters(config: RunConfig) -> None:

@@ -30,7 +30,11 @@ def get_provider_info() -> dict[str, JsonValue]:
                     ),
                     "tpm": _field("Input tokens per minute", "integer", "Limit of the project. Empty: learned."),
                     "rpd": _field("Requests per day", "integer", "Limit of the project. Empty: learned."),
-                    "model": _field("Model for the connection test", "string", "Default: gemini-2.5-flash."),
+                    "model": _field(
+                        "Model for the connection test",
+                        "string",
+                        "Default: $GEMINI_MODEL, else the default of generation.model.",
+                    ),
                 },
             }
         ],

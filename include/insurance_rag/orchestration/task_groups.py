@@ -38,9 +38,9 @@ def short_circuit(
 def make_dataset(run: XComArg) -> XComArg:
     """Add the tasks that make the dataset: plan, generate (mapped over the API keys), redistribute and validate.
 
-    `plan_redistributed` and `generate_redistributed` process the chunks that dead keys left unanswered. The task of a
-    dead key remains failed. The run still continues if no answer is missing, because `validate` looks at the plan and
-    the journals instead of the task states.
+    While the tasks run, they answer chunks of slower and dead keys. `plan_redistributed` and `generate_redistributed`
+    answer chunks that are missing when all of them have ended. The task of a dead key remains failed. The run still
+    continues if no answer is missing, because `validate` looks at the plan and the journals instead of the task states.
     """
     shards = as_task(tasks.plan)(run)
     parts = GenerateOperator.partial(task_id="generate", **GENERATE).expand(shard=shards)

@@ -23,10 +23,12 @@ from insurance_rag.core.errors import IncompleteError, InvalidInputError
 from insurance_rag.core.files import read_json, write_json
 from insurance_rag.core.records import (
     AdapterArtifact,
+    Chunk,
     DatasetArtifact,
     DecisionArtifact,
     EvaluationArtifact,
     EvaluationSummary,
+    GenerationEstimate,
     Shard,
 )
 from insurance_rag.core.records.run import (
@@ -60,27 +62,35 @@ def check_input(
     """Check everything that can be checked before the run costs anything: chunks, questions, keys, recipes, models.
 
     All problems are listed at once. The checked configuration is stored in the run folder. If an asset event started
-    the run, the settings in the event override the parameters.
+    the run, the settings in the event override the parameters. The log shows warnings, and what generating all pairs
+    would cost if no answer could be reused.
     """
     from insurance_rag.chunks import read_chunks, read_questions
-    from insurance_rag.orchestration.preflight import validate_run_config
+    from insurance_rag.orchestration.preflight import validate_run_config, warnings_of
 
     config = RunConfig.parse({**(params or {}), **event_settings(triggering_asset_events)}, "parameters")
     dag_run = get_current_context()["dag_run"]
     run = run_folder(dag_run.dag_id, dag_run.run_id).create()
-    if problems := validate_run_config(config, generates="keys" in (params or {})):
+    generates = "keys" in (params or {})
+    if problems := validate_run_config(config, generates=generates):
         raise InvalidInputError(problems)
+    for warning in warnings_of(config, generates=generates):
+        log.warning("%s", warning)
     write_json(run.config, config.model_dump(mode="json"))
-    counts = {"rows": len(read_chunks(config.chunks)), "questions": len(read_questions(config.questions))}
-    return describe(run.config, RunArtifact, **counts).model_copy(update={"uri": str(run.root)})
+    chunks = read_chunks(config.chunks)
+    facts = {"rows": len(chunks), "questions": len(read_questions(config.questions))}
+    estimate = _full_estimate(config, chunks) if generates and not config.dataset else None
+    return describe(run.config, RunArtifact, **facts, estimate=estimate).model_copy(update={"uri": str(run.root)})
 
 
 def plan(run: RunArtifact) -> list[ShardArtifact]:
     """Divide the chunks into one shard per API key, with every chunk in exactly one shard.
 
-    Answers for unchanged chunks are reused from earlier runs. A run that uses an existing dataset has no shards.
+    Answers for unchanged chunks are reused from earlier runs. The log shows what the missing answers are expected to
+    cost. A run that uses an existing dataset has no shards.
     """
     from insurance_rag.chunks import read_chunks
+    from insurance_rag.generation.estimate import describe_estimate, write_estimate
     from insurance_rag.orchestration.gemini_hook import connection_keys
     from insurance_rag.planning import make_plan, reuse_answers, write_plan
 
@@ -89,16 +99,17 @@ def plan(run: RunArtifact) -> list[ShardArtifact]:
         return []
     chunks = read_chunks(config.chunks)
     made = make_plan(chunks, connection_keys(config.keys), config.generation)
-    write_plan(made, folder, chunks)
+    stored = write_plan(made, folder, chunks)
     if config.reuse_answers:
-        reuse_answers(folder, earlier_runs(folder))
+        stored = reuse_answers(folder, earlier_runs(folder))
+    log.info("estimate: %s", describe_estimate(write_estimate(folder, stored)))
     paths = ["--chunks", config.chunks, "--keys", "keys.json", "--out", str(folder.root)]
     log_command("plan", *paths, *config.generation.as_settings())
     return _shard_artifacts(folder, made.shards)
 
 
 def plan_redistributed(run: RunArtifact) -> list[ShardArtifact]:
-    """Move the chunks that dead keys left unanswered to new shards of healthy keys."""
+    """Return the shards of healthy keys, to run again, if chunks are missing because other keys died."""
     from insurance_rag import planning
     from insurance_rag.orchestration.gemini_hook import connection_keys
 
@@ -241,6 +252,17 @@ def report(run: RunArtifact, decision: DecisionArtifact) -> object:
     log.info("decision: %s (%s)", decision.decision, decision.reason)
     log_command("report", "--run", str(folder.root), "--out", str(folder.report))
     return render_report(folder, folder.report)
+
+
+def _full_estimate(config: RunConfig, chunks: Sequence[Chunk]) -> GenerationEstimate:
+    """Log and return the estimate for generating the pairs of all chunks."""
+    from insurance_rag.generation.estimate import describe_estimate, estimate_corpus
+    from insurance_rag.orchestration.gemini_hook import connection_keys
+    from insurance_rag.planning import make_plan
+
+    estimate = estimate_corpus(make_plan(chunks, connection_keys(config.keys), config.generation), chunks)
+    log.info("if no answer could be reused: %s", describe_estimate(estimate))
+    return estimate
 
 
 def _settings(values: Mapping[str, JsonValue]) -> list[str]:

@@ -55,10 +55,9 @@ class GenerationJournal:
         self._not_answered: dict[str, int] = {}  # cache key -> rank in _STATES; no entry if answered
         own_path = folder / f"shard_{shard}.jsonl" if shard else None
         self._own = Journal(own_path, append=True) if own_path else None
-        self._paths = sorted(folder.glob("*.jsonl"))
-        self._own_number = self._paths.index(own_path) if own_path else -1
-        for number, path in enumerate(self._paths):
-            self._read_index(number, path)
+        self._files: list[Journal] = []
+        self.refresh()
+        self._own_number = next((n for n, file in enumerate(self._files) if file.path == own_path), -1)
 
     def __enter__(self) -> GenerationJournal:
         return self
@@ -87,6 +86,11 @@ class GenerationJournal:
     def is_repairable(self, cache_key: str) -> bool:
         """Return whether the answer has faulty pairs that have not been requested again yet."""
         return self.state(cache_key) == "repairable"
+
+    def repairable_keys(self) -> list[str]:
+        """Return the cache keys of the repairable answers."""
+        repairable = _STATES.index("repairable")
+        return [cache_key for cache_key, rank in self._not_answered.items() if rank == repairable]
 
     def record(self, cache_key: str) -> ChunkRecord:
         """Return the record for a key. Raises KeyError if there is none. For other errors, see `answers`."""
@@ -124,11 +128,15 @@ class GenerationJournal:
         assert self._own is not None, "the journal was opened to read"
         self._own.sync()
 
-    def _read_index(self, number: int, path: Path) -> None:
-        for offset, line in Journal(path).read_new_lines():
-            rank = _RANKS.get(line[_STATE_LETTER])
-            if rank is not None and line.startswith(_BEFORE_KEY) and line[_SEPARATOR] == _BEFORE_STATE:
-                self._enter(line[_KEY].decode("ascii", "replace"), rank, number, offset)
+    def refresh(self) -> None:
+        """Index the records that other workers have appended since the journal was opened or last refreshed."""
+        known = {file.path for file in self._files}
+        self._files += [Journal(path) for path in sorted(self.folder.glob("*.jsonl")) if path not in known]
+        for number, file in enumerate(self._files):
+            for offset, line in file.read_new_lines():
+                rank = _RANKS.get(line[_STATE_LETTER])
+                if rank is not None and line.startswith(_BEFORE_KEY) and line[_SEPARATOR] == _BEFORE_STATE:
+                    self._enter(line[_KEY].decode("ascii", "replace"), rank, number, offset)
 
     def _enter(self, cache_key: str, rank: int, number: int, offset: int) -> None:
         answered = len(_STATES) - 1
@@ -146,9 +154,9 @@ class GenerationJournal:
             for cache_key in cache_keys:
                 number, offset = self._places[cache_key]
                 if number not in files:
-                    files[number] = stack.enter_context(self._paths[number].open("rb"))
+                    files[number] = stack.enter_context(self._files[number].path.open("rb"))
                 files[number].seek(offset)
-                yield _parse(files[number].readline(), self._paths[number], offset)
+                yield _parse(files[number].readline(), self._files[number].path, offset)
 
 
 def state_of(record: ChunkRecord) -> ChunkState:

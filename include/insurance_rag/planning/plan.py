@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class Plan(Record):
-    """Content of RUN/plan.json. Each chunk is in exactly one shard, even after a redistribution."""
+    """Content of RUN/plan.json. Each chunk is in exactly one shard."""
 
     plan_id: str
     chunks: int
@@ -34,9 +34,6 @@ class Plan(Record):
     keys_file: str | None = None
     pools: dict[str, list[str]] = Field(description="ids of the keys in each quota pool")
     shards: list[Shard]
-    reassigned_to: dict[int, list[int]] = Field(
-        default={}, description="for each shard of a dead key, the shards that received its unanswered chunks"
-    )
     refresh: Refresh | None = None
     partition: PartitionCheck
 
@@ -83,8 +80,8 @@ def make_plan(
 def write_plan(plan: Plan, run: RunFolder, chunks: Iterable[Chunk]) -> Plan:
     """Write the chunks and the plan to the run folder, and return the plan that is stored there.
 
-    If the folder already holds the same plan, the stored plan is kept, including its redistributed shards. Otherwise
-    the part files in the folder are deleted. Their answers remain in the journal and need not be requested again.
+    If the folder already holds the same plan, the stored plan is kept, including its `refresh` record. Otherwise the
+    part files in the folder are deleted. Their answers remain in the journal and need not be requested again.
     """
     run.create()
     if (stored := _read_plan_if_valid(run)) and stored.plan_id == plan.plan_id:
@@ -151,8 +148,6 @@ def _read_plan_if_valid(run: RunFolder) -> Plan | None:
 def _inconsistencies(plan: Plan) -> list[str]:
     numbers = Counter(shard.shard for shard in plan.shards)
     problems = [f"shards: shard {number} is listed {n} times" for number, n in sorted(numbers.items()) if n > 1]
-    named = {number for targets in plan.reassigned_to.values() for number in targets} | plan.reassigned_to.keys()
-    problems += [f"reassigned_to: unknown shard {number}" for number in sorted(named - numbers.keys())]
     times = Counter(chunk_id for shard in plan.shards for chunk_id in shard.chunk_ids)
     unchanged = hash_chunk_ids(times) == plan.partition.chunk_ids_sha256 and len(times) == plan.chunks
     if not unchanged or times.total() != len(times):

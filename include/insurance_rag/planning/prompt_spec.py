@@ -1,25 +1,33 @@
 """The prompt specification for a run, and the cache keys that identify its answers.
 
-A cache key depends on the content of a request, never on the position of a chunk. Resuming, retrying, backfilling and
-refreshing are therefore one operation: request the answers whose cache keys are missing.
+A cache key depends on the content of a request, never on the position of a chunk or on the other chunks in the same
+request. Resuming, retrying, backfilling and refreshing are therefore one operation: request the answers whose cache
+keys are missing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from insurance_rag.config import GenerationConfig
+from insurance_rag.config.generation import QuestionStyle
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.hashing import sha256_text
 from insurance_rag.core.records import Chunk, QuestionType
 from insurance_rag.core.records.generation import TeacherInfo
 from insurance_rag.core.registry import registry
+from insurance_rag.korean.text import remove_whitespace
 
 PROMPTS = Path(__file__).parents[1] / "generation" / "prompts"
-REPAIR_PROMPT = "repair_v1"
-"""Name of the file whose text a repair request appends to the prompt. The file cannot be configured as a prompt."""
+REPAIR_PROMPT = "repair_v2"
+"""Name of the file whose text a repair request contains between head and sections."""
+PARAPHRASE_PROMPT = "paraphrase_v2"
+"""Name of the file whose text a request for paraphrases contains between head and sections."""
+SECTION_SEPARATOR = "--- 조항 ---"
+"""Line of a prompt file between the head, which a request has once, and the section, which it has once per chunk."""
+_INSERTED = (REPAIR_PROMPT, PARAPHRASE_PROMPT)
 
 
 @dataclass(frozen=True)
@@ -32,37 +40,68 @@ class PromptSpec:
     """Name of a file in generation/prompts, without the .txt suffix."""
     types: tuple[QuestionType, ...]
     pairs_per_type: int
+    questions: QuestionStyle = field(default_factory=QuestionStyle)
 
     @classmethod
     def from_config(cls, config: GenerationConfig) -> PromptSpec:
         """Return the specification for `config`. If `config` names no prompt, use the teacher's default prompt."""
         teacher: TeacherInfo = registry("teacher")[config.teacher]
         prompt = config.prompt or teacher.default_prompt
-        return cls(config.teacher, config.model, prompt, tuple(config.types), config.pairs_per_type)
+        return cls(config.teacher, config.model, prompt, tuple(config.types), config.pairs_per_type, config.questions)
 
     @cached_property
     def template(self) -> str:
         """Text of the prompt file. If it is missing, raises an InvalidInputError that lists the available prompts."""
-        path = PROMPTS / f"{self.prompt}.txt"
-        if not path.is_file():
-            available = ", ".join(sorted(p.stem for p in PROMPTS.glob("*.txt") if p.stem != REPAIR_PROMPT))
+        if self.prompt in _INSERTED or not (PROMPTS / f"{self.prompt}.txt").is_file():
+            available = ", ".join(sorted(p.stem for p in PROMPTS.glob("*.txt") if p.stem not in _INSERTED))
             raise InvalidInputError(
                 f"unknown prompt {self.prompt!r}: no such file in {PROMPTS}; available: {available}"
             )
-        return path.read_text(encoding="utf-8")
+        return (PROMPTS / f"{self.prompt}.txt").read_text(encoding="utf-8")
+
+    @property
+    def lists_items(self) -> bool:
+        """Whether the prompt lists each requested pair with its style."""
+        return "{items}" in self.template
+
+    @cached_property
+    def head_and_section(self) -> tuple[str, str]:
+        """The two parts of the prompt file. Raises InvalidInputError if the file has no line SECTION_SEPARATOR."""
+        head, separator, section = self.template.partition(f"\n{SECTION_SEPARATOR}\n")
+        if not separator:
+            raise InvalidInputError(
+                f"prompt {self.prompt!r}: the file has no line {SECTION_SEPARATOR!r}; add it between the head and the "
+                f"section for one chunk, or choose another prompt for the {self.teacher} teacher"
+            )
+        return head.strip(), section.strip()
 
     @cached_property
     def prompt_version(self) -> str:
-        """Name of the prompt and hash of its text, so that editing the prompt creates a new version."""
-        return f"{self.prompt}@{sha256_text(self.template)[:10]}"
+        """Name of the prompt and hash of all files that it uses, so that editing one of them creates a new version."""
+        inserted = [read_prompt(name) for name in _INSERTED] if self.lists_items else []
+        return f"{self.prompt}@{sha256_text(self.template, *inserted)[:10]}"
 
-    def cache_key(self, chunk: Chunk) -> str:
+    def cache_key(self, chunk: Chunk, other: Chunk | None = None) -> str:
         """Return the cache key for the chunk's answer: 64 hexadecimal digits.
 
-        The key depends on the product name, which is part of the prompt. It does not depend on the chunk id.
+        The key depends on everything about the chunk that is part of the prompt: text, product and section. It does not
+        depend on the chunk id. `other` is a second chunk that a question needs.
         """
         requested = f"{','.join(self.types)} x{self.pairs_per_type}"
-        return sha256_text(chunk.text, product_name(chunk), self.prompt_version, self.teacher, self.model, requested)
+        parts = [chunk.text, product_name(chunk), self.prompt, self.template, self.teacher, self.model, requested]
+        if self.lists_items:
+            parts += [section_path(chunk), self.questions.model_dump_json(), other.text if other else ""]
+        return sha256_text(*parts)
+
+
+def read_prompt(name: str) -> str:
+    """Return the text of the prompt file `name` without surrounding whitespace."""
+    return (PROMPTS / f"{name}.txt").read_text(encoding="utf-8").strip()
+
+
+def repair_version() -> str:
+    """Return the repair prompt's name and hash, in the same format as `PromptSpec.prompt_version`."""
+    return f"{REPAIR_PROMPT}@{sha256_text(read_prompt(REPAIR_PROMPT))[:10]}"
 
 
 def product_name(chunk: Chunk) -> str:
@@ -70,3 +109,14 @@ def product_name(chunk: Chunk) -> str:
     name = chunk.metadata.breadcrumbs.split(">")[0].strip()
     company = chunk.metadata.company.strip()
     return name if name.startswith(company) else f"{company} {name}".strip()
+
+
+def section_path(chunk: Chunk) -> str:
+    """Return where in the policy the chunk is, e.g. `보통약관 > 제2관 보험금의 지급`.
+
+    The product and a last heading with which the chunk's text begins are left out, because the prompt contains both.
+    """
+    headings = [heading.strip() for heading in chunk.metadata.breadcrumbs.split(">")[1:]]
+    if headings and remove_whitespace(chunk.text).startswith(remove_whitespace(headings[-1])):
+        headings = headings[:-1]
+    return " > ".join(heading for heading in headings if heading)

@@ -1,16 +1,16 @@
-"""Redistribute the unanswered chunks of dead API keys among the healthy keys."""
+"""Find healthy keys that can answer the chunks that other keys left unanswered."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from insurance_rag.core.locks import is_locked
 from insurance_rag.core.records import ApiKey, Shard
 from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.planning.claims import open_shards
 from insurance_rag.planning.generation_journal import GenerationJournal
-from insurance_rag.planning.plan import Plan, read_plan, save_plan
-from insurance_rag.planning.shards import make_shards
+from insurance_rag.planning.plan import read_plan
 from insurance_rag.planning.work_items import missing_work_items
 from insurance_rag.rate_limit.admission import SendRequest, blocking_error
 from insurance_rag.rate_limit.event_log import read_rate_limit_state
@@ -18,28 +18,27 @@ from insurance_rag.rate_limit.state import RateLimitState
 
 
 def plan_redistributed(run: RunFolder, keys: Sequence[ApiKey]) -> list[Shard]:
-    """Move the unanswered chunks of dead keys into new shards for healthy keys, and return the new shards.
+    """Return the shards of healthy keys whose workers can answer the chunks that are still missing.
+
+    While workers run, they answer chunks of dead and slower keys by themselves. Chunks are left if all workers of
+    healthy keys had ended before. After this function, the workers of the returned shards answer every missing chunk,
+    even of shards that were never started.
 
     A key is dead if the API rejected it, if its project has no quota for the model, or if its daily quota is used up.
-    A shard that failed for another reason keeps its chunks, because it is resumed when the same command is run again.
-    If no key is healthy, nothing is moved. Unfinished shards from earlier redistributions are returned too.
+    Returns no shard if nothing is missing, or if no key is healthy. Shards that a process is working on are left to it.
     """
     plan = read_plan(run)
     with GenerationJournal(run.journal) as journal:
-        open_items = missing_work_items(run, plan, journal)
-    open_chunks = {number: {item.chunk_id for item in items} for number, items in open_items.items()}
+        missing = missing_work_items(run, plan, journal)
+    unattended = [number for number in missing if not is_locked(run.lock(number))]
     state = read_rate_limit_state(run.rate_limit_log)
-    healthy = [key for key in keys if is_healthy(key, state)]
-    healthy_ids = {key.id for key in healthy}
-    unfinished = [shard for shard in plan.shards if shard.shard in open_chunks]
-    dead = [s for s in unfinished if s.key_id not in healthy_ids and not is_locked(run.lock(s.shard))]
-    earlier = {number for numbers in plan.reassigned_to.values() for number in numbers}
-    waiting = [s for s in unfinished if s.shard in earlier and s.key_id in healthy_ids]
-    if not dead or not healthy:
-        return waiting
-    changed = _move_open_chunks(plan, dead, open_chunks, healthy)
-    save_plan(changed, run)
-    return waiting + changed.shards[len(plan.shards) :]
+    healthy_ids = {key.id for key in keys if is_healthy(key, state)}
+    shards_of_key = {shard.key_id: shard for shard in reversed(plan.shards) if shard.key_id in healthy_ids}
+    helpers = sorted(shards_of_key.values(), key=lambda shard: shard.shard)
+    if not unattended or not helpers:
+        return []
+    open_shards(run, unattended)
+    return [shard for shard in helpers if not is_locked(run.lock(shard.shard))]
 
 
 def is_healthy(key: ApiKey, state: RateLimitState) -> bool:
@@ -48,21 +47,3 @@ def is_healthy(key: ApiKey, state: RateLimitState) -> bool:
         return True
     request = SendRequest(shard=0, key=key.id, pool=key.pool, share=1.0, chars=0)
     return blocking_error(state, request, time.time()) is None
-
-
-def _move_open_chunks(
-    plan: Plan, dead: Sequence[Shard], open_chunks: Mapping[int, set[str]], healthy: Sequence[ApiKey]
-) -> Plan:
-    """Return a copy of the plan in which new shards hold the dead shards' unanswered chunks.
-
-    The new shards are numbered after the existing ones.
-    """
-    moved_ids = [i for shard in dead for i in shard.chunk_ids if i in open_chunks[shard.shard]]
-    new = make_shards(moved_ids, healthy, first_number=len(plan.shards) + 1)
-    removed = {shard.shard: open_chunks[shard.shard] for shard in dead}
-    kept = [
-        shard.model_copy(update={"chunk_ids": [i for i in shard.chunk_ids if i not in removed.get(shard.shard, ())]})
-        for shard in plan.shards
-    ]
-    reassigned = {**plan.reassigned_to, **{number: [shard.shard for shard in new] for number in removed}}
-    return plan.model_copy(update={"shards": kept + new, "reassigned_to": reassigned})

@@ -12,6 +12,7 @@ from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.planning.generation_journal import GenerationJournal
 from insurance_rag.planning.plan import Plan, read_plan
 from insurance_rag.planning.prompt_spec import PromptSpec
+from insurance_rag.planning.question_plan import own_article, second_article
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class WorkItem:
     cache_key: str
     offset: int
     """Byte offset of the chunk's line in RUN/chunked_data.jsonl."""
+    other_offset: int | None = None
+    """Byte offset of the chunk that a question about this chunk needs in addition."""
 
 
 def check_run_chunks(run: RunFolder, plan: Plan) -> None:
@@ -34,13 +37,36 @@ def check_run_chunks(run: RunFolder, plan: Plan) -> None:
 
 def read_work_items(run: RunFolder, prompt_spec: PromptSpec, chunk_ids: Container[str]) -> Iterator[WorkItem]:
     """Yield a work item for each of `chunk_ids`, in the order of the chunk file."""
+    article_offsets = _article_offsets(run) if prompt_spec.questions.two_chunk_share else {}
+    for offset, chunk in _chunks_with_offsets(run):
+        if chunk.chunk_id in chunk_ids:
+            cited = second_article(prompt_spec, chunk) if article_offsets else None
+            other = article_offsets.get((*_document_section(chunk), cited)) if cited else None
+            other_chunk = None if other is None else _read_at(run, other)
+            yield WorkItem(chunk.chunk_id, prompt_spec.cache_key(chunk, other_chunk), offset, other)
+
+
+def _chunks_with_offsets(run: RunFolder) -> Iterator[tuple[int, Chunk]]:
     offset = 0
     with run.chunks.open("rb") as f:
         for line in f:
-            chunk = Chunk.model_validate_json(line)
-            if chunk.chunk_id in chunk_ids:
-                yield WorkItem(chunk.chunk_id, prompt_spec.cache_key(chunk), offset)
+            yield offset, Chunk.model_validate_json(line)
             offset += len(line)
+
+
+def _article_offsets(run: RunFolder) -> dict[tuple[str, str, str], int]:
+    """Return the offset of the chunk that each article starts in, by (source, section, article)."""
+    found: dict[tuple[str, str, str], int] = {}
+    for offset, chunk in _chunks_with_offsets(run):
+        if article := own_article(chunk):
+            found.setdefault((*_document_section(chunk), article), offset)
+    return found
+
+
+def _document_section(chunk: Chunk) -> tuple[str, str]:
+    """Return the document and its part within which article numbers are unique, e.g. one special clause (특별약관)."""
+    headings = [heading.strip() for heading in chunk.metadata.breadcrumbs.split(">")]
+    return chunk.metadata.source, " > ".join(headings[:2])
 
 
 def work_items_by_shard(run: RunFolder, prompt_spec: PromptSpec, shards: Sequence[Shard]) -> dict[int, list[WorkItem]]:
@@ -54,8 +80,17 @@ def work_items_by_shard(run: RunFolder, prompt_spec: PromptSpec, shards: Sequenc
 
 def read_chunk(run: RunFolder, item: WorkItem) -> Chunk:
     """Read the chunk that a work item refers to."""
+    return _read_at(run, item.offset)
+
+
+def read_other_chunk(run: RunFolder, item: WorkItem) -> Chunk | None:
+    """Read the chunk that a question about the work item's chunk needs in addition; None if there is none."""
+    return None if item.other_offset is None else _read_at(run, item.other_offset)
+
+
+def _read_at(run: RunFolder, offset: int) -> Chunk:
     with run.chunks.open("rb") as f:
-        f.seek(item.offset)
+        f.seek(offset)
         return Chunk.model_validate_json(f.readline())
 
 

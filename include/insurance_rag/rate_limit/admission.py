@@ -20,6 +20,8 @@ UNTESTED_IN_FLIGHT = 2
 # limit is unknown, at least this many calls in flight may exceed the number that was granted before (see `_may_probe`).
 BURST = 8
 ALWAYS_GRANTED = 4  # calls per window that every quota is assumed to allow
+FIRST_PRIOR_TEST = 1 / 8  # time between two tests of the prior limit, as a fraction of the window
+PRIOR_TEST_GROWTH = 1.5  # factor by which this time grows with each test that confirms the prior limit
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,11 @@ class SendRequest:
     """Fraction of the pool's quota that is meant for this shard."""
     chars: int
     """Number of characters in the request. The token count is estimated from it."""
+    chunks: int = 1
+    pairs: int = 0
+    """Number of pairs that the call asks for."""
+    is_retry: bool = False
+    is_repair: bool = False
 
 
 def blocking_error(state: RateLimitState, request: SendRequest, now: float) -> PipelineError | None:
@@ -66,7 +73,7 @@ def delay_before_send(state: RateLimitState, request: SendRequest, now: float) -
     state.follow_clock(now)
     pool, key = state.pool(request.pool), state.keys[request.key]
     pool.forget(now - (1 + MAX_MARGIN_SHARE) * state.window_s)
-    limit = current_limit(state, pool, "requests")
+    limit = current_limit(state, pool, "requests", now)
     short_delay = state.window_s / 240
     in_flight = _calls_in_flight(state, now)
     if sum(call.shard == request.shard for call in in_flight) >= _max_in_flight(state, key, limit):
@@ -82,31 +89,28 @@ def delay_before_send(state: RateLimitState, request: SendRequest, now: float) -
             at = max(at, pool.last_sent_at + short_delay)  # the shard's share is used up: other shards go first
     elif not _may_probe(state, pool, in_flight, now):
         return short_delay
-    if token_limit := current_limit(state, pool, "tokens"):
+    if token_limit := current_limit(state, pool, "tokens", now):
         tokens = request.chars * state.tokens_per_char
         at = max(at, pool.free_at("tokens", tokens, token_limit, now, horizon))
     return at - now
 
 
-def current_limit(state: RateLimitState, pool: QuotaPool, metric: Metric) -> float | None:
+def current_limit(state: RateLimitState, pool: QuotaPool, metric: Metric, now: float) -> float | None:
     """Return the pool's effective limit per window; None while the limit is unknown."""
     limit = state.known_limit(pool, metric)
     if limit is None:
         return None
     if metric == "tokens":
         return limit * pool.token_safety_factor
-    if metric not in pool.limits and _may_test_prior(state, pool, limit):
+    if metric not in pool.limits and _may_test_prior(state, pool, limit, now):
         limit += 1
     return max(1.0, math.floor(limit * pool.throttle_factor))
 
 
-def _may_test_prior(state: RateLimitState, pool: QuotaPool, limit: float) -> bool:
-    """Return whether the pool may exceed the prior limit by one call. Within two windows, only one pool may do so."""
-    if not pool.calls:
-        return False
-    newest = pool.calls[-1].sent_at
-    tested_long_ago = newest - state.prior_tested_at >= 2 * state.window_s
-    return tested_long_ago and pool.used("requests", newest - state.window_s) >= limit
+def _may_test_prior(state: RateLimitState, pool: QuotaPool, limit: float, now: float) -> bool:
+    """Return whether the pool may exceed the prior limit by one call. Only one pool at a time may do so."""
+    interval = min(2.0, FIRST_PRIOR_TEST * PRIOR_TEST_GROWTH**state.prior_confirmations) * state.window_s
+    return now - state.prior_tested_at >= interval and pool.used("requests", now - state.window_s) >= limit
 
 
 def _may_probe(state: RateLimitState, pool: QuotaPool, in_flight: list[SentCall], now: float) -> bool:

@@ -38,18 +38,24 @@ class CallSent(Record):
     key: str
     pool: str
     chars: int = Field(description="number of characters in the request")
+    chunks: int = Field(default=1, description="number of chunks that the request asks about")
+    pairs: int = Field(default=0, description="number of pairs that the request asks for")
     is_retry: bool = False
     is_repair: bool = False
 
 
 class CallAnswered(Record):
-    """The call ended with a usable answer."""
+    """The call ended with a usable answer for at least one chunk."""
 
     event: Literal["answered"] = "answered"
     at: float
     call: str
     tokens_in: int
     tokens_out: int
+    chunks: int = Field(default=1, description="number of chunks that got a usable answer")
+    accepted: int = Field(default=0, description="number of pairs that the pair check found no fault in")
+    model: str = Field(default="", description="model that answered, as reported by the server; empty if not reported")
+    asked_model: str = Field(default="", description="model that was asked")
 
 
 class CallRateLimited(Record):
@@ -89,6 +95,7 @@ class CallFailed(Record):
     at: float
     call: str
     error: str = Field(description="name of the error class")
+    unreadable: bool = Field(default=False, description="whether an answer came that cannot be read")
     tokens_in: int = 0
     tokens_out: int = 0
 
@@ -102,6 +109,11 @@ class BatchAnswered(Record):
     key: str
     tokens_in: int
     tokens_out: int
+    chunks: int = 1
+    pairs: int = 0
+    accepted: int = 0
+    model: str = ""
+    asked_model: str = ""
 
 
 CallEnded = CallAnswered | CallRateLimited | DailyQuotaExhausted | KeyRejected | CallFailed

@@ -7,7 +7,9 @@ import itertools
 import os
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from insurance_rag.config import GenerationConfig
 from insurance_rag.core.errors import IncompleteError, PipelineError
@@ -31,15 +33,69 @@ from insurance_rag.rate_limit.state import RateLimitState
 
 MAX_REFUSED_WINDOWS = 10  # stop the shard after this many quota windows in which every call was refused
 
-#: A function that is called with the current state before each teacher call. If it returns an error, the shard stops.
-StopCheck = Callable[[RateLimitState], PipelineError | None]
+
+@dataclass(frozen=True)
+class AnswerCounts:
+    """What an answer cost and brought; see `events.CallAnswered`."""
+
+    tokens_in: int
+    tokens_out: int
+    chunks: int = 1
+    accepted: int = 0
+    model: str = ""
+    asked_model: str = ""
+
+
+#: A function that is called with the state and the next call before each teacher call. If it returns an error, the
+#: shard stops.
+StopCheck = Callable[[RateLimitState, SendRequest], PipelineError | None]
+
+
+@dataclass(frozen=True)
+class CallSize:
+    """What a worker wants to ask in its next call."""
+
+    chars: int
+    """Number of characters in the request."""
+    chunks: int = 1
+    pairs: int = 0
+    """Number of pairs that the call asks for."""
+    is_retry: bool = False
+    is_repair: bool = False
+
+
+class NextCall(Protocol):
+    """The next call of a worker. It may change while the worker waits for the quota."""
+
+    def size(self, state: RateLimitState, now: float) -> CallSize | None:
+        """Return the size of the call at time `now`, or None if there is currently nothing to ask."""
+        ...
+
+    def claim(self, size: CallSize) -> bool:
+        """Reserve the work for this call. Return False if another worker has taken it meanwhile."""
+        ...
+
+
+class FixedCall:
+    """A call whose content does not depend on other workers."""
+
+    def __init__(self, size: CallSize) -> None:
+        self._size = size
+
+    def size(self, state: RateLimitState, now: float) -> CallSize | None:
+        """See `NextCall.size`."""
+        return self._size
+
+    def claim(self, size: CallSize) -> bool:
+        """See `NextCall.claim`."""
+        return True
 
 
 class Limiter:
     """Rate limiter for one shard.
 
-    Before a request, get a call id with `call = await limiter.acquire(chars)`. After the request, report its outcome
-    with `answered`, `rate_limited`, `daily_quota_exhausted`, `key_rejected` or `failed`. All methods raise
+    Before a request, get a call id with `call = await limiter.acquire(next_call)`. After the request, report its
+    outcome with `answered`, `rate_limited`, `daily_quota_exhausted`, `key_rejected` or `failed`. All methods raise
     IncompleteError if the shared log cannot be written.
     """
 
@@ -49,7 +105,7 @@ class Limiter:
         shard: Shard,
         key: ApiKey,
         config: GenerationConfig,
-        stop_check: StopCheck = lambda state: None,
+        stop_check: StopCheck = lambda state, request: None,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
@@ -89,24 +145,25 @@ class Limiter:
         with self._log.locked() as state:
             return state
 
-    async def acquire(self, chars: int, *, is_retry: bool = False, is_repair: bool = False) -> str:
-        """Wait until this shard may make a call, then return a new id for the call.
+    async def acquire(self, next_call: NextCall) -> str | None:
+        """Wait until this shard may make its next call, then return a new id for the call.
 
-        `chars` is the number of characters in the request. `is_retry` and `is_repair` affect only the usage counts. If
-        the shard must stop, raises a copy of the error in `stopped`, e.g. KeyRejectedError or QuotaExhaustedError.
+        Returns None as soon as there is nothing to ask. If the shard must stop, raises a copy of the error in
+        `stopped`, e.g. KeyRejectedError or QuotaExhaustedError.
         """
         async with self._queue:  # the caller that has waited longest goes first
             while True:
                 self._call_ended.clear()
-                call, delay_s = self._try_acquire(chars, is_retry, is_repair)
-                if call:
+                size, call, delay_s = self._try_acquire(next_call)
+                if call or size is None:
                     return call
-                await self._pause(delay_s)
+                if delay_s > 0:
+                    await self._pause(delay_s)
 
-    def answered(self, call: str, tokens_in: int, tokens_out: int) -> None:
+    def answered(self, call: str, answer: AnswerCounts) -> None:
         """Record that the call was answered."""
         self._refusals, self._refused_since = 0, None
-        self._end(CallAnswered(at=self._clock(), call=call, tokens_in=tokens_in, tokens_out=tokens_out))
+        self._end(CallAnswered(at=self._clock(), call=call, **vars(answer)))
 
     def rate_limited(self, call: str, metric: Metric, limit: int | None, retry_after_s: float | None) -> None:
         """Record that a per-minute quota refused the call. If `retry_after_s` is None, the wait is computed."""
@@ -125,54 +182,55 @@ class Limiter:
         """Record that the key, or its whole project, is rejected permanently."""
         self._end(KeyRejected(at=self._clock(), call=call, reason=reason, whole_project=whole_project))
 
-    def failed(self, call: str, error: str, tokens_in: int = 0, tokens_out: int = 0) -> None:
-        """Record that the call ended with another error. `error` is the name of the error class."""
-        now = self._clock()
-        self._end(CallFailed(at=now, call=call, error=error, tokens_in=tokens_in, tokens_out=tokens_out))
+    def failed(self, call: str, error: str, tokens: tuple[int, int] = (0, 0), *, unreadable: bool = False) -> None:
+        """Record that the call ended with another error. `error` is the name of the error class.
 
-    def batch_answered(self, tokens_in: int, tokens_out: int) -> None:
-        """Record an answer from batch mode, which uses no per-minute quota."""
-        with self._log.locked():
-            self._log.write(
-                BatchAnswered(
-                    at=self._clock(),
-                    shard=self._shard.shard,
-                    key=self._shard.key_id,
-                    tokens_in=tokens_in,
-                    tokens_out=tokens_out,
-                )
+        `tokens` are the input and output tokens. `unreadable` says that an answer came that cannot be used.
+        """
+        tokens_in, tokens_out = tokens
+        self._end(
+            CallFailed(
+                at=self._clock(),
+                call=call,
+                error=error,
+                unreadable=unreadable,
+                tokens_in=tokens_in,
+                tokens_out=tokens_out,
             )
+        )
 
-    def _try_acquire(self, chars: int, is_retry: bool, is_repair: bool) -> tuple[str | None, float]:
-        """Return (call id, 0) if the call may be sent now, else (None, seconds to wait)."""
+    def batch_answered(self, pairs: int, answer: AnswerCounts) -> None:
+        """Record an answer from batch mode, which uses no per-minute quota. `pairs` is the number of pairs asked."""
+        shard = self._shard
+        with self._log.locked():
+            event = BatchAnswered(at=self._clock(), shard=shard.shard, key=shard.key_id, pairs=pairs, **vars(answer))
+            self._log.write(event)
+
+    def _try_acquire(self, next_call: NextCall) -> tuple[CallSize | None, str | None, float]:
+        """Return (size of the next call, its id if it may be sent now, seconds to wait if not)."""
         shard = self._shard
         with self._log.locked() as state:
             now = self._clock()
-            request = SendRequest(shard.shard, shard.key_id, shard.pool, shard.share, chars)
+            size = next_call.size(state, now)
+            request = SendRequest(shard.shard, shard.key_id, shard.pool, shard.share, **vars(size or CallSize(chars=0)))
             self.stopped = (
                 self.stopped
                 or blocking_error(state, request, now)
-                or self._stop_check(state)
+                or (self._stop_check(state, request) if size else None)
                 or self._error_if_always_refused(now)
             )
             if self.stopped:
                 raise self.stopped.fresh()  # several coroutines raise this error; see PipelineError.fresh
+            if size is None:
+                return None, None, 0.0
             if (delay_s := delay_before_send(state, request, now)) > 0:
-                return None, delay_s
+                return size, None, delay_s
+            if not next_call.claim(size):
+                return size, None, 0.0
             call = next(self._call_ids)
-            self._log.write(
-                CallSent(
-                    at=now,
-                    call=call,
-                    shard=shard.shard,
-                    key=shard.key_id,
-                    pool=shard.pool,
-                    chars=chars,
-                    is_retry=is_retry,
-                    is_repair=is_repair,
-                )
-            )
-            return call, 0.0
+            sent = CallSent(at=now, call=call, shard=shard.shard, key=shard.key_id, pool=shard.pool, **vars(size))
+            self._log.write(sent)
+            return size, call, 0.0
 
     def _error_if_always_refused(self, now: float) -> PipelineError | None:
         windows = (now - self._refused_since) / self.window_s if self._refused_since else 0.0

@@ -27,8 +27,22 @@ class SentCall:
     pool: str
     ordinal: int
     """Number of calls, including this one, that the pool sent in the window that ends with this call."""
+    chunks: int = 1
+    pairs: int = 0
+    """Number of pairs that the call asks for."""
+    is_retry: bool = False
     is_repair: bool = False
     """Whether the call requests replacements for faulty pairs."""
+
+
+@dataclass
+class PackCounts:
+    """Outcomes of the first requests with a certain number of chunks per call. Retries and repairs are not included."""
+
+    calls: int = 0
+    pairs: int = 0
+    """Number of pairs that the calls asked for."""
+    accepted: int = 0
 
 
 @dataclass
@@ -52,8 +66,8 @@ class QuotaPool:
     rpd: int | None = None
     limit_is_estimate: bool = False
     """Whether the request limit was estimated from the calls in a window, because the server did not report it."""
-    exceeded_prior: bool = False
-    """Whether this pool was granted more calls than the prior limit (see `state`). If so, the pool ignores it."""
+    granted: int = 0
+    """Largest number of calls that this pool was granted within one window."""
     calls: deque[SentCall] = field(default_factory=deque)
     """Calls in the window, oldest first. Refused calls are not included."""
     last_sent_at: float = 0.0

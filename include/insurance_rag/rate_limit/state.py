@@ -10,9 +10,10 @@ follows:
 - While its limit is unknown, a pool sends as many calls per window as some pool was granted before (`max_granted`).
   Only one pool at a time may exceed this number, with at most max(8, max_granted / 2) calls in flight beyond it.
   Finding out an unknown quota therefore costs a few refusals for the whole run, not a few per key.
-- A refusal that reports the limit sets the limit for its pool. The limit also becomes the *prior limit*, which applies
-  to pools that have not learned a limit themselves. Quotas may differ between pools. Once every two
-  windows, one pool may therefore send one call more than the prior limit.
+- A refusal that reports the limit sets the limit for its pool. The most frequent limit of all pools is the *prior
+  limit*, which applies to pools that have neither learned a limit nor been granted more calls. Quotas may differ
+  between pools. From time to time, one pool may therefore send one call more than the prior limit. The time between
+  two such tests grows whenever a test confirms the prior limit.
 - A refusal may come although the pool's own calls are well below the limit. Then either other programs use the
   project, or the server counts in shorter windows. The pool pauses. If such refusals continue, the pool first spaces
   its calls evenly and then halves its limit, at most once per window. Successful calls undo these steps.
@@ -35,12 +36,13 @@ from insurance_rag.rate_limit.events import (
     KeyRejected,
     ShardStarted,
 )
-from insurance_rag.rate_limit.quota import KeyState, Metric, QuotaPool, SentCall, cost
+from insurance_rag.rate_limit.quota import KeyState, Metric, PackCounts, QuotaPool, SentCall, cost
 
 # The clock margin is needed because calls arrive later than they are sent. The larger of the two minimums applies.
 MIN_MARGIN_SHARE = 0.0125  # minimum as a fraction of the window
 MIN_MARGIN_S = 0.06  # minimum in seconds; delays on a busy machine do not shrink with the window of a fast simulator
 MAX_MARGIN_SHARE = 0.1  # maximum as a fraction of the window
+MIN_TOKEN_FACTOR = 0.1  # smallest fraction of a token limit that is used after refusals within the limit
 EXPLAINED_SHARE = 0.85  # our calls explain a refusal if they used more than this fraction of the limit
 
 
@@ -70,7 +72,13 @@ class RateLimitState:
         """Largest number of calls that any pool was granted within one window."""
         self.prior_limits: dict[Metric, float] = {}
         self.prior_tested_at = -math.inf
+        self.prior_confirmations = 0
+        """Number of tests in a row that confirmed the prior request limit."""
+        self.packs: dict[int, PackCounts] = {}
+        """Outcomes by the number of chunks per call."""
         self.tokens_per_char = 1.0
+        self.tokens_out_per_pair = 300.0
+        """Moving average of the output tokens per requested pair."""
         self.latency_s = 0.0
         """Moving average of the time from sending a call to its answer."""
         self._latest_event_at = -math.inf
@@ -119,7 +127,8 @@ class RateLimitState:
         """
         if metric in pool.limits:
             return pool.limits[metric]
-        return None if metric == "requests" and pool.exceeded_prior else self.prior_limits.get(metric)
+        prior = self.prior_limits.get(metric)
+        return None if metric == "requests" and prior is not None and pool.granted > prior else prior
 
     def _pool_name(self, name: str) -> str:
         return self._merged_into.get(name, name)
@@ -147,7 +156,19 @@ class RateLimitState:
         pool.forget(at - (1 + MAX_MARGIN_SHARE) * self.window_s)
         ordinal = sum(call.sent_at > at - self.window_s for call in pool.calls) + 1
         tokens = event.chars * self.tokens_per_char
-        call = SentCall(at, event.chars, tokens, event.shard, event.key, pool_name, ordinal, event.is_repair)
+        call = SentCall(
+            at,
+            event.chars,
+            tokens,
+            event.shard,
+            event.key,
+            pool_name,
+            ordinal,
+            event.chunks,
+            event.pairs,
+            event.is_retry,
+            event.is_repair,
+        )
         self.in_flight[event.call] = call
         pool.calls.append(call)
         pool.last_sent_at = self.keys.setdefault(event.key, KeyState()).last_sent_at = at
@@ -156,10 +177,13 @@ class RateLimitState:
         pool.count_day(at)
         counts = self._counts(event.shard, event.key)
         counts.update(calls=1, retries=int(event.is_retry), repair_calls=int(event.is_repair))
+        counts.update({"repair_pairs_asked" if event.is_repair else "pairs_asked": event.pairs})
 
     def _count_batch(self, event: BatchAnswered) -> None:
         counts = self._counts(event.shard, event.key)
         counts.update(answers=1, batch_tokens_in=event.tokens_in, batch_tokens_out=event.tokens_out)
+        counts.update(pairs_asked=event.pairs)
+        _count_outcome(counts, event, is_repair=False)
 
     def _end_call(self, call: SentCall, event: CallEnded) -> None:
         if isinstance(event, CallAnswered):
@@ -167,6 +191,8 @@ class RateLimitState:
         elif isinstance(event, CallFailed):
             self._counts(call.shard, call.key).update({"faults": 1, event.error: 1})
             self._count_tokens(call, event)
+            if event.unreadable:
+                self._count_pack(call, accepted=0)
         elif isinstance(event, KeyRejected):
             self._remove_refused(call)
             if event.whole_project:
@@ -186,7 +212,8 @@ class RateLimitState:
         self.keys[call.key].has_answered = True
         self.max_granted = max(self.max_granted, call.ordinal)
         if (prior := self._prior_request_limit(pool)) and call.ordinal > prior:
-            pool.exceeded_prior = True
+            self.prior_confirmations = 0
+        pool.granted = max(pool.granted, call.ordinal)
         first = not self.latency_s
         if event.tokens_in and call.chars:
             ratio = event.tokens_in / call.chars
@@ -196,9 +223,22 @@ class RateLimitState:
         self.latency_s = took if first else 0.9 * self.latency_s + 0.1 * took
         # If the answer is late, the call may have arrived late. The server then counts the call from a later time.
         call.sent_at += min(max(0.0, took - self.latency_s), 2 * self._min_margin)
-        self._counts(call.shard, call.key).update(answers=1)
+        counts = self._counts(call.shard, call.key)
+        counts.update(answers=1)
+        _count_outcome(counts, event, call.is_repair)
         self._count_tokens(call, event)
+        self._count_pack(call, event.accepted)
+        if event.tokens_out and call.pairs:
+            self.tokens_out_per_pair += 0.1 * (event.tokens_out / call.pairs - self.tokens_out_per_pair)
         self._relax(pool, event.at)
+
+    def _count_pack(self, call: SentCall, accepted: int) -> None:
+        if call.is_retry or call.is_repair:
+            return
+        counts = self.packs.setdefault(call.chunks, PackCounts())
+        counts.calls += 1
+        counts.pairs += call.pairs
+        counts.accepted += accepted
 
     def _count_tokens(self, call: SentCall, event: CallAnswered | CallFailed) -> None:
         counts = self._counts(call.shard, call.key)
@@ -219,6 +259,8 @@ class RateLimitState:
             pool.limit_learned_at = at
         if pool.throttle_factor < 1 and at - pool.throttled_at >= self.window_s:
             pool.throttle_factor, pool.throttled_at = min(1.0, pool.throttle_factor * 1.25), at
+        if pool.token_safety_factor < 1 and at - pool.limit_learned_at >= 5 * self.window_s:
+            pool.token_safety_factor, pool.limit_learned_at = min(1.0, pool.token_safety_factor * 1.1), at
         calm = pool.throttle_factor == 1 and at - pool.unexplained_refusal_at >= 5 * self.window_s
         if pool.evenly_spaced and calm:
             pool.evenly_spaced = False
@@ -231,7 +273,10 @@ class RateLimitState:
         used = pool.used(metric, call.sent_at - self.window_s, call.sent_at)
         known = self.known_limit(pool, metric)
         if event.limit is not None:
-            pool.limits[metric] = self.prior_limits[metric] = event.limit
+            if metric == "requests" and known == event.limit and metric not in pool.limits:
+                self.prior_confirmations += 1
+            pool.limits[metric] = event.limit
+            self.prior_limits[metric] = self._most_frequent_limit(metric, event.limit)
             pool.limit_is_estimate = False
         elif known is None or pool.limit_is_estimate:
             pool.limits[metric], pool.limit_is_estimate = max(1.0, used), metric == "requests"
@@ -239,11 +284,31 @@ class RateLimitState:
         explained = used + cost(call, metric) > EXPLAINED_SHARE * limit
         if event.limit is None or not explained:
             pool.paused_until = max(pool.paused_until, at + min(event.wait_s, self.window_s))
-        if not explained and not self._merge_shared_pools(pool, call, limit, metric):
-            self._throttle(pool, at)
-        elif explained and known == limit and call.ordinal <= limit:  # otherwise the call tested a prior limit
-            self._widen_clock_margin(pool, metric, event.wait_s, at)
+        if not explained:
+            self._handle_unexplained(pool, call, limit, metric, known == limit, used, at)
+        elif known == limit and metric == "tokens":  # our estimates were slightly too low
+            pool.token_safety_factor *= 0.97
+        elif known == limit and call.ordinal <= limit:  # otherwise the call tested a prior limit
+            self._widen_clock_margin(pool, event.wait_s, at)
         pool.limit_learned_at = self.prior_tested_at = at
+
+    def _handle_unexplained(
+        self, pool: QuotaPool, call: SentCall, limit: float, metric: Metric, is_known: bool, used: float, at: float
+    ) -> None:
+        """React to a refusal of a pool that was well below its limit, according to its `used` quota."""
+        suspect = self._shared_pool_suspect
+        merged = self._merge_shared_pools(pool, call, limit, metric)
+        if metric == "tokens" and is_known and suspect is self._shared_pool_suspect:
+            # The server counts more tokens than we do. Lower our limit, so that our counts explain the refusal.
+            factor = (used + cost(call, metric)) / limit
+            pool.token_safety_factor = max(MIN_TOKEN_FACTOR, min(pool.token_safety_factor, factor))
+        elif not merged:
+            self._throttle(pool, at)
+
+    def _most_frequent_limit(self, metric: Metric, newest: float) -> float:
+        """Return the limit that most pools have; among equally frequent ones, the newest."""
+        limits = Counter(pool.limits[metric] for pool in self.pools.values() if metric in pool.limits)
+        return max(limits, key=lambda limit: (limits[limit], limit == newest))
 
     def _remove_refused(self, call: SentCall) -> None:
         """Remove a refused call from its window, because it does not count toward the quota."""
@@ -251,15 +316,13 @@ class RateLimitState:
         if call in calls:
             calls.remove(call)
 
-    def _widen_clock_margin(self, pool: QuotaPool, metric: Metric, wait_s: float, at: float) -> None:
+    def _widen_clock_margin(self, pool: QuotaPool, wait_s: float, at: float) -> None:
         """Widen the clock margin and pause the pool. A refusal within a known limit is a sign of clock skew."""
         late = wait_s if wait_s < MAX_MARGIN_SHARE * self.window_s else self.clock_margin
         if at - self._margin_changed_at > self.window_s / 20:  # otherwise the previous refusal had the same cause
             self._margin_before, self._margin_changed_at = self.clock_margin, at
         self.clock_margin = min(max(self.clock_margin, self._margin_before + late), MAX_MARGIN_SHARE * self.window_s)
         pool.paused_until = max(pool.paused_until, at + late)
-        if metric == "tokens":
-            pool.token_safety_factor *= 0.97
 
     def _throttle(self, pool: QuotaPool, at: float) -> None:
         """Space the calls evenly after a second unexplained refusal, and halve the limit after later ones."""
@@ -297,3 +360,13 @@ class RateLimitState:
     def _prior_request_limit(self, pool: QuotaPool) -> float | None:
         """Return the prior request limit if the pool has not learned a request limit itself; else None."""
         return None if "requests" in pool.limits else self.known_limit(pool, "requests")
+
+
+def _count_outcome(counts: Counter[str], event: CallAnswered | BatchAnswered, is_repair: bool) -> None:
+    """Count the chunks, pairs and models of one answer."""
+    if is_repair:
+        counts.update(repair_pairs_accepted=event.accepted)
+    else:
+        counts.update(chunks=event.chunks, pairs_accepted=event.accepted)
+    if event.model:
+        counts.update({f"model:{event.model}": 1, "other_model": int(event.model != event.asked_model)})

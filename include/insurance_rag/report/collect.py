@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from insurance_rag.core.records import Decision, ProgressState
+from insurance_rag.core.records import Decision, GenerationEstimate, ProgressState
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.report.evaluation_section import read_evaluation, read_sweep
 from insurance_rag.report.funnel_section import read_funnel
 from insurance_rag.report.questions_section import read_chunks, read_questions
 from insurance_rag.report.reader import Reader
 from insurance_rag.report.training_section import read_training
-from insurance_rag.report.usage_section import read_usage
+from insurance_rag.report.usage_section import read_run_usage, read_usage
 from insurance_rag.report.view import Report, StageProgress
 
 SILENT_AFTER_S = 120
@@ -27,7 +27,8 @@ def collect(run: RunFolder, name: str | None = None) -> Report:
     reader = Reader(run.root)
     stages = read_stages(reader, run)
     questions = read_questions(reader, run)
-    usage = read_usage(reader, run, stages)
+    run_usage = read_run_usage(reader, run)
+    usage = read_usage(reader, run, stages, run_usage)
     funnel = read_funnel(reader, run)
     return Report(
         name=name or run.root.resolve().name,
@@ -38,7 +39,9 @@ def collect(run: RunFolder, name: str | None = None) -> Report:
         sweep=read_sweep(reader, run),
         funnel=funnel,
         usage=usage,
-        incomplete=bool(funnel and any(s.state != "done" and not s.reassigned_to for s in usage or ())),
+        run_usage=run_usage,
+        estimate=reader.record(run.estimate, GenerationEstimate),
+        incomplete=bool(funnel and any(s.state != "done" for s in usage or ())),
         training=read_training(reader, run),
         questions=questions,
         chunks=read_chunks(reader, run, questions or ()),
@@ -52,11 +55,14 @@ def collect_live(run: RunFolder) -> Report:
     """Read only what changes while a run is in progress: the progress files and the usage per shard."""
     reader = Reader(run.root)
     stages = read_stages(reader, run)
+    run_usage = read_run_usage(reader, run)
     return Report(
         name="",
         generated="",
         stages=stages,
-        usage=read_usage(reader, run, stages),
+        usage=read_usage(reader, run, stages, run_usage),
+        run_usage=run_usage,
+        estimate=reader.record(run.estimate, GenerationEstimate),
         unreadable=sorted(reader.unreadable),
     )
 

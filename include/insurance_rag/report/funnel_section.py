@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from insurance_rag.core.dataset_folder import DatasetFolder
 from insurance_rag.core.records.dataset import RejectSample, RowCounts, RuleInfo, ValidationReport
+from insurance_rag.core.records.style import StyleFigures, StyleSummary
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.report.formatting import percent, plain, plain_facts
 from insurance_rag.report.reader import Reader
 from insurance_rag.report.texts import text_label
-from insurance_rag.report.view import BreakdownRow, DriftRow, DropReason, Funnel, GroupShare, Label
+from insurance_rag.report.view import BreakdownRow, DriftRow, DropReason, Funnel, GroupShare, Label, StyleRow
 
 EXAMPLES = 3
 """Maximum number of dropped rows shown per rule."""
@@ -45,6 +46,10 @@ def _funnel(report: ValidationReport) -> Funnel:
             ]
             for by, groups in report.balance.items()
         },
+        style=[_style_row(label, figures) for label, figures in {**report.style.by_type, "all": report.style}.items()]
+        if report.style.rows
+        else [],
+        style_facts=_style_facts(report.style),
         drift=_drift(report),
         facts=_facts(report),
     )
@@ -63,6 +68,39 @@ def _example(sample: RejectSample) -> dict[str, str]:
 
 def _breakdown(groups: Mapping[str, RowCounts]) -> list[BreakdownRow]:
     return [BreakdownRow(label=label, **counts.model_dump()) for label, counts in groups.items()]
+
+
+def _style_row(label: str, figures: StyleFigures) -> StyleRow:
+    def share(n: int) -> float | None:
+        return n / figures.rows if figures.rows else None
+
+    return StyleRow(
+        label=label,
+        rows=figures.rows,
+        copied_share=figures.copied_share,
+        yes_share=share(figures.yes_answers),
+        no_share=share(figures.no_answers),
+        refusal_share=share(figures.refusals),
+        evidence_characters=figures.evidence_characters,
+    )
+
+
+def _style_facts(style: StyleSummary) -> dict[str, str]:
+    """Return the figures of the wording that do not depend on the question type."""
+    if not style.rows:
+        return {}
+    facts = {
+        "calculations_with_steps": f"{plain(style.calculations_with_steps)} / {plain(style.calculations)}",
+        "formatted": plain(style.formatted),
+        "openings": f"{plain(style.openings)} ({percent(style.top_opening_share)})",
+    }
+    mixes = {"registers": style.registers, "personas": style.personas, "difficulties": style.difficulties}
+    return facts | {name: _mix(counts) for name, counts in mixes.items() if counts}
+
+
+def _mix(counts: Mapping[str, int]) -> str:
+    total = sum(counts.values())
+    return " · ".join(f"{name} {percent(n / total, 0)}" for name, n in counts.items())
 
 
 def _drift(report: ValidationReport) -> list[DriftRow]:

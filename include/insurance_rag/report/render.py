@@ -33,7 +33,7 @@ from insurance_rag.report.texts import (
     show_label,
     translate,
 )
-from insurance_rag.report.usage_section import total_usage
+from insurance_rag.report.usage_section import other_models, total_usage
 from insurance_rag.report.verdict_section import difference_rules_axis, explain, other_challengers, rule_text, undecided
 from insurance_rag.report.view import Report
 
@@ -135,7 +135,7 @@ def _environment() -> Environment:
     functions = (
         charts.evaluation_axis, charts.difference_axis, charts.loss_axes, charts.curves, charts.funnel_band,
         charts.row_band, total_usage, show_label, spread_axis, recipe_difference_axis, explain, rule_text,
-        difference_rules_axis, other_challengers, undecided,
+        difference_rules_axis, other_challengers, undecided, other_models,
     )  # fmt: skip
     environment.globals.update({function.__name__: function for function in functions})
     environment.globals.update(t=translate, full_axis=charts.FULL_AXIS)

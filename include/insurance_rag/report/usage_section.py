@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from pydantic import Field
-
 from insurance_rag.core.artifacts import manifest_path
 from insurance_rag.core.records import ProgressState, Shard
 from insurance_rag.core.records.generation import PartManifest
@@ -23,33 +21,37 @@ class ShardPlan(View):
     """
 
     shards: list[Shard]
-    reassigned_to: dict[int, list[int]] = Field(
-        default={}, description="failed shard -> shards that received its unanswered chunks"
-    )
 
 
-def read_usage(reader: Reader, run: RunFolder, stages: Sequence[StageProgress]) -> list[ShardUsage] | None:
+def read_run_usage(reader: Reader, run: RunFolder) -> RunUsage | None:
+    """Return the usage of the whole run, or None if no shard has finished a call yet."""
+    return reader.record(run.usage, RunUsage)
+
+
+def read_usage(
+    reader: Reader, run: RunFolder, stages: Sequence[StageProgress], run_usage: RunUsage | None
+) -> list[ShardUsage] | None:
     """Return one entry per shard in the plan, or None if there is no plan."""
     plan = reader.record(run.plan, ShardPlan)
     if plan is None:
         return None
-    run_usage = reader.record(run.usage, RunUsage)
     shards_of_key = Counter(shard.key_id for shard in plan.shards)
     # Usage is recorded per key, so it can be shown for a shard only if no other shard uses the same key.
     by_key = {key: usage for key, usage in run_usage.keys.items() if shards_of_key[key] == 1} if run_usage else {}
     progress = {stage.state.label: stage.state for stage in stages if stage.state.stage == "generate"}
-    return [_shard_usage(reader, run, plan, shard, by_key, progress.get(shard.label)) for shard in plan.shards]
+    return [_shard_usage(reader, run, shard, by_key, progress.get(shard.label)) for shard in plan.shards]
 
 
 def _shard_usage(
     reader: Reader,
     run: RunFolder,
-    plan: ShardPlan,
     shard: Shard,
     by_key: Mapping[str, Usage],
     progress: ProgressState | None,
 ) -> ShardUsage:
     path, chunks = manifest_path(run.part(shard.shard)), len(shard.chunk_ids)
+    failed = progress is not None and progress.state == "failed"
+    error = str(progress.figures.get("error") or "") if progress and failed else ""
     if manifest := reader.record(path, PartManifest):
         return ShardUsage(
             label=shard.label,
@@ -59,6 +61,8 @@ def _shard_usage(
             rows=manifest.rows,
             quarantined=manifest.quarantined,
             usage=Usage.model_validate(manifest.model_dump(include=set(Usage.model_fields))),
+            error=error,
+            moved=manifest.moved,
         )
     known = by_key.get(shard.key_id, Usage())
     if progress is None:
@@ -73,9 +77,13 @@ def _shard_usage(
         chunks_done=min(progress.done, chunks),
         quarantined=quarantined if isinstance(quarantined := figures.get("quarantined"), int) else 0,
         usage=usage or known,
-        error=str(figures.get("error") or ""),
-        reassigned_to=plan.reassigned_to.get(shard.shard, []),
+        error=error,
     )
+
+
+def other_models(usage: RunUsage) -> str:
+    """Return the models that answered instead of the requested one, with their numbers of answers."""
+    return ", ".join(f"{model} ({n:,})" for model, n in usage.models.items() if model != usage.model)
 
 
 def total_usage(shards: Sequence[ShardUsage]) -> ShardUsage:

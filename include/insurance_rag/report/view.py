@@ -10,8 +10,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from insurance_rag.core.records import CorrectnessProblem, Decision, PairedTest, ProgressState, Rate, RefusalLevel
+from insurance_rag.core.records.planning import GenerationEstimate
 from insurance_rag.core.records.recipes import RecipeRate, RecipeTest
-from insurance_rag.core.records.usage import Usage
+from insurance_rag.core.records.usage import RunUsage, Usage
 
 ShardState = Literal["running", "done", "failed", "waiting"]
 
@@ -191,6 +192,18 @@ class GroupShare(View):
     below_mean: int = Field(default=0, description="number of rows by which the group falls short of the mean")
 
 
+class StyleRow(View):
+    """How the kept rows of one question type are worded."""
+
+    label: str
+    rows: int
+    copied_share: float | None = Field(description="mean fraction of a question's bigrams that occur in the chunk")
+    yes_share: float | None = Field(description="fraction of the answers that begin with a yes")
+    no_share: float | None
+    refusal_share: float | None = Field(description="fraction of the answers that only refuse")
+    evidence_characters: float | None
+
+
 class Funnel(View):
     """How many generated rows were kept and why the others were dropped, with breakdowns."""
 
@@ -200,6 +213,8 @@ class Funnel(View):
     shards: list[BreakdownRow] = []
     types: list[BreakdownRow] = []
     balance: dict[str, list[GroupShare]] = {}
+    style: list[StyleRow] = []
+    style_facts: dict[str, str] = {}
     drift: list[DriftRow] = []
     facts: dict[str, str] = {}
 
@@ -215,7 +230,13 @@ class ShardUsage(View):
     quarantined: int = 0
     usage: Usage = Usage()
     error: str = Field(default="", description="reason why a failed shard stopped")
-    reassigned_to: list[int] = Field(default=[], description="shards that received this shard's remaining chunks")
+    moved: dict[str, int] = Field(default={}, description="number of chunks that other keys answered, by key id")
+
+    @property
+    def cost_per_1000_pairs(self) -> float | None:
+        """US dollars per 1,000 accepted pairs; None if no pair was accepted or the model has no price."""
+        usage = self.usage
+        return 1000 * usage.cost_usd / usage.pairs_accepted if usage.pairs_accepted and usage.cost_usd else None
 
 
 class AdapterTraining(View):
@@ -291,6 +312,8 @@ class Report(View):
     sweep: Sweep | None = None
     funnel: Funnel | None = None
     usage: list[ShardUsage] | None = None
+    run_usage: RunUsage | None = None
+    estimate: GenerationEstimate | None = None
     incomplete: bool = Field(
         default=False, description="whether the dataset was built although some shards are missing"
     )

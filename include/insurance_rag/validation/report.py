@@ -22,8 +22,11 @@ from insurance_rag.core.records import (
     SplitSummary,
     ValidationReport,
 )
+from insurance_rag.core.records.style import StyleSummary
 from insurance_rag.dataset.balance import OVER_CAP, balance_report
 from insurance_rag.dataset.build import BuildStats
+from insurance_rag.dataset.contexts import product
+from insurance_rag.dataset.style import measure_style
 from insurance_rag.validation.contamination import Split
 from insurance_rag.validation.retrievability import rank_summary
 from insurance_rag.validation.rules.registry import RULES
@@ -70,6 +73,7 @@ def make_report(inputs: ReportInputs) -> ValidationReport:
         files=inputs.stats.rows,
         contexts=_context_counts(inputs.stats),
         balance=balance_report(selection.groups),
+        style=_style(table, selection, inputs.chunks),
         split=SplitSummary(
             documents=sorted(inputs.split.documents),
             leaking_chunks=sorted(inputs.split.leaking),
@@ -135,14 +139,25 @@ def _samples(table: RowTable, rules: Sequence[str]) -> dict[str, list[RejectSamp
     return found
 
 
+def _style(table: RowTable, selection: Selection, chunks: Sequence[Chunk]) -> StyleSummary:
+    """Return the style of the kept rows."""
+    products = {chunk.chunk_id: f"{chunk.metadata.company} {product(chunk)}" for chunk in chunks}
+    return measure_style((table.row(i).as_qa_row() for i in [*selection.training, *selection.heldout]), products)
+
+
 def _lineage(table: RowTable, selection: Selection, chunks: Sequence[Chunk]) -> DatasetLineage:
     """Return the hash of the chunks, and the models and prompt versions named in the `meta` of the kept rows."""
-    models: set[str] = set()
-    prompt_versions: set[str] = set()
+    models: Counter[str] = Counter()
+    prompt_versions: Counter[str] = Counter()
     for i in [*selection.training, *selection.heldout]:
         meta = table.row(i).meta
         for names, key in ((models, "model"), (prompt_versions, "prompt_version")):
             if value := meta.get(key):
-                names.add(str(value))
+                names[str(value)] += 1
     chunks_sha256 = sha256_text(*sorted(chunk.model_dump_json() for chunk in chunks)) if chunks else None
-    return DatasetLineage(chunks_sha256=chunks_sha256, model=sorted(models), prompt_version=sorted(prompt_versions))
+    return DatasetLineage(
+        chunks_sha256=chunks_sha256,
+        model=sorted(models),
+        rows_by_model=dict(sorted(models.items())),
+        prompt_version=sorted(prompt_versions),
+    )

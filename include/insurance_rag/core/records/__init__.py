@@ -65,7 +65,7 @@ from insurance_rag.core.records.evaluation import (
     SweepSummary,
 )
 from insurance_rag.core.records.judging import JudgedModel, JudgeSummary, ModelAgreement, RaterAgreement, RaterRate
-from insurance_rag.core.records.planning import PartitionCheck, PlanArtifact, Refresh, ShardSummary
+from insurance_rag.core.records.planning import GenerationEstimate, PartitionCheck, PlanArtifact, Refresh, ShardSummary
 from insurance_rag.core.records.progress import ProgressState
 from insurance_rag.core.records.promotion import (
     ChallengerDecision,
@@ -144,6 +144,7 @@ __all__ = [
     "ExportManifest",
     "Finding",
     "FormattedRow",
+    "GenerationEstimate",
     "GroupBalance",
     "Interval",
     "JudgeSummary",

@@ -8,6 +8,7 @@ from pydantic import Field, JsonValue
 
 from insurance_rag.core.records.artifacts import Artifact
 from insurance_rag.core.records.data import Record
+from insurance_rag.core.records.style import StyleSummary
 
 
 class QARow(TypedDict):
@@ -141,6 +142,8 @@ class DatasetLineage(Record):
     chunks_sha256: str | None = None
     model: list[str] = Field(default_factory=list)
     """Names of the teacher models that generated the kept rows."""
+    rows_by_model: dict[str, int] = Field(default_factory=dict)
+    """Teacher model -> number of kept rows that it generated."""
     prompt_version: list[str] = Field(default_factory=list)
     """Versions of the prompts that the kept rows were generated with."""
     data_sha256: str | None = None
@@ -203,6 +206,7 @@ class ValidationReport(RowCounts):
     contexts: ContextCounts = ContextCounts()
     balance: dict[str, dict[str, GroupBalance]] = Field(default_factory=dict)
     """`type`, `company` or `product` -> one of its values -> number and fraction of training rows with that value."""
+    style: StyleSummary = StyleSummary()
     split: SplitSummary = SplitSummary()
     samples: dict[str, list[RejectSample]] = Field(default_factory=dict)
     """Rule -> the first rows that it dropped."""

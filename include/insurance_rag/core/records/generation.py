@@ -11,6 +11,9 @@ from insurance_rag.core.records.artifacts import Artifact
 from insurance_rag.core.records.data import QuestionType, Record
 from insurance_rag.core.records.usage import Usage
 
+OTHER_CHUNK_ID = "other_chunk_id"
+"""Field in a row's metadata: id of the second chunk that the question needs."""
+
 
 @dataclass(frozen=True)
 class TeacherInfo:
@@ -26,15 +29,27 @@ class TeacherInfo:
     """Environment variable that holds the model name for plans that do not name a model."""
     key_required: bool = False
     """Whether a plan must have a key. If false, a plan without keys gets a placeholder key and thus a single shard."""
-    default_prompt: str = "qa_v1"
+    default_prompt: str = "qa_v2"
     """Prompt file in generation/prompts that is used if the configuration does not name one."""
     supports_repair: bool = True
     """Whether pairs that break a rule may be requested a second time. Teachers that check their own pairs need no
     repair."""
+    supports_packs: bool = True
+    """Whether one call may ask about several chunks."""
     supports_batch: bool = False
     """Whether the teacher has an asynchronous batch mode."""
     required_packages: tuple[str, ...] = ()
     """Python packages that must be installed on the machine where the teacher runs."""
+
+
+@dataclass(frozen=True)
+class PairStyle:
+    """The style that was planned for a pair (see `planning.question_plan.PlannedPair`); empty if none was planned."""
+
+    persona: str = ""
+    register: str = ""
+    difficulty: str = ""
+    form: str = ""
 
 
 class PairRecord(Record):
@@ -44,6 +59,7 @@ class PairRecord(Record):
     question: str
     answer: str
     evidence: str = Field(default="", description="verbatim quote from the chunk that supports the answer")
+    style: PairStyle = Field(default=PairStyle(), description="style that was planned for the pair")
 
 
 class FaultRecord(Record):
@@ -66,10 +82,12 @@ class AnswerMeta(Record):
     """Lineage of a chunk's first answer."""
 
     teacher: str
-    model: str
+    model: str = Field(description="model that was asked")
+    model_version: str = Field(default="", description="model that answered; empty if the server does not report it")
     prompt_version: str
     key_id: str
     at: str
+    chunks_per_call: int = Field(default=1, description="number of chunks that the call asked about")
 
 
 class RepairMeta(Record):
@@ -87,6 +105,7 @@ class RepairRecord(Record):
     usage: TokenCount
     meta: RepairMeta
     failed: str | None = Field(default=None, description="message of the error that ended the repair call")
+    accepted: int = Field(default=0, description="number of `pairs` that the pair check found no fault in")
 
 
 class AnswerRecord(Record):
@@ -120,6 +139,9 @@ class PartArtifact(Artifact, Usage):
 
     rows: int
     repaired: int = Field(description="number of rows that replace one with a fault")
+    moved: dict[str, int] = Field(
+        default={}, description="number of chunks that another key than `key_id` answered, by that key's id"
+    )
     shard: int
     label: str
     key_id: str

@@ -25,6 +25,23 @@ class Refresh(Record):
     changed: int
     removed: int = Field(description="number of chunks that no longer exist and whose pairs are therefore not reused")
     calls_saved: int = Field(description="number of chunks whose answers are reused")
+    kept_from: dict[str, int] = Field(
+        default_factory=dict, description="earlier teacher model -> number of its answers that are reused as they are"
+    )
+
+
+class GenerationEstimate(Record):
+    """What generating the missing answers of a run is expected to need. Reused answers cost nothing."""
+
+    model: str = Field(description="name of the teacher's model")
+    chunks: int = Field(description="number of chunks to request")
+    reused: int = Field(description="number of chunks that need no call, because their answers exist already")
+    calls: int = Field(description="number of requests, including repairs")
+    tokens_in: int
+    tokens_out: int
+    cost_usd: float | None = Field(description="None if the model has no price")
+    seconds: float | None = Field(description="duration at the configured quotas; None if a quota is not configured")
+    repair_share: float = Field(description="assumed fraction of the chunks that need a repair call")
 
 
 class ShardSummary(Record):
@@ -43,3 +60,4 @@ class PlanArtifact(Artifact):
     shards: list[ShardSummary]
     partition: PartitionCheck
     refresh: Refresh | None = None
+    estimate: GenerationEstimate | None = None

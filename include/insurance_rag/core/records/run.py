@@ -8,6 +8,7 @@ from pydantic import ConfigDict
 
 from insurance_rag.core.records.artifacts import Artifact
 from insurance_rag.core.records.data import Record
+from insurance_rag.core.records.planning import GenerationEstimate
 
 
 class RunArtifact(Artifact):
@@ -17,6 +18,8 @@ class RunArtifact(Artifact):
     """Number of chunks in the input."""
     questions: int
     """Number of evaluation questions in the input."""
+    estimate: GenerationEstimate | None = None
+    """What generating all pairs would need if no answer could be reused; None if the run generates none."""
 
 
 class ShardArtifact(Artifact):

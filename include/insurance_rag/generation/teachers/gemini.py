@@ -1,21 +1,24 @@
-"""The Gemini teacher, which sends one chunk per generateContent call and requires an answer that fits a JSON schema."""
+"""The Gemini teacher, which calls generateContent and requires an answer that fits a JSON schema."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
 
-from insurance_rag.core.errors import BlockedAnswerError, InvalidAnswerError
-from insurance_rag.generation.teachers.base import RepairRequest, TeacherAnswer
-from insurance_rag.generation.teachers.http_teacher import HttpTeacher
+from insurance_rag.generation.teachers.base import TeacherAnswer, TeacherRequest
+from insurance_rag.generation.teachers.http_teacher import HttpTeacher, to_answer
 from insurance_rag.generation.teachers.registry import teacher
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from insurance_rag.config import GenerationConfig
-    from insurance_rag.core.records import ApiKey, Chunk
+    from insurance_rag.core.records import ApiKey
     from insurance_rag.planning.prompt_spec import PromptSpec
+
+OUTPUT_TOKENS_PER_CALL = 1024
+OUTPUT_TOKENS_PER_PAIR = 1024
+"""Several times the tokens of a normal pair, so that only answers that went wrong are cut."""
 
 
 @teacher(
@@ -39,40 +42,44 @@ class GeminiTeacher(HttpTeacher):
         client = AsyncClient(base_url, key.key, gemini.api_key_header(key.key), config.timeout_s)
         super().__init__(client, config, prompt_spec)
 
-    def body(self, chunk: Chunk, repair: RepairRequest | None = None) -> dict[str, JsonValue]:
+    def body(self, request: TeacherRequest) -> dict[str, JsonValue]:
         """Return the JSON body of the request."""
         from insurance_rag.generation.prompt import answer_schema
-        from insurance_rag.llm import gemini
+        from insurance_rag.llm import catalog, gemini
 
-        schema = answer_schema((repair or self._first).prompt_spec)
-        return gemini.content_body(self._prompt(chunk, repair), self._config.temperature, schema)
+        limit = catalog.max_output_tokens(self._config.model)
+        return gemini.content_body(
+            self._prompt(request),
+            self._temperature(request),
+            answer_schema(request.chunks),
+            max_output_tokens=min(expected_tokens(request), limit) if limit else None,
+            thinking=catalog.thinking_config(self._config),
+        )
 
-    async def generate(self, chunk: Chunk, repair: RepairRequest | None = None) -> TeacherAnswer:
+    async def generate(self, request: TeacherRequest) -> TeacherAnswer:
         """See `Teacher.generate`."""
         from insurance_rag.llm import gemini
 
         path = gemini.content_path(self._config.model)
-        response = await self.client.request("POST", path, self.body(chunk, repair))
+        response = await self.client.request("POST", path, self.body(request), self._timeout_s(request))
         if response.status != 200:
             raise gemini.read_error(self.client, response)
         if not isinstance(response.body, dict):
             raise self.client.invalid_body()
-        return read_answer(response.body, (repair or self._first).prompt_spec)
+        return read_answer(response.body, request)
 
 
-def read_answer(body: dict[str, JsonValue], prompt_spec: PromptSpec) -> TeacherAnswer:
+def expected_tokens(request: TeacherRequest) -> int:
+    """Return the number of output tokens at which an answer is cut, because it must have gone wrong."""
+    return OUTPUT_TOKENS_PER_CALL + OUTPUT_TOKENS_PER_PAIR * request.pairs
+
+
+def read_answer(body: dict[str, JsonValue], request: TeacherRequest) -> TeacherAnswer:
     """Return the pairs from a generateContent response, which may come from an ordinary call or from batch mode.
 
     Raises BlockedAnswerError if the API blocked the request or its answer. Raises InvalidAnswerError if the answer is
     unusable; another request may then succeed. Both errors carry token counts.
     """
-    from insurance_rag.generation.parse import parse_json
     from insurance_rag.llm import gemini
 
-    completion = gemini.read_completion(body)
-    try:
-        pairs = parse_json(completion.text, prompt_spec.types)
-    except (InvalidAnswerError, BlockedAnswerError) as e:
-        e.tokens = (completion.tokens_in, completion.tokens_out)
-        raise
-    return TeacherAnswer(pairs, completion.tokens_in, completion.tokens_out)
+    return to_answer(gemini.read_completion(body), request)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from insurance_rag.generation.teachers.base import RepairRequest
+from insurance_rag.core.errors import BlockedAnswerError, InvalidAnswerError
+from insurance_rag.generation.teachers.base import TeacherAnswer, TeacherRequest
 
 if TYPE_CHECKING:
     from insurance_rag.config import GenerationConfig
-    from insurance_rag.core.records import Chunk
-    from insurance_rag.llm.client import AsyncClient
+    from insurance_rag.llm.client import AsyncClient, Completion
     from insurance_rag.planning.prompt_spec import PromptSpec
+
+WARMER = 0.3
+"""Added to the temperature when a request is repeated in a different way."""
+MAX_TEMPERATURE = 1.5
+TIMEOUT_PER_CHUNK = 0.25
+"""Each further chunk in a call extends its timeout by this fraction."""
 
 
 class HttpTeacher:
@@ -22,19 +28,48 @@ class HttpTeacher:
 
         self.client = client
         self.max_retries = config.max_retries
-        self._config = config
-        self._first = RepairRequest(prompt_spec, note="")
+        self._config, self._prompt_spec = config, prompt_spec
 
     async def close(self) -> None:
         """Close the connections."""
         await self.client.close()
 
-    def request_characters(self, chunk: Chunk, repair: RepairRequest | None = None) -> int:
+    def request_characters(self, request: TeacherRequest) -> int:
         """Return the number of characters in the prompt."""
-        return len(self._prompt(chunk, repair))
+        return len(self._prompt(request))
 
-    def _prompt(self, chunk: Chunk, repair: RepairRequest | None) -> str:
+    def _prompt(self, request: TeacherRequest) -> str:
         from insurance_rag.generation.prompt import render
 
-        request = repair or self._first
-        return render(request.prompt_spec, chunk, request.note)
+        return render(self._prompt_spec, request.chunks, repair=request.repair, paraphrase=request.variant.paraphrase)
+
+    def _temperature(self, request: TeacherRequest) -> float:
+        from insurance_rag.llm.catalog import temperature
+
+        normal = temperature(self._config)
+        return min(MAX_TEMPERATURE, normal + WARMER) if request.variant.warmer else normal
+
+    def _timeout_s(self, request: TeacherRequest) -> float:
+        return self._config.timeout_s * (1 + TIMEOUT_PER_CHUNK * (len(request.chunks) - 1))
+
+
+def to_answer(completion: Completion, request: TeacherRequest) -> TeacherAnswer:
+    """Return the pairs in a completion.
+
+    Raises InvalidAnswerError with token counts if the completion contains no usable pair.
+    """
+    from insurance_rag.generation.parse import parse_answer
+
+    try:
+        parsed = parse_answer(completion.text, request.chunks)
+    except (InvalidAnswerError, BlockedAnswerError) as e:
+        e.tokens = (completion.tokens_in, completion.tokens_out)
+        raise
+    return TeacherAnswer(
+        parsed.pairs,
+        completion.tokens_in,
+        completion.tokens_out,
+        model=completion.model,
+        is_cut=parsed.is_cut or completion.is_cut,
+        dropped=parsed.dropped,
+    )

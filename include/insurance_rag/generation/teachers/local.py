@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from insurance_rag.core.errors import InvalidAnswerError
-from insurance_rag.generation.teachers.base import Pair, RepairRequest, TeacherAnswer
+from insurance_rag.generation.teachers.base import Pair, TeacherAnswer, TeacherRequest
 from insurance_rag.generation.teachers.registry import teacher
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from insurance_rag.config import GenerationConfig
     from insurance_rag.core.records import ApiKey, Chunk, QuestionType
+    from insurance_rag.generation.prompt import ChunkRequest
     from insurance_rag.planning.prompt_spec import PromptSpec
 
 PAIR_RETRIES = 3
@@ -41,35 +41,40 @@ class LocalTeacher:
         """Release the model."""
         self._loaded = None
 
-    def request_characters(self, chunk: Chunk, repair: RepairRequest | None = None) -> int:
-        """Return the number of characters in the prompt."""
-        from insurance_rag.generation.prompt import render
+    def request_characters(self, request: TeacherRequest) -> int:
+        """Return the number of characters in the prompts of all pairs."""
+        from insurance_rag.generation.prompt import render_local
 
-        return len(render(self._prompt_spec, chunk))
+        return sum(
+            len(render_local(self._prompt_spec, chunk.chunk, pair.type))
+            for chunk in request.chunks
+            for pair in chunk.pairs
+        )
 
-    async def generate(self, chunk: Chunk, repair: RepairRequest | None = None) -> TeacherAnswer:
-        """Return grounded pairs for `chunk`.
+    async def generate(self, request: TeacherRequest) -> TeacherAnswer:
+        """Return grounded pairs for the only chunk in `request`.
 
         Raises InvalidAnswerError if no pair is grounded, and InvalidInputError if the model cannot be loaded.
         """
-        assert repair is None, "the local teacher is registered without support for repairs"
+        assert not request.repair, "the local teacher is registered without support for repairs"
+        (chunk,) = request.chunks
         return await asyncio.to_thread(self._generate_pairs, chunk)
 
-    def _generate_pairs(self, chunk: Chunk) -> TeacherAnswer:
-        spec = self._prompt_spec
+    def _generate_pairs(self, request: ChunkRequest) -> TeacherAnswer:
         with self._lock:
-            answers = [self._generate_pair(chunk, kind) for kind in spec.types for _ in range(spec.pairs_per_type)]
-        pairs = [pair for answer in answers for pair in answer.pairs]
+            answers = [self._generate_pair(request.chunk, pair.type) for pair in request.pairs]
+        pairs = [pair for answer in answers for pair in answer.pairs[0]]
         if not pairs:
-            raise InvalidAnswerError(f"no grounded pair in {1 + PAIR_RETRIES} tries per type ({', '.join(spec.types)})")
-        return TeacherAnswer(pairs, sum(a.tokens_in for a in answers), sum(a.tokens_out for a in answers))
+            types = ", ".join(dict.fromkeys(pair.type for pair in request.pairs))
+            raise InvalidAnswerError(f"no grounded pair in {1 + PAIR_RETRIES} tries per type ({types})")
+        return TeacherAnswer([pairs], sum(a.tokens_in for a in answers), sum(a.tokens_out for a in answers))
 
     def _generate_pair(self, chunk: Chunk, kind: QuestionType) -> TeacherAnswer:
         """Return an answer with one grounded pair, or with none if every try failed. Token counts cover all tries."""
         from insurance_rag.generation.parse import parse_labelled
-        from insurance_rag.generation.prompt import render
+        from insurance_rag.generation.prompt import render_local
 
-        prompt = render(replace(self._prompt_spec, types=(kind,), pairs_per_type=1), chunk)
+        prompt = render_local(self._prompt_spec, chunk, kind)
         tokens_in = tokens_out = 0
         for _ in range(1 + PAIR_RETRIES):
             text, read, written = self._complete(prompt)
@@ -79,13 +84,16 @@ class LocalTeacher:
             except InvalidAnswerError:
                 continue
             if is_grounded(answer, chunk.text):
-                return TeacherAnswer([Pair(kind, question, answer)], tokens_in, tokens_out)
-        return TeacherAnswer([], tokens_in, tokens_out)
+                return TeacherAnswer([[Pair(kind, question, answer)]], tokens_in, tokens_out)
+        return TeacherAnswer([[]], tokens_in, tokens_out)
 
     def _complete(self, prompt: str) -> tuple[str, int, int]:
         """Return the model's continuation of `prompt` and the numbers of input and output tokens."""
         import torch
 
+        from insurance_rag.llm.catalog import temperature as configured_temperature
+
+        temperature = configured_temperature(self._config)
         model, tokenizer = self._loaded or self._load()
         inputs = tokenizer(prompt, return_tensors="pt", return_token_type_ids=False).to(model.device)
         length = inputs["input_ids"].shape[1]
@@ -93,8 +101,8 @@ class LocalTeacher:
             output = model.generate(
                 **inputs,
                 max_new_tokens=MAX_NEW_TOKENS,
-                do_sample=self._config.temperature > 0,
-                temperature=self._config.temperature or None,
+                do_sample=temperature > 0,
+                temperature=temperature or None,
                 pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
             )
         new = output[0, length:]
@@ -120,6 +128,7 @@ class LocalTeacher:
     description="A 4-bit Hugging Face model on this machine's GPU or CPU.",
     default_prompt="local_v1",
     supports_repair=False,
+    supports_packs=False,
     required_packages=("torch", "transformers"),
 )
 def create_local_teacher(config: GenerationConfig, key: ApiKey, prompt_spec: PromptSpec) -> LocalTeacher:

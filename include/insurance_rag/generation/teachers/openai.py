@@ -8,16 +8,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from insurance_rag.core.errors import InvalidAnswerError, InvalidInputError
-from insurance_rag.generation.teachers.base import RepairRequest, TeacherAnswer
-from insurance_rag.generation.teachers.http_teacher import HttpTeacher
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.generation.teachers.base import TeacherAnswer, TeacherRequest
+from insurance_rag.generation.teachers.http_teacher import HttpTeacher, to_answer
 from insurance_rag.generation.teachers.registry import teacher
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from insurance_rag.config import GenerationConfig
-    from insurance_rag.core.records import ApiKey, Chunk
+    from insurance_rag.core.records import ApiKey
     from insurance_rag.planning.prompt_spec import PromptSpec
 
 
@@ -47,35 +47,28 @@ class OpenAITeacher(HttpTeacher):
         client = AsyncClient(root, key.key, openai.bearer(key.key), config.timeout_s)
         super().__init__(client, config, prompt_spec)
 
-    def body(self, chunk: Chunk, repair: RepairRequest | None = None) -> dict[str, JsonValue]:
+    def body(self, request: TeacherRequest) -> dict[str, JsonValue]:
         """Return the JSON body of the request."""
         from insurance_rag.generation.prompt import answer_schema
         from insurance_rag.llm import openai
 
-        pairs = answer_schema((repair or self._first).prompt_spec)
+        pairs = answer_schema(request.chunks)
         # A strict JSON schema must have an object at its root.
         schema: JsonValue = {"type": "object", "properties": {"pairs": pairs}, "required": ["pairs"]}
         response_format: dict[str, JsonValue] = {
             "type": "json_schema",
             "json_schema": {"name": "pairs", "schema": schema},
         }
-        prompt = self._prompt(chunk, repair)
-        return openai.chat_body(self._config.model, prompt, self._config.temperature, response_format)
+        return openai.chat_body(self._config.model, self._prompt(request), self._temperature(request), response_format)
 
-    async def generate(self, chunk: Chunk, repair: RepairRequest | None = None) -> TeacherAnswer:
+    async def generate(self, request: TeacherRequest) -> TeacherAnswer:
         """See `Teacher.generate`."""
-        from insurance_rag.generation.parse import parse_json
         from insurance_rag.llm import openai
 
-        response = await self.client.request("POST", "/v1/chat/completions", self.body(chunk, repair))
+        path, timeout_s = "/v1/chat/completions", self._timeout_s(request)
+        response = await self.client.request("POST", path, self.body(request), timeout_s)
         if response.status != 200:
             raise openai.read_error(self.client, response)
         if not isinstance(response.body, dict):
             raise self.client.invalid_body()
-        completion = openai.read_completion(response.body)
-        try:
-            pairs = parse_json(completion.text, (repair or self._first).prompt_spec.types)
-        except InvalidAnswerError as e:
-            e.tokens = (completion.tokens_in, completion.tokens_out)
-            raise
-        return TeacherAnswer(pairs, completion.tokens_in, completion.tokens_out)
+        return to_answer(openai.read_completion(response.body), request)

@@ -40,8 +40,9 @@ def teacher(
     key_variable: str | None = None,
     model_variable: str | None = None,
     key_required: bool = False,
-    default_prompt: str = "qa_v1",
+    default_prompt: str = "qa_v2",
     supports_repair: bool = True,
+    supports_packs: bool = True,
     supports_batch: bool = False,
     required_packages: tuple[str, ...] = (),
 ) -> Callable[[Factory], Factory]:
@@ -60,6 +61,7 @@ def teacher(
             key_required=key_required,
             default_prompt=default_prompt,
             supports_repair=supports_repair,
+            supports_packs=supports_packs,
             supports_batch=supports_batch,
             required_packages=required_packages,
             create=create,

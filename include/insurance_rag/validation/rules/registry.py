@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from insurance_rag.config import ValidationConfig
 from insurance_rag.core.records import RuleInfo
+from insurance_rag.core.records.generation import OTHER_CHUNK_ID
 from insurance_rag.core.registry import Registry
 from insurance_rag.korean import known_quantities, named_levels, remove_whitespace
 from insurance_rag.validation.row import Row
@@ -64,8 +65,14 @@ class RuleContext:
     """Evaluation questions with all whitespace removed."""
 
     def chunk(self, row: Row) -> ChunkText:
-        """Return the chunk that the row was generated from, or the row's own `input` if the chunk is unknown."""
+        """Return the chunk that the row was generated from, or the row's own `input` if the chunk is unknown.
+
+        If the question needs a second chunk, its text is included.
+        """
         known = self.chunks.get(row.chunk_id) if self.chunks is not None else None
+        other = self.chunks.get(str(row.meta.get(OTHER_CHUNK_ID, ""))) if self.chunks is not None else None
+        if known and other:
+            return ChunkText(f"{known.text}\n\n{other.text}")
         return known or ChunkText(row.input)
 
 

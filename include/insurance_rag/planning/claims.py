@@ -1,0 +1,155 @@
+"""Claims of workers on chunks, in RUN/parts/claims.jsonl, which the workers of all shards share.
+
+A worker claims chunks before it requests them, so that no other worker requests them too. A claim ends when the worker
+releases it, when the worker ends, or when a new worker starts for the same shard. Whether a worker is alive follows
+from the lock of its shard, which the kernel releases even if the worker is killed.
+
+    with claims.locked():
+        free = [key for key in wanted if claims.is_free(key)]
+        claims.add(free)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import math
+import os
+import socket
+import time
+from collections.abc import Collection, Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from insurance_rag.core.journal import Journal, strip_checksum
+from insurance_rag.core.locks import is_locked
+from insurance_rag.core.records import Record
+from insurance_rag.core.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
+
+RECHECK_S = 0.5
+"""Number of seconds for which the result of checking whether a worker is alive is reused."""
+
+
+class WorkerStarted(Record):
+    """A worker started for a shard. The claims of the shard's earlier workers have ended."""
+
+    event: Literal["started"] = "started"
+    shard: int
+    worker: str
+
+
+class ChunksClaimed(Record):
+    """A worker will request these chunks."""
+
+    event: Literal["claimed"] = "claimed"
+    shard: int
+    worker: str
+    keys: list[str]
+
+
+class ChunksReleased(Record):
+    """A worker will not request these chunks after all."""
+
+    event: Literal["released"] = "released"
+    keys: list[str]
+
+
+_EVENT: TypeAdapter[WorkerStarted | ChunksClaimed | ChunksReleased] = TypeAdapter(
+    Annotated[WorkerStarted | ChunksClaimed | ChunksReleased, Field(discriminator="event")]
+)
+
+
+class ClaimLog:
+    """The claims of all workers in a run. The worker of `shard` must hold the shard's lock while it uses this object.
+
+    A key is a chunk's cache key, or another string that identifies a piece of work.
+    """
+
+    def __init__(self, run: RunFolder, shard: int) -> None:
+        """Open the log and record that the shard's worker has started. Raises IncompleteError if that fails."""
+        self._run, self._shard = run, shard
+        self._worker = f"{shard}-{socket.gethostname()}-{os.getpid()}-{time.time_ns()}"
+        self._holders: dict[str, tuple[int, str]] = {}  # key -> (shard, worker)
+        self._workers: dict[int, str] = {}  # shard -> its newest worker
+        self._alive: dict[int, tuple[float, bool]] = {}  # shard -> (time of the check, whether its worker is alive)
+        self._journal = Journal(run.claims, append=True, shared=True)
+        with self.locked():
+            self._write(WorkerStarted(shard=shard, worker=self._worker))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._journal.close()
+
+    @property
+    def started_shards(self) -> Collection[int]:
+        """Numbers of the shards for which a worker has ever started."""
+        return self._workers.keys()
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Lock the log and read the newest claims. Raises IncompleteError if the log cannot be read or repaired."""
+        fcntl.flock(self._journal.fileno(), fcntl.LOCK_EX)
+        try:
+            self._journal.drop_torn_tail()
+            for offset, line in self._journal.read_new_lines():
+                try:
+                    self._apply(_EVENT.validate_json(strip_checksum(line)))
+                except ValidationError:
+                    log.warning("%s: skipped the unknown event at byte %d", self._journal.path, offset)
+            yield
+        finally:
+            fcntl.flock(self._journal.fileno(), fcntl.LOCK_UN)
+
+    def is_free(self, key: str) -> bool:
+        """Return whether no living worker holds a claim on `key`. It may take RECHECK_S until a death is noticed."""
+        shard, worker = self._holders.get(key, (0, ""))
+        if not worker or self._workers.get(shard) != worker:
+            return True
+        return worker != self._worker and not self._is_alive(shard)
+
+    def add(self, keys: Collection[str]) -> None:
+        """Claim `keys`. Call this method only while the log is locked, and only with free keys."""
+        self._write(ChunksClaimed(shard=self._shard, worker=self._worker, keys=list(keys)))
+
+    def release(self, keys: Collection[str]) -> None:
+        """End the claims of this worker on `keys`."""
+        if keys:
+            with self.locked():
+                self._write(ChunksReleased(keys=list(keys)))
+
+    def _is_alive(self, shard: int) -> bool:
+        checked_at, alive = self._alive.get(shard, (-math.inf, False))
+        if time.monotonic() - checked_at >= RECHECK_S:
+            alive = is_locked(self._run.lock(shard))
+            self._alive[shard] = (time.monotonic(), alive)
+        return alive
+
+    def _write(self, event: WorkerStarted | ChunksClaimed | ChunksReleased) -> None:
+        self._journal.append_as_read(event.model_dump())
+        self._apply(event)
+
+    def _apply(self, event: WorkerStarted | ChunksClaimed | ChunksReleased) -> None:
+        if isinstance(event, WorkerStarted):
+            self._workers[event.shard] = event.worker
+            self._alive.pop(event.shard, None)
+        elif isinstance(event, ChunksClaimed):
+            self._holders.update(dict.fromkeys(event.keys, (event.shard, event.worker)))
+        else:
+            for key in event.keys:
+                self._holders.pop(key, None)
+
+
+def open_shards(run: RunFolder, shards: Collection[int]) -> None:
+    """Record that the work of `shards` may be done by any worker, although no worker may have started for them.
+
+    Raises IncompleteError if the log cannot be written.
+    """
+    with contextlib.closing(Journal(run.claims, append=True, shared=True)) as journal:
+        fcntl.flock(journal.fileno(), fcntl.LOCK_EX)
+        journal.drop_torn_tail()
+        for shard in shards:
+            journal.append(WorkerStarted(shard=shard, worker="none").model_dump())
