@@ -61,7 +61,7 @@ def test_other_text_is_an_invalid_answer(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("evidence", "quote"),
-    [([2], QUOTE), (2, QUOTE), ("2", QUOTE), (["2"], QUOTE), ([99], ""), (None, ""), ("입원하면", "입원하면"),
+    [([2], QUOTE), (2, QUOTE), ("2", QUOTE), (["2"], QUOTE), ([99], "[99]"), (None, ""), ("입원하면", "입원하면"),
      ("[2] ① 회사는 입원하면", "① 회사는 입원하면")],
 )  # fmt: skip
 def test_evidence_as_numbers_or_as_a_quote(evidence: JsonValue, quote: str) -> None:

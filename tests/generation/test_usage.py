@@ -8,12 +8,12 @@ from insurance_rag.config import GenerationConfig
 from insurance_rag.core.errors import BudgetExceededError
 from insurance_rag.generation.usage import budget_guard, expected_cost_usd, summarize_run_usage
 from insurance_rag.llm.catalog import price_of
-from insurance_rag.rate_limit.admission import SendRequest
 from insurance_rag.rate_limit.events import BatchAnswered, CallAnswered, CallSent, ShardStarted
+from insurance_rag.rate_limit.limiter import CallSize
 from insurance_rag.rate_limit.state import RateLimitState
 
 MODEL = GenerationConfig().model
-NEXT = SendRequest(shard=1, key="k1", pool="p", share=1.0, chars=10_000, pairs=8)
+NEXT = CallSize(chars=10_000, pairs=8)
 
 
 def sent(call: str, *, repair: bool = False) -> CallSent:

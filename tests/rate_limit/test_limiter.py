@@ -12,7 +12,6 @@ import pytest
 from insurance_rag.config import GenerationConfig
 from insurance_rag.core.errors import BudgetExceededError, IncompleteError, KeyRejectedError, PipelineError
 from insurance_rag.core.records import ApiKey, Shard
-from insurance_rag.rate_limit.admission import SendRequest
 from insurance_rag.rate_limit.backoff import quota_window_s, rate_limit_wait_s, retry_wait_s
 from insurance_rag.rate_limit.limiter import AnswerCounts, CallSize, FixedCall, Limiter, NextCall, StopCheck
 from insurance_rag.rate_limit.quota import PackCounts
@@ -121,8 +120,8 @@ def test_a_rejected_key_stops_the_shard(limiter: Limiter, clock: Clock) -> None:
 
 
 def test_the_stop_check_sees_the_usage(path: Path, clock: Clock) -> None:
-    def check(state: RateLimitState, request: SendRequest) -> PipelineError | None:
-        assert (request.chars, request.chunks, request.pairs) == (100, 2, 6)
+    def check(state: RateLimitState, size: CallSize) -> PipelineError | None:
+        assert (size.chars, size.chunks, size.pairs) == (100, 2, 6)
         return BudgetExceededError("spent") if state.usage_counts[1]["tokens_out"] >= 30 else None
 
     limiter = make_limiter(path, clock, check)

@@ -14,15 +14,15 @@ from insurance_rag.generation import packing
 from insurance_rag.generation.prompt import ChunkRequest
 from insurance_rag.generation.repair import repair_request
 from insurance_rag.generation.retry import Attempts
-from insurance_rag.generation.teachers.base import Teacher, TeacherRequest
+from insurance_rag.generation.teachers.base import FIRST_VARIANT, Teacher, TeacherRequest, Variant
 from insurance_rag.generation.teachers.registry import TEACHERS
 from insurance_rag.generation.work_pool import WorkPool
 from insurance_rag.planning.generation_journal import GenerationJournal
 from insurance_rag.planning.prompt_spec import PromptSpec
 from insurance_rag.planning.question_plan import plan_pairs
 from insurance_rag.planning.work_items import WorkItem, read_chunk, read_other_chunk
-from insurance_rag.rate_limit.admission import current_limit
-from insurance_rag.rate_limit.limiter import CallSize
+from insurance_rag.rate_limit.admission import calls_in_flight, current_limit
+from insurance_rag.rate_limit.limiter import CallSize, StopCheck
 from insurance_rag.rate_limit.state import RateLimitState
 
 MAX_WAITING_SIZES = 2
@@ -63,13 +63,14 @@ class CallPlanner:
         journal: GenerationJournal,
         pool: WorkPool,
         teacher: Teacher,
+        budget_guard: StopCheck,
         *,
         repairs_enabled: bool,
     ) -> None:
         self._run, self._shard, self._config, self._journal = run, shard, config, journal
         self._pool, self._teacher, self._spec = pool, teacher, PromptSpec.from_config(config)
         self.again: list[Again] = []
-        self._repairs_enabled = repairs_enabled
+        self._budget_guard, self._repairs_enabled = budget_guard, repairs_enabled
         self.planned: Call | None = None
         """The call that the limiter admitted last."""
         self._calls_planned = 0
@@ -79,7 +80,8 @@ class CallPlanner:
 
     def size(self, state: RateLimitState, now: float) -> CallSize | None:
         """Plan the next call and return its size; None if there is nothing to ask at the moment."""
-        self.planned = self._plan_retry() or self._plan_first_answers(state, now) or self._plan_repairs(state, now)
+        planned = self._plan_retry() or self._plan_first_answers(state, now) or self._plan_repairs(state, now)
+        self.planned = self._within_budget(planned, state, now) if planned else None
         return self.planned.size if self.planned else None
 
     def claim(self, size: CallSize) -> bool:
@@ -107,7 +109,7 @@ class CallPlanner:
         n = first.attempts.max_chunks or packing.MAX_SIZE
         alike = [e for e in ready if e.is_repair == first.is_repair and _is_alike(e.attempts, first.attempts)]
         items = [entry.item for entry in alike[:n]]
-        return self._call(items, first.attempts, is_retry=True, is_repair=first.is_repair)
+        return self._call(items, first.attempts.variant, is_retry=True, is_repair=first.is_repair)
 
     def _plan_first_answers(self, state: RateLimitState, now: float) -> Call | None:
         n = self._chunks_per_call(state, now)
@@ -131,7 +133,7 @@ class CallPlanner:
         max_chars = self._max_repair_chars(state, now)
         for item in repairable:
             more = len(self._request(item, is_repair=True).pairs)
-            chars = self._call([*items, item], Attempts(), is_repair=True).size.chars
+            chars = self._call([*items, item], is_repair=True).size.chars
             if items and (pairs + more > n_pairs or chars > max_chars):
                 break
             items.append(item)
@@ -139,7 +141,7 @@ class CallPlanner:
         is_full = len(items) < len(repairable)
         if not is_full and self._is_waiting_for_answers(state):
             return None
-        return self._call(items, Attempts(), is_repair=True)
+        return self._call(items, is_repair=True)
 
     def _repair_chunks(self, state: RateLimitState) -> int:
         """Return the size of a repair call, measured in chunks with first answers."""
@@ -150,6 +152,17 @@ class CallPlanner:
     def _max_repair_chars(self, state: RateLimitState, now: float) -> float:
         limit = current_limit(state, state.pool(self._shard.pool), "tokens", now)
         return math.inf if limit is None else packing.REPAIR_TOKEN_SHARE * limit / state.tokens_per_char
+
+    def _within_budget(self, call: Call, state: RateLimitState, now: float) -> Call | None:
+        """Return the call, or one with fewer chunks that the budget allows.
+
+        Returns None if not even one chunk fits, but calls in flight may turn out cheaper than expected. The limiter
+        stops the shard if there are none.
+        """
+        while self._budget_guard(state, call.size) and len(call.items) > 1:
+            half = call.items[: len(call.items) // 2]
+            call = self._call(half, call.request.variant, is_retry=call.size.is_retry, is_repair=call.is_repair)
+        return None if calls_in_flight(state, now) and self._budget_guard(state, call.size) else call
 
     def _is_waiting_for_answers(self, state: RateLimitState) -> bool:
         """Return whether first answers are expected soon, from this worker or from others."""
@@ -181,23 +194,28 @@ class CallPlanner:
         items = self._pool.next_chunks(2)
         if len(items) < 2:
             return None
-        one, two = (self._call(items[:n], Attempts()).size.chars * state.tokens_per_char for n in (1, 2))
+        one, two = (self._call(items[:n]).size.chars * state.tokens_per_char for n in (1, 2))
         return packing.TokenCost(head=2 * one - two, chunk=two - one)
 
     def _fit(self, items: Sequence[WorkItem], state: RateLimitState, now: float) -> Call:
         """Return a call for as many of `items` as fit into the token limit."""
 
         def call_tokens(n: int) -> float:
-            return self._call(items[:n], Attempts()).size.chars * state.tokens_per_char
+            return self._call(items[:n]).size.chars * state.tokens_per_char
 
         n = packing.fitting_size(state, state.pool(self._shard.pool), call_tokens, len(items), now)
-        return self._call(items[:n], Attempts())
+        return self._call(items[:n])
 
     def _call(
-        self, items: Sequence[WorkItem], attempts: Attempts, *, is_retry: bool = False, is_repair: bool = False
+        self,
+        items: Sequence[WorkItem],
+        variant: Variant = FIRST_VARIANT,
+        *,
+        is_retry: bool = False,
+        is_repair: bool = False,
     ) -> Call:
         requests = tuple(self._request(item, is_repair=is_repair) for item in items)
-        request = TeacherRequest(requests, is_repair, attempts.variant)
+        request = TeacherRequest(requests, is_repair, variant)
         key = (tuple(item.cache_key for item in items), is_retry, is_repair)
         if key not in self._sizes:
             chars = self._teacher.request_characters(request)

@@ -18,7 +18,9 @@ from insurance_rag.rate_limit.state import RateLimitState
 
 FIRST_SIZE = 4
 """Number of chunks per call before anything is known about the quality."""
-MAX_SIZE = 16
+SIZES = (2, 4, 8, 16)
+"""Smallest numbers of chunks in the groups that are compared."""
+MAX_SIZE = SIZES[-1]
 """Maximum number of chunks per call. Answers for more chunks take long, and a failed call loses more."""
 CALLS_BEFORE_GROWTH = 2
 """Number of answered calls of one size before the size is doubled."""
@@ -26,8 +28,11 @@ CONTROL_EVERY = 12
 """One of this many calls of a worker is a control call."""
 TOLERANCE = 0.02
 """Loss of accepted pairs, as a fraction of the requested pairs, that packing may cost."""
-Z = 1.645
-"""Quantile of the normal distribution: a loss counts only if it is significant at the level 5 %, one-sided."""
+Z = 2.326
+"""Quantile of the normal distribution: a loss counts only if it is significant at the level 1 %, one-sided. The level
+is low because the groups are compared before every call."""
+DESIGN_EFFECT = 2.0
+"""Factor on the variance for pairs that are not independent."""
 SOON = 0.1
 """Longest wait for a call of the best size, as a fraction of the quota window."""
 REPAIR_TOKEN_SHARE = 0.4
@@ -41,20 +46,16 @@ RESERVE = 0.25
 def approved_size(packs: Mapping[int, PackCounts]) -> int:
     """Return the largest number of chunks per call that is currently allowed.
 
-    Sizes are compared in groups: 2-3, 4-7, 8-15 and 16 chunks. A size is allowed if its group is not worse than the
-    control calls. It is doubled once its group has CALLS_BEFORE_GROWTH calls.
+    Sizes are compared in groups: 2-3, 4-7, 8-15 and 16 chunks. Of the groups with CALLS_BEFORE_GROWTH calls, the
+    largest one that is not worse than the control calls counts. The next size is allowed while it is untested.
     """
-    size = FIRST_SIZE
-    while is_worse(_group(packs, size), packs.get(1, PackCounts())):
-        size //= 2
-        if size == 1:
-            return 1
-    while size < MAX_SIZE and not is_untested(packs, size):
-        larger = _group(packs, 2 * size)
-        if is_worse(larger, packs.get(1, PackCounts())):
-            return size
-        size *= 2
-    return size
+    control = packs.get(1, PackCounts())
+    tested = [size for size in SIZES if not is_untested(packs, size)]
+    good = next((size for size in reversed(tested) if not is_worse(_group(packs, size), control)), None)
+    if good is None:
+        return tested[0] // 2 if tested else FIRST_SIZE
+    larger = 2 * good
+    return larger if larger <= MAX_SIZE and larger not in tested else good
 
 
 def is_untested(packs: Mapping[int, PackCounts], size: int) -> bool:
@@ -66,8 +67,9 @@ def is_worse(packed: PackCounts, control: PackCounts) -> bool:
     """Return whether packed calls lose significantly more pairs than control calls, and more than TOLERANCE.
 
     This is a one-sided z-test for the difference of two proportions with a margin (Farrington and Manning 1990, with
-    unpooled variances). Half an accepted and half a rejected pair are added to each group, so that the variance is
-    positive. Without control calls, a group is worse if it loses more than half of its pairs.
+    unpooled variances). The variance is doubled, because the pairs of one call succeed and fail together. Half an
+    accepted and half a rejected pair are added to each group, so that the variance is positive. Without control calls,
+    a group is worse if it loses more than half of its pairs.
     """
     if not packed.pairs:
         return False
@@ -75,7 +77,7 @@ def is_worse(packed: PackCounts, control: PackCounts) -> bool:
         return packed.accepted < packed.pairs / 2
     lost = _rate(control) - _rate(packed)
     variance = sum(_rate(group) * (1 - _rate(group)) / (group.pairs + 1) for group in (packed, control))
-    return lost - TOLERANCE > Z * math.sqrt(variance)
+    return lost - TOLERANCE > Z * math.sqrt(DESIGN_EFFECT * variance)
 
 
 def needed_size(state: RateLimitState, pool: QuotaPool, share: float, open_chunks: int, now: float) -> int:

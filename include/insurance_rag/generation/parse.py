@@ -120,7 +120,10 @@ def _pair(item: JsonValue, request: ChunkRequest) -> Pair | None:
 
 
 def _evidence(value: JsonValue, request: ChunkRequest) -> str:
-    """Return the quote for sentence numbers, or a quote without the marks that number the sentences."""
+    """Return the quote for sentence numbers, or a quote without the marks that number the sentences.
+
+    Numbers of no sentence are returned as they are. They are not in the chunk, so that validation finds them.
+    """
     text = request.chunk.text
     if isinstance(value, str) and not value.strip().isdecimal():
         given = _text(value)
@@ -129,7 +132,7 @@ def _evidence(value: JsonValue, request: ChunkRequest) -> str:
     if texts := [given for given in values if isinstance(given, str) and not given.strip().isdecimal()]:
         return _evidence(texts[0], request)
     numbers = [int(number) for number in values if isinstance(number, int | str) and str(number).strip().isdecimal()]
-    return quote(text, numbers)
+    return quote(text, numbers) or ", ".join(f"[{number}]" for number in numbers)
 
 
 def _text(value: JsonValue) -> str:

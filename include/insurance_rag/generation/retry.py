@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from insurance_rag.core.errors import BlockedAnswerError, InvalidRequestError, PipelineError
-from insurance_rag.generation.teachers.base import Variant
+from insurance_rag.generation.teachers.base import FIRST_VARIANT, Variant
 
 PACK_DIVISOR = 4
 """After a failed call with n chunks, they are requested again in calls with n / 4 chunks."""
@@ -22,7 +22,7 @@ MAX_REQUEUES = 2
 """After `max_retries` server failures, a chunk is retried this many times more often, while other chunks are
 answered."""
 
-VARIANTS = (Variant(), Variant(warmer=True), Variant(paraphrase=True), Variant(warmer=True, paraphrase=True))
+VARIANTS = (FIRST_VARIANT, Variant(warmer=True), Variant(paraphrase=True), Variant(warmer=True, paraphrase=True))
 """The ways to ask for a chunk, by the number of unusable answers to requests for this chunk alone."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 
 from insurance_rag.config import GenerationConfig
@@ -21,12 +22,14 @@ from insurance_rag.core.records.generation import GenerationResult, PartArtifact
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.generation.repair import PairCheck
 from insurance_rag.generation.shard import run_shard
-from insurance_rag.generation.usage import write_usage
+from insurance_rag.generation.usage import budget_guard, write_usage
 from insurance_rag.planning.plan import Plan, read_plan
 from insurance_rag.planning.prompt_spec import PromptSpec
 from insurance_rag.planning.redistribute import plan_redistributed
 from insurance_rag.planning.work_items import check_run_chunks, missing_chunks, work_items_by_shard
+from insurance_rag.rate_limit.admission import SendRequest, blocking_error
 from insurance_rag.rate_limit.event_log import read_rate_limit_state
+from insurance_rag.rate_limit.limiter import CallSize
 
 
 def generate_run(
@@ -48,7 +51,7 @@ def generate_run(
     missing = missing_chunks(run)
     unfinished = {number: error for number, error in failed.items() if not manifest_path(run.part(number)).exists()}
     if missing or unfinished:
-        raise _incomplete(missing, list(unfinished.values()))
+        raise _incomplete(missing, [*unfinished.values(), *_stop_reasons(run, keys, config, failed)])
     usage = write_usage(run, plan, read_rate_limit_state(run.rate_limit_log), config)
     parts = [
         PartManifest.model_validate(read_json(manifest_path(run.part(shard.shard)))).artifact() for shard in plan.shards
@@ -133,6 +136,22 @@ def _generate_shards(
         elif isinstance(outcome, BaseException):
             raise outcome
     return failed
+
+
+def _stop_reasons(
+    run: RunFolder, keys: Sequence[ApiKey], config: GenerationConfig, failed: Mapping[int, IncompleteError]
+) -> list[PipelineError]:
+    """Return why keys cannot send more calls, for keys whose own shard is complete. They stopped while helping others.
+
+    `failed` has the errors of shards, which contain the reasons of the other keys.
+    """
+    state = read_rate_limit_state(run.rate_limit_log)
+    reasons: list[PipelineError | None] = [budget_guard(config)(state, CallSize(chars=0, pairs=1))]
+    for key in keys:
+        if key.id in state.keys:
+            request = SendRequest(shard=0, key=key.id, pool=key.pool, share=1.0, chars=0)
+            reasons.append(blocking_error(state, request, time.time()))
+    return [e for e in reasons if e and not any(str(e) in str(error) for error in failed.values())]
 
 
 def _incomplete(missing: Mapping[str, list[str]], errors: Sequence[PipelineError]) -> IncompleteError:

@@ -76,17 +76,17 @@ async def run_shard(
     `items_by_shard` has the items of the shard itself and of all shards that its worker may help. Several shards can
     run concurrently in one event loop.
     """
-    items = items_by_shard[shard.shard]
+    items, guard = items_by_shard[shard.shard], budget_guard(config)
     with (
         hold_lock(run.lock(shard.shard), shard.label, LOCK_WAIT_S),
         GenerationJournal(run.journal, shard.shard) as journal,
         closing(ClaimLog(run, shard.shard)) as claims,
-        closing(Limiter(run.rate_limit_log, shard, key, config, budget_guard(config))) as limiter,
+        closing(Limiter(run.rate_limit_log, shard, key, config, guard)) as limiter,
     ):
         teacher = make_teacher(config, key)
         pool = WorkPool(shard.shard, items_by_shard, journal, claims)
         repairs = pair_check if config.repair and TEACHERS[config.teacher].supports_repair else None
-        planner = CallPlanner(run, shard, config, journal, pool, teacher, repairs_enabled=repairs is not None)
+        planner = CallPlanner(run, shard, config, journal, pool, teacher, guard, repairs_enabled=repairs is not None)
         done = sum(item.cache_key in journal for item in items)
         try:
             with Progress(

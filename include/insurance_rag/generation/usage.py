@@ -6,7 +6,6 @@ The counts come from the rate limit log, so they include calls from before a res
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 
 from insurance_rag.config import GenerationConfig, Price
 from insurance_rag.core.errors import BudgetExceededError, PipelineError
@@ -15,7 +14,7 @@ from insurance_rag.core.records.usage import RunUsage, Usage
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.llm.catalog import batch_price_fraction, price_of
 from insurance_rag.planning.plan import Plan
-from insurance_rag.rate_limit.admission import SendRequest
+from insurance_rag.rate_limit.limiter import CallSize, StopCheck
 from insurance_rag.rate_limit.quota import SentCall
 from insurance_rag.rate_limit.state import RateLimitState
 
@@ -89,7 +88,7 @@ def write_usage(run: RunFolder, plan: Plan, state: RateLimitState, config: Gener
     return usage.total
 
 
-def budget_guard(config: GenerationConfig) -> Callable[[RateLimitState, SendRequest], PipelineError | None]:
+def budget_guard(config: GenerationConfig) -> StopCheck:
     """Return a check to run before each call. It returns an error if the call might exceed the budget of the run.
 
     The check adds up the cost so far, the expected cost of all calls in flight, and the expected cost of the next call.
@@ -97,12 +96,12 @@ def budget_guard(config: GenerationConfig) -> Callable[[RateLimitState, SendRequ
     """
     price = price_of(config) if config.budget_usd is not None else None
 
-    def guard(state: RateLimitState, request: SendRequest) -> PipelineError | None:
+    def guard(state: RateLimitState, size: CallSize) -> PipelineError | None:
         if config.budget_usd is None or price is None:
             return None
         spent = cost_usd(_total(state), config)
         in_flight = sum(expected_cost_usd(state, call, price) for call in state.in_flight.values())
-        following = expected_cost_usd(state, request, price)
+        following = expected_cost_usd(state, size, price)
         if spent + in_flight + following <= config.budget_usd:
             return None
         return BudgetExceededError(
@@ -114,7 +113,7 @@ def budget_guard(config: GenerationConfig) -> Callable[[RateLimitState, SendRequ
     return guard
 
 
-def expected_cost_usd(state: RateLimitState, call: SendRequest | SentCall, price: Price) -> float:
+def expected_cost_usd(state: RateLimitState, call: CallSize | SentCall, price: Price) -> float:
     """Return the expected cost of a call from its size, and from the average sizes of earlier requests and answers."""
     tokens_in = call.chars * state.tokens_per_char
     tokens_out = call.pairs * state.tokens_out_per_pair * ANSWER_LENGTH_MARGIN

@@ -144,12 +144,14 @@ class ClaimLog:
 
 
 def open_shards(run: RunFolder, shards: Collection[int]) -> None:
-    """Record that the work of `shards` may be done by any worker, although no worker may have started for them.
+    """Record that the work of `shards` may be helped with, although no worker may have started for them.
 
-    Raises IncompleteError if the log cannot be written.
+    Shards that a process is working on are left alone. Raises IncompleteError if the log cannot be written.
     """
     with contextlib.closing(Journal(run.claims, append=True, shared=True)) as journal:
         fcntl.flock(journal.fileno(), fcntl.LOCK_EX)
         journal.drop_torn_tail()
         for shard in shards:
-            journal.append(WorkerStarted(shard=shard, worker="none").model_dump())
+            # A worker takes its shard's lock before it records its start here, so its own record would come later.
+            if not is_locked(run.lock(shard)):
+                journal.append(WorkerStarted(shard=shard, worker="none").model_dump())

@@ -75,7 +75,7 @@ def delay_before_send(state: RateLimitState, request: SendRequest, now: float) -
     pool.forget(now - (1 + MAX_MARGIN_SHARE) * state.window_s)
     limit = current_limit(state, pool, "requests", now)
     short_delay = state.window_s / 240
-    in_flight = _calls_in_flight(state, now)
+    in_flight = calls_in_flight(state, now)
     if sum(call.shard == request.shard for call in in_flight) >= _max_in_flight(state, key, limit):
         return short_delay
     at = max(now, pool.paused_until, key.last_sent_at + _gap_s(state, limit))
@@ -126,7 +126,7 @@ def _may_probe(state: RateLimitState, pool: QuotaPool, in_flight: list[SentCall]
     return len(probers) < max(BURST, state.max_granted // 2) and all(prober is pool for prober in probers)
 
 
-def _calls_in_flight(state: RateLimitState, now: float) -> list[SentCall]:
+def calls_in_flight(state: RateLimitState, now: float) -> list[SentCall]:
     """Return the calls in flight. Calls older than the timeout are left out, because their process must have died."""
     return [call for call in state.in_flight.values() if call.sent_at > now - state.timeout_s]
 

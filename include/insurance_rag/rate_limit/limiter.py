@@ -46,11 +46,6 @@ class AnswerCounts:
     asked_model: str = ""
 
 
-#: A function that is called with the state and the next call before each teacher call. If it returns an error, the
-#: shard stops.
-StopCheck = Callable[[RateLimitState, SendRequest], PipelineError | None]
-
-
 @dataclass(frozen=True)
 class CallSize:
     """What a worker wants to ask in its next call."""
@@ -62,6 +57,11 @@ class CallSize:
     """Number of pairs that the call asks for."""
     is_retry: bool = False
     is_repair: bool = False
+
+
+#: A function that is called with the state and the next call before each teacher call. If it returns an error, the
+#: shard stops.
+StopCheck = Callable[[RateLimitState, CallSize], PipelineError | None]
 
 
 class NextCall(Protocol):
@@ -216,7 +216,7 @@ class Limiter:
             self.stopped = (
                 self.stopped
                 or blocking_error(state, request, now)
-                or (self._stop_check(state, request) if size else None)
+                or (self._stop_check(state, size) if size else None)
                 or self._error_if_always_refused(now)
             )
             if self.stopped:

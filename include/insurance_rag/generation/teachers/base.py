@@ -31,13 +31,17 @@ class Variant:
     """Whether to forbid quotations from the chunk."""
 
 
+FIRST_VARIANT = Variant()
+"""How a chunk is asked about first."""
+
+
 @dataclass(frozen=True)
 class TeacherRequest:
     """One call: pairs for several chunks, or replacements for their faulty pairs."""
 
     chunks: tuple[ChunkRequest, ...]
     repair: bool = False
-    variant: Variant = Variant()
+    variant: Variant = FIRST_VARIANT
 
     @property
     def pairs(self) -> int:
