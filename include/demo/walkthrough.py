@@ -213,7 +213,8 @@ class _LinePrinter:
             # An instance of a mapped task gets its name shortly after it starts. If a line were printed before that,
             # it would show the index, and a second line with the name would follow.
             if task.state in FAILED_TASK_STATES or (task.is_named and task.state not in PENDING_TASK_STATES):
-                self._print_once(f"task {task.name} {task.state}", f"{task.name}: {task.state}")
+                # The name is not part of the key, because the name of an instance may change when the instance ends.
+                self._print_once(f"task {task.task_id} {task.map_index} {task.state}", f"{task.name}: {task.state}")
         for stage in stages:
             name, figures = _stage_name(stage), _figures(stage)
             if not stage.total:

@@ -183,3 +183,23 @@ def test_packs_grow_while_their_quality_is_as_good(tmp_path: Path) -> None:
     assert approved_size(counts) == MAX_SIZE
     assert counts[1].calls >= 2, "control calls with one chunk"
     assert result.calls - result.repair_calls < 200 / 5
+
+
+def test_a_server_that_answers_only_about_the_last_chunk_gets_single_chunks(tmp_path: Path) -> None:
+    """Such a server names no chunk in its items, so answers to packs cannot be matched."""
+
+    def answer(prompt: str, temperature: float) -> tuple[int, object]:
+        text = prompt.split("### 보험 약관 내용\n")[-1]
+        pairs = [
+            {"type": kind, "question": f"{kind} {text[4:12]}?", "answer": text.strip(), "evidence": text.strip()}
+            for kind in ("fact", "scenario", "easy")
+        ]
+        parts = [{"text": json.dumps(pairs, ensure_ascii=False)}]
+        return 200, {"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]}
+
+    with server(answer, window_s=1.0) as simple:
+        run, config = planned(tmp_path, simple, 60, keys(2), questions={"near_miss_share": 0})
+        generate_run(run, keys(2), config)
+    assert missing_chunks(run) == {}
+    assert set(first_answers(run).values()) == {1} and len(first_answers(run)) == 180
+    assert all(row.evidence in row.input and row.output.startswith("제") for row in rows(run))

@@ -118,3 +118,9 @@ def test_labelled_pairs() -> None:
     ]
     with pytest.raises(InvalidAnswerError):
         parse_labelled("질문: 답이 없습니다")
+
+
+def test_sentence_numbers_that_an_answer_repeats_are_removed() -> None:
+    item = {**PAIR, "answer": "제1조에 따르면 [2] ① 회사는 보험금을 지급합니다 [2]."}
+    pair = parse_answer(json.dumps([item]), requests()).pairs[0][0]
+    assert pair.answer == "제1조에 따르면 ① 회사는 보험금을 지급합니다."

@@ -67,6 +67,7 @@ def test_the_worker_of_a_fast_key_takes_over_from_a_slow_one(tmp_path: Path, chu
     answered_by = Counter(str(row.meta["key_id"]) for row in read_part(run, 2) if row.type == "fact")
     assert answered_by["k1"] == slow.moved["k1"]
     assert {str(row.meta["key_id"]) for row in read_part(run, 1)} == {"k1"} and manifest(run, 1).moved == {}
+    assert (manifest(run, 1).helped, manifest(run, 2).helped) == (slow.moved["k1"], 0)
     assert stats["clock_s"] < 30 / 6 * 60 / 2, "less than half of the time that the slow key would need"
 
 

@@ -133,8 +133,7 @@ class CallPlanner:
         max_chars = self._max_repair_chars(state, now)
         for item in repairable:
             more = len(self._request(item, is_repair=True).pairs)
-            chars = self._call([*items, item], is_repair=True).size.chars
-            if items and (pairs + more > n_pairs or chars > max_chars):
+            if items and (pairs + more > n_pairs or self._exceeds(max_chars, [*items, item])):
                 break
             items.append(item)
             pairs += more
@@ -164,6 +163,10 @@ class CallPlanner:
             call = self._call(half, call.request.variant, is_retry=call.size.is_retry, is_repair=call.is_repair)
         return None if calls_in_flight(state, now) and self._budget_guard(state, call.size) else call
 
+    def _exceeds(self, max_chars: float, items: Sequence[WorkItem]) -> bool:
+        """Return whether a repair call for `items` has more characters than `max_chars`."""
+        return max_chars < math.inf and self._call(items, is_repair=True).size.chars > max_chars
+
     def _is_waiting_for_answers(self, state: RateLimitState) -> bool:
         """Return whether first answers are expected soon, from this worker or from others."""
         own = any(call.shard == self._shard.shard and not call.is_repair for call in state.in_flight.values())
@@ -181,7 +184,7 @@ class CallPlanner:
         needed = packing.needed_size(state, pool, self._shard.share, open_chunks, now)
         if cost := self._token_cost(state):
             needed = packing.size_within_tokens(state, pool, cost, open_chunks, approved, now) or needed
-        if needed == 1 or self._calls_planned % packing.CONTROL_EVERY == 0:
+        if needed == 1 or packing.wants_control(state.packs, self._calls_planned):
             return 1
         if packing.is_untested(state.packs, approved) and needed > approved:
             waiting = sum(call.shard == self._shard.shard and call.chunks > 1 for call in state.in_flight.values())

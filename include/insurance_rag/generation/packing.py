@@ -26,6 +26,10 @@ CALLS_BEFORE_GROWTH = 2
 """Number of answered calls of one size before the size is doubled."""
 CONTROL_EVERY = 12
 """One of this many calls of a worker is a control call."""
+SUSPICIOUS_LOSS = 0.08
+"""Loss of accepted pairs at which more control calls are made."""
+ENOUGH_CONTROLS = 12
+"""Number of control calls after which no additional ones are made."""
 TOLERANCE = 0.02
 """Loss of accepted pairs, as a fraction of the requested pairs, that packing may cost."""
 Z = 2.326
@@ -56,6 +60,20 @@ def approved_size(packs: Mapping[int, PackCounts]) -> int:
         return tested[0] // 2 if tested else FIRST_SIZE
     larger = 2 * good
     return larger if larger <= MAX_SIZE and larger not in tested else good
+
+
+def wants_control(packs: Mapping[int, PackCounts], calls_made: int) -> bool:
+    """Return whether the next call of a worker that has made `calls_made` calls should be a control call.
+
+    If packed calls seem to lose many pairs, but too few control calls exist to be sure, every second call is one.
+    """
+    if calls_made % CONTROL_EVERY == 0:
+        return True
+    control = packs.get(1, PackCounts())
+    seems_worse = any(
+        not is_untested(packs, size) and _rate(control) - _rate(_group(packs, size)) > SUSPICIOUS_LOSS for size in SIZES
+    )
+    return seems_worse and control.calls < ENOUGH_CONTROLS and calls_made % 2 == 1
 
 
 def is_untested(packs: Mapping[int, PackCounts], size: int) -> bool:

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from insurance_rag.core.errors import InvalidAnswerError
 from insurance_rag.generation.prompt import ChunkRequest, request_id
 from insurance_rag.generation.teachers.base import Pair
-from insurance_rag.korean.numbered import quote, strip_marks
+from insurance_rag.korean.numbered import quote, remove_citations, strip_marks
 from insurance_rag.korean.text import remove_whitespace, replace_surrogates
 
 MIXED_UP_MARGIN = 0.25
@@ -116,6 +116,7 @@ def _pair(item: JsonValue, request: ChunkRequest) -> Pair | None:
     kind = next((pair.type for pair in request.pairs if pair.type == name.lower()), None)
     if kind is None or not question or not answer:
         return None
+    question, answer = (remove_citations(text, request.chunk.text) for text in (question, answer))
     return Pair(kind, question, answer, "" if kind == "unanswerable" else _evidence(item.get("evidence"), request))
 
 

@@ -104,9 +104,18 @@ def write_open_parts(run: RunFolder, plan: Plan) -> None:
 
 
 def finish_part(
-    run: RunFolder, plan: Plan, shard: Shard, items: list[WorkItem], journal: GenerationJournal, usage: Usage
+    run: RunFolder,
+    plan: Plan,
+    shard: Shard,
+    items: list[WorkItem],
+    journal: GenerationJournal,
+    usage: Usage,
+    helped: int = 0,
 ) -> PartArtifact:
-    """Write a shard's part file, then the manifest that marks the shard as complete. No chunk may be missing."""
+    """Write a shard's part file, then the manifest that marks the shard as complete. No chunk may be missing.
+
+    `helped` is the number of chunks of other shards that the shard's worker has answered.
+    """
     counts = write_part(run, shard, items, journal)
     path = run.part(shard.shard)
     records = [journal.record(item.cache_key) for item in items if journal.is_quarantined(item.cache_key)]
@@ -119,6 +128,7 @@ def finish_part(
         rows=counts.rows,
         repaired=counts.repaired,
         moved=moved,
+        helped=helped,
         shard=shard.shard,
         label=shard.label,
         key_id=shard.key_id,
@@ -134,8 +144,12 @@ def finish_part(
 
 
 def answered_by(items: Sequence[WorkItem], journal: GenerationJournal) -> Counter[str]:
-    """Return how many of the chunks each key answered, by key id."""
-    answered = [i.cache_key for i in items if i.cache_key in journal and not journal.is_quarantined(i.cache_key)]
+    """Return how many of the chunks each key answered in this run, by key id. Chunks with the same content count once.
+
+    Answers that were reused from earlier runs are not counted.
+    """
+    cache_keys = [key for key in dict.fromkeys(item.cache_key for item in items) if key in journal]
+    answered = [key for key in cache_keys if not journal.is_quarantined(key) and not journal.is_reused(key)]
     return Counter(answer.meta.key_id for answer in journal.answers(answered))
 
 

@@ -105,4 +105,5 @@ async def run_shard(
             finish_answered_parts(
                 run, plan, items_by_shard, lambda number: summarize_shard_usage(limiter.state, number, config)
             )
-        return finish_part(run, plan, shard, items, journal, summarize_shard_usage(state, shard.shard, config))
+        usage = summarize_shard_usage(state, shard.shard, config)
+        return finish_part(run, plan, shard, items, journal, usage, worker.helped)

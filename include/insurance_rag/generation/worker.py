@@ -41,6 +41,11 @@ class Worker:
         self._done_at_last_save = work.progress.done
         self._saving = asyncio.Lock()
 
+    @property
+    def helped(self) -> int:
+        """Number of chunks of other shards that this worker has answered."""
+        return self._outcomes.helped
+
     async def run(self) -> None:
         """Request missing first answers, then repairs, and save the part file.
 

@@ -11,6 +11,7 @@ MAX_QUOTE_CHARACTERS = 600
 """Limit for a quote that includes sentences between the cited ones."""
 
 _MARK = re.compile(r"(?<!\S)\[\d{1,4}\](?: |$)")
+_CITATION = re.compile(r"(?<!\S)\[\d{1,4}\] |\s?\[\d{1,4}\]")
 
 
 def number_sentences(text: str) -> str:
@@ -36,6 +37,15 @@ def strip_marks(text: str) -> str:
     '① 지급합니다. 다만, [별표 1]은 제외합니다.'
     """
     return _MARK.sub("", text)
+
+
+def remove_citations(text: str, chunk_text: str) -> str:
+    """Remove sentence numbers in brackets from a question or an answer, unless the chunk itself contains them.
+
+    >>> remove_citations("제7조에 따르면 [2] 지급합니다 [3].", "지급합니다.")
+    '제7조에 따르면 지급합니다.'
+    """
+    return _CITATION.sub(lambda found: found[0] if found[0].strip() in chunk_text else "", text)
 
 
 def quote(text: str, numbers: Sequence[int]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
 from airflow.sdk import BaseOperator, Context
@@ -13,9 +13,9 @@ from airflow.sdk.exceptions import AirflowRuntimeError
 from pydantic import JsonValue
 
 from insurance_rag.config import GenerationConfig
-from insurance_rag.core.errors import IncompleteError
+from insurance_rag.core.errors import IncompleteError, KeyRejectedError, QuotaExhaustedError
 from insurance_rag.core.records import ApiKey, ProgressState
-from insurance_rag.core.records.generation import BatchHandle
+from insurance_rag.core.records.generation import BatchHandle, PartArtifact
 from insurance_rag.core.records.run import ShardArtifact
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.orchestration.commands import log_command
@@ -25,6 +25,9 @@ from insurance_rag.orchestration.xcom import dump
 
 if TYPE_CHECKING:
     from insurance_rag.generation.repair import PairCheck
+
+LABEL_NOTE = "label_note"
+"""Variable in the task's context with the end of the task's label. Airflow renders the label again after execution."""
 
 
 class GenerateOperator(BaseOperator):
@@ -61,10 +64,11 @@ class GenerateOperator(BaseOperator):
         if not poll_batch(submitted, key, config):
             self._wait(config, submitted)
         try:
-            return dump(fetch_batch(folder, submitted, key, config, self._pair_check()))
+            part = fetch_batch(folder, submitted, key, config, self._pair_check())
         except IncompleteError as e:
             self.log.info("%s; the missing chunks are requested one at a time", e)
             return self._generate(context)
+        return self._finish(context, part)
 
     @property
     def _shard(self) -> ShardArtifact:
@@ -84,7 +88,20 @@ class GenerateOperator(BaseOperator):
                 with contextlib.suppress(AirflowRuntimeError):  # a failed progress update must not stop the work
                     store.set("progress", progress.model_dump(mode="json"))
 
-        return dump(generate_shard(folder, number, key, config, on_update=show, pair_check=self._pair_check()))
+        try:
+            part = generate_shard(folder, number, key, config, on_update=show, pair_check=self._pair_check())
+        except (KeyRejectedError, QuotaExhaustedError):
+            _add_to_label(context, _open_chunks(folder, self._shard.label, config))
+            raise
+        return self._finish(context, part)
+
+    def _finish(self, context: Context, part: PartArtifact) -> JsonValue:
+        """Add to the task's label how many chunks moved between keys, and return the part as plain JSON."""
+        moved = sum(part.moved.values())
+        notes = [f"{_count_chunks(moved)} by other keys"] if moved else []
+        notes += [f"helped with {part.helped}"] if part.helped else []
+        _add_to_label(context, *notes)
+        return dump(part)
 
     def _pair_check(self) -> PairCheck:
         from insurance_rag.validation.pair_check import pair_check
@@ -110,3 +127,22 @@ class GenerateOperator(BaseOperator):
             method_name="resume_batch",
             kwargs={"handle": dump(handle)},
         )
+
+
+def _add_to_label(context: Context, *notes: str) -> None:
+    """Append notes to the label that the task will have when it ends (see `settings.GENERATE`)."""
+    cast(dict[str, object], context)[LABEL_NOTE] = "".join(f" · {note}" for note in notes if note)
+
+
+def _open_chunks(run: RunFolder, label: str, config: GenerationConfig) -> str:
+    """Return how many chunks a shard leaves unanswered because its key is dead; empty if there are none."""
+    from insurance_rag.generation import missing_chunks
+
+    n = len(missing_chunks(run).get(label, []))
+    if not n:
+        return ""
+    return f"{_count_chunks(n)} left to other keys" if config.redistribute else f"{_count_chunks(n)} missing"
+
+
+def _count_chunks(n: int) -> str:
+    return "1 chunk" if n == 1 else f"{n} chunks"

@@ -26,9 +26,10 @@ DAG_DEFAULTS: dict[str, object] = {
 }
 
 #: Settings of the task `generate`, which is mapped over the shards. The time limit applies to a single try. After a
-#: timeout, finished answers are kept, and the next try resumes.
+#: timeout, finished answers are kept, and the next try resumes. The label ends with the number of chunks that moved
+#: between keys, once the operator knows it.
 GENERATE: dict[str, object] = {
-    "map_index_template": "{{ task.shard['label'] }}",
+    "map_index_template": "{{ task.shard['label'] }}{{ label_note | default('') }}",
     "doc_md": "Ask the teacher for the QA pairs of one shard. Answers that are in the journal are not requested again.",
     "pool": "gemini",
     "retries": 3,

@@ -30,6 +30,9 @@ from insurance_rag.core.records.generation import AnswerRecord, QuarantinedChunk
 ChunkState = Literal["answered", "repairable", "quarantined"]
 ChunkRecord = AnswerRecord | QuarantinedChunk
 
+REUSED_ANSWERS = "previous.jsonl"
+"""Name of the journal file with the answers that were copied from earlier runs."""
+
 _STATES: tuple[ChunkState, ...] = ("quarantined", "repairable", "answered")  # from worst to best
 _RANKS = {state[:1].encode(): rank for rank, state in enumerate(_STATES)}  # by the first letter of the state
 
@@ -53,6 +56,7 @@ class GenerationJournal:
         self.folder = folder
         self._places: dict[str, tuple[int, int]] = {}  # cache key -> (index of the file, byte offset)
         self._not_answered: dict[str, int] = {}  # cache key -> rank in _STATES; no entry if answered
+        self._reused = set[str]()  # cache keys of the records in REUSED_ANSWERS
         own_path = folder / f"shard_{shard}.jsonl" if shard else None
         self._own = Journal(own_path, append=True) if own_path else None
         self._files: list[Journal] = []
@@ -82,6 +86,10 @@ class GenerationJournal:
     def is_quarantined(self, cache_key: str) -> bool:
         """Return whether the chunk is quarantined, so that this run does not request it again."""
         return self.state(cache_key) == "quarantined"
+
+    def is_reused(self, cache_key: str) -> bool:
+        """Return whether the chunk's first answer was copied from an earlier run. Its repair may be new."""
+        return cache_key in self._reused
 
     def is_repairable(self, cache_key: str) -> bool:
         """Return whether the answer has faulty pairs that have not been requested again yet."""
@@ -136,7 +144,10 @@ class GenerationJournal:
             for offset, line in file.read_new_lines():
                 rank = _RANKS.get(line[_STATE_LETTER])
                 if rank is not None and line.startswith(_BEFORE_KEY) and line[_SEPARATOR] == _BEFORE_STATE:
-                    self._enter(line[_KEY].decode("ascii", "replace"), rank, number, offset)
+                    cache_key = line[_KEY].decode("ascii", "replace")
+                    self._enter(cache_key, rank, number, offset)
+                    if file.path.name == REUSED_ANSWERS:
+                        self._reused.add(cache_key)
 
     def _enter(self, cache_key: str, rank: int, number: int, offset: int) -> None:
         answered = len(_STATES) - 1

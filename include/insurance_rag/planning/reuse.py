@@ -15,7 +15,12 @@ from insurance_rag.core.files import atomic_write
 from insurance_rag.core.records.generation import AnswerRecord, QuarantinedChunk
 from insurance_rag.core.records.planning import Refresh
 from insurance_rag.core.run_folder import RunFolder
-from insurance_rag.planning.generation_journal import ChunkRecord, GenerationJournal, encode_chunk_record
+from insurance_rag.planning.generation_journal import (
+    REUSED_ANSWERS,
+    ChunkRecord,
+    GenerationJournal,
+    encode_chunk_record,
+)
 from insurance_rag.planning.kept_answers import earlier_run
 from insurance_rag.planning.plan import Plan, read_plan, save_plan
 from insurance_rag.planning.prompt_spec import PromptSpec
@@ -39,7 +44,7 @@ def reuse_answers(run: RunFolder, previous: Sequence[RunFolder]) -> Plan:
     items = list(read_work_items(run, PromptSpec.from_config(plan.config), chunk_ids))
     calls_saved = 0
     kept_from: Counter[str] = Counter()
-    with atomic_write(run.journal / "previous.jsonl", "wb") as f:
+    with atomic_write(run.journal / REUSED_ANSWERS, "wb") as f:
         for cache_key, record in _reusable_records(run, plan, items, earlier):
             f.write(encode_chunk_record(cache_key, record))
             calls_saved += 1

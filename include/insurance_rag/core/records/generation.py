@@ -140,7 +140,10 @@ class PartArtifact(Artifact, Usage):
     rows: int
     repaired: int = Field(description="number of rows that replace one with a fault")
     moved: dict[str, int] = Field(
-        default={}, description="number of chunks that another key than `key_id` answered, by that key's id"
+        default={}, description="number of chunks that another key than `key_id` answered in this run, by that key's id"
+    )
+    helped: int = Field(
+        default=0, description="number of chunks of other shards that the shard's worker answered since its last start"
     )
     shard: int
     label: str
