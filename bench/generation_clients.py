@@ -18,12 +18,10 @@ import random
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from pydantic import JsonValue
 
 from bench.generation_harness import RunSpec, WorkerResult
 from insurance_rag.chunks import read_chunks
@@ -38,6 +36,8 @@ from insurance_rag.planning.question_plan import plan_pairs
 
 if TYPE_CHECKING:
     import httpx
+
+    from insurance_rag.generation.prompt import ChunkRequest
 
 ClientFunction = Callable[[RunSpec, Plan, int, ApiKey], list[str]]
 """A client: generates the QA pairs for one shard (its number is the third argument) and returns the ids of the chunks
@@ -57,14 +57,16 @@ def reference(spec: RunSpec, plan: Plan, number: int, key: ApiKey) -> list[str]:
     """Run the reference design's algorithm (docs/origin.md). Makes one call at a time; retries only after a 429."""
     import httpx
 
+    from insurance_rag.generation.prompt import ChunkRequest, answer_schema, render
+
     prompt_spec, answered = PromptSpec.from_config(plan.config), []
     part = spec.folder.root / "workers" / f"part_{number}.json"
     url = f"{spec.url}/v1beta/models/{plan.config.model}:generateContent"
     with httpx.Client(headers={"x-goog-api-key": key.key.get_secret_value()}, timeout=60) as client:
         for done, chunk in enumerate(chunks_of_shard(spec, plan, number), 1):
-            prompt, schema = single_request(prompt_spec, chunk)
-            config = {"responseMimeType": "application/json", "responseSchema": schema}
-            body = {"contents": [{"parts": [{"text": prompt}]}], "generationConfig": config}
+            request = ChunkRequest(chunk, plan_pairs(prompt_spec, chunk))
+            config = {"responseMimeType": "application/json", "responseSchema": answer_schema([request])}
+            body = {"contents": [{"parts": [{"text": render(prompt_spec, [request])}]}], "generationConfig": config}
             for attempt in range(6):
                 try:
                     response = client.post(url, json=body)
@@ -73,8 +75,8 @@ def reference(spec: RunSpec, plan: Plan, number: int, key: ApiKey) -> list[str]:
                 if response.status_code == 429 and attempt < 5:
                     pause(min(2.0 * 2**attempt * 2 + random.uniform(1, 3), 30), spec)
                     continue
-                if response.status_code == 200 and is_json(text_of(response)):
-                    answered.append(chunk.chunk_id)
+                if response.status_code == 200:
+                    answered += answered_chunks(text_of(response), [request])
                 break
             if done % 10 == 0:
                 write_json(part, answered)
@@ -83,9 +85,14 @@ def reference(spec: RunSpec, plan: Plan, number: int, key: ApiKey) -> list[str]:
 
 
 def google_genai(spec: RunSpec, plan: Plan, number: int, key: ApiKey) -> list[str]:
-    """Run google-genai with `spec.concurrency` calls in flight. Its retry delays follow the simulator's clock."""
+    """Run google-genai with `spec.concurrency` calls in flight. Its retry delays follow the simulator's clock.
+
+    It has no packing of its own: with `spec.chunks_per_call`, it gets this pipeline's prompt for several chunks.
+    """
     from google import genai
     from google.genai import types
+
+    from insurance_rag.generation.prompt import ChunkRequest, answer_schema, render
 
     prompt_spec, answered = PromptSpec.from_config(plan.config), []
     retry = types.HttpRetryOptions(
@@ -97,34 +104,26 @@ def google_genai(spec: RunSpec, plan: Plan, number: int, key: ApiKey) -> list[st
     )
     options = types.HttpOptions(base_url=spec.url, retry_options=retry)
     client = genai.Client(api_key=key.key.get_secret_value(), http_options=options)
-    chunks = iter(chunks_of_shard(spec, plan, number))
+    groups = iter(grouped(chunks_of_shard(spec, plan, number), spec.chunks_per_call))
 
     async def worker() -> None:
-        for chunk in chunks:
-            prompt, schema = single_request(prompt_spec, chunk)
+        for group in groups:
+            requests = [ChunkRequest(chunk, plan_pairs(prompt_spec, chunk)) for chunk in group]
+            schema = answer_schema(requests)
             config = types.GenerateContentConfig(response_mime_type="application/json", response_json_schema=schema)
             try:
                 answer = await client.aio.models.generate_content(
-                    model=plan.config.model, contents=prompt, config=config
+                    model=plan.config.model, contents=render(prompt_spec, requests), config=config
                 )
             except call_errors():
                 continue
-            if is_json(answer.text or ""):
-                answered.append(chunk.chunk_id)
+            answered.extend(answered_chunks(answer.text or "", requests))
 
     async def workers() -> None:
         await asyncio.gather(*(worker() for _ in range(spec.concurrency)))
 
     asyncio.run(workers())
     return answered
-
-
-def single_request(prompt_spec: PromptSpec, chunk: Chunk) -> tuple[str, dict[str, JsonValue]]:
-    """Return the prompt and the schema for one chunk, as this pipeline sends them with `chunks_per_call=1`."""
-    from insurance_rag.generation.prompt import ChunkRequest, answer_schema, render
-
-    request = ChunkRequest(chunk, plan_pairs(prompt_spec, chunk))
-    return render(prompt_spec, [request]), answer_schema([request])
 
 
 def call_errors() -> tuple[type[Exception], ...]:
@@ -153,12 +152,20 @@ def text_of(response: httpx.Response) -> str:
         return ""
 
 
-def is_json(text: str) -> bool:
-    """Return whether `text` is valid JSON and its value is not empty."""
+def answered_chunks(text: str, requests: Sequence[ChunkRequest]) -> list[str]:
+    """Return the ids of the chunks that an answer contains a usable pair for."""
+    from insurance_rag.generation.parse import parse_answer
+
     try:
-        return bool(json.loads(text))
-    except ValueError:
-        return False
+        parsed = parse_answer(text, requests)
+    except InvalidAnswerError:
+        return []
+    return [asked.chunk.chunk_id for asked, pairs in zip(requests, parsed.pairs, strict=True) if pairs]
+
+
+def grouped(chunks: Sequence[Chunk], n: int) -> list[Sequence[Chunk]]:
+    """Return the chunks in groups of at most `n`."""
+    return [chunks[start : start + n] for start in range(0, len(chunks), n)]
 
 
 def pause(seconds: float, spec: RunSpec) -> None:

@@ -106,6 +106,8 @@ class RunSpec:
     """Number of calls in flight per key (google-genai only)."""
     attempts: int = 1
     """Maximum number of requests per call, including retries (google-genai only)."""
+    chunks_per_call: int = 1
+    """Number of chunks in each call (google-genai only)."""
 
     @property
     def folder(self) -> RunFolder:

@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from bench.generation_harness import (
+    OUTPUT_TOKENS_PER_S,
     SINGLE_CHUNKS,
     Run,
     RunFigures,
@@ -269,14 +270,21 @@ def reference_client(b: Bench) -> None:
 
 
 def google_genai_client(b: Bench) -> None:
-    """Run google-genai three times, with 4 calls in flight per key.
+    """Run google-genai four times, with 4 calls in flight per key.
 
     The first two runs make up to 5 attempts per call, and the simulator injects faults into the second. The third run
-    makes up to 12 attempts per call, without faults.
+    makes up to 12 attempts per call, without faults. The fourth sends 8 chunks per call with this pipeline's prompt.
     """
-    for suffix, attempts, injected in (("", 5, {}), (", faults", 5, FAULTS), (", 12 attempts", 12, {})):
-        spec = {"attempts": attempts, "concurrency": 4}
-        b.run(f"google-genai{suffix}", 400, client="google-genai", spec=spec, rpm=10, faults=injected)
+    for suffix, attempts, injected, packed in (
+        ("", 5, {}, 1),
+        (", faults", 5, FAULTS, 1),
+        (", 12 attempts", 12, {}, 1),
+        (", 8 chunks per call", 12, {}, 8),
+    ):
+        spec = {"attempts": attempts, "concurrency": 4, "chunks_per_call": packed}
+        rate = OUTPUT_TOKENS_PER_S if packed > 1 else None
+        name = f"google-genai{suffix}"
+        b.run(name, 400, client="google-genai", spec=spec, rpm=10, faults=injected, output_tokens_per_s=rate)
 
 
 def large_plan(b: Bench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from pydantic import JsonValue
@@ -23,7 +24,8 @@ def run_id(finetune_run: str) -> str:
 def test_every_task_ran_and_the_shards_have_their_names(airflow: Airflow, run_id: str) -> None:
     states = airflow.states(DAG, run_id)
     assert {state for task, state in states.items() if not task.startswith("generate_redistributed")} == {"success"}
-    assert [f"generate [shard {n}/7 · gemini_k{n}]" in states for n in range(1, 8)] == [True] * 7
+    for n in range(1, 8):  # the label may end with the chunks that other keys answered
+        assert any(re.match(rf"generate \[shard {n}/7 · gemini_k{n}( · .+)?]$", task) for task in states), states
     assert {"train [v1]", "train [v2]"} <= set(states)
 
 

@@ -74,7 +74,7 @@ def trigger_by_form(page: Page, url: str, inputs: dict[str, str]) -> str:
     form.get_by_role("button", name="More settings").click()
     editor = form.locator(".monaco-editor:visible").first  # the JSON editor of the field `Generation`
     expect(editor).to_contain_text(GenerationConfig().model)
-    expect(form).to_contain_text("Move unanswered chunks from dead keys to healthy keys.")
+    expect(form).to_contain_text("Let workers that have no chunks left answer chunks of slower and dead keys.")
     editor.click()
     page.keyboard.press("Control+A")
     page.keyboard.insert_text('{"redistribute": false}')

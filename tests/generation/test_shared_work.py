@@ -29,7 +29,7 @@ from insurance_rag.core.files import read_json
 from insurance_rag.core.records.generation import PartManifest
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.generation import generate_run, generate_shard, missing_chunks
-from insurance_rag.planning import read_plan
+from insurance_rag.planning import read_plan, reuse_answers
 from insurance_rag.planning.generation_journal import GenerationJournal
 from insurance_rag.planning.work_items import missing_work_items
 from insurance_rag.rate_limit.event_log import read_rate_limit_state
@@ -108,6 +108,18 @@ def test_a_shard_that_stopped_early_is_finished_by_another_one(tmp_path: Path) -
         assert generate_shard(run, 1, keys(2)[0], config).chunks == 10
     check_rows(run, 20)
     assert manifest(run, 2).moved == {"k1": 10}
+
+
+def test_answers_that_are_reused_from_an_earlier_run_count_for_no_key(tmp_path: Path) -> None:
+    with running_simulator(speed=600, latency_s=1.0, key_states={"secret-2": "invalid"}) as sim:
+        earlier, config = planned(tmp_path / "earlier", sim, 20, keys(2))
+        generate_run(earlier, keys(2), config)
+        run, _ = planned(tmp_path / "run", sim, 24, keys(2))
+        reuse_answers(run, [earlier])
+        generate_run(run, keys(2), config)
+    check_rows(run, 24)
+    assert (manifest(earlier, 1).helped, manifest(earlier, 2).moved) == (10, {"k1": 10})
+    assert (manifest(run, 1).helped, manifest(run, 2).moved) == (4, {"k1": 4})
 
 
 def test_workers_help_nobody_if_redistribution_is_off(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from insurance_rag.core.records.run import ShardArtifact
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.orchestration.generate_operator import GenerateOperator
 from insurance_rag.orchestration.settings import DAG_DEFAULTS, GENERATE
-from insurance_rag.planning import make_plan, write_plan
+from insurance_rag.planning import make_plan, read_plan, write_plan
 
 CHUNKS = 5
 SECRET = "planted-batch-key"
@@ -61,7 +61,7 @@ def test_a_batch_waits_without_a_worker_slot(tmp_path: Path, monkeypatch: pytest
 
 
 def test_the_label_says_which_chunks_moved_between_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    secrets = {"alive": "planted-alive-key", "dead": "planted-dead-key"}
+    secrets = {"live": "planted-live-key", "dead": "planted-dead-key"}
     with running_simulator(speed=600, defects=0, key_states={secrets["dead"]: "invalid"}) as simulator:
         for name, secret in secrets.items():
             connection = {"conn_type": "gemini", "host": simulator.url, "password": secret}
@@ -74,33 +74,26 @@ def test_the_label_says_which_chunks_moved_between_keys(tmp_path: Path, monkeypa
         write_plan(make_plan(chunks, keys, generation), run, chunks)
 
         with pytest.raises(KeyRejectedError):
-            run_task(run, 2, "dead", dead := Context())
-        assert label(dead) == "shard 2 · dead · 2 chunks left to other keys"
-        run_task(run, 1, "alive", alive := Context())
-        assert label(alive) == "shard 1 · alive · helped with 2"
-        run_task(run, 2, "dead", cleared := Context())
-        assert label(cleared) == "shard 2 · dead · 2 chunks by other keys"
+            run_task(run, 2, dead := Context())
+        assert label(dead) == "shard 2/2 · dead · 2 chunks left to other keys"
+        run_task(run, 1, live := Context())
+        assert label(live) == "shard 1/2 · live · helped with 2"
+        run_task(run, 2, cleared := Context())
+        assert label(cleared) == "shard 2/2 · dead · 2 chunks by other keys"
 
 
-def run_task(run: RunFolder, shard: int, key_id: str, context: Context) -> None:
+def run_task(run: RunFolder, shard: int, context: Context) -> None:
     """Run the task of one shard as Airflow does, with the label that it has before it is executed."""
-    artifact = describe(
-        run.plan,
-        ShardArtifact,
-        run=str(run.root),
-        shard=shard,
-        key_id=key_id,
-        label=f"shard {shard} · {key_id}",
-        rows=1,
-    )
+    name = read_plan(run).shard(shard).label
+    artifact = describe(run.plan, ShardArtifact, run=str(run.root), shard=shard, key_id=name[-4:], label=name, rows=1)
     operator = GenerateOperator(task_id="generate", shard=artifact.model_dump(mode="json"))
     context["task"] = operator
-    assert label(context) == f"shard {shard} · {key_id}"
+    assert label(context) == name
     operator.execute(context)
 
 
 def label(context: Context) -> str:
     """Render the label of the task."""
     native = bool(DAG_DEFAULTS["render_template_as_native_obj"])
-    environment = DAG("labels", render_template_as_native_obj=native).get_template_env()
+    environment = DAG("labels", schedule=None, render_template_as_native_obj=native).get_template_env()
     return str(environment.from_string(str(GENERATE["map_index_template"])).render(context))

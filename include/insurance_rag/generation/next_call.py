@@ -25,9 +25,6 @@ from insurance_rag.rate_limit.admission import calls_in_flight, current_limit
 from insurance_rag.rate_limit.limiter import CallSize, StopCheck
 from insurance_rag.rate_limit.state import RateLimitState
 
-MAX_WAITING_SIZES = 2
-"""Number of calls per worker that may be in flight while it is not known whether calls of their size work."""
-
 
 @dataclass
 class Call:
@@ -184,13 +181,19 @@ class CallPlanner:
         needed = packing.needed_size(state, pool, self._shard.share, open_chunks, now)
         if cost := self._token_cost(state):
             needed = packing.size_within_tokens(state, pool, cost, open_chunks, approved, now) or needed
-        if needed == 1 or packing.wants_control(state.packs, self._calls_planned):
+        if needed == 1 or packing.wants_control(state, self._calls_planned):
             return 1
-        if packing.is_untested(state.packs, approved) and needed > approved:
-            waiting = sum(call.shard == self._shard.shard and call.chunks > 1 for call in state.in_flight.values())
-            if waiting >= MAX_WAITING_SIZES:
-                return 0
+        if packing.is_untested(state.packs, approved) and needed > approved and self._must_wait(state):
+            return 0
         return min(approved, needed)
+
+    def _must_wait(self, state: RateLimitState) -> bool:
+        """Return whether to wait for the first answers to calls of an untested size, because larger calls may work.
+
+        Every worker may have one such call in flight, and all workers together at least as many as are needed.
+        """
+        waiting = [call.shard for call in state.in_flight.values() if call.chunks > 1 and not call.is_repair]
+        return self._shard.shard in waiting and len(waiting) >= packing.CALLS_BEFORE_GROWTH
 
     def _token_cost(self, state: RateLimitState) -> packing.TokenCost | None:
         """Estimate the tokens of a call from the next two chunks; None if there are fewer."""

@@ -26,9 +26,9 @@ CALLS_BEFORE_GROWTH = 2
 """Number of answered calls of one size before the size is doubled."""
 CONTROL_EVERY = 12
 """One of this many calls of a worker is a control call."""
-SUSPICIOUS_LOSS = 0.08
+SUSPICIOUS_LOSS = 0.1
 """Loss of accepted pairs at which more control calls are made."""
-ENOUGH_CONTROLS = 12
+ENOUGH_CONTROLS = 8
 """Number of control calls after which no additional ones are made."""
 TOLERANCE = 0.02
 """Loss of accepted pairs, as a fraction of the requested pairs, that packing may cost."""
@@ -62,18 +62,19 @@ def approved_size(packs: Mapping[int, PackCounts]) -> int:
     return larger if larger <= MAX_SIZE and larger not in tested else good
 
 
-def wants_control(packs: Mapping[int, PackCounts], calls_made: int) -> bool:
+def wants_control(state: RateLimitState, calls_made: int) -> bool:
     """Return whether the next call of a worker that has made `calls_made` calls should be a control call.
 
     If packed calls seem to lose many pairs, but too few control calls exist to be sure, every second call is one.
     """
     if calls_made % CONTROL_EVERY == 0:
         return True
-    control = packs.get(1, PackCounts())
+    packs, control = state.packs, state.packs.get(1, PackCounts())
+    controls = control.calls + sum(call.chunks == 1 for call in state.in_flight.values())
     seems_worse = any(
         not is_untested(packs, size) and _rate(control) - _rate(_group(packs, size)) > SUSPICIOUS_LOSS for size in SIZES
     )
-    return seems_worse and control.calls < ENOUGH_CONTROLS and calls_made % 2 == 1
+    return seems_worse and controls < ENOUGH_CONTROLS and calls_made % 2 == 1
 
 
 def is_untested(packs: Mapping[int, PackCounts], size: int) -> bool:
