@@ -22,10 +22,14 @@ CONNECTIONS = tuple(f"gemini_k{n}" for n in range(1, 8))
 #: Connection -> project, for the two connections that share a project and therefore a quota, as real keys often do.
 #: Each of the other connections has a separate project.
 PROJECTS = {"gemini_k6": "shared", "gemini_k7": "shared"}
-#: Quota of each project, in requests per simulated minute.
-SIMULATOR_RPM = 60
-#: Number of simulated seconds per real second. A simulated minute lasts three seconds.
-SIMULATOR_SPEED = 20
+#: Number of simulated seconds per real second. A simulated minute lasts 1.5 seconds.
+SIMULATOR_SPEED = 40
+#: Options of `insurance_rag simulate`: quotas of each project and answer times like those of a small model in the free
+#: tier. A day's quota is renewed every 36 real minutes.
+SIMULATOR_OPTIONS = (
+    "--speed", str(SIMULATOR_SPEED), "--rpm", "15", "--tpm", "250000", "--rpd", "1000",
+    "--set", "latency_s=1.0", "--set", "latency_spread=0.3", "--set", "output_tokens_per_s=300",
+)  # fmt: skip
 
 
 class Services:
@@ -93,10 +97,9 @@ class Services:
             word for name in CONNECTIONS for word in ("--project", f"{self.settings[name]}={PROJECTS.get(name, name)}")
         ]
         command = [sys.executable, "-m", "insurance_rag", "simulate", "--port", self.settings["port"]]
-        quota = ["--rpm", str(SIMULATOR_RPM), "--speed", str(SIMULATOR_SPEED)]
         with (self.home / "simulator.log").open("ab") as log:
             process = subprocess.Popen(
-                [*command, *quota, *projects],
+                [*command, *SIMULATOR_OPTIONS, *projects],
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,

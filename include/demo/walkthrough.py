@@ -35,7 +35,13 @@ BETTER_ARROWS = {"higher": "↑", "lower": "↓"}
 #: Number of log lines that are printed for a failed task.
 LOG_LINES = 15
 #: Name of a progress figure -> its label. For other figures, the label is the name with spaces instead of underscores.
-FIGURE_LABELS = {"cost_usd": "USD", "requests_429": "responses 429", "gib": "GiB", "tokens_per_s": "tokens/s"}
+FIGURE_LABELS = {
+    "cost_usd": "USD",
+    "requests_429": "responses 429",
+    "helped": "helped with",
+    "gib": "GiB",
+    "tokens_per_s": "tokens/s",
+}
 #: Number of progress lines per stage if the output is not a terminal. With 4, a line is printed after each quarter of
 #: the stage's work.
 PROGRESS_PARTS = 4
@@ -142,8 +148,9 @@ def _task_instances(api: AirflowApi, dag_id: str, run_id: str) -> list[TaskInsta
     return [
         TaskInstance(
             entry["task_id"],
+            # Airflow shows the index as the name of an instance that has no name yet.
             str(entry["rendered_map_index"] or entry["map_index"]) if entry["map_index"] >= 0 else "",
-            entry["map_index"] < 0 or entry["rendered_map_index"] is not None,
+            entry["map_index"] < 0 or entry["rendered_map_index"] not in (None, str(entry["map_index"])),
             entry["map_index"],
             entry["try_number"],
             entry["state"] or "waiting",

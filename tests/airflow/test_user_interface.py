@@ -77,7 +77,7 @@ def trigger_by_form(page: Page, url: str, inputs: dict[str, str]) -> str:
     expect(form).to_contain_text("Let workers that have no chunks left answer chunks of slower and dead keys.")
     editor.click()
     page.keyboard.press("Control+A")
-    page.keyboard.insert_text('{"redistribute": false}')
+    page.keyboard.insert_text('{"redistribute": false, "repair": false}')
     page.keyboard.press("Control+Shift+End")  # brackets that the editor added
     page.keyboard.press("Delete")
     form.get_by_test_id("trigger-dag-submit").click()

@@ -40,7 +40,7 @@ class FakeAirflow(AirflowApi):
         return {
             "task_id": task_id,
             "map_index": 0 if slash else -1,
-            "rendered_map_index": label or None,
+            "rendered_map_index": label or ("0" if slash else None),  # Airflow shows the index if there is no name yet
             "try_number": 1,
             "state": state,
             "start_date": None,
@@ -75,7 +75,8 @@ def test_every_change_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
         {"plan": "running", "generate/shard 1/2": None},
         {"plan": "success", "generate/": "running"},
         {"plan": "success", "generate/shard 1/2": "running"},
-        {"plan": "success", "generate/shard 1/2": "success"},
+        {"plan": "success", "generate/shard 1/2 · helped with 3": "running"},
+        {"plan": "success", "generate/shard 1/2 · helped with 3": "success"},
     ]
     assert follow(FakeAirflow(*polls), DAG, RUN, tmp_path) == []
     lines = [line.split(" s  ", 1)[1] for line in capsys.readouterr().out.splitlines()]
@@ -84,7 +85,7 @@ def test_every_change_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
         "  generate shard 1/2: 20/40 chunks (ETA 20 s, responses 429 2, USD 0.0473)",
         "plan: success",
         "generate [shard 1/2]: running",
-        "generate [shard 1/2]: success",
+        "generate [shard 1/2 · helped with 3]: success",
     ]
 
 

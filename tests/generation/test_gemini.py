@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import pytest
 from pydantic import JsonValue, SecretStr
-from tests.generation.runs import chunks
+from tests.generation.runs import chunks, keys
 
+from insurance_rag.config import GenerationConfig
 from insurance_rag.core.errors import (
     BlockedAnswerError,
     InvalidAnswerError,
@@ -21,9 +23,11 @@ from insurance_rag.core.errors import (
 )
 from insurance_rag.generation.prompt import ChunkRequest
 from insurance_rag.generation.teachers.base import TeacherRequest
-from insurance_rag.generation.teachers.gemini import read_answer
+from insurance_rag.generation.teachers.gemini import GeminiTeacher, expected_tokens, read_answer
 from insurance_rag.llm.client import Client, Response
 from insurance_rag.llm.gemini import read_error
+from insurance_rag.llm.json_values import as_dict
+from insurance_rag.planning.prompt_spec import PromptSpec
 from insurance_rag.planning.question_plan import PlannedPair
 
 REQUEST = TeacherRequest((ChunkRequest(chunks(1)[0], (PlannedPair("fact"), PlannedPair("easy"))),))
@@ -49,6 +53,20 @@ def violation(quota_id: str, value: str | None = "10") -> JsonObject:
 MINUTE = "GenerateRequestsPerMinutePerProjectPerModel-FreeTier"
 DAY = "GenerateRequestsPerDayPerProjectPerModel-FreeTier"
 TOKENS = "GenerateContentInputTokensPerModelPerMinute-FreeTier"
+
+
+def max_output_tokens(**settings: object) -> JsonValue:
+    config = GenerationConfig.model_validate(settings)
+    teacher = GeminiTeacher(config, keys(1)[0], PromptSpec.from_config(config))
+    body = teacher.body(REQUEST)
+    asyncio.run(teacher.close())
+    return as_dict(body["generationConfig"]).get("maxOutputTokens")
+
+
+def test_answers_are_limited_in_length_only_if_the_model_does_not_think() -> None:
+    assert max_output_tokens() == expected_tokens(REQUEST)
+    assert max_output_tokens(thinking="minimal") == expected_tokens(REQUEST)
+    assert max_output_tokens(thinking="high") == 65536
 
 
 def test_quota_per_minute_names_its_size_and_the_wait() -> None:

@@ -17,6 +17,7 @@ from insurance_rag.generation.packing import (
     is_untested,
     is_worse,
     needed_size,
+    proven_size,
     size_within_tokens,
 )
 from insurance_rag.rate_limit.quota import PackCounts
@@ -48,6 +49,13 @@ def test_the_size_is_doubled_after_a_few_calls_that_are_as_good() -> None:
         assert approved_size(found) == size
     found[MAX_SIZE] = counts(MAX_SIZE, 100, 0.9)
     assert approved_size(found) == MAX_SIZE
+
+
+def test_only_a_tested_size_is_proven() -> None:
+    assert proven_size({}) is None
+    assert proven_size(packs({1: 0.9, 4: 0.7})) is None
+    assert proven_size(packs({1: 0.9, 4: 0.9, 8: 0.7})) == 4
+    assert (proven_size(packs({1: 0.9, 4: 0.9})), approved_size(packs({1: 0.9, 4: 0.9}))) == (4, 8)
 
 
 @pytest.mark.parametrize(

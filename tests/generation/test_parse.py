@@ -59,11 +59,23 @@ def test_other_text_is_an_invalid_answer(text: str) -> None:
         parse_answer(text, requests(2))
 
 
-@pytest.mark.parametrize(
-    ("evidence", "quote"),
-    [([2], QUOTE), (2, QUOTE), ("2", QUOTE), (["2"], QUOTE), ([99], "[99]"), (None, ""), ("입원하면", "입원하면"),
-     ("[2] ① 회사는 입원하면", "① 회사는 입원하면")],
-)  # fmt: skip
+EVIDENCE: list[tuple[JsonValue, str]] = [
+    *[(number, QUOTE) for number in (2, "2", "[2]")],
+    ([2], QUOTE),
+    ([2.0], QUOTE),
+    ([[2]], QUOTE),
+    (["2"], QUOTE),
+    (["[2]"], QUOTE),
+    (True, ""),
+    (None, ""),
+    ([], ""),
+    ([99], "[99]"),
+    ("입원하면", "입원하면"),
+    ("[2] ① 회사는 입원하면", "① 회사는 입원하면"),
+]
+
+
+@pytest.mark.parametrize(("evidence", "quote"), EVIDENCE)
 def test_evidence_as_numbers_or_as_a_quote(evidence: JsonValue, quote: str) -> None:
     assert parse_answer(json.dumps([{**PAIR, "evidence": evidence}]), requests()).pairs[0][0].evidence == quote
 
@@ -124,3 +136,17 @@ def test_sentence_numbers_that_an_answer_repeats_are_removed() -> None:
     item = {**PAIR, "answer": "제1조에 따르면 [2] ① 회사는 보험금을 지급합니다 [2]."}
     pair = parse_answer(json.dumps([item]), requests()).pairs[0][0]
     assert pair.answer == "제1조에 따르면 ① 회사는 보험금을 지급합니다."
+
+
+def test_a_number_that_is_too_long_ends_the_reading_of_an_answer() -> None:
+    looping = json.dumps([PAIR])[:-1] + ', {"chunk": "C1", "type": "fact", "evidence": [' + "1" * 5000
+    parsed = parse_answer(looping + "]}]", requests())
+    assert len(parsed.pairs[0]) == 1 and parsed.is_cut
+    with pytest.raises(InvalidAnswerError):
+        parse_answer("[" + "1" * 5000 + "]", requests())
+
+
+def test_a_single_pair_without_an_array_and_text_after_the_json_are_read() -> None:
+    for text in (json.dumps(PAIR), json.dumps([{**PAIR, "chunk": 1}]), json.dumps([PAIR]) + "\n이상입니다."):
+        parsed = parse_answer(text, requests())
+        assert len(parsed.pairs[0]) == 1 and not parsed.is_cut

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from tests.generation.fixed_server import completion, server
 from tests.generation.runs import SINGLE, chunks, first_answers, journal_records, keys, planned, rows
 
 from gemini_simulator import RunningSimulator, running_simulator
@@ -13,7 +17,7 @@ from insurance_rag.cli.main import main
 from insurance_rag.config import GenerationConfig
 from insurance_rag.core.artifacts import manifest_path
 from insurance_rag.core.files import read_json
-from insurance_rag.core.records import QAPair
+from insurance_rag.core.records import Chunk, QAPair
 from insurance_rag.core.records.generation import AnswerMeta, AnswerRecord, PairRecord, RepairRecord, TokenCount
 from insurance_rag.core.records.usage import RunUsage
 from insurance_rag.core.run_folder import RunFolder
@@ -73,6 +77,27 @@ def test_faulty_pairs_are_requested_once_more_and_both_answers_stay(tmp_path: Pa
     assert len(good) > 0.75 * len(repaired(run))
 
 
+def test_a_new_pair_has_the_style_and_the_second_chunk_of_the_pair_that_it_replaces(tmp_path: Path) -> None:
+    cited = chunks(1, start=21)
+    citing = [c.model_copy(update={"text": f"{c.text}\n③ 제21조에 따른 금액은 뺍니다."}) for c in chunks(20)]
+    run = RunFolder(tmp_path)
+    with running_simulator(**FAST) as sim:
+        questions = {"two_chunk_share": 1, "near_miss_share": 0}
+        config = GenerationConfig.model_validate(
+            {"base_url": sim.url, "quota_window_s": sim.window_s, "questions": questions}
+        )
+        write_plan(make_plan(citing + cited, keys(1), config), run, citing + cited)
+        generate_shard(run, 1, KEY, config, pair_check=CHECK)
+    replaced = {(row.chunk_id, row.type): row for row in rows(run) if "fault" in row.meta}
+    pairs = [(row, replaced[row.chunk_id, row.type]) for row in repaired(run) if (row.chunk_id, row.type) in replaced]
+    assert len(pairs) > 5
+    assert any("other_chunk_id" in new.meta for new, _ in pairs)
+    for new, old in pairs:
+        assert new.input == old.input
+        for name in ("persona", "register", "difficulty", "form", "other_chunk_id"):
+            assert new.meta.get(name) == old.meta.get(name)
+
+
 @pytest.mark.parametrize("settings", [{"repair": False}, {}])
 def test_nothing_is_requested_again_unless_configured(tmp_path: Path, settings: dict[str, bool]) -> None:
     with running_simulator(**FAST) as sim:
@@ -117,6 +142,33 @@ def test_failed_repair_is_not_requested_a_third_time(tmp_path: Path) -> None:
     assert all("no complete JSON" in (record.failed or "") for record in repairs(run))
     assert (part.repaired, part.pending_repairs, part.quarantined) == (0, 0, 0)
     assert part.repair_cost_usd > 0  # unreadable answers are paid for too
+
+
+def test_a_repair_that_the_server_fails_again_and_again_does_not_hold_up_the_shard(tmp_path: Path) -> None:
+    def answer(prompt: str, temperature: float) -> tuple[int, object]:
+        is_repair = "### 다시 작성" in prompt
+        if is_repair and "] 제1조(" in prompt:
+            time.sleep(0.3)  # longer than the other calls, so that others are answered meanwhile
+            return 503, {"error": {"code": 503, "message": "overloaded"}}
+        time.sleep(0.1 if is_repair else 0.0)
+        wanted = re.findall(r"### 조항 (C\d+)\n.*?문항:\n(.*?)### 보험", prompt, re.DOTALL)
+        items = [
+            {"chunk": chunk, "type": kind, "evidence": [2], "question": f"{n} {kind} 질문?", "answer": "답변입니다."}
+            for n, (chunk, lines) in enumerate(wanted)
+            for kind in re.findall(r"^- (\w+)", lines, re.MULTILINE)
+        ]
+        return 200, completion(json.dumps(items))
+
+    def first_is_faulty(chunk: Chunk, pairs: Sequence[Pair]) -> list[tuple[str, str] | None]:
+        return [("too_short", "답변") if n == 0 else None for n, _ in enumerate(pairs)]
+
+    with server(answer, window_s=2.0) as failing:
+        settings = {"chunks_per_call": 1, "max_retries": 0, "max_in_flight": 4, "questions": {"near_miss_share": 0}}
+        run, config = planned(tmp_path, failing, 150, keys(1), **settings)
+        part = generate_shard(run, 1, KEY, config, pair_check=first_is_faulty)
+    assert part.pending_repairs == 0
+    failed = [repair for repair in repairs(run) if repair.failed]
+    assert 1 <= len(failed) <= 12, "at most the chunks of the call that failed"
 
 
 def calls_per_chunk(sim: RunningSimulator) -> dict[str, int]:

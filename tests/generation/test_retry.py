@@ -67,3 +67,9 @@ def test_server_failures_do_not_count_as_unusable_answers() -> None:
     assert Attempts(server_failures=17).may_retry_server(5)
     assert not Attempts(server_failures=18).may_retry_server(5)
     assert Attempts(server_failures=17).variant == Variant()
+
+
+def test_a_call_is_not_repeated_with_more_chunks_after_server_failures() -> None:
+    once = Attempts().after_server_failure(5, now=0.0, wait_s=1.0, counts=False)
+    assert (once.max_chunks, once.not_before, once.server_failures) == (5, 1.0, 0)
+    assert once.after_server_failure(5, now=1.0, wait_s=2.0, counts=True).max_chunks == 2

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -26,13 +27,17 @@ from gemini_simulator import RunningSimulator, running_simulator
 from insurance_rag.core.artifacts import manifest_path
 from insurance_rag.core.errors import IncompleteError
 from insurance_rag.core.files import read_json
+from insurance_rag.core.locks import hold_lock
 from insurance_rag.core.records.generation import PartManifest
+from insurance_rag.core.records.usage import Usage
 from insurance_rag.core.run_folder import RunFolder
-from insurance_rag.generation import generate_run, generate_shard, missing_chunks
+from insurance_rag.generation import generate_run, generate_shard, missing_chunks, parts
 from insurance_rag.planning import read_plan, reuse_answers
 from insurance_rag.planning.generation_journal import GenerationJournal
-from insurance_rag.planning.work_items import missing_work_items
+from insurance_rag.planning.prompt_spec import PromptSpec
+from insurance_rag.planning.work_items import missing_work_items, work_items_by_shard
 from insurance_rag.rate_limit.event_log import read_rate_limit_state
+from insurance_rag.validation.pair_check import pair_check
 
 PROJECTS = {"secret-1": "p1", "secret-2": "p2"}
 SLOW_SECOND_KEY: dict[str, object] = {"projects": PROJECTS, "quotas": {"p1": {"rpm": 120}, "p2": {"rpm": 6}}}
@@ -108,6 +113,45 @@ def test_a_shard_that_stopped_early_is_finished_by_another_one(tmp_path: Path) -
         assert generate_shard(run, 1, keys(2)[0], config).chunks == 10
     check_rows(run, 20)
     assert manifest(run, 2).moved == {"k1": 10}
+
+
+def test_a_part_is_written_again_when_another_worker_has_made_its_repairs(tmp_path: Path) -> None:
+    quotas: dict[str, object] = {"projects": PROJECTS, "quotas": {"p2": {"rpd": 10}}, "defects": 0.5}
+    with running_simulator(speed=600, latency_s=1.0, **quotas) as sim:
+        run, config = planned(tmp_path, sim, 20, keys(2), **SINGLE)
+        pending = generate_shard(run, 2, keys(2)[1], config, pair_check=pair_check())
+        generate_shard(run, 1, keys(2)[0], config, pair_check=pair_check())
+    assert (pending.repaired, pending.pending_repairs > 3) == (0, True)
+    assert manifest(run, 2).pending_repairs == 0
+    repaired = [row for row in read_part(run, 2) if row.meta.get("repaired")]
+    assert len(repaired) == manifest(run, 2).repaired > 3
+
+
+def test_a_part_that_its_own_worker_has_just_finished_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running_simulator(speed=600, latency_s=1.0) as sim:
+        run, config = planned(tmp_path, sim, 8, keys(2))
+        generate_run(run, keys(2), config)
+    plan, finished = read_plan(run), manifest_path(run.part(2))
+    hidden = finished.rename(finished.with_suffix(".hidden"))
+
+    def lock_after_the_worker_has_finished(path: Path, what: str) -> AbstractContextManager[None]:
+        hidden.rename(finished)
+        return hold_lock(path, what)
+
+    monkeypatch.setattr(parts, "hold_lock", lock_after_the_worker_has_finished)
+    monkeypatch.setattr(parts, "finish_part", pytest.fail)
+    items = work_items_by_shard(run, PromptSpec.from_config(config), plan.shards)
+    parts.finish_answered_parts(run, plan, items, lambda shard: Usage())
+    assert finished.exists()
+
+
+def test_the_chunks_of_others_count_after_a_restart_too(tmp_path: Path) -> None:
+    with running_simulator(speed=600, latency_s=1.0, key_states={"secret-2": "invalid"}) as sim:
+        run, config = planned(tmp_path, sim, 20, keys(2))
+        generate_run(run, keys(2), config)
+        assert generate_shard(run, 1, keys(2)[0], config).helped == 10
 
 
 def test_answers_that_are_reused_from_an_earlier_run_count_for_no_key(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_answers_by_another_model_are_counted_with_its_name(state: RateLimitStat
 
 
 def test_batch_mode_is_billed_at_the_fraction_of_the_catalog(state: RateLimitState) -> None:
-    state.apply(BatchAnswered(at=0.0, shard=1, key="k1", tokens_in=1_000_000, tokens_out=0, accepted=3))
+    state.apply(BatchAnswered(at=0.0, shard=1, key="k1", entry="a", tokens_in=1_000_000, tokens_out=0, accepted=3))
     assert summarize_run_usage(state, GenerationConfig()).total.cost_usd == pytest.approx(0.15)
     full = summarize_run_usage(state, GenerationConfig(batch_discount=1.0))
     assert full.total.cost_usd == pytest.approx(0.3)

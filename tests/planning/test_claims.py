@@ -7,6 +7,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -35,7 +36,7 @@ def locks() -> Iterator[ExitStack]:
 def start_worker(run: RunFolder, shard: int, stack: ExitStack) -> ClaimLog:
     """Return the claims of a worker that holds the lock of its shard until `stack` is closed."""
     stack.enter_context(hold_lock(run.lock(shard), f"shard {shard}"))
-    return stack.enter_context(closing(ClaimLog(run, shard)))
+    return stack.enter_context(closing(ClaimLog(run, shard, 60.0)))
 
 
 def claim(log: ClaimLog, *keys: str) -> list[str]:
@@ -135,3 +136,16 @@ def test_flipped_bits_free_only_the_keys_of_damaged_claims(run: RunFolder, locks
     run.claims.write_bytes(data)
     free = claim(start_worker(run, 2, locks), *keys)
     assert len(free) <= 2 * 3
+
+
+def test_the_claim_of_a_suspended_worker_lapses(
+    run: RunFolder, locks: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stopped process keeps its lock, so only the age of its claims shows that it does nothing."""
+    one, two = start_worker(run, 1, locks), start_worker(run, 2, locks)
+    claim(one, "a")
+    assert claim(two, "a") == []
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 61)
+    assert claim(one, "a") == [], "a worker does not take its own chunks twice"
+    assert claim(two, "a") == ["a"]

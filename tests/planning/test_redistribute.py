@@ -70,7 +70,7 @@ def test_the_shards_of_healthy_keys_run_again_for_the_chunks_of_a_dead_key(
     assert numbers(plan_redistributed(run, keys)) == [1, 3]
     assert numbers(plan_redistributed(run, keys)) == [1, 3]  # the chunks are still missing
     assert read_plan(run) == plan
-    with closing(ClaimLog(run, 1)) as claims:
+    with closing(ClaimLog(run, 1, 60.0)) as claims:
         assert 2 in claims.started_shards, "the workers of shards 1 and 3 may answer the chunks of shard 2"
     answer_shard(run, plan, 2)
     assert plan_redistributed(run, keys) == []
@@ -80,7 +80,7 @@ def test_shards_that_were_never_started_are_opened_to_the_other_workers(
     run: RunFolder, plan: Plan, keys: list[ApiKey]
 ) -> None:
     assert numbers(plan_redistributed(run, keys[:1])) == [1]
-    with closing(ClaimLog(run, 1)) as claims:
+    with closing(ClaimLog(run, 1, 60.0)) as claims:
         assert set(claims.started_shards) == {1, 2, 3}
 
 

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from insurance_rag.config import GenerationConfig
-from insurance_rag.core.errors import BudgetExceededError, IncompleteError, KeyRejectedError, PipelineError
+from insurance_rag.core.errors import (
+    BudgetExceededError,
+    IncompleteError,
+    InvalidInputError,
+    KeyRejectedError,
+    PipelineError,
+)
 from insurance_rag.core.records import ApiKey, Shard
 from insurance_rag.rate_limit.backoff import quota_window_s, rate_limit_wait_s, retry_wait_s
 from insurance_rag.rate_limit.limiter import AnswerCounts, CallSize, FixedCall, Limiter, NextCall, StopCheck
@@ -133,15 +139,37 @@ def test_the_stop_check_sees_the_usage(path: Path, clock: Clock) -> None:
 
 def test_a_key_that_is_always_refused_gives_up(limiter: Limiter, clock: Clock) -> None:
     started = clock.now
-    with pytest.raises(IncompleteError, match=r"every call on key k1 has been refused for 1\d minutes"):
+    with pytest.raises(IncompleteError, match=r"every call on key k1 was refused in 11 quota windows of 60 s"):
         for _ in range(1000):
             limiter.rate_limited(acquire(limiter, clock), "requests", None, None)
     assert 600 < clock.now - started < 900
 
 
+def test_time_without_calls_does_not_count_as_refused(limiter: Limiter, clock: Clock) -> None:
+    limiter.rate_limited(acquire(limiter, clock), "requests", None, 1.0)
+    clock.now += 700
+    assert try_acquire(limiter, clock, Work(0)) is None
+    limiter.rate_limited(acquire(limiter, clock), "requests", None, 1.0)
+    assert acquire(limiter, clock)
+
+
+def test_the_key_must_be_the_one_of_the_shard(path: Path) -> None:
+    with pytest.raises(InvalidInputError, match=r"shard 1/1 · k1 was given the key 'k2'; use the key 'k1'"):
+        Limiter(path, SHARD, KEY.model_copy(update={"id": "k2"}), CONFIG)
+
+
+def test_calls_use_the_present_project_of_the_key(path: Path, clock: Clock) -> None:
+    key = KEY.model_copy(update={"project": "p"})
+    limiter = Limiter(path, SHARD, key, CONFIG, clock=clock, sleep=clock.sleep)
+    acquire(limiter, clock)
+    assert {name: len(pool.calls) for name, pool in limiter.state.pools.items()} == {"p": 1}
+    limiter.close()
+
+
 def test_failures_and_batches_are_counted(limiter: Limiter, clock: Clock) -> None:
     limiter.failed(acquire(limiter, clock), "BlockedAnswerError", (5, 0))
-    limiter.batch_answered(6, AnswerCounts(7, 3, chunks=2, accepted=4))
+    for _ in range(2):  # an answer that is fetched twice counts once
+        limiter.batch_answered("a", 6, AnswerCounts(7, 3, chunks=2, accepted=4))
     counts = limiter.state.usage_counts[1]
     assert (counts["faults"], counts["BlockedAnswerError"], counts["tokens_in"]) == (1, 1, 5)
     assert (counts["answers"], counts["batch_tokens_in"], counts["batch_tokens_out"]) == (1, 7, 3)

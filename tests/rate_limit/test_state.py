@@ -27,7 +27,7 @@ def started_state(
     gap_s: float = 0.2,
     window_s: float = 60.0,
 ) -> RateLimitState:
-    state = RateLimitState(window_s=window_s, gap_s=gap_s, timeout_s=60.0)
+    state = RateLimitState(window_s=window_s, gap_s=gap_s)
     state.apply(started(rpm=rpm, tpm=tpm, rpd=rpd))
     return state
 
@@ -149,6 +149,13 @@ def test_an_untested_key_has_two_calls_in_flight() -> None:
     assert delay_before_send(state, REQUEST, 11.0) == 0
 
 
+def test_an_untested_key_keeps_to_the_configured_number_of_calls_in_flight() -> None:
+    state = RateLimitState(max_in_flight=1)
+    state.apply(started(rpm=100))
+    state.apply(sent("a", 1.0))
+    assert delay_before_send(state, REQUEST, 10.0) > 0
+
+
 @pytest.mark.parametrize(("window_s", "rpm", "gap_s"), [(60, None, 0.2), (6, None, 0.02), (60, 1000, 0.03)])
 def test_the_gap_between_calls_shrinks_with_the_window_and_with_large_quotas(
     window_s: float, rpm: int | None, gap_s: float
@@ -213,13 +220,24 @@ def test_a_configured_daily_quota_is_not_exceeded() -> None:
     assert blocking_error(state, REQUEST, 1003.0 + 86400) is None
 
 
-def test_calls_of_a_killed_process_stop_blocking_after_their_timeout() -> None:
-    state = RateLimitState(timeout_s=30)
-    state.apply(started(rpm=10))
-    state.apply(sent("a", 1.0))
-    state.apply(sent("b", 1.5))
+def test_the_smallest_daily_quota_of_a_projects_keys_counts() -> None:
+    state = started_state(rpd=5)
+    state.apply(started(2, key="k2"))
+    assert state.pool("p").rpd == 5
+    state.apply(started(3, key="k3", rpd=2))
+    assert state.pool("p").rpd == 2
+    state.apply(started(3, key="k3", rpd=None))
+    assert state.pool("p").rpd == 5
+
+
+def test_calls_of_a_killed_process_stop_blocking_after_their_own_timeout() -> None:
+    state = started_state(rpm=10)
+    for call, timeout_s in (("a", 30.0), ("b", 300.0)):
+        state.apply(sent(call, 1.0).model_copy(update={"timeout_s": timeout_s}))
     assert delay_before_send(state, REQUEST, 5.0) > 0
     assert delay_before_send(state, REQUEST, 40.0) == 0
+    state.apply(sent("c", 40.0))
+    assert delay_before_send(state, REQUEST, 70.0) > 0, "the call with the long timeout is still in flight"
 
 
 def test_a_restarted_run_remembers_the_calls_of_its_window() -> None:

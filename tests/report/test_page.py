@@ -214,7 +214,10 @@ def test_rerun_is_offered_only_if_a_task_can_be_rerun(chromium: Browser, tmp_pat
 
 def test_fits_a_narrow_window_and_paper(browser: Browser, tmp_path: Path) -> None:
     browser.look(360, 800)
+    details = "document.querySelectorAll('#funnel > details').forEach(found => found.open = %s)"
+    browser.run(details % "true")
     assert browser.run("document.documentElement.scrollWidth") <= 360
+    browser.run(details % "false")
     browser.look(1200, 900, scheme="dark", media="print")
     assert browser.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert browser.run("getComputedStyle(document.querySelector('nav')).display") == "none"

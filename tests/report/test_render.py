@@ -111,11 +111,13 @@ def test_chunks_of_a_dead_key_that_other_keys_answered_are_shown_as_moved(run: R
     write_generation(run, failed=5)
     write_dataset(run)
     write_part(run, shards()[4], 0)
-    edit_json(manifest_path(run.part(5)), moved={"gemini_k2": 20, "gemini_k3": 9})
+    edit_json(manifest_path(run.part(5)), moved={"gemini_k3": 9, "gemini_k2": 20})
+    edit_json(manifest_path(run.part(2)), helped=1200)
     report = collect(run)
     assert not report.incomplete, "the part is complete, although its own key was rejected"
     html = render_html(report)
-    assert page_texts()["moved"]["en"].format(n=29, keys="gemini_k2, gemini_k3") in html
+    assert page_texts()["moved"]["en"].format(n=29, keys="gemini_k2 (20), gemini_k3 (9)") in html
+    assert page_texts()["helped"]["ko"].format(n="1,200") in html
     assert "replace it in its connection" in html
 
 

@@ -67,6 +67,10 @@ class RunFolder:
         """Return the path of a shard's lock file, which ensures that only one process works on the shard."""
         return self.parts / f"shard_{shard}.lock"
 
+    def batches(self, shard: int) -> Path:
+        """Return the path of the file that lists the batches that a shard has submitted and not yet fetched."""
+        return self.parts / f"shard_{shard}_batches.json"
+
     @property
     def dataset(self) -> Path:
         """Folder of the validated dataset."""

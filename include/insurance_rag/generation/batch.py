@@ -14,8 +14,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
 
 import tenacity
 from pydantic import JsonValue
@@ -31,14 +33,20 @@ from insurance_rag.core.errors import (
 )
 from insurance_rag.core.hashing import sha256_text
 from insurance_rag.core.locks import hold_lock
-from insurance_rag.core.records import ApiKey, Shard
+from insurance_rag.core.records import ApiKey
 from insurance_rag.core.records.generation import BatchHandle, PartArtifact
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.generation.next_call import Call, plan_call
-from insurance_rag.generation.packing import approved_size
+from insurance_rag.generation.packing import FIRST_SIZE, approved_size, proven_size
 from insurance_rag.generation.parts import finish_part, write_part
 from insurance_rag.generation.recording import record_answers
 from insurance_rag.generation.repair import PairCheck
+from insurance_rag.generation.submitted_batches import (
+    SubmittedBatch,
+    forget_ended,
+    read_submitted,
+    write_submitted,
+)
 from insurance_rag.generation.teachers.gemini import GeminiTeacher, read_answer
 from insurance_rag.generation.teachers.registry import TEACHERS
 from insurance_rag.generation.usage import summarize_shard_usage, write_usage
@@ -47,7 +55,7 @@ from insurance_rag.llm.json_values import as_dict, as_list, as_text
 from insurance_rag.planning.generation_journal import GenerationJournal
 from insurance_rag.planning.plan import read_plan
 from insurance_rag.planning.prompt_spec import PromptSpec
-from insurance_rag.planning.work_items import WorkItem, check_run_chunks, read_work_items
+from insurance_rag.planning.work_items import WorkItem, check_run_chunks, read_work_items, work_items_by_shard
 from insurance_rag.rate_limit.backoff import quota_window_s, retry_wait_s
 from insurance_rag.rate_limit.event_log import read_rate_limit_state
 from insurance_rag.rate_limit.limiter import AnswerCounts, Limiter
@@ -60,11 +68,22 @@ MAX_BATCH_BYTES = 18_000_000
 """Maximum total size of the requests in one batch. The API accepts at most 20 MB."""
 
 
+@dataclass(frozen=True)
+class Entry:
+    """The answer to one request of a batch."""
+
+    id: str
+    cache_keys: list[str]
+    response: JsonObject
+    """Body of a generateContent response; empty if the request failed."""
+
+
 def submit_batch(run: RunFolder, shard: int, key: ApiKey, config: GenerationConfig | None = None) -> BatchHandle | None:
     """Submit requests for the shard's missing chunks. Return None if no chunk is missing.
 
-    Batches that were submitted before a crash are found by their names and are not submitted again. Raises
-    InvalidInputError if the teacher has no batch mode. Errors that the API reports are raised too.
+    Batches that were submitted before a crash and not yet fetched are found by their names. Their chunks are not
+    submitted again. Raises InvalidInputError if the teacher has no batch mode, and IncompleteError if a process is
+    working on the shard. Errors that the API reports are raised too.
     """
     plan = read_plan(run)
     check_run_chunks(run, plan)
@@ -74,9 +93,11 @@ def submit_batch(run: RunFolder, shard: int, key: ApiKey, config: GenerationConf
         raise InvalidInputError(
             f"the teacher {config.teacher!r} has no batch mode; set batch=false or use one of: {supported}"
         )
-    with GenerationJournal(run.journal) as journal:
-        missing = [item for item in _shard_items(run, plan.shard(shard), config) if item.cache_key not in journal]
-    names = asyncio.run(_submit(run, missing, key, config)) if missing else []
+    spec, chosen = PromptSpec.from_config(config), plan.shard(shard)
+    with hold_lock(run.lock(shard), chosen.label), GenerationJournal(run.journal) as journal:
+        items = read_work_items(run, spec, set(chosen.chunk_ids))
+        missing = [item for item in items if item.cache_key not in journal]
+        names = asyncio.run(_submit(run, shard, missing, key, config)) if missing else []
     return BatchHandle(shard=shard, batches=names, chunks=len(missing)) if names else None
 
 
@@ -108,14 +129,18 @@ def fetch_batch(
         GenerationJournal(run.journal, shard.shard) as journal,
         closing(Limiter(run.rate_limit_log, shard, key, config)) as limiter,
     ):
-        items = _shard_items(run, shard, config)
-        items_by_key = {item.cache_key: item for item in items}
-        for cache_keys, entry in (pair for operation in operations for pair in _entries(operation)):
-            if all(k in items_by_key for k in cache_keys) and not any(k in journal for k in cache_keys):
-                call = plan_call(run, spec, [items_by_key[k] for k in cache_keys])
+        items_by_shard = work_items_by_shard(run, spec, plan.shards)
+        items = items_by_shard[shard.shard]
+        items_by_key = {item.cache_key: item for others in items_by_shard.values() for item in others}
+        for entry in (entry for operation in operations for entry in _entries(operation)):
+            if all(k in items_by_key for k in entry.cache_keys):
+                call = plan_call(run, spec, [items_by_key[k] for k in entry.cache_keys])
                 counts = _record_entry(call, entry, config, key.id, journal, active_check)
-                limiter.batch_answered(call.size.pairs, counts)
+                limiter.batch_answered(entry.id, call.size.pairs, counts)
+            else:  # the chunks or the settings have changed since
+                limiter.batch_answered(entry.id, 0, AnswerCounts(*gemini.read_usage(entry.response), chunks=0))
         journal.sync()
+        forget_ended(run, shard.shard, [_display_name(o) for o in operations if o.get("done")])
         usage = summarize_shard_usage(limiter.state, shard.shard, config)
         write_usage(run, plan, limiter.state, config)
         if missing := [i.chunk_id for i in items if i.cache_key not in journal or journal.is_repairable(i.cache_key)]:
@@ -125,38 +150,49 @@ def fetch_batch(
                 f"{shard.label}: batch {states}; {len(missing)} chunks are still open, e.g. {', '.join(missing[:3])}; "
                 "run `generate` to request them"
             )
-        return finish_part(run, plan, shard, items, journal, usage)
+        return finish_part(run, plan, shard, items_by_shard, journal, usage)
 
 
-def _shard_items(run: RunFolder, shard: Shard, config: GenerationConfig) -> list[WorkItem]:
-    return list(read_work_items(run, PromptSpec.from_config(config), set(shard.chunk_ids)))
-
-
-async def _submit(run: RunFolder, items: list[WorkItem], key: ApiKey, config: GenerationConfig) -> list[str]:
+async def _submit(
+    run: RunFolder, shard: int, items: list[WorkItem], key: ApiKey, config: GenerationConfig
+) -> list[str]:
     """Submit requests for `items` in batches, and return the names that the server gave to the batches.
 
-    The display name of a batch is a hash of its cache keys. A batch that was submitted earlier is found by this name.
+    Chunks with the same content are requested once. The display name of a batch is stored before the batch is
+    submitted. A batch that was submitted earlier is found by this name.
     """
+    missing = {item.cache_key: item for item in items}
     async with _open_teacher(config, key) as teacher:
         listed = await _call(teacher, config, "GET", "/v1beta/batches?pageSize=1000")
         operations = [as_dict(operation) for operation in as_list(listed.get("operations"))]
-        known = {
-            as_text(as_dict(operation.get("metadata")).get("displayName")): as_text(operation.get("name"))
-            for operation in operations
-            if _is_usable(operation)
-        }
-        names = []
-        for requests in _batches(run, items, teacher, config, _chunks_per_call(run, config)):
-            cache_keys = (as_text(as_dict(entry.get("metadata")).get("key")) for entry in requests)
-            display_name = "insurance-rag " + sha256_text(*cache_keys)[:16]
+        known = {_display_name(o): as_text(o.get("name")) for o in operations if _is_usable(o)}
+        submitted = [
+            batch
+            for batch in read_submitted(run, shard)
+            if batch.display_name in known and not missing.keys().isdisjoint(batch.cache_keys)
+        ]
+        names = [known[batch.display_name] for batch in submitted]
+        for batch in submitted:
+            for cache_key in batch.cache_keys:
+                missing.pop(cache_key, None)
+        for requests in _batches(run, list(missing.values()), teacher, config, _chunks_per_call(run, config)):
+            keys_of_requests = [as_text(as_dict(entry.get("metadata")).get("key")) for entry in requests]
+            batch = SubmittedBatch(
+                display_name=f"insurance-rag {secrets.token_hex(8)}", cache_keys=",".join(keys_of_requests).split(",")
+            )
+            submitted.append(batch)
+            write_submitted(run, shard, submitted)
             inlined: list[JsonValue] = list(requests)
             body: JsonObject = {
-                "batch": {"displayName": display_name, "inputConfig": {"requests": {"requests": inlined}}}
+                "batch": {"displayName": batch.display_name, "inputConfig": {"requests": {"requests": inlined}}}
             }
             path = f"/v1beta/models/{config.model}:batchGenerateContent"
-            name = known.get(display_name) or as_text((await _call(teacher, config, "POST", path, body)).get("name"))
-            names.append(name)
+            names.append(as_text((await _call(teacher, config, "POST", path, body)).get("name")))
         return names
+
+
+def _display_name(operation: JsonObject) -> str:
+    return as_text(as_dict(operation.get("metadata")).get("displayName"))
 
 
 def _is_usable(operation: JsonObject) -> bool:
@@ -189,10 +225,14 @@ def _batches(
 
 
 def _chunks_per_call(run: RunFolder, config: GenerationConfig) -> int:
-    """Return the number of chunks per request: the configured one, or the one that ordinary calls have proven."""
+    """Return the number of chunks per request: the configured one, or the one that ordinary calls have proven.
+
+    Before a size is proven, it is at most FIRST_SIZE.
+    """
     if config.chunks_per_call != "auto":
         return config.chunks_per_call
-    return approved_size(read_rate_limit_state(run.rate_limit_log).packs)
+    packs = read_rate_limit_state(run.rate_limit_log).packs
+    return proven_size(packs) or min(FIRST_SIZE, approved_size(packs))
 
 
 async def _get_operations(names: list[str], key: ApiKey, config: GenerationConfig) -> list[JsonObject]:
@@ -234,19 +274,18 @@ async def _call(
     raise AssertionError("tenacity returns or raises")
 
 
-def _entries(operation: JsonObject) -> Iterator[tuple[list[str], JsonObject]]:
-    """Yield (cache keys of the chunks, entry) for each request in a batch.
-
-    An entry contains either a "response" or an "error". A batch that failed as a whole has no entries.
-    """
+def _entries(operation: JsonObject) -> Iterator[Entry]:
+    """Yield the entries of a batch. A batch that failed as a whole has none."""
     inlined = as_dict(as_dict(operation.get("response")).get("inlinedResponses"))
     for entry in map(as_dict, as_list(inlined.get("inlinedResponses"))):
-        yield as_text(as_dict(entry.get("metadata")).get("key")).split(","), entry
+        key = as_text(as_dict(entry.get("metadata")).get("key"))
+        entry_id = sha256_text(as_text(operation.get("name")), key)[:16]
+        yield Entry(entry_id, key.split(","), as_dict(entry.get("response")))
 
 
 def _record_entry(
     call: Call,
-    entry: JsonObject,
+    entry: Entry,
     config: GenerationConfig,
     key_id: str,
     journal: GenerationJournal,
@@ -256,10 +295,9 @@ def _record_entry(
 
     Chunks without a usable answer remain missing. An ordinary call may then ask for them in a different way.
     """
-    response = as_dict(entry.get("response"))
     try:
-        answer = read_answer(response, call.request)
+        answer = read_answer(entry.response, call.request)
     except (BlockedAnswerError, InvalidAnswerError) as e:
         log.info("%s: %s", ", ".join(item.chunk_id for item in call.items), e)
-        return AnswerCounts(*gemini.read_usage(response), chunks=0)
+        return AnswerCounts(*gemini.read_usage(entry.response), chunks=0)
     return record_answers(journal, call, answer, config, key_id, pair_check).counts

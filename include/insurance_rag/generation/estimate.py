@@ -41,7 +41,7 @@ DAY_S = 86_400
 
 
 @dataclass
-class ShardWork:
+class MissingWork:
     """What the estimate needs to know about the missing chunks of one shard."""
 
     shard: Shard
@@ -133,16 +133,16 @@ def _estimate(plan: Plan, chunks: Mapping[int, Iterable[Chunk]]) -> GenerationEs
     )
 
 
-def _measure(plan: Plan, chunks: Mapping[int, Iterable[Chunk]], spec: PromptSpec) -> Iterator[ShardWork]:
+def _measure(plan: Plan, chunks: Mapping[int, Iterable[Chunk]], spec: PromptSpec) -> Iterator[MissingWork]:
     for number, missing in chunks.items():
-        work = ShardWork(plan.shard(number))
+        work = MissingWork(plan.shard(number))
         for chunk in missing:
             work.add(chunk, spec)
         if work.chunks:
             yield work
 
 
-def _load(work: ShardWork, config: GenerationConfig, prompt_characters: int, repair_share: float) -> Load:
+def _load(work: MissingWork, config: GenerationConfig, prompt_characters: int, repair_share: float) -> Load:
     """Return the calls and tokens for the first answers and the repairs of one shard.
 
     A repair request contains the whole chunk, but asks for one pair only.
@@ -159,7 +159,7 @@ def _load(work: ShardWork, config: GenerationConfig, prompt_characters: int, rep
     )
 
 
-def _chunks_per_call(work: ShardWork, config: GenerationConfig) -> int:
+def _chunks_per_call(work: MissingWork, config: GenerationConfig) -> int:
     """Return the assumed number of chunks per call. `auto` packs no more chunks than the quota makes necessary."""
     teacher: TeacherInfo = registry("teacher")[config.teacher]
     if not teacher.supports_packs:
@@ -171,7 +171,7 @@ def _chunks_per_call(work: ShardWork, config: GenerationConfig) -> int:
     return max(1, min(AUTO_CHUNKS_PER_CALL, math.ceil(work.chunks / calls_per_window)))
 
 
-def _seconds(work: Sequence[ShardWork], loads: Sequence[Load], window_s: float) -> float | None:
+def _seconds(work: Sequence[MissingWork], loads: Sequence[Load], window_s: float) -> float | None:
     """Return the duration of the slowest quota pool; None if a pool has neither `rpm` nor `tpm`."""
     pools: dict[str, tuple[Shard, Load]] = {}
     for one, load in zip(work, loads, strict=True):

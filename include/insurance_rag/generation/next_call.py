@@ -73,11 +73,11 @@ class CallPlanner:
         self._calls_planned = 0
         self._last_claim = time.monotonic()
         self._requests: dict[tuple[str, bool], ChunkRequest] = {}
-        self._sizes: dict[tuple[tuple[str, ...], bool, bool], CallSize] = {}
+        self._sizes: dict[tuple[tuple[str, ...], Variant, bool, bool], CallSize] = {}
 
     def size(self, state: RateLimitState, now: float) -> CallSize | None:
         """Plan the next call and return its size; None if there is nothing to ask at the moment."""
-        planned = self._plan_retry() or self._plan_first_answers(state, now) or self._plan_repairs(state, now)
+        planned = self._plan_retry(state, now) or self._plan_first_answers(state, now) or self._plan_repairs(state, now)
         self.planned = self._within_budget(planned, state, now) if planned else None
         return self.planned.size if self.planned else None
 
@@ -86,6 +86,7 @@ class CallPlanner:
         call = self.planned
         assert call is not None
         if size.is_retry:
+            self._pool.renew(call.items, repair=call.is_repair)
             keys = {item.cache_key for item in call.items}
             self.again = [e for e in self.again if e.item.cache_key not in keys or e.is_repair != call.is_repair]
         elif not self._pool.claim(call.items, repair=call.is_repair):
@@ -96,17 +97,16 @@ class CallPlanner:
         self._sizes.clear()
         return True
 
-    def _plan_retry(self) -> Call | None:
+    def _plan_retry(self, state: RateLimitState, now: float) -> Call | None:
         """Plan a call for chunks that were asked before. Chunks that are asked in the same way share the call."""
-        now = time.monotonic()
-        ready = [entry for entry in self.again if entry.attempts.not_before <= now]
+        ready = [entry for entry in self.again if entry.attempts.not_before <= time.monotonic()]
         if not ready:
             return None
         first = ready[0]
         n = first.attempts.max_chunks or packing.MAX_SIZE
         alike = [e for e in ready if e.is_repair == first.is_repair and _is_alike(e.attempts, first.attempts)]
         items = [entry.item for entry in alike[:n]]
-        return self._call(items, first.attempts.variant, is_retry=True, is_repair=first.is_repair)
+        return self._fit(items, state, now, first.attempts.variant, is_retry=True, is_repair=first.is_repair)
 
     def _plan_first_answers(self, state: RateLimitState, now: float) -> Call | None:
         n = self._chunks_per_call(state, now)
@@ -203,14 +203,21 @@ class CallPlanner:
         one, two = (self._call(items[:n]).size.chars * state.tokens_per_char for n in (1, 2))
         return packing.TokenCost(head=2 * one - two, chunk=two - one)
 
-    def _fit(self, items: Sequence[WorkItem], state: RateLimitState, now: float) -> Call:
+    def _fit(
+        self,
+        items: Sequence[WorkItem],
+        state: RateLimitState,
+        now: float,
+        variant: Variant = FIRST_VARIANT,
+        **kind: bool,
+    ) -> Call:
         """Return a call for as many of `items` as fit into the token limit."""
 
         def call_tokens(n: int) -> float:
-            return self._call(items[:n]).size.chars * state.tokens_per_char
+            return self._call(items[:n], variant, **kind).size.chars * state.tokens_per_char
 
         n = packing.fitting_size(state, state.pool(self._shard.pool), call_tokens, len(items), now)
-        return self._call(items[:n])
+        return self._call(items[:n], variant, **kind)
 
     def _call(
         self,
@@ -222,7 +229,7 @@ class CallPlanner:
     ) -> Call:
         requests = tuple(self._request(item, is_repair=is_repair) for item in items)
         request = TeacherRequest(requests, is_repair, variant)
-        key = (tuple(item.cache_key for item in items), is_retry, is_repair)
+        key = (tuple(item.cache_key for item in items), variant, is_retry, is_repair)
         if key not in self._sizes:
             chars = self._teacher.request_characters(request)
             self._sizes[key] = CallSize(chars, len(items), request.pairs, is_retry, is_repair)

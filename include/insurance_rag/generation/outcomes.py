@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 from insurance_rag.core.errors import (
     BlockedAnswerError,
@@ -49,6 +48,7 @@ class Outcomes:
         self._work = work
         self._attempts: dict[tuple[str, bool], Attempts] = {}  # (cache key, whether it is a repair) -> attempts
         self._last_success = time.monotonic()  # the start time, as long as there is no success
+        self._failing_since: float | None = None  # time of the first server failure since the last success
         self._suspects: list[tuple[WorkItem, InvalidRequestError | InvalidAnswerError]] = []
         self._own_keys = {item.cache_key for item in work.items}
         journal = work.journal
@@ -79,7 +79,7 @@ class Outcomes:
             await self._ask_differently(call, call.items, e, len(call.items))
         except ServerUnavailableError as e:
             limiter.failed(call_id, type(e).__name__)
-            self._retry_server(call, e, started)
+            await self._retry_server(call, e, started)
         except PipelineError as e:
             limiter.failed(call_id, type(e).__name__)
             raise
@@ -88,7 +88,7 @@ class Outcomes:
 
     async def finish(self) -> None:
         """Quarantine the last suspects, and give up the chunks that were waiting to be requested again."""
-        await self._quarantine_suspects()
+        await self.quarantine_suspects()
         for is_repair in (False, True):
             waiting = [entry.item for entry in self._work.planner.again if entry.is_repair == is_repair]
             self._work.pool.release(waiting, repair=is_repair)
@@ -98,8 +98,8 @@ class Outcomes:
         """Record the answer for each chunk. Chunks of a pack without a usable answer are requested again, alone."""
         work = self._work
         self._last_success = time.monotonic()
-        self._has_succeeded = True
-        await self._quarantine_suspects()
+        self._has_succeeded, self._failing_since = True, None
+        await self.quarantine_suspects()
         recorded = record_answers(work.journal, call, answer, work.config, work.shard.key_id, work.pair_check)
         work.limiter.answered(call_id, recorded.counts)
         if answer.dropped:
@@ -153,6 +153,7 @@ class Outcomes:
         work = self._work
         if call.is_repair:
             record_failed_repair(work.journal, item, error, work.shard.key_id)
+            await asyncio.to_thread(work.journal.sync)
             return
         if isinstance(error, BlockedAnswerError) and not isinstance(error, InvalidRequestError):
             await self._quarantine(item, error)
@@ -165,8 +166,11 @@ class Outcomes:
                 f"({error}); check the teacher's settings, then run the same command again"
             )
 
-    async def _quarantine_suspects(self) -> None:
-        """Quarantine the chunks that failed since the last success, unless the shard has stopped."""
+    async def quarantine_suspects(self) -> None:
+        """Quarantine the chunks that failed since the last success, unless the shard has stopped.
+
+        Call this method after a success, and when there is nothing left to ask.
+        """
         while self._suspects and not self._work.limiter.stopped:
             await self._quarantine(*self._suspects.pop())
 
@@ -175,28 +179,30 @@ class Outcomes:
         self.quarantined += 1
         await asyncio.to_thread(self._work.journal.sync)
 
-    def _retry_server(self, call: Call, error: ServerUnavailableError, started: float) -> None:
+    async def _retry_server(self, call: Call, error: ServerUnavailableError, started: float) -> None:
         """Send the request again after a backoff. Give up on chunks whose requests fail while others are answered.
 
-        If no chunk was answered for OUTAGE_WINDOWS quota windows, the server counts as down. Raises IncompleteError.
+        If requests have failed for OUTAGE_WINDOWS quota windows, and none was answered in between, the server counts as
+        down. Raises IncompleteError.
         """
-        work = self._work
+        work, now = self._work, time.monotonic()
         max_outage_s = OUTAGE_WINDOWS * work.limiter.window_s
-        if self._last_success <= started and time.monotonic() - self._last_success > max_outage_s:
+        if self._failing_since is None:
+            self._failing_since = now
+        elif now - self._failing_since > max_outage_s:
             raise IncompleteError(f"no answer for {max_outage_s:.0f} s ({error}); run the same command again later")
         for item in call.items:
             attempts = self._attempts_of(item, call)
             wait_s = retry_wait_s(min(attempts.failures_in_row, MAX_BACKOFF_STEPS), work.limiter.window_s)
-            attempts = replace(
-                attempts,
-                server_failures=attempts.server_failures + (self._last_success > started),
-                failures_in_row=attempts.failures_in_row + 1,
-                not_before=time.monotonic() + wait_s,
-            )
+            counts = self._last_success > started
+            attempts = attempts.after_server_failure(len(call.items), now, wait_s, counts=counts)
             if attempts.may_retry_server(work.teacher.max_retries):
                 self._ask_again(item, call, attempts)
-            elif not call.is_repair:
+            elif call.is_repair:
+                await self._give_up(item, call, InvalidAnswerError(str(error)))
+            else:
                 log.warning("%s: no answer for %s: %s", work.shard.label, item.chunk_id, error)
+                work.pool.give_up(item)
 
     def _warn_of_other_model(self, model: str) -> None:
         """Log once per run that another model answers than the one that was asked."""

@@ -9,6 +9,7 @@ single chunk, the control calls, are therefore made throughout a run. All worker
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -167,7 +168,8 @@ def fitting_size(
 
 
 def _largest_size(n_chunks: int, call_tokens: Callable[[int], float], tokens: float) -> int:
-    return next((n for n in range(n_chunks, 1, -1) if call_tokens(n) <= tokens), 1)
+    """Return the largest number of chunks, at least 1, whose call has at most `tokens` tokens."""
+    return max(1, bisect_right(range(1, n_chunks + 1), tokens, key=call_tokens))
 
 
 def _group(packs: Mapping[int, PackCounts], size: int) -> PackCounts:
@@ -177,3 +179,10 @@ def _group(packs: Mapping[int, PackCounts], size: int) -> PackCounts:
 
 def _rate(counts: PackCounts) -> float:
     return (counts.accepted + 0.5) / (counts.pairs + 1)
+
+
+def proven_size(packs: Mapping[int, PackCounts]) -> int | None:
+    """Return the largest number of chunks per call that was tested and is not worse than the control calls, if any."""
+    control = packs.get(1, PackCounts())
+    good = (n for n in reversed(SIZES) if not is_untested(packs, n) and not is_worse(_group(packs, n), control))
+    return next(good, None)

@@ -21,6 +21,11 @@ MIXED_UP_MARGIN = 0.25
 
 _FENCE = re.compile(r"^\s*```(?:json)?\s*|\s*```\s*$")
 _LABELLED = re.compile(r"질문\s*[:：]\s*(.+?)\s*답변\s*[:：]\s*(.+?)(?=\n\s*(?:질문\s*[:：]|###|\[)|\Z)", re.DOTALL)
+_CHUNK_NAME = re.compile(r"(?:조항\s*)?C?(\d{1,3})", re.IGNORECASE)
+_NUMBERS_ONLY = re.compile(r"[\s\d\[\],.]*")
+_SHORT_NUMBER = re.compile(r"(?<![\d.])\d{1,4}(?!\d)")
+MAX_EVIDENCE_CHARACTERS = 1000
+"""Sentence numbers beyond this length are ignored."""
 _ITEM_START = re.compile(r"\{\s*\"")
 _DECODER = json.JSONDecoder()
 
@@ -75,16 +80,19 @@ def parse_labelled(text: str) -> list[tuple[str, str]]:
 
 
 def _items(text: str) -> tuple[list[JsonValue], str]:
-    """Return the items of the answer, and a description of the error if the JSON is incomplete or malformed."""
+    """Return the items of the answer, and a description of the error if the JSON is incomplete or malformed.
+
+    Text after the JSON is ignored.
+    """
     try:
-        value: JsonValue = json.loads(text)
+        value: JsonValue = _DECODER.raw_decode(text.lstrip())[0]
     except json.JSONDecodeError as e:
         return _complete_items(text), f"no complete JSON ({e.msg} at character {e.pos} of {len(text)})"
-    except RecursionError:
-        return [], f"JSON that is nested too deeply ({len(text)} characters)"
-    if isinstance(value, dict):
+    except (ValueError, RecursionError) as e:  # a number that is too long, or nested too deeply
+        return _complete_items(text), f"JSON that cannot be read ({type(e).__name__}, {len(text)} characters)"
+    if isinstance(value, dict) and "question" not in value:
         return next((v for v in value.values() if isinstance(v, list)), [value]), ""
-    return (value if isinstance(value, list) else []), ""
+    return (value if isinstance(value, list) else [value]), ""
 
 
 def _complete_items(text: str) -> list[JsonValue]:
@@ -94,29 +102,31 @@ def _complete_items(text: str) -> list[JsonValue]:
     while start := _ITEM_START.search(text, end):
         try:
             item, end = _DECODER.raw_decode(text, start.start())
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):
             break
         items.append(item)
     return items
 
 
 def _chunk_number(item: JsonValue, n_chunks: int) -> int | None:
-    """Return the index of the chunk that an item names. If only one chunk was requested, the name may be missing."""
+    """Return the index of the chunk that an item names, as `C2` or `2`. A single chunk may be left unnamed."""
     name = item.get("chunk") if isinstance(item, dict) else None
     if name is None or name == "":
         return 0 if n_chunks == 1 else None
-    return next((n for n in range(n_chunks) if request_id(n) == str(name).strip().upper()), None)
+    digits = _CHUNK_NAME.fullmatch(str(name).strip())
+    number = int(digits[1]) if digits else 0
+    return number - 1 if 1 <= number <= n_chunks else None
 
 
 def _pair(item: JsonValue, request: ChunkRequest) -> Pair | None:
     if not isinstance(item, dict):
         return None
     name, question, answer = (_text(item.get(field)) for field in ("type", "question", "answer"))
+    question, answer = (remove_citations(text, request.chunk.text).strip() for text in (question, answer))
     # some models capitalize the type
     kind = next((pair.type for pair in request.pairs if pair.type == name.lower()), None)
     if kind is None or not question or not answer:
         return None
-    question, answer = (remove_citations(text, request.chunk.text) for text in (question, answer))
     return Pair(kind, question, answer, "" if kind == "unanswerable" else _evidence(item.get("evidence"), request))
 
 
@@ -126,13 +136,11 @@ def _evidence(value: JsonValue, request: ChunkRequest) -> str:
     Numbers of no sentence are returned as they are. They are not in the chunk, so that validation finds them.
     """
     text = request.chunk.text
-    if isinstance(value, str) and not value.strip().isdecimal():
-        given = _text(value)
-        return given if given in text else strip_marks(given)
     values = value if isinstance(value, list) else [value]
-    if texts := [given for given in values if isinstance(given, str) and not given.strip().isdecimal()]:
-        return _evidence(texts[0], request)
-    numbers = [int(number) for number in values if isinstance(number, int | str) and str(number).strip().isdecimal()]
+    given = next((_text(v) for v in values if isinstance(v, str) and not _NUMBERS_ONLY.fullmatch(v)), None)
+    if given is not None:
+        return given if given in text else strip_marks(given)
+    numbers = [int(digits) for digits in _SHORT_NUMBER.findall(str(values)[:MAX_EVIDENCE_CHARACTERS])]
     return quote(text, numbers) or ", ".join(f"[{number}]" for number in numbers)
 
 
@@ -145,7 +153,8 @@ def _is_mixed_up(pair: Pair, number: int, requests: Sequence[ChunkRequest]) -> b
     if len(requests) == 1 or pair.type == "unanswerable":
         return False
     shares = [_contained_share(pair.answer, request.chunk.text) for request in requests]
-    return max(shares) > shares[number] + MIXED_UP_MARGIN
+    own = _contained_share(pair.answer, requests[number].checked_chunk.text)
+    return max(shares) > own + MIXED_UP_MARGIN
 
 
 def _contained_share(answer: str, text: str) -> float:

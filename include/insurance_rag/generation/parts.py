@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from insurance_rag.core.artifacts import describe, manifest_path
-from insurance_rag.core.errors import IncompleteError
-from insurance_rag.core.files import atomic_write, write_json
+from insurance_rag.core.errors import IncompleteError, InvalidInputError
+from insurance_rag.core.files import atomic_write, read_json, write_json
 from insurance_rag.core.locks import hold_lock
 from insurance_rag.core.records import Artifact, QAPair, Shard
 from insurance_rag.core.records.generation import (
     OTHER_CHUNK_ID,
     AnswerRecord,
     PairRecord,
+    PairStyle,
     PartArtifact,
     PartManifest,
     QuarantinedChunk,
@@ -76,18 +77,38 @@ def write_part(run: RunFolder, shard: Shard, items: list[WorkItem], journal: Gen
 def finish_answered_parts(
     run: RunFolder, plan: Plan, items_by_shard: Mapping[int, list[WorkItem]], usage: Callable[[int], Usage]
 ) -> None:
-    """Finish the parts of shards that ended early, but whose chunks other workers have answered since.
+    """Finish the parts of shards that ended early, but whose chunks other workers have answered or repaired since.
 
     `usage` returns the usage of a shard. Shards that a process is working on are left to that process.
     """
-    unfinished = [s for s in plan.shards if not manifest_path(run.part(s.shard)).exists()]
     with GenerationJournal(run.journal) as journal:
-        for shard in unfinished:
+        for shard in plan.shards:
             items = items_by_shard.get(shard.shard)
-            if items is None or any(item.cache_key not in journal for item in items):
+            if items is None or not _is_part_outdated(run, shard, items, journal):
                 continue
             with contextlib.suppress(IncompleteError), hold_lock(run.lock(shard.shard), shard.label):
-                finish_part(run, plan, shard, items, journal, usage(shard.shard))
+                journal.refresh()
+                # Another process may have finished the part before this one got the lock.
+                if _is_part_outdated(run, shard, items, journal):
+                    finish_part(run, plan, shard, items_by_shard, journal, usage(shard.shard))
+
+
+def _is_part_outdated(run: RunFolder, shard: Shard, items: Sequence[WorkItem], journal: GenerationJournal) -> bool:
+    """Return whether a complete part can be written that is better than the present one.
+
+    That is so if every chunk has a record, and either the part has no manifest or repairs were made since.
+    """
+    if any(item.cache_key not in journal for item in items):
+        return False
+    try:
+        manifest = PartManifest.model_validate(read_json(manifest_path(run.part(shard.shard))))
+    except InvalidInputError:  # it does not exist, or cannot be read
+        return True
+    return _pending_repairs(items, journal) < manifest.pending_repairs
+
+
+def _pending_repairs(items: Sequence[WorkItem], journal: GenerationJournal) -> int:
+    return sum(journal.is_repairable(item.cache_key) for item in items)
 
 
 def write_open_parts(run: RunFolder, plan: Plan) -> None:
@@ -107,15 +128,15 @@ def finish_part(
     run: RunFolder,
     plan: Plan,
     shard: Shard,
-    items: list[WorkItem],
+    items_by_shard: Mapping[int, list[WorkItem]],
     journal: GenerationJournal,
     usage: Usage,
-    helped: int = 0,
 ) -> PartArtifact:
     """Write a shard's part file, then the manifest that marks the shard as complete. No chunk may be missing.
 
-    `helped` is the number of chunks of other shards that the shard's worker has answered.
+    `items_by_shard` has the items of the shard itself and of all shards that its worker may help.
     """
+    items = items_by_shard[shard.shard]
     counts = write_part(run, shard, items, journal)
     path = run.part(shard.shard)
     records = [journal.record(item.cache_key) for item in items if journal.is_quarantined(item.cache_key)]
@@ -128,13 +149,13 @@ def finish_part(
         rows=counts.rows,
         repaired=counts.repaired,
         moved=moved,
-        helped=helped,
+        helped=_helped(shard, items_by_shard, journal),
         shard=shard.shard,
         label=shard.label,
         key_id=shard.key_id,
         chunks=len(items),
         plan_id=plan.plan_id,
-        pending_repairs=sum(journal.is_repairable(item.cache_key) for item in items),
+        pending_repairs=_pending_repairs(items, journal),
         quarantined=len(quarantined),
         quarantined_chunks=quarantined,
         parents=[Artifact(uri=str(run.chunks.resolve()), sha256=plan.chunks_sha256)],
@@ -153,6 +174,13 @@ def answered_by(items: Sequence[WorkItem], journal: GenerationJournal) -> Counte
     return Counter(answer.meta.key_id for answer in journal.answers(answered))
 
 
+def _helped(shard: Shard, items_by_shard: Mapping[int, list[WorkItem]], journal: GenerationJournal) -> int:
+    """Return how many chunks of other shards the shard's key answered in this run."""
+    own = {item.cache_key for item in items_by_shard[shard.shard]}
+    others = [item for items in items_by_shard.values() for item in items if item.cache_key not in own]
+    return answered_by(others, journal)[shard.key_id]
+
+
 def _pairs_with_meta(answer: AnswerRecord) -> Iterator[tuple[PairRecord, RowMeta]]:
     """Yield (pair, metadata of its row) for each pair in an answer, then for each replacement in its repair.
 
@@ -161,15 +189,16 @@ def _pairs_with_meta(answer: AnswerRecord) -> Iterator[tuple[PairRecord, RowMeta
     faults = {fault.pair: fault.reason for fault in answer.faults}
     first: RowMeta = answer.meta.model_dump()
     for n, pair in enumerate(answer.pairs):
-        yield pair, {**first, **_style(pair), **({"fault": faults[n]} if n in faults else {})}
+        yield pair, {**first, **_style(pair.style), **({"fault": faults[n]} if n in faults else {})}
     if answer.repair:
         second: RowMeta = answer.repair.meta.model_dump()
-        for pair, reason in replacements(answer):
-            yield pair, {**first, **second, "repaired": True, "repair_reason": reason}
+        for pair, fault in replacements(answer):
+            style = pair.style if fault.pair is None else answer.pairs[fault.pair].style
+            yield pair, {**first, **second, **_style(style), "repaired": True, "repair_reason": fault.reason}
 
 
-def _style(pair: PairRecord) -> RowMeta:
-    return {name: value for name, value in vars(pair.style).items() if value}
+def _style(style: PairStyle) -> RowMeta:
+    return {name: value for name, value in vars(style).items() if value}
 
 
 def _row(chunk_id: str, text: str, pair: PairRecord, meta: RowMeta) -> QAPair:

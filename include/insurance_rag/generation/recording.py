@@ -51,9 +51,14 @@ def record_answers(
     """Record the pairs of each chunk. If `pair_check` is given, faulty and missing pairs will be requested once more.
 
     The tokens of the call are divided among the recorded chunks. The last chunk of a cut answer may lack pairs: it
-    counts as open, unless the missing pairs can be requested as a repair.
+    counts as open, unless the missing pairs can be requested as a repair. Chunks that another call has answered
+    meanwhile keep that answer.
     """
-    paired = list(zip(call.items, call.request.chunks, answer.pairs, strict=True))
+    paired = [
+        (item, request, pairs)
+        for item, request, pairs in zip(call.items, call.request.chunks, answer.pairs, strict=True)
+        if call.is_repair or journal.state(item.cache_key) not in ("answered", "repairable")
+    ]
     usable = [
         (item, request, pairs)
         for item, request, pairs in paired
@@ -67,8 +72,10 @@ def record_answers(
         accepted += len(pairs) - sum(fault.pair is not None for fault in faults)
         if call.is_repair:
             good = len(pairs) - sum(fault.pair is not None for fault in faults)
-            repair = RepairRecord(pairs=_pairs(pairs), usage=used, meta=_repair_meta(key_id), accepted=good)
-            _append_repair(journal, item, repair)
+            repaired = _pairs(pairs, request.pairs)
+            _append_repair(
+                journal, item, RepairRecord(pairs=repaired, usage=used, meta=_repair_meta(key_id), accepted=good)
+            )
         else:
             meta = _answer_meta(config, answer, key_id, len(call.items))
             record = AnswerRecord(
@@ -78,7 +85,7 @@ def record_answers(
     counts = AnswerCounts(
         answer.tokens_in, answer.tokens_out, len(usable), accepted, model=answer.model, asked_model=config.model
     )
-    return Recorded(counts, [item for item in call.items if item.cache_key not in recorded])
+    return Recorded(counts, [item for item, _, _ in paired if item.cache_key not in recorded])
 
 
 def record_failed_repair(journal: GenerationJournal, item: WorkItem, error: PipelineError, key_id: str) -> None:
@@ -104,7 +111,7 @@ def _quarantine_reason(error: PipelineError) -> Literal["blocked", "request", "u
     return "request" if isinstance(error, InvalidRequestError) else "blocked"
 
 
-def _pairs(pairs: Sequence[Pair], planned: Sequence[PlannedPair] = ()) -> list[PairRecord]:
+def _pairs(pairs: Sequence[Pair], planned: Sequence[PlannedPair]) -> list[PairRecord]:
     """Return the records of pairs, each with the style of the first planned pair of its type that is left."""
     styles = list(planned)
     records = []

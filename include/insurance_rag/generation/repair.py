@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from insurance_rag.core.records import Chunk
 from insurance_rag.core.records.generation import AnswerRecord, FaultRecord, PairRecord
@@ -58,7 +59,8 @@ def find_faults(
 def repair_request(first: ChunkRequest, answer: AnswerRecord) -> ChunkRequest:
     """Return the request to repair the faults in the `answer` to the request `first`: one pair per fault.
 
-    The description of a missing pair contains its planned style. A faulty pair is quoted instead.
+    A new pair has the planned style of the pair that it replaces. The description of a missing pair contains this
+    style. A faulty pair is quoted instead.
     """
     missing = list(first.pairs)
     for pair in answer.pairs:
@@ -66,15 +68,20 @@ def repair_request(first: ChunkRequest, answer: AnswerRecord) -> ChunkRequest:
             missing.remove(match)
     pairs = []
     for fault in answer.faults:
-        style = None
-        if fault.pair is None and (style := next((p for p in missing if p.type == fault.type), None)):
-            missing.remove(style)
-        pairs.append(PlannedPair(fault.type, _describe(fault, answer.pairs, style.note if style else "")))
+        if fault.pair is not None:
+            style = vars(answer.pairs[fault.pair].style)
+            planned = PlannedPair(fault.type, **style)
+        elif planned_before := next((p for p in missing if p.type == fault.type), None):
+            missing.remove(planned_before)
+            planned = planned_before
+        else:
+            planned = PlannedPair(fault.type)
+        pairs.append(replace(planned, note=_describe(fault, answer.pairs, planned.note)))
     return ChunkRequest(first.chunk, tuple(pairs), first.other)
 
 
-def replacements(answer: AnswerRecord) -> list[tuple[PairRecord, str]]:
-    """Return (new pair, name of the broken rule) for every new pair that replaces a faulty or missing pair.
+def replacements(answer: AnswerRecord) -> list[tuple[PairRecord, FaultRecord]]:
+    """Return (new pair, repaired fault) for every new pair that replaces a faulty or missing pair.
 
     Each new pair is matched with the first unmatched fault of its question type. Surplus new pairs are ignored.
     """
@@ -84,7 +91,7 @@ def replacements(answer: AnswerRecord) -> list[tuple[PairRecord, str]]:
     for pair in answer.repair.pairs:
         if fault := next((fault for fault in open_faults if fault.type == pair.type), None):
             open_faults.remove(fault)
-            found.append((pair, fault.reason))
+            found.append((pair, fault))
     return found
 
 

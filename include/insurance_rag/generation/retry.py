@@ -52,6 +52,20 @@ class Attempts:
             return replace(self, max_chunks=1, unusable=self.unusable + 1)
         return replace(self, max_chunks=max(1, n_chunks // PACK_DIVISOR))
 
+    def after_server_failure(self, n_chunks: int, now: float, wait_s: float, *, counts: bool) -> Attempts:
+        """Return the attempts after a server failure of a call with `n_chunks` chunks, which is repeated in `wait_s` s.
+
+        The next call has at most as many chunks, and after repeated failures half as many. The failure counts only if
+        other chunks were answered meanwhile.
+        """
+        return replace(
+            self,
+            max_chunks=max(1, n_chunks // 2) if self.failures_in_row else n_chunks,
+            server_failures=self.server_failures + counts,
+            failures_in_row=self.failures_in_row + 1,
+            not_before=now + wait_s,
+        )
+
     def may_ask_again(self, error: PipelineError, max_retries: int, *, is_repair: bool = False) -> bool:
         """Return whether to request the chunk alone once more. `error` describes the last unusable answer."""
         if isinstance(error, InvalidRequestError):

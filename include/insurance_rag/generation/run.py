@@ -23,7 +23,7 @@ from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.generation.repair import PairCheck
 from insurance_rag.generation.shard import run_shard
 from insurance_rag.generation.usage import budget_guard, write_usage
-from insurance_rag.planning.plan import Plan, read_plan
+from insurance_rag.planning.plan import Plan, read_plan, with_config
 from insurance_rag.planning.prompt_spec import PromptSpec
 from insurance_rag.planning.redistribute import plan_redistributed
 from insurance_rag.planning.work_items import check_run_chunks, missing_chunks, work_items_by_shard
@@ -46,7 +46,9 @@ def generate_run(
     plan = read_plan(run)
     check_run_chunks(run, plan)
     run.create()
-    config = config or plan.config
+    if config is not None:
+        plan = with_config(plan, config, run)
+    config = plan.config
     failed = _generate_with_redistribution(run, plan, keys, config, pair_check)
     missing = missing_chunks(run)
     unfinished = {number: error for number, error in failed.items() if not manifest_path(run.part(number)).exists()}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
+from typing import ParamSpec, TypeVar
 
 from insurance_rag.config import GenerationConfig
 from insurance_rag.core.locks import hold_lock
@@ -26,6 +27,11 @@ from insurance_rag.planning.plan import Plan, read_plan
 from insurance_rag.planning.prompt_spec import PromptSpec
 from insurance_rag.planning.work_items import WorkItem, check_run_chunks, work_items_by_shard
 from insurance_rag.rate_limit.limiter import Limiter
+
+MAX_CLAIM_TIMEOUTS = 10.0
+"""A claim lapses after this many timeouts of a call. The largest calls may take about five."""
+T = TypeVar("T")
+Params = ParamSpec("Params")
 
 LOCK_WAIT_S = 2.0
 """Other workers look at a shard's lock for an instant, to see whether its worker is alive. This wait outlasts that."""
@@ -74,13 +80,15 @@ async def run_shard(
     """Generate one shard like `generate_shard`, but with a plan and work items that the caller has read and checked.
 
     `items_by_shard` has the items of the shard itself and of all shards that its worker may help. Several shards can
-    run concurrently in one event loop.
+    run concurrently in one event loop. The key's present project counts, not the one that it had when the run was
+    planned.
     """
+    shard = shard.model_copy(update={"pool": key.pool})
     items, guard = items_by_shard[shard.shard], budget_guard(config)
     with (
         hold_lock(run.lock(shard.shard), shard.label, LOCK_WAIT_S),
         GenerationJournal(run.journal, shard.shard) as journal,
-        closing(ClaimLog(run, shard.shard)) as claims,
+        closing(ClaimLog(run, shard.shard, MAX_CLAIM_TIMEOUTS * config.timeout_s)) as claims,
         closing(Limiter(run.rate_limit_log, shard, key, config, guard)) as limiter,
     ):
         teacher = make_teacher(config, key)
@@ -102,8 +110,25 @@ async def run_shard(
                 worker.check_complete()
         finally:
             await teacher.close()
-            finish_answered_parts(
-                run, plan, items_by_shard, lambda number: summarize_shard_usage(limiter.state, number, config)
+            await _in_thread(
+                finish_answered_parts,
+                run,
+                plan,
+                items_by_shard,
+                lambda number: summarize_shard_usage(limiter.state, number, config),
             )
         usage = summarize_shard_usage(state, shard.shard, config)
-        return finish_part(run, plan, shard, items, journal, usage, worker.helped)
+        return await _in_thread(finish_part, run, plan, shard, items_by_shard, journal, usage)
+
+
+async def _in_thread(function: Callable[Params, T], *args: Params.args, **kwargs: Params.kwargs) -> T:
+    """Run a function in a thread, so that the other shards continue meanwhile.
+
+    If the task is cancelled, wait for the function to end nevertheless, because it uses files that the caller closes.
+    """
+    running = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise

@@ -41,6 +41,7 @@ class WorkPool:
         self._owners = {item.cache_key: number for number, items in items_by_shard.items() for item in items}
         self._owners |= {item.cache_key: shard for item in items_by_shard[shard]}
         self._queues = {number: _ShardQueue() for number in items_by_shard}
+        self._given_up: set[str] = set()
         for cache_key, number in self._owners.items():
             if cache_key not in journal:
                 self._queues[number].free.append(self._items[cache_key])
@@ -69,9 +70,9 @@ class WorkPool:
         return size if number == self._shard else (size + 1) // 2
 
     def has_open_chunks(self, *, own_only: bool = False) -> bool:
-        """Return whether any chunk is still to be requested by this worker, or to be answered for another worker."""
-        shards = [self._shard] if own_only else self._served_shards()
-        return any(self._queues[number].free or self._queues[number].elsewhere for number in shards)
+        """Return whether any chunk is still to be requested by this worker, or is being requested by another one."""
+        queues = [self._queues[number] for number in ([self._shard] if own_only else self._served_shards())]
+        return any(queue.free or any(map(self._is_expected, queue.elsewhere)) for queue in queues)
 
     def repairable(self) -> list[WorkItem]:
         """Return the chunks whose faulty pairs nobody is about to request again."""
@@ -102,14 +103,25 @@ class WorkPool:
             for item in reversed(items):
                 self._queues[self._owners[item.cache_key]].free.appendleft(item)
 
+    def give_up(self, item: WorkItem) -> None:
+        """Give up the claim on a chunk that this worker could not get an answer for. Other workers may try it."""
+        self._given_up.add(item.cache_key)
+        self._claims.release([item.cache_key])
+        self._queues[self._owners[item.cache_key]].elsewhere.append(item)
+
+    def renew(self, items: Sequence[WorkItem], *, repair: bool = False) -> None:
+        """Renew the claims on chunks that are requested again."""
+        with self._claims.locked():
+            self._claims.add([_claim_key(item.cache_key, repair=repair) for item in items])
+
     def refresh(self) -> None:
         """Read what other workers have answered and claimed, and take back the chunks of workers that have ended."""
         with self._claims.locked():
             self._journal.refresh()
         for queue in self._queues.values():
             still_open = [item for item in queue.elsewhere if item.cache_key not in self._journal]
-            queue.elsewhere = [item for item in still_open if not self._claims.is_free(item.cache_key)]
-            queue.free.extend(item for item in still_open if self._claims.is_free(item.cache_key))
+            queue.elsewhere = [item for item in still_open if not self._is_free(item)]
+            queue.free.extend(item for item in still_open if self._is_free(item))
             self._sort_out(queue)
 
     def _sort_out(self, queue: _ShardQueue) -> None:
@@ -133,7 +145,13 @@ class WorkPool:
                     remove()
 
     def _is_free(self, item: WorkItem) -> bool:
-        return item.cache_key not in self._journal and self._claims.is_free(item.cache_key)
+        key = item.cache_key
+        return key not in self._journal and key not in self._given_up and self._claims.is_free(key)
+
+    def _is_expected(self, item: WorkItem) -> bool:
+        """Return whether another worker is about to answer the chunk, or this worker may still request it."""
+        key = item.cache_key
+        return key not in self._journal and not (key in self._given_up and self._claims.is_free(key))
 
     def _is_open(self, item: WorkItem, repair: bool) -> bool:
         return self._journal.is_repairable(item.cache_key) if repair else item.cache_key not in self._journal

@@ -10,9 +10,9 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from insurance_rag.core.errors import IncompleteError, InvalidInputError, PipelineError
+from insurance_rag.core.errors import IncompleteError, PipelineError
 from insurance_rag.core.records import ProgressState
 from insurance_rag.generation.next_call import Call
 from insurance_rag.generation.outcomes import Outcomes
@@ -36,15 +36,11 @@ class Worker:
         self._work = work
         self._outcomes = Outcomes(work)
         self._own_keys = {item.cache_key for item in work.items}
+        self._missing = Counter(item.cache_key for item in work.items if item.cache_key not in work.journal)
         self._in_flight = 0
         self._call_ended = asyncio.Event()
         self._done_at_last_save = work.progress.done
         self._saving = asyncio.Lock()
-
-    @property
-    def helped(self) -> int:
-        """Number of chunks of other shards that this worker has answered."""
-        return self._outcomes.helped
 
     async def run(self) -> None:
         """Request missing first answers, then repairs, and save the part file.
@@ -57,19 +53,19 @@ class Worker:
             while not work.limiter.stopped and (self._in_flight or self._has_work()):
                 try:
                     call_id = await work.limiter.acquire(work.planner)
-                except (IncompleteError, InvalidInputError) as e:
+                    if call_id is None:
+                        await self._wait_for_work()
+                        continue
+                except PipelineError as e:
                     work.stop(e)
                     break
-                if call_id is None:
-                    await self._wait_for_work()
-                    continue
                 assert work.planner.planned is not None
                 self._in_flight += 1
                 group.create_task(self._send(call_id, work.planner.planned))
         await self._outcomes.finish()
         self._note_progress()
         await self._save_part()
-        self._log_moved_chunks()
+        await asyncio.to_thread(self._log_moved_chunks)
 
     def check_complete(self) -> None:
         """If chunks are missing, raise an error: a copy of the error that stopped the shard, else IncompleteError.
@@ -102,6 +98,8 @@ class Worker:
         try:
             await asyncio.wait_for(self._call_ended.wait(), max(0.01, poll_s))
         except TimeoutError:
+            if not self._in_flight:
+                await self._outcomes.quarantine_suspects()
             self._work.pool.refresh()
             self._note_progress()
 
@@ -109,7 +107,7 @@ class Worker:
         """Send one call and process its outcome."""
         try:
             await self._outcomes.send(call_id, call)
-            self._note_progress()
+            self._note_progress(item.cache_key for item in call.items)
             # The interval grows with the part file. With a fixed one, the total time of all rewrites would be
             # quadratic.
             done = self._work.progress.done
@@ -127,8 +125,11 @@ class Worker:
         async with self._saving:
             await asyncio.to_thread(write_part, work.run, work.shard, work.items, work.journal)
 
-    def _note_progress(self) -> None:
-        """Publish the number of answered chunks in the own shard, whoever answered them, and the usage."""
+    def _note_progress(self, asked: Iterable[str] | None = None) -> None:
+        """Publish the number of answered chunks in the own shard, whoever answered them, and the usage.
+
+        Only the chunks with the cache keys `asked` are looked up; without `asked`, all that had no answer before.
+        """
         work = self._work
         usage = summarize_shard_usage(work.limiter.state, work.shard.shard, work.config)
         repairs = {"repair_calls": usage.repair_calls} if work.pair_check else {}
@@ -138,11 +139,12 @@ class Worker:
             cost_usd=usage.cost_usd,
             **repairs,
             quarantined=self._outcomes.quarantined,
-            took_over=self._outcomes.helped,
+            helped=self._outcomes.helped,
         )
-        done = sum(item.cache_key in work.journal for item in work.items)
-        if done > work.progress.done:
-            work.progress.advance(done - work.progress.done)
+        candidates = list(self._missing) if asked is None else asked
+        answered = {key for key in candidates if key in self._missing and key in work.journal}
+        if answered:
+            work.progress.advance(sum(self._missing.pop(key) for key in answered))
 
     def _log_moved_chunks(self) -> None:
         """Log which chunks other keys answered, and how many chunks of other shards this worker answered."""

@@ -7,7 +7,6 @@ that `Client.error` lists. httpx is imported when the first client is created, s
 from __future__ import annotations
 
 import functools
-import json
 import re
 import ssl
 from collections.abc import Mapping
@@ -282,6 +281,6 @@ def _verify(base_url: str) -> ssl.SSLContext | bool:
 def _decode(response: httpx.Response) -> Response:
     try:
         body = response.json()
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # not JSON, not UTF-8, a number that is too long, or nested too deeply
         body = None
     return Response(response.status_code, body, response.headers)

@@ -1,8 +1,8 @@
 """Claims of workers on chunks, in RUN/parts/claims.jsonl, which the workers of all shards share.
 
 A worker claims chunks before it requests them, so that no other worker requests them too. A claim ends when the worker
-releases it, when the worker ends, or when a new worker starts for the same shard. Whether a worker is alive follows
-from the lock of its shard, which the kernel releases even if the worker is killed.
+releases it, when the worker ends, when a new worker starts for the same shard, or when the claim is too old. Whether a
+worker is alive follows from the lock of its shard, which the kernel releases even if the worker is killed.
 
     with claims.locked():
         free = [key for key in wanted if claims.is_free(key)]
@@ -46,6 +46,7 @@ class ChunksClaimed(Record):
     """A worker will request these chunks."""
 
     event: Literal["claimed"] = "claimed"
+    at: float = Field(description="Unix timestamp in seconds")
     shard: int
     worker: str
     keys: list[str]
@@ -69,11 +70,14 @@ class ClaimLog:
     A key is a chunk's cache key, or another string that identifies a piece of work.
     """
 
-    def __init__(self, run: RunFolder, shard: int) -> None:
-        """Open the log and record that the shard's worker has started. Raises IncompleteError if that fails."""
-        self._run, self._shard = run, shard
+    def __init__(self, run: RunFolder, shard: int, max_age_s: float) -> None:
+        """Open the log and record that the shard's worker has started. Raises IncompleteError if that fails.
+
+        A claim that is older than `max_age_s` has lapsed: its worker is alive but has been stopped or suspended.
+        """
+        self._run, self._shard, self._max_age_s = run, shard, max_age_s
         self._worker = f"{shard}-{socket.gethostname()}-{os.getpid()}-{time.time_ns()}"
-        self._holders: dict[str, tuple[int, str]] = {}  # key -> (shard, worker)
+        self._holders: dict[str, tuple[int, str, float]] = {}  # key -> (shard, worker, time)
         self._workers: dict[int, str] = {}  # shard -> its newest worker
         self._alive: dict[int, tuple[float, bool]] = {}  # shard -> (time of the check, whether its worker is alive)
         self._journal = Journal(run.claims, append=True, shared=True)
@@ -106,14 +110,16 @@ class ClaimLog:
 
     def is_free(self, key: str) -> bool:
         """Return whether no living worker holds a claim on `key`. It may take RECHECK_S until a death is noticed."""
-        shard, worker = self._holders.get(key, (0, ""))
+        shard, worker, at = self._holders.get(key, (0, "", 0.0))
         if not worker or self._workers.get(shard) != worker:
             return True
-        return worker != self._worker and not self._is_alive(shard)
+        if worker == self._worker:
+            return False
+        return time.time() - at > self._max_age_s or not self._is_alive(shard)
 
     def add(self, keys: Collection[str]) -> None:
         """Claim `keys`. Call this method only while the log is locked, and only with free keys."""
-        self._write(ChunksClaimed(shard=self._shard, worker=self._worker, keys=list(keys)))
+        self._write(ChunksClaimed(at=time.time(), shard=self._shard, worker=self._worker, keys=list(keys)))
 
     def release(self, keys: Collection[str]) -> None:
         """End the claims of this worker on `keys`."""
@@ -137,7 +143,7 @@ class ClaimLog:
             self._workers[event.shard] = event.worker
             self._alive.pop(event.shard, None)
         elif isinstance(event, ChunksClaimed):
-            self._holders.update(dict.fromkeys(event.keys, (event.shard, event.worker)))
+            self._holders.update(dict.fromkeys(event.keys, (event.shard, event.worker, event.at)))
         else:
             for key in event.keys:
                 self._holders.pop(key, None)

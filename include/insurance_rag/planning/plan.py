@@ -90,6 +90,7 @@ def write_plan(plan: Plan, run: RunFolder, chunks: Iterable[Chunk]) -> Plan:
         f.writelines(_encode(chunks))
     for part in run.parts.glob("dataset_part_*.json*"):
         part.unlink()
+    run.claims.unlink(missing_ok=True)
     save_plan(plan, run)
     return plan
 

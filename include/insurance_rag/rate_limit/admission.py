@@ -127,13 +127,13 @@ def _may_probe(state: RateLimitState, pool: QuotaPool, in_flight: list[SentCall]
 
 
 def calls_in_flight(state: RateLimitState, now: float) -> list[SentCall]:
-    """Return the calls in flight. Calls older than the timeout are left out, because their process must have died."""
-    return [call for call in state.in_flight.values() if call.sent_at > now - state.timeout_s]
+    """Return the calls in flight. Calls older than their timeout are left out, because their process must have died."""
+    return [call for call in state.in_flight.values() if call.sent_at > now - call.timeout_s]
 
 
 def _max_in_flight(state: RateLimitState, key: KeyState, limit: float | None) -> int:
     if not key.has_answered:
-        return UNTESTED_IN_FLIGHT
+        return min(UNTESTED_IN_FLIGHT, state.max_in_flight)
     if limit is None:
         return state.max_in_flight
     # Little's law: calls in flight = rate * latency. The factor of 2 leaves room for slower answers.

@@ -40,6 +40,7 @@ class CallSent(Record):
     chars: int = Field(description="number of characters in the request")
     chunks: int = Field(default=1, description="number of chunks that the request asks about")
     pairs: int = Field(default=0, description="number of pairs that the request asks for")
+    timeout_s: float = Field(default=60.0, description="number of seconds after which the worker gives up the call")
     is_retry: bool = False
     is_repair: bool = False
 
@@ -107,6 +108,7 @@ class BatchAnswered(Record):
     at: float
     shard: int
     key: str
+    entry: str = Field(description="id of the answer, which may be fetched several times")
     tokens_in: int
     tokens_out: int
     chunks: int = 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from insurance_rag.config import GenerationConfig
-from insurance_rag.core.errors import IncompleteError, PipelineError
+from insurance_rag.core.errors import IncompleteError, InvalidInputError, PipelineError
 from insurance_rag.core.records import ApiKey, Shard
 from insurance_rag.rate_limit.admission import SendRequest, blocking_error, delay_before_send
 from insurance_rag.rate_limit.backoff import quota_window_s, rate_limit_wait_s
@@ -30,8 +31,9 @@ from insurance_rag.rate_limit.events import (
 )
 from insurance_rag.rate_limit.quota import Metric, next_midnight
 from insurance_rag.rate_limit.state import RateLimitState
+from insurance_rag.rate_limit.timeouts import call_timeout_s
 
-MAX_REFUSED_WINDOWS = 10  # stop the shard after this many quota windows in which every call was refused
+MAX_REFUSED_WINDOWS = 10  # stop the shard after more quota windows than this in which every call was refused
 
 
 @dataclass(frozen=True)
@@ -109,16 +111,24 @@ class Limiter:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        """Open the event log at `path`, which all shards in the run share, and record that this shard has started."""
-        self.window_s = quota_window_s(config)
-        state = RateLimitState(self.window_s, config.request_gap_s, config.timeout_s, config.max_in_flight)
+        """Open the event log at `path`, which all shards in the run share, and record that this shard has started.
+
+        The quota pool is the one of `key`. Raises InvalidInputError if `key` is not the key of the shard.
+        """
+        if key.id != shard.key_id:
+            raise InvalidInputError(
+                f"{shard.label} was given the key {key.id!r}; use the key {shard.key_id!r}, or plan again with the "
+                "same --out (answers are kept)"
+            )
+        self.window_s, self._timeout_s, self._pool = quota_window_s(config), config.timeout_s, key.pool
+        state = RateLimitState(self.window_s, config.request_gap_s, config.max_in_flight)
         self._log = RateLimitLog(path, state)
         self._shard, self._clock, self._sleep, self._stop_check = shard, clock, sleep, stop_check
         self._queue = asyncio.Lock()
         self._call_ended = asyncio.Event()
         self._call_ids = (f"{shard.shard}-{os.getpid()}-{n}" for n in itertools.count(1))
-        self._refusals = 0
-        self._refused_since: float | None = None
+        self._refusals = 0  # since the last answer
+        self._refused_windows, self._refused_window_at = 0, -math.inf
         self.stopped: PipelineError | None = None
         """The error that stopped the shard; None while calls are allowed."""
         with self._log.locked():
@@ -126,7 +136,7 @@ class Limiter:
                 at=clock(),
                 shard=shard.shard,
                 key=key.id,
-                pool=key.pool,
+                pool=self._pool,
                 share=shard.share,
                 quota_unshared=key.project is None,
                 rpm=key.rpm,
@@ -162,7 +172,7 @@ class Limiter:
 
     def answered(self, call: str, answer: AnswerCounts) -> None:
         """Record that the call was answered."""
-        self._refusals, self._refused_since = 0, None
+        self._refusals = self._refused_windows = 0
         self._end(CallAnswered(at=self._clock(), call=call, **vars(answer)))
 
     def rate_limited(self, call: str, metric: Metric, limit: int | None, retry_after_s: float | None) -> None:
@@ -170,7 +180,8 @@ class Limiter:
         wait_s = rate_limit_wait_s(self._refusals, self.window_s) if retry_after_s is None else retry_after_s
         now = self._clock()
         self._refusals += 1
-        self._refused_since = self._refused_since or now
+        if now - self._refused_window_at >= self.window_s:
+            self._refused_windows, self._refused_window_at = self._refused_windows + 1, now
         self._end(CallRateLimited(at=now, call=call, metric=metric, limit=limit, wait_s=wait_s))
 
     def daily_quota_exhausted(self, call: str) -> None:
@@ -199,12 +210,18 @@ class Limiter:
             )
         )
 
-    def batch_answered(self, pairs: int, answer: AnswerCounts) -> None:
-        """Record an answer from batch mode, which uses no per-minute quota. `pairs` is the number of pairs asked."""
+    def batch_answered(self, entry: str, pairs: int, answer: AnswerCounts) -> None:
+        """Record an answer from batch mode, which uses no per-minute quota. `pairs` is the number of pairs asked.
+
+        `entry` is the id of the answer. An answer that was recorded before, even by another shard, is ignored.
+        """
         shard = self._shard
-        with self._log.locked():
-            event = BatchAnswered(at=self._clock(), shard=shard.shard, key=shard.key_id, pairs=pairs, **vars(answer))
-            self._log.write(event)
+        with self._log.locked() as state:
+            if entry not in state.batch_entries:
+                event = BatchAnswered(
+                    at=self._clock(), shard=shard.shard, key=shard.key_id, entry=entry, pairs=pairs, **vars(answer)
+                )
+                self._log.write(event)
 
     def _try_acquire(self, next_call: NextCall) -> tuple[CallSize | None, str | None, float]:
         """Return (size of the next call, its id if it may be sent now, seconds to wait if not)."""
@@ -212,12 +229,11 @@ class Limiter:
         with self._log.locked() as state:
             now = self._clock()
             size = next_call.size(state, now)
-            request = SendRequest(shard.shard, shard.key_id, shard.pool, shard.share, **vars(size or CallSize(chars=0)))
+            request = SendRequest(shard.shard, shard.key_id, self._pool, shard.share, **vars(size or CallSize(chars=0)))
             self.stopped = (
                 self.stopped
                 or blocking_error(state, request, now)
-                or (self._stop_check(state, size) if size else None)
-                or self._error_if_always_refused(now)
+                or (self._stop_check(state, size) or self._error_if_always_refused() if size else None)
             )
             if self.stopped:
                 raise self.stopped.fresh()  # several coroutines raise this error; see PipelineError.fresh
@@ -228,17 +244,27 @@ class Limiter:
             if not next_call.claim(size):
                 return size, None, 0.0
             call = next(self._call_ids)
-            sent = CallSent(at=now, call=call, shard=shard.shard, key=shard.key_id, pool=shard.pool, **vars(size))
+            timeout_s = call_timeout_s(self._timeout_s, size.chunks)
+            sent = CallSent(
+                at=now,
+                call=call,
+                shard=shard.shard,
+                key=shard.key_id,
+                pool=self._pool,
+                timeout_s=timeout_s,
+                **vars(size),
+            )
             self._log.write(sent)
             return size, call, 0.0
 
-    def _error_if_always_refused(self, now: float) -> PipelineError | None:
-        windows = (now - self._refused_since) / self.window_s if self._refused_since else 0.0
-        if windows <= MAX_REFUSED_WINDOWS:
+    def _error_if_always_refused(self) -> PipelineError | None:
+        """Return an error if every call was refused in many quota windows. Windows without calls do not count."""
+        if self._refused_windows <= MAX_REFUSED_WINDOWS:
             return None
         return IncompleteError(
-            f"every call on key {self._shard.key_id} has been refused for {windows:.0f} minutes, although the calls "
-            "keep to the known quota; stop other programs that use the project, then run the same command again"
+            f"every call on key {self._shard.key_id} was refused in {self._refused_windows} quota windows of "
+            f"{self.window_s:g} s, although the calls keep to the known quota; stop other programs that use the "
+            "project, then run the same command again"
         )
 
     async def _pause(self, delay_s: float) -> None:

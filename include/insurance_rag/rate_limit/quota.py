@@ -30,6 +30,8 @@ class SentCall:
     chunks: int = 1
     pairs: int = 0
     """Number of pairs that the call asks for."""
+    timeout_s: float = 60.0
+    """The call has ended this long after `sent_at`, at the latest."""
     is_retry: bool = False
     is_repair: bool = False
     """Whether the call requests replacements for faulty pairs."""
@@ -63,7 +65,8 @@ class QuotaPool:
     configured_limits: dict[Metric, float] = field(default_factory=dict)
     limits: dict[Metric, float] = field(default_factory=dict)
     """Limits per window: configured, reported by the server in a refusal, or estimated from the calls in a window."""
-    rpd: int | None = None
+    rpd_of_keys: dict[str, int | None] = field(default_factory=dict)
+    """Configured daily quota by key id; None if the key has none. The keys of a project may differ in it."""
     limit_is_estimate: bool = False
     """Whether the request limit was estimated from the calls in a window, because the server did not report it."""
     granted: int = 0
@@ -85,6 +88,11 @@ class QuotaPool:
     day_exhausted_until: float | None = None
     day: str = ""
     calls_today: int = 0
+
+    @property
+    def rpd(self) -> int | None:
+        """The configured daily quota: the smallest one of the pool's keys. None if no key has one."""
+        return min((rpd for rpd in self.rpd_of_keys.values() if rpd is not None), default=None)
 
     def used(self, metric: Metric, since: float, until: float = math.inf) -> float:
         """Return the amount of quota used by the calls that were sent after `since` and no later than `until`."""

@@ -49,15 +49,13 @@ EXPLAINED_SHARE = 0.85  # our calls explain a refusal if they used more than thi
 class RateLimitState:
     """What the workers in a run know about keys, quotas and calls. Only `apply` and `follow_clock` may change it."""
 
-    def __init__(
-        self, window_s: float = 60.0, gap_s: float = 0.2, timeout_s: float = 60.0, max_in_flight: int = 64
-    ) -> None:
+    def __init__(self, window_s: float = 60.0, gap_s: float = 0.2, max_in_flight: int = 64) -> None:
         """Create an empty state.
 
         `gap_s` is the minimum time between two calls on one key for a window of 60 s. For other windows, it is scaled
         in proportion.
         """
-        self.window_s, self.timeout_s, self.max_in_flight = window_s, timeout_s, max_in_flight
+        self.window_s, self.max_in_flight = window_s, max_in_flight
         self.gap_s = gap_s * window_s / 60
         # All pools share one margin, because it depends on the connection to the server.
         self.clock_margin = self._min_margin = max(MIN_MARGIN_SHARE * window_s, MIN_MARGIN_S)
@@ -74,6 +72,8 @@ class RateLimitState:
         self.prior_tested_at = -math.inf
         self.prior_confirmations = 0
         """Number of tests in a row that confirmed the prior request limit."""
+        self.batch_entries = set[str]()
+        """Ids of the answers from batch mode that were counted."""
         self.packs: dict[int, PackCounts] = {}
         """Outcomes by the number of chunks per call."""
         self.tokens_per_char = 1.0
@@ -143,7 +143,7 @@ class RateLimitState:
         self.key_of_shard[event.shard] = event.key
         self._counts(event.shard, event.key)
         pool = self.pool(event.pool)
-        pool.quota_unshared, pool.rpd = event.quota_unshared, event.rpd
+        pool.quota_unshared, pool.rpd_of_keys[event.key] = event.quota_unshared, event.rpd
         pool.no_quota_reason = pool.day_exhausted_until = None
         configured: dict[Metric, int | None] = {"requests": event.rpm, "tokens": event.tpm}
         for metric, value in configured.items():
@@ -166,6 +166,7 @@ class RateLimitState:
             ordinal,
             event.chunks,
             event.pairs,
+            event.timeout_s,
             event.is_retry,
             event.is_repair,
         )
@@ -180,6 +181,7 @@ class RateLimitState:
         counts.update({"repair_pairs_asked" if event.is_repair else "pairs_asked": event.pairs})
 
     def _count_batch(self, event: BatchAnswered) -> None:
+        self.batch_entries.add(event.entry)
         counts = self._counts(event.shard, event.key)
         counts.update(answers=1, batch_tokens_in=event.tokens_in, batch_tokens_out=event.tokens_out)
         counts.update(pairs_asked=event.pairs)

@@ -63,6 +63,7 @@ def _shard_usage(
             usage=Usage.model_validate(manifest.model_dump(include=set(Usage.model_fields))),
             error=error,
             moved=manifest.moved,
+            helped=manifest.helped,
         )
     known = by_key.get(shard.key_id, Usage())
     if progress is None:

@@ -231,6 +231,13 @@ class ShardUsage(View):
     usage: Usage = Usage()
     error: str = Field(default="", description="reason why a failed shard stopped")
     moved: dict[str, int] = Field(default={}, description="number of chunks that other keys answered, by key id")
+    helped: int = Field(default=0, description="number of chunks of other shards that the shard's key answered")
+
+    @property
+    def moved_to(self) -> str:
+        """The keys that answered chunks of this shard, each with its number of chunks, the largest number first."""
+        moved = sorted(self.moved.items(), key=lambda entry: -entry[1])
+        return ", ".join(f"{key_id} ({n:,})" for key_id, n in moved)
 
     @property
     def cost_per_1000_pairs(self) -> float | None:

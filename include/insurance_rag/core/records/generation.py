@@ -142,9 +142,7 @@ class PartArtifact(Artifact, Usage):
     moved: dict[str, int] = Field(
         default={}, description="number of chunks that another key than `key_id` answered in this run, by that key's id"
     )
-    helped: int = Field(
-        default=0, description="number of chunks of other shards that the shard's worker answered since its last start"
-    )
+    helped: int = Field(default=0, description="number of chunks of other shards that `key_id` answered in this run")
     shard: int
     label: str
     key_id: str

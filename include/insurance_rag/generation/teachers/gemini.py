@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 OUTPUT_TOKENS_PER_CALL = 1024
 OUTPUT_TOKENS_PER_PAIR = 1024
 """Several times the tokens of a normal pair, so that only answers that went wrong are cut."""
+NO_THINKING: tuple[dict[str, JsonValue], ...] = ({"thinkingLevel": "minimal"}, {"thinkingBudget": 0})
+"""Settings with which a model writes no thinking tokens. Thinking tokens count toward the maximum length of an answer.
+With other settings, an answer may therefore be as long as the model allows."""
 
 
 @teacher(
@@ -47,13 +50,16 @@ class GeminiTeacher(HttpTeacher):
         from insurance_rag.generation.prompt import answer_schema
         from insurance_rag.llm import catalog, gemini
 
+        thinking = catalog.thinking_config(self._config)
         limit = catalog.max_output_tokens(self._config.model)
+        if limit and thinking in NO_THINKING:
+            limit = min(expected_tokens(request), limit)
         return gemini.content_body(
             self._prompt(request),
             self._temperature(request),
             answer_schema(request.chunks),
-            max_output_tokens=min(expected_tokens(request), limit) if limit else None,
-            thinking=catalog.thinking_config(self._config),
+            max_output_tokens=limit,
+            thinking=thinking,
         )
 
     async def generate(self, request: TeacherRequest) -> TeacherAnswer:

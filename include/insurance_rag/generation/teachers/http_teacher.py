@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from insurance_rag.core.errors import BlockedAnswerError, InvalidAnswerError
 from insurance_rag.generation.teachers.base import TeacherAnswer, TeacherRequest
+from insurance_rag.rate_limit.timeouts import call_timeout_s
 
 if TYPE_CHECKING:
     from insurance_rag.config import GenerationConfig
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 WARMER = 0.3
 """Added to the temperature when a request is repeated in a different way."""
 MAX_TEMPERATURE = 1.5
-TIMEOUT_PER_CHUNK = 0.25
-"""Each further chunk in a call extends its timeout by this fraction."""
 
 
 class HttpTeacher:
@@ -50,7 +49,7 @@ class HttpTeacher:
         return min(MAX_TEMPERATURE, normal + WARMER) if request.variant.warmer else normal
 
     def _timeout_s(self, request: TeacherRequest) -> float:
-        return self._config.timeout_s * (1 + TIMEOUT_PER_CHUNK * (len(request.chunks) - 1))
+        return call_timeout_s(self._config.timeout_s, len(request.chunks))
 
 
 def to_answer(completion: Completion, request: TeacherRequest) -> TeacherAnswer:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from insurance_rag.core.records.generation import TeacherInfo
 from insurance_rag.core.registry import Registry
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 TeacherFactory = Callable[["GenerationConfig", "ApiKey", "PromptSpec"], "Teacher"]
 Factory = TypeVar("Factory", bound=TeacherFactory)
+Params = ParamSpec("Params")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,44 +33,26 @@ class TeacherEntry(TeacherInfo):
 TEACHERS: Registry[TeacherEntry] = Registry("teacher", "insurance_rag.generation.teachers")
 
 
-def teacher(
-    name: str,
-    *,
-    title: str,
-    description: str,
-    key_variable: str | None = None,
-    model_variable: str | None = None,
-    key_required: bool = False,
-    default_prompt: str = "qa_v2",
-    supports_repair: bool = True,
-    supports_packs: bool = True,
-    supports_batch: bool = False,
-    required_packages: tuple[str, ...] = (),
-) -> Callable[[Factory], Factory]:
-    """Return a decorator that registers a factory `(config, key, prompt_spec) -> Teacher`.
+def _registration(
+    make_info: Callable[Params, TeacherInfo],
+) -> Callable[Params, Callable[[Factory], Factory]]:
+    """Return a function that takes the parameters of `make_info` and returns the decorator that registers a factory."""
 
-    `TeacherInfo` documents the parameters.
-    """
+    def teacher(*args: Params.args, **kwargs: Params.kwargs) -> Callable[[Factory], Factory]:
+        info = make_info(*args, **kwargs)
 
-    def register(create: Factory) -> Factory:
-        entry = TeacherEntry(
-            name=name,
-            title=title,
-            description=description,
-            key_variable=key_variable,
-            model_variable=model_variable,
-            key_required=key_required,
-            default_prompt=default_prompt,
-            supports_repair=supports_repair,
-            supports_packs=supports_packs,
-            supports_batch=supports_batch,
-            required_packages=required_packages,
-            create=create,
-        )
-        TEACHERS.add(name, entry)
-        return create
+        def register(create: Factory) -> Factory:
+            TEACHERS.add(info.name, TeacherEntry(**vars(info), create=create))
+            return create
 
-    return register
+        return register
+
+    return teacher
+
+
+teacher = _registration(TeacherInfo)
+"""Takes the fields of `TeacherInfo` and returns a decorator that registers a factory `(config, key, prompt_spec) ->
+Teacher`."""
 
 
 def make_teacher(config: GenerationConfig, key: ApiKey) -> Teacher:
