@@ -21,13 +21,16 @@ from insurance_rag.planning.prompt_spec import PromptSpec
 CONFIG = GenerationConfig(teacher="openai", base_url="http://127.0.0.1:9/v1/")
 
 
-@pytest.mark.parametrize("suffix", ["", "/v1", "/v1/"])
-def test_shard_is_answered_by_an_openai_compatible_server(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize(("suffix", "chunks_per_call"), [("", "auto"), ("/v1", 4), ("/v1/", 1)])
+def test_shard_is_answered_by_an_openai_compatible_server(
+    tmp_path: Path, suffix: str, chunks_per_call: int | str
+) -> None:
+    """Without a known quota, `auto` sends single chunks, because such a server normally has no quota."""
     with running_simulator(speed=600, faults={"503": 0.1, "malformed": 0.1, "max_tokens": 0.1}) as sim:
         run, config = planned(tmp_path, sim, 12, keys(1), teacher="openai", base_url=sim.url + suffix, model="qwen",
-                              questions={"near_miss_share": 0})  # fmt: skip
+                              questions={"near_miss_share": 0}, chunks_per_call=chunks_per_call)  # fmt: skip
         part = generate_shard(run, 1, keys(1)[0], config)
-        assert sim.stats()["mean_chunks_per_call"] > 1
+        assert (sim.stats()["mean_chunks_per_call"] > 1) == (chunks_per_call == 4)
     assert part.chunks == 12
     assert part.quarantined == 0
     assert {row.chunk_id for row in rows(run)} == {chunk.chunk_id for chunk in chunks(12)}

@@ -39,7 +39,7 @@ def add_teacher_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that `plan` and `generate` share."""
     from insurance_rag.core.registry import registry
 
-    parser.add_argument("--teacher", choices=registry("teacher").names, help="type of the teacher")
+    parser.add_argument("--teacher", choices=sorted(registry("teacher").names), help="type of the teacher")
     parser.add_argument("--model", help="teacher model; default: $GEMINI_MODEL, else the configured model")
     parser.add_argument(
         "--base-url", help="server address without /v1beta; default: $GEMINI_BASE_URL, else Google's server"

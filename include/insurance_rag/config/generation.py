@@ -83,8 +83,9 @@ class GenerationConfig(Config):
     """Number of chunks in one request. auto: as many as the quality of the answers allows, if requests are scarcer than
     tokens. 1: one chunk per request."""
     max_retries: int = Field(default=5, ge=0)
-    """Maximum number of retries per chunk after temporary failures and unreadable answers. Rejections by a per-minute
-    quota (429) do not count."""
+    """Maximum number of retries per chunk after unusable answers, and per chunk and requeue after server failures.
+    Server failures count only while other chunks are answered, and a chunk is requeued twice. Rejections by a
+    per-minute quota (429) do not count."""
     request_gap_s: float = Field(default=0.2, ge=0)
     """Minimum number of seconds between two calls with the same key. The gap becomes shorter if the quota is known to
     allow more calls."""

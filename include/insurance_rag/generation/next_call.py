@@ -23,7 +23,10 @@ from insurance_rag.planning.question_plan import plan_pairs
 from insurance_rag.planning.work_items import WorkItem, read_chunk, read_other_chunk
 from insurance_rag.rate_limit.admission import calls_in_flight, current_limit
 from insurance_rag.rate_limit.limiter import CallSize, StopCheck
+from insurance_rag.rate_limit.quota import Metric
 from insurance_rag.rate_limit.state import RateLimitState
+
+METRICS: tuple[Metric, ...] = ("requests", "tokens")
 
 
 @dataclass
@@ -172,11 +175,14 @@ class CallPlanner:
 
     def _chunks_per_call(self, state: RateLimitState, now: float) -> int:
         """Return how many chunks the next call asks about; 0 to wait for the answers to calls in flight."""
-        if not TEACHERS[self._config.teacher].supports_packs:
+        teacher, pool = TEACHERS[self._config.teacher], state.pool(self._shard.pool)
+        if not teacher.supports_packs:
             return 1
         if self._config.chunks_per_call != "auto":
             return self._config.chunks_per_call
-        pool, open_chunks = state.pool(self._shard.pool), self._pool.free_chunks()
+        if not teacher.limits_requests and not any(state.known_limit(pool, metric) for metric in METRICS):
+            return 1
+        open_chunks = self._pool.free_chunks()
         approved = packing.approved_size(state.packs)
         needed = packing.needed_size(state, pool, self._shard.share, open_chunks, now)
         if cost := self._token_cost(state):

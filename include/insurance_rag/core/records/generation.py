@@ -36,6 +36,8 @@ class TeacherInfo:
     repair."""
     supports_packs: bool = True
     """Whether one call may ask about several chunks."""
+    limits_requests: bool = True
+    """Whether requests count as scarce before a quota is known. If not, chunks are packed only after a 429."""
     supports_batch: bool = False
     """Whether the teacher has an asynchronous batch mode."""
     required_packages: tuple[str, ...] = ()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     title="OpenAI-compatible server",
     description="Any server with OpenAI's chat completions API: vLLM, Ollama, llama.cpp, OpenAI.",
     key_variable="OPENAI_API_KEYS",
+    limits_requests=False,
 )
 class OpenAITeacher(HttpTeacher):
     """A teacher that calls /v1/chat/completions.
