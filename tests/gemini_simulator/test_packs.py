@@ -147,12 +147,12 @@ def test_a_repair_contains_only_the_listed_pairs() -> None:
 
 def test_degradation_grows_with_the_number_of_chunks_and_changes_with_the_attempt() -> None:
     def share(size: int) -> float:
-        answers = [degraded(chunks, n, pack_degradation=0.01) for chunks in packs(size) for n in range(1, 41)]
+        answers = [degraded(chunks, n, pack_degradation=0.01) for chunks in packs(size) for n in range(1, 11)]
         return sum(len(answer.degraded_ids) for answer in answers) / (size * len(answers))
 
     assert share(1) == 0
     assert 0 < share(4) < share(16) < 0.3
-    answers = [degraded(packs()[0], n, pack_degradation=0.01) for n in range(1, 41)]
+    answers = [degraded(packs()[0], n, pack_degradation=0.01) for n in range(1, 11)]
     assert {bool(answer.degraded_ids) for answer in answers} == {True, False}
     assert degraded(packs()[0], 5, pack_degradation=0.01).text == answers[4].text
 

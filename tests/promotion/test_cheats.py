@@ -13,6 +13,7 @@ from bench.cheats import answers, champion_answers, decide_on, figures, table, w
 from insurance_rag.core.records import ScoredAnswer
 from insurance_rag.evaluation.samples import EvalSample
 
+pytestmark = pytest.mark.xdist_group("cheats")  # one worker runs all of them, so that it fills the caches once
 QUICK = (
     "first sentence of the chunk + hedge", "always refuses", "copies all chunks", "closest sentence + hedge",
     "reference, negated", "reference, number from elsewhere in the context", "reference + foreign tail",

@@ -38,9 +38,9 @@ Z = 2.326
 is low because the groups are compared before every call."""
 DESIGN_EFFECT = 2.0
 """Factor on the variance for pairs that are not independent."""
-SOON = 0.1
+SOON = 0.05
 """Longest wait for a call of the best size, as a fraction of the quota window."""
-REPAIR_TOKEN_SHARE = 0.4
+REPAIR_TOKEN_SHARE = 0.32
 """Maximum fraction of a token limit that one repair call may use, so that several fit into a window."""
 MIN_REST = 0.25
 """Minimum size of a call that uses the rest of a token limit, as a fraction of the best size."""
