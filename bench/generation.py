@@ -63,6 +63,10 @@ def report(bench: Bench) -> str:
             "flight at a kill -9 are repeated, without duplicate rows. Delays on this machine cause 429s at the edge "
             "of a window, and a faster clock magnifies these delays: see `unknown_quota` at three speeds.",
             "",
+            "A token limit is used in whole calls. If the rest of a window is too small for another call, the last "
+            "chunks wait for the next window, which costs up to a minute: see `packed_tokens` with 1,800 chunks and "
+            "with repairs.",
+            "",
         ]
     )
 
