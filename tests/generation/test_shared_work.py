@@ -60,7 +60,7 @@ def check_rows(run: RunFolder, n: int) -> None:
 @pytest.mark.parametrize("chunks_per_call", [1, "auto"])
 def test_the_worker_of_a_fast_key_takes_over_from_a_slow_one(tmp_path: Path, chunks_per_call: int | str) -> None:
     n = 60 if chunks_per_call == 1 else 240
-    with running_simulator(speed=60, latency_s=1.0, **SLOW_SECOND_KEY) as sim:
+    with running_simulator(speed=20, latency_s=1.0, **SLOW_SECOND_KEY) as sim:
         run, config = planned(tmp_path, sim, n, keys(2), chunks_per_call=chunks_per_call)
         generate_run(run, keys(2), config)
         stats = sim.stats()
