@@ -19,7 +19,7 @@ from insurance_rag.core.errors import (
 )
 from insurance_rag.core.records import ApiKey, Shard
 from insurance_rag.rate_limit.backoff import quota_window_s, rate_limit_wait_s, retry_wait_s
-from insurance_rag.rate_limit.limiter import AnswerCounts, CallSize, FixedCall, Limiter, NextCall, StopCheck
+from insurance_rag.rate_limit.limiter import AnswerCounts, CallSize, Limiter, NextCall, StopCheck
 from insurance_rag.rate_limit.quota import PackCounts
 from insurance_rag.rate_limit.state import RateLimitState
 
@@ -42,6 +42,19 @@ class Clock:
     async def sleep(self, seconds: float) -> None:
         self.now += seconds
         await asyncio.sleep(0)
+
+
+class FixedCall:
+    """A call whose content does not depend on other workers."""
+
+    def __init__(self, size: CallSize) -> None:
+        self._size = size
+
+    def size(self, state: RateLimitState, now: float) -> CallSize | None:
+        return self._size
+
+    def claim(self, size: CallSize) -> bool:
+        return True
 
 
 @pytest.fixture

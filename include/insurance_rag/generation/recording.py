@@ -69,9 +69,9 @@ def record_answers(
     accepted = 0
     for (item, request, pairs), used in zip(usable, tokens, strict=True):
         faults = find_faults(pair_check, request.checked_chunk, pairs, request.pairs) if pair_check else []
-        accepted += len(pairs) - sum(fault.pair is not None for fault in faults)
+        good = len(pairs) - sum(fault.pair is not None for fault in faults)
+        accepted += good
         if call.is_repair:
-            good = len(pairs) - sum(fault.pair is not None for fault in faults)
             repaired = _pairs(pairs, request.pairs)
             _append_repair(
                 journal, item, RepairRecord(pairs=repaired, usage=used, meta=_repair_meta(key_id), accepted=good)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 
 from insurance_rag.config import GenerationConfig
@@ -25,9 +24,8 @@ from insurance_rag.generation.shard import run_shard
 from insurance_rag.generation.usage import budget_guard, write_usage
 from insurance_rag.planning.plan import Plan, read_plan, with_config
 from insurance_rag.planning.prompt_spec import PromptSpec
-from insurance_rag.planning.redistribute import plan_redistributed
+from insurance_rag.planning.redistribute import key_error, plan_redistributed
 from insurance_rag.planning.work_items import check_run_chunks, missing_chunks, work_items_by_shard
-from insurance_rag.rate_limit.admission import SendRequest, blocking_error
 from insurance_rag.rate_limit.event_log import read_rate_limit_state
 from insurance_rag.rate_limit.limiter import CallSize
 
@@ -148,11 +146,7 @@ def _stop_reasons(
     `failed` has the errors of shards, which contain the reasons of the other keys.
     """
     state = read_rate_limit_state(run.rate_limit_log)
-    reasons: list[PipelineError | None] = [budget_guard(config)(state, CallSize(chars=0, pairs=1))]
-    for key in keys:
-        if key.id in state.keys:
-            request = SendRequest(shard=0, key=key.id, pool=key.pool, share=1.0, chars=0)
-            reasons.append(blocking_error(state, request, time.time()))
+    reasons = [budget_guard(config)(state, CallSize(chars=0, pairs=1)), *(key_error(key, state) for key in keys)]
     return [e for e in reasons if e and not any(str(e) in str(error) for error in failed.values())]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import ParamSpec, TypeVar
@@ -28,13 +29,15 @@ from insurance_rag.planning.prompt_spec import PromptSpec
 from insurance_rag.planning.work_items import WorkItem, check_run_chunks, work_items_by_shard
 from insurance_rag.rate_limit.limiter import Limiter
 
+log = logging.getLogger(__name__)
+
 MAX_CLAIM_TIMEOUTS = 10.0
 """A claim lapses after this many timeouts of a call. The largest calls may take about five."""
-T = TypeVar("T")
-Params = ParamSpec("Params")
-
 LOCK_WAIT_S = 2.0
 """Other workers look at a shard's lock for an instant, to see whether its worker is alive. This wait outlasts that."""
+
+T = TypeVar("T")
+Params = ParamSpec("Params")
 
 
 def generate_shard(
@@ -118,7 +121,18 @@ async def run_shard(
                 lambda number: summarize_shard_usage(limiter.state, number, config),
             )
         usage = summarize_shard_usage(state, shard.shard, config)
-        return await _in_thread(finish_part, run, plan, shard, items_by_shard, journal, usage)
+        part = await _in_thread(finish_part, run, plan, shard, items_by_shard, journal, usage)
+        _log_moved_chunks(part)
+        return part
+
+
+def _log_moved_chunks(part: PartArtifact) -> None:
+    """Log which chunks other keys answered, and how many chunks of other shards this key answered."""
+    if part.moved:
+        keys = ", ".join(f"{key_id} ({n})" for key_id, n in sorted(part.moved.items(), key=lambda entry: -entry[1]))
+        log.info("%s: %d chunks were answered by other keys: %s", part.label, sum(part.moved.values()), keys)
+    if part.helped:
+        log.info("%s: answered %d chunks of other shards", part.label, part.helped)
 
 
 async def _in_thread(function: Callable[Params, T], *args: Params.args, **kwargs: Params.kwargs) -> T:

@@ -7,7 +7,6 @@ before its chunks count as done, so killing the process loses at most the calls 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -16,11 +15,9 @@ from insurance_rag.core.errors import IncompleteError, PipelineError
 from insurance_rag.core.records import ProgressState
 from insurance_rag.generation.next_call import Call
 from insurance_rag.generation.outcomes import Outcomes
-from insurance_rag.generation.parts import answered_by, write_part
+from insurance_rag.generation.parts import write_part
 from insurance_rag.generation.shard_work import ShardWork
 from insurance_rag.generation.usage import summarize_shard_usage
-
-log = logging.getLogger(__name__)
 
 OnUpdate = Callable[[ProgressState], None]
 
@@ -64,8 +61,8 @@ class Worker:
                 group.create_task(self._send(call_id, work.planner.planned))
         await self._outcomes.finish()
         self._note_progress()
-        await self._save_part()
-        await asyncio.to_thread(self._log_moved_chunks)
+        if self._missing:  # the part of a complete shard is written with its manifest
+            await self._save_part()
 
     def check_complete(self) -> None:
         """If chunks are missing, raise an error: a copy of the error that stopped the shard, else IncompleteError.
@@ -145,14 +142,3 @@ class Worker:
         answered = {key for key in candidates if key in self._missing and key in work.journal}
         if answered:
             work.progress.advance(sum(self._missing.pop(key) for key in answered))
-
-    def _log_moved_chunks(self) -> None:
-        """Log which chunks other keys answered, and how many chunks of other shards this worker answered."""
-        work = self._work
-        moved: Counter[str] = answered_by(work.items, work.journal)
-        moved.pop(work.shard.key_id, None)
-        if moved:
-            keys = ", ".join(f"{key_id} ({n})" for key_id, n in moved.most_common())
-            log.info("%s: %d chunks were answered by other keys: %s", work.shard.label, moved.total(), keys)
-        if self._outcomes.helped:
-            log.info("%s: answered %d chunks of other shards", work.shard.label, self._outcomes.helped)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from insurance_rag.core.errors import PipelineError
 from insurance_rag.core.locks import is_locked
 from insurance_rag.core.records import ApiKey, Shard
 from insurance_rag.core.run_folder import RunFolder
@@ -43,7 +44,12 @@ def plan_redistributed(run: RunFolder, keys: Sequence[ApiKey]) -> list[Shard]:
 
 def is_healthy(key: ApiKey, state: RateLimitState) -> bool:
     """Return whether the key may send calls. A key that has not been used in this run counts as healthy."""
+    return key_error(key, state) is None
+
+
+def key_error(key: ApiKey, state: RateLimitState) -> PipelineError | None:
+    """Return why the key cannot send calls (see `blocking_error`); None if it can, or has not been used in this run."""
     if key.id not in state.keys:
-        return True
+        return None
     request = SendRequest(shard=0, key=key.id, pool=key.pool, share=1.0, chars=0)
-    return blocking_error(state, request, time.time()) is None
+    return blocking_error(state, request, time.time())

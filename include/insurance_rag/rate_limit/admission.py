@@ -36,11 +36,6 @@ class SendRequest:
     """Fraction of the pool's quota that is meant for this shard."""
     chars: int
     """Number of characters in the request. The token count is estimated from it."""
-    chunks: int = 1
-    pairs: int = 0
-    """Number of pairs that the call asks for."""
-    is_retry: bool = False
-    is_repair: bool = False
 
 
 def blocking_error(state: RateLimitState, request: SendRequest, now: float) -> PipelineError | None:

@@ -78,21 +78,6 @@ class NextCall(Protocol):
         ...
 
 
-class FixedCall:
-    """A call whose content does not depend on other workers."""
-
-    def __init__(self, size: CallSize) -> None:
-        self._size = size
-
-    def size(self, state: RateLimitState, now: float) -> CallSize | None:
-        """See `NextCall.size`."""
-        return self._size
-
-    def claim(self, size: CallSize) -> bool:
-        """See `NextCall.claim`."""
-        return True
-
-
 class Limiter:
     """Rate limiter for one shard.
 
@@ -229,7 +214,7 @@ class Limiter:
         with self._log.locked() as state:
             now = self._clock()
             size = next_call.size(state, now)
-            request = SendRequest(shard.shard, shard.key_id, self._pool, shard.share, **vars(size or CallSize(chars=0)))
+            request = SendRequest(shard.shard, shard.key_id, self._pool, shard.share, size.chars if size else 0)
             self.stopped = (
                 self.stopped
                 or blocking_error(state, request, now)
