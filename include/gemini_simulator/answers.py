@@ -20,6 +20,7 @@ from gemini_simulator.json_types import JsonObject
 from gemini_simulator.pair_writers import WriterInput, write_pair
 from gemini_simulator.pairs import SimulatedPair
 from gemini_simulator.parsed_request import ParsedRequest
+from gemini_simulator.recorded_pairs import recorded_pairs
 from gemini_simulator.seeded_random import hash_uniform, seeded_rng
 
 #: A correction request names the faults of earlier pairs. For such a request, the defect rate is multiplied by this
@@ -71,20 +72,36 @@ class WrittenAnswer:
         return json.dumps(format_pairs(schema, fields), ensure_ascii=False)
 
 
-def write_answer(request: ParsedRequest, seed: int, defects: float) -> WrittenAnswer:
-    """Write the requested pairs of every chunk. `defects` is the approximate fraction of pairs that get a defect."""
+def write_answer(request: ParsedRequest, seed: int, defects: float, *, recorded: bool = True) -> WrittenAnswer:
+    """Write the requested pairs of every chunk. `defects` is the approximate fraction of pairs that get a defect.
+
+    With `recorded`, pairs that were written by hand are used where there are any. A correction of such a pair is the
+    same pair.
+    """
+    recorded_seed = seed if recorded else None
     if request.is_correction:  # the pairs differ from those of the first request and have fewer defects
         seed, defects = int(hash_uniform(seed, "correction") * 2**32), defects * CORRECTION_DEFECT_FACTOR
-    items = [item for section in request.sections for item in write_items(section, section.wanted, seed, defects)]
+    items = [
+        item
+        for section in request.sections
+        for item in write_items(section, section.wanted, seed, defects, recorded_seed)
+    ]
     return WrittenAnswer(request, tuple(items))
 
 
 def write_items(
-    section: ChunkSection, wanted: Sequence[WantedPair], seed: int, defects: float = 0.0
+    section: ChunkSection,
+    wanted: Sequence[WantedPair],
+    seed: int,
+    defects: float = 0.0,
+    recorded_seed: int | None = None,
 ) -> list[AnswerItem]:
-    """Write pairs about one chunk."""
+    """Write pairs about one chunk. `recorded_seed` chooses among the recorded pairs; None uses none of them."""
     chunk = _parse(section.text)
-    good = [_write_pair(section, chunk, each, seed) for each in wanted]
+    good = [
+        _recorded_pair(section, chunk, each, recorded_seed) or _write_pair(section, chunk, each, seed)
+        for each in wanted
+    ]
     pairs = inject_defects(good, [each.slot for each in wanted], chunk, seed, defects)
     return [
         AnswerItem(section, pair, section.id, tuple(_evidence_numbers(section, pair, before, seed)))
@@ -95,6 +112,24 @@ def write_items(
 @lru_cache(maxsize=4096)
 def _parse(chunk_text: str) -> ParsedChunk:
     return parse_chunk(chunk_text)
+
+
+def _recorded_pair(
+    section: ChunkSection, chunk: ParsedChunk, wanted: WantedPair, seed: int | None
+) -> SimulatedPair | None:
+    """Return a pair that was written by hand, or None if there is none. The pairs of a type take turns.
+
+    They are answers to prompts that list the wanted pairs. Other prompts ask for less.
+    """
+    if seed is None or not wanted.listed:
+        return None
+    pairs = recorded_pairs(section.product, section.text, wanted.type, two_chunks=wanted.two_chunks)
+    if not pairs:
+        return None
+    first = int(hash_uniform(seed, "recorded", wanted.type, section.text) * len(pairs))
+    pair = pairs[(first + wanted.earlier) % len(pairs)]
+    answerable = wanted.type != "unanswerable"
+    return SimulatedPair(pair.type, pair.question, pair.answer, pair.evidence, answerable, chunk.article)
 
 
 def _write_pair(section: ChunkSection, chunk: ParsedChunk, wanted: WantedPair, seed: int) -> SimulatedPair:

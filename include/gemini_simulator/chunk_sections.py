@@ -18,7 +18,9 @@ _SECTION = re.compile(
     r"^###[ \t]*조항[ \t]+(\S+)[^\n]*\n(.*?)(?=^###(?![ \t]*보험 약관 내용)|\Z)", re.MULTILINE | re.DOTALL
 )
 _PAIR_LIST = re.compile(r"^문항[ \t]*:[^\n]*\n", re.MULTILINE)
-_PAIR_LINE = re.compile(r"^-[ \t]*([a-z_]+)", re.MULTILINE)
+_PAIR_LINE = re.compile(r"^-[ \t]*([a-z_]+)([^\n]*)", re.MULTILINE)
+#: A pair with this note needs the chunk that follows below `### 함께 볼 조항`.
+_NEEDS_OTHER_CHUNK = "함께 볼 조항"
 #: Types in the order in which statements of the chunk are assigned to them.
 _TYPE_ORDER = ("fact", "scenario", "easy", "unanswerable")
 
@@ -33,6 +35,12 @@ class WantedPair:
 
     type: str
     slot: int
+    earlier: int = 0
+    """Number of requested pairs of the same type before this one."""
+    two_chunks: bool = False
+    """Whether the question is to need a second chunk."""
+    listed: bool = False
+    """Whether the section lists its pairs, with the style of each."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +115,13 @@ def _parse_section(section_id: str, body: str, preamble: str) -> ChunkSection:
     return ChunkSection(section_id, product, company, _path(labels), text.strip(), pairs)
 
 
-def _wanted_pairs(types: list[str]) -> Iterator[WantedPair]:
+def _wanted_pairs(lines: list[tuple[str, str]]) -> Iterator[WantedPair]:
+    """Yield the requested pairs. `lines` has the type and the note of each."""
     earlier: Counter[str] = Counter()
-    for name in types:
+    for name, note in lines:
         first = _TYPE_ORDER.index(name) if name in _TYPE_ORDER else len(_TYPE_ORDER)
-        yield WantedPair(name, first + len(_TYPE_ORDER) * earlier[name])
+        slot = first + len(_TYPE_ORDER) * earlier[name]
+        yield WantedPair(name, slot, earlier[name], _NEEDS_OTHER_CHUNK in note, listed=True)
         earlier[name] += 1
 
 

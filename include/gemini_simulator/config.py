@@ -72,6 +72,9 @@ class SimulatorConfig(Config):
     of the responses with status 429 (these do not say which limit was exceeded)."""
     outages: list[tuple[float, float]] = []
     """Intervals (start, end) on the simulator's clock during which requests get status 503."""
+    recorded: bool = True
+    """Answer requests about the sample policies with pairs that were written by hand. If false, all pairs are made from
+    the sentences of the chunk, as for other policies."""
     defects: float = Field(default=0.15, ge=0, le=1)
     """Approximate fraction of pairs that get a defect. GET /ground_truth lists every pair with its defect."""
     pack_degradation: float = Field(default=0.002, ge=0, le=1)

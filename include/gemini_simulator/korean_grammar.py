@@ -1,19 +1,13 @@
-"""Korean grammar for the simulator's texts: particles, questions made from statements, and everyday verb endings."""
+"""Korean grammar for the simulator's texts: questions made from statements, and everyday verb endings."""
 
 from __future__ import annotations
 
 import re
 
-# In Unicode, the Hangul syllables start at 0xAC00 and form groups of 28. The syllables of a group differ only in the
-# final consonant, and the first syllable of a group has none. A syllable's position in its group therefore identifies
-# its final consonant. This position is (code point - 0xAC00) % 28.
-_FIRST_SYLLABLE, _N_FINALS = 0xAC00, 28
-# Positions of two final consonants, ㄹ and ㅂ. After ㄹ, the particle 으로 becomes 로. In formal verbs, ㅂ precedes
-# 니다.
-_RIEUL, _BIEUP = 8, 17
+from insurance_rag.korean.particles import final_consonant, has_final
 
-#: Form of a particle after a consonant -> its form after a vowel.
-_PARTICLES = {"은": "는", "이": "가", "을": "를", "과": "와", "으로": "로", "이란": "란", "이라면": "라면"}
+_BIEUP = 17
+"""Position of the final consonant ㅂ, which precedes 니다 in formal verbs (see `final_consonant`)."""
 
 # _NUMBER matches an amount of money, or a count with its unit. It does not match article numbers (제7조) or parts of
 # longer expressions such as `3회차`.
@@ -35,29 +29,6 @@ _PLAIN_ENDINGS = (
 )
 
 
-def has_final(word: str) -> bool:
-    """Return whether the word ends with a consonant (받침) when it is pronounced.
-
-    >>> has_final("계약"), has_final("회사"), has_final("3")
-    (True, False, True)
-    """
-    last = word.rstrip("\"'”’)] ")[-1:]
-    if "가" <= last <= "힣":
-        return _final(last) != 0
-    return last in "013678LMNR"  # their Korean names end with a consonant, e.g. 3 (삼) and L (엘)
-
-
-def join(word: str, particle: str) -> str:
-    """Append a particle in the form that fits the word. `particle` is the form used after a consonant.
-
-    >>> join("회사", "은"), join("계약", "은"), join("서울", "으로")
-    ('회사는', '계약은', '서울로')
-    """
-    if particle == "으로" and word and "가" <= word[-1] <= "힣" and _final(word[-1]) == _RIEUL:
-        return word + "로"
-    return word + (particle if has_final(word) else _PARTICLES[particle])
-
-
 def as_question(sentence: str) -> str | None:
     """Turn a formal statement into a question. Return None if the sentence does not have a formal ending.
 
@@ -71,7 +42,7 @@ def as_question(sentence: str) -> str | None:
         return body[:-3] + "인가요?"
     if body.endswith("습니다"):
         return body[:-3] + "나요?"
-    if body.endswith("니다") and len(body) > 2 and _final(body[-3]) == _BIEUP:
+    if body.endswith("니다") and len(body) > 2 and final_consonant(body[-3]) == _BIEUP:
         return body[:-3] + chr(ord(body[-3]) - _BIEUP) + "나요?"
     return None
 
@@ -119,8 +90,3 @@ def _plain_sentence(sentence: str) -> str:
         stem = body[:-3]
         return stem + ("이에요." if has_final(stem) else "예요.")
     return sentence
-
-
-def _final(syllable: str) -> int:
-    """Return the position that identifies the syllable's final consonant, or 0 if there is none."""
-    return (ord(syllable) - _FIRST_SYLLABLE) % _N_FINALS

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from random import Random
 
 from gemini_simulator.chunk_parser import ParsedChunk, Statement
-from gemini_simulator.korean_grammar import as_question, ask_for_number, in_plain_words, join
+from gemini_simulator.korean_grammar import as_question, ask_for_number, in_plain_words
 from insurance_rag.core.records import REFUSAL
+from insurance_rag.korean.particles import with_particle
 
 #: Maximum length of a sentence that is turned into a question. For a longer sentence, the question is made from the
 #: chunk's title instead.
@@ -126,9 +127,11 @@ def _question(given: WriterInput, product: str, openings: Sequence[str], about_s
     chunk, statement, rng = given.chunk, given.statement, given.rng
     opening = rng.choice(openings).format(product=product)
     if statement.kind == "row":
-        return f"{opening}{join(f'‘{statement.head}’의 {statement.column}', '은')} {_ask_for_cell(statement.cell)}"
+        column = with_particle(f"‘{statement.head}’의 {statement.column}", "은")
+        return f"{opening}{column} {_ask_for_cell(statement.cell)}"
     if statement.kind == "term":
-        return f"{opening}‘{statement.head}’{join(statement.head, '이란')[len(statement.head) :]} 무엇을 말하나요?"
+        particle = with_particle(statement.head, "이란")[len(statement.head) :]
+        return f"{opening}‘{statement.head}’{particle} 무엇을 말하나요?"
     if statement.kind == "item":
         return f"{opening}‘{statement.head}’도 {_subject(chunk)}에 들어가나요?"
     sentence = re.split(r"(?<=다\.)\s", statement.evidence)[0]
@@ -136,7 +139,7 @@ def _question(given: WriterInput, product: str, openings: Sequence[str], about_s
         question = ask_for_number(sentence) or as_question(sentence)
         if question:
             return _name_product(opening + _DEFINED_TERM.sub("", question), opening, product)
-    return f"{opening}{join(_subject(chunk), '은')} {rng.choice(_OPEN_QUESTIONS)}"
+    return f"{opening}{with_particle(_subject(chunk), '은')} {rng.choice(_OPEN_QUESTIONS)}"
 
 
 def _yes(question: str, rng: Random) -> str:
@@ -166,7 +169,7 @@ def _name_product(question: str, opening: str, product: str) -> str:
 
 def _with_particle(word: str, particle: str | None) -> str:
     after_final = {"는": "은", "가": "이", "를": "을"}
-    return join(word, after_final.get(particle, particle)) if particle else word
+    return with_particle(word, after_final.get(particle, particle)) if particle else word
 
 
 def _ask_for_cell(cell: str) -> str:
@@ -183,12 +186,13 @@ def _cited_answer(given: WriterInput) -> str:
 
 
 def _as_answer(chunk: ParsedChunk, statement: Statement) -> str:
-    head = f"‘{statement.head}’{join(statement.head, '은')[len(statement.head) :]}"
+    head = f"‘{statement.head}’{with_particle(statement.head, '은')[len(statement.head) :]}"
     if statement.kind == "row":
-        return f"{join(f'‘{statement.head}’의 {statement.column}', '은')} {statement.cell}입니다."
+        return f"{with_particle(f'‘{statement.head}’의 {statement.column}', '은')} {statement.cell}입니다."
     if statement.kind == "term":
         meaning = statement.evidence.partition(":")[2].strip()
-        return f"{head} {meaning}" if meaning.endswith("다.") else f"{head} {join(meaning.rstrip('.'), '을')} 말합니다."
+        whole = meaning if meaning.endswith("다.") else f"{with_particle(meaning.rstrip('.'), '을')} 말합니다."
+        return f"{head} {whole}"
     if statement.kind == "item":
         rest = statement.evidence[len(statement.head) :].lstrip(". ")
         exception = f" {rest}" if rest.endswith("다.") else ""

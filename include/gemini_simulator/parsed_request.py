@@ -79,5 +79,5 @@ class ParsedRequest:
             types = listed_types(self.schema) or GENERATED_TYPES
         found = _PAIRS_PER_TYPE.search(self.prompt)
         pairs_per_type = max(1, int(found[1])) if found else 1
-        names = [name for name in types for _ in range(pairs_per_type)]
-        return tuple(WantedPair(name, slot) for slot, name in enumerate(names))
+        names = [(name, earlier) for name in types for earlier in range(pairs_per_type)]
+        return tuple(WantedPair(name, slot, earlier) for slot, (name, earlier) in enumerate(names))

@@ -106,7 +106,8 @@ def _without_text(request: ParsedRequest, finish_reason: str, outcomes: Sequence
 
 def _answer(config: SimulatorConfig, request: ParsedRequest, attempt: Attempt, fault: FaultName | None) -> Reply:
     sections = request.sections
-    written = degrade(write_answer(request, config.seed, defect_rate(config, len(sections))), config, attempt)
+    rate = defect_rate(config, len(sections))
+    written = degrade(write_answer(request, config.seed, rate, recorded=config.recorded), config, attempt)
     text, finish_reason, outcome = _damage(written.text, fault)
     if len(sections) > 1 and any(_is_poisoned(config, section.sha256) for section in sections):
         text, finish_reason, outcome = _damage(written.text, "malformed")[0], "STOP", "poisoned"

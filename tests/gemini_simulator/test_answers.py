@@ -16,11 +16,12 @@ from gemini_simulator import korean_grammar, seeded_random
 from gemini_simulator.answers import write_answer
 from gemini_simulator.defects import DEFECT_SHARES
 from gemini_simulator.json_types import JsonObject
-from gemini_simulator.korean_grammar import as_question, ask_for_number, in_plain_words, join
+from gemini_simulator.korean_grammar import as_question, ask_for_number, in_plain_words
 from gemini_simulator.parsed_request import ParsedRequest
 from insurance_rag.chunks import read_chunks
 from insurance_rag.core.records import REFUSAL, Chunk
 from insurance_rag.korean import ends_as_sentence, refusal, unsupported_articles, unsupported_quantities
+from insurance_rag.korean.particles import with_particle
 
 ARTICLE_15 = (
     "제15조(청약의 철회)\n① 계약자는 보험증권을 받은 날부터 15일 이내에 그 청약을 철회할 수 있습니다. "
@@ -164,7 +165,8 @@ def test_any_text_gets_an_answer(text: str) -> None:
 
 
 def test_korean_forms() -> None:
-    assert join("회사", "은") == "회사는" and join("계약", "은") == "계약은" and join("서울", "으로") == "서울로"
+    assert [with_particle("회사", "은"), with_particle("계약", "은")] == ["회사는", "계약은"]
+    assert with_particle("서울", "으로") == "서울로"
     assert as_question("보험금을 지급합니다.") == "보험금을 지급하나요?"
     assert as_question("한도는 1억원입니다.") == "한도는 1억원인가요?"
     assert as_question("보상하지 않습니다.") == "보상하지 않나요?"
