@@ -47,13 +47,26 @@ _TITLE = r"(?:\s?\([^()\n]{1,60}\))?"
 _PATTERN = re.compile(
     rf"""
       (?:제\s?(?P<article>\d{{1,4}})\s?조|(?<![\d제,.])(?P<bare>\d{{1,4}})조(?=[에의는은를가와과]|\s?(?:제\s?)?\d+항|\s?\())
-        (?:의\s?(?P<branch>\d{{1,3}})(?!\d|조|항|호))?
+        (?:의\s?(?P<branch>\d{{1,3}})(?!\d|조|항|호|[.,]\d|\s?%|[십백천만억원일년회배세명건주]|개월|영업일|퍼센트))?
         (?:{_TITLE}{_GAP}제?\s?(?P<paragraph>\d{{1,3}})\s?항)?
         (?:{_TITLE}{_GAP}제?\s?(?P<item>\d{{1,3}})\s?호)?
     | 제\s?(?P<paragraph2>\d{{1,3}})\s?항(?:{_GAP}제?\s?(?P<item2>\d{{1,3}})\s?호)?
     | 제\s?(?P<item3>\d{{1,3}})\s?호
     """,
     re.VERBOSE,
+)
+_HEADING = re.compile(
+    r"^[ \t]*제\s?(\d{1,4})\s?조(?:의\s?(\d{1,3}))?\s?[(（\[［【][^)）\]］】\n]*[)）\]］】]"
+    r"(?=\s|$)(?![ \t]+(?:제\s?\d|및|와|과|또는|내지)\s?)",
+    re.MULTILINE,
+)
+# What follows an article that is the source of a statement, after its title if there is one.
+_SOURCE = re.compile(
+    rf"{_TITLE}(?:에\s?(?:따르면|따라|의하면|의해|의거|근거하|명시|규정|나와|적혀|정해)|에서는?\s(?!정)|에는\s|"
+    r"(?:이|가|은|는|에서)\s?(?:정하|규정하|명시하|밝히)|상\s)"
+)
+_AFTER_DOCUMENT = re.compile(
+    r"(?:법|법률|령|규칙|기준|협약|(?:보통|특별|표준|추가)\s?약관|[」』》｣⌟])의?\s?(?:\([^()\n]{1,30}\))?\s*$"
 )
 # Paragraphs begin with a circled number, and items with a number at the start of a line.
 _CIRCLED = {chr(0x2460 + i): i + 1 for i in range(20)}
@@ -80,6 +93,33 @@ def articles(text: str) -> list[Article]:
         article, branch, paragraph, item = (int(number) if number else None for number in numbers)
         found.append(Article(article, branch, paragraph, item, match.start(), match.end(), match.group()))
     return found
+
+
+def heading_articles(text: str) -> set[tuple[int, int | None]]:
+    """Return the number and branch of each article that has its heading at the start of a line of the text.
+
+    >>> sorted(heading_articles("제7조(보험금의 지급)\\n제9조(청구서류)의 서류를 받으면 지급합니다."))
+    [(7, None)]
+    """
+    return {(int(match[1]), int(match[2]) if match[2] else None) for match in _HEADING.finditer(text)}
+
+
+def cited_as_source(text: str) -> list[Article]:
+    """Return the articles that the text names as the source of a statement, such as `제7조에 따르면` or `제7조에서는`.
+
+    Articles that are only mentioned do not count (`제9조의 서류를 내면`), nor do those of a named law or of another
+    document (`상법 제651조에 따르면`).
+
+    >>> [a.text for a in cited_as_source("제7조에 따르면 제9조의 서류를 내야 합니다.")]
+    ['제7조']
+    """
+    return [
+        reference
+        for reference in articles(text)
+        if reference.article is not None
+        and _SOURCE.match(text, reference.end)
+        and not _AFTER_DOCUMENT.search(text, max(0, reference.start - 20), reference.start)
+    ]
 
 
 def named_levels(context: str) -> set[tuple[str, int, int | None]]:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence, Set
 from itertools import combinations
 
 from insurance_rag.korean.bounds import bound_of
+from insurance_rag.korean.equations import right_equations, without_elapsed
 from insurance_rag.korean.quantities import Quantity, quantities
 
 Key = tuple[float, str]
@@ -83,11 +84,14 @@ def known_quantities(text: str) -> set[Key]:
     return keys
 
 
-def unsupported_quantities(answer: str, *contexts: str, question: str = "") -> list[Quantity]:
+def unsupported_quantities(
+    answer: str, *contexts: str, question: str = "", allow_rounding: bool = True
+) -> list[Quantity]:
     """Return the quantities in the answer that neither a context nor the question states.
 
     Quantities that can be calculated are left out. For example, 500만원 in `1,000만원의 50%인 500만원` is supported if
     a context states 1,000만원 and 50%. An answer may choose numbers for an example: `예를 들어 500만원이라면 250만원`.
+    With `allow_rounding`, it may round a period, such as 석 달 for 90일.
 
     >>> [quantity.text for quantity in unsupported_quantities("90일 이후 1천만원", "보험금은 1,000만원입니다.")]
     ['90일']
@@ -101,15 +105,27 @@ def unsupported_quantities(answer: str, *contexts: str, question: str = "") -> l
         known |= set[Key]().union(*(_within(context, answer) for context in contexts))
     if _WORKING_DAYS.search(answer):  # 영업일 기준 스물다섯 날
         known |= {(value, "일") for value, unit in known if unit == "영업일"}
+    stated = _without_results(answer, stated, known | given)
     stated = [q for q in stated if q.unit != "번째" and not is_each(answer, q) and not _is_trivial(answer, q, known)]
     given |= {_key(q) for q in stated if is_example(answer, q)}
-    missing = [q for q in unsupported(stated, known, given) if not _is_approximate(answer, q, known)]
+    missing = unsupported(stated, known, given)
+    if allow_rounding:
+        missing = [q for q in missing if not _is_approximate(answer, q, known)]
     chosen: set[Key] = set()
     for quantity in [q for q in missing if _is_hypothetical(answer, q)]:
         if quantity in unsupported(stated, known, given | chosen):
             chosen.add(_key(quantity))
     left = unsupported(stated, known, given | chosen) if chosen else missing
-    return left if _is_used(chosen, stated, known | given) else missing
+    left = left if _is_used(chosen, stated, known | given) else missing
+    return without_elapsed(answer, left, known)
+
+
+def _without_results(answer: str, stated: list[Quantity], known: Set[Key]) -> list[Quantity]:
+    """Leave out the results of calculations that the answer writes out, if they are right and use a known quantity."""
+    results = [equation.result for equation in right_equations(answer)]
+    if not results or not any(_key(q) in known for q in stated):
+        return stated
+    return [q for q in stated if q not in results]
 
 
 def _is_used(chosen: Set[Key], stated: Sequence[Quantity], known: Set[Key]) -> bool:
@@ -148,7 +164,7 @@ def unsupported(stated: Iterable[Quantity], known: Set[Key], given: Collection[K
     missing: list[Quantity] = []
     context = sorted(known)[:MAX_KNOWN]
     derived = _differences(given, context)
-    derived |= {(age + 1, "세") for age, unit in given if unit == "세"}  # the next birthday
+    derived |= _ages(given, context) | _counts(given, context)
     operands: list[Key] = sorted(given)[: MAX_OPERANDS // 2]
     own: list[Key] = list(operands)
     for quantity in stated:
@@ -167,6 +183,19 @@ def _differences(given: Collection[Key], context: Collection[Key]) -> set[Key]:
     return {(_tidy(abs(a - b)), unit) for a, b, unit in pairs if a != b}
 
 
+def _ages(given: Collection[Key], context: Collection[Key]) -> set[Key]:
+    """Return the ages that follow from an age of the question: the next birthday, and those a known period later."""
+    ages = [age for age, unit in given if unit == "세"]
+    years = [1.0, *(months / 12 for months, unit in {*given, *context} if unit == "개월" and months % 12 == 0)]
+    return {(_tidy(age + n), "세") for age in ages for n in years}
+
+
+def _counts(given: Collection[Key], context: Collection[Key]) -> set[Key]:
+    """Return how many times a quantity of the context fits into one of the question: 3 times 3년 in 9년."""
+    pairs = [(a / b, unit) for a, unit in given for b, other in context if unit == other and 1 < b < a]
+    return {(ratio, "회") for ratio, unit in pairs if unit in _DAYS and ratio == int(ratio)}
+
+
 def _is_calculated(result: Key, own: Collection[Key], context: Collection[Key], derived: Collection[Key]) -> bool:
     """Return whether the result can be calculated from two operands, or is the sum of three."""
     value, unit = result
@@ -174,12 +203,24 @@ def _is_calculated(result: Key, own: Collection[Key], context: Collection[Key], 
         return True
     if any(_product(result, a, b) for a in (*own, *derived) for b in context):
         return True
+    if unit == "원" and _is_share_less_deduction(value, own, context):
+        return True
     # The share that is left: of 400만원 with a 30% deduction, 70% are paid.
     shares = own if not any(other == "원" for _, other in own) else (*own, *context)
     if unit == "%" and any(other == "%" and value == _tidy(100 - a) for a, other in shares):
         return True
     same = [a for a, other in own if other == unit]
     return any(value == _tidy(sum(three)) for three in combinations(same, 3))
+
+
+def _is_share_less_deduction(value: float, own: Collection[Key], context: Collection[Key]) -> bool:
+    """Return whether a result is a share of an amount, less another amount: 70% of 13만원, less 3만원."""
+    shares = [share for share, unit in context if unit == "%"]
+    deducted = [amount for amount, unit in context if unit == "원"]
+    if len(shares) * len(deducted) > MAX_PAIRS:
+        return False
+    amounts = [amount for amount, unit in own if unit == "원"]
+    return any(value == _tidy(a * share / 100 - less) for a in amounts for share in shares for less in deducted)
 
 
 def _sum_or_difference(result: Key, a: Key, b: Key) -> bool:

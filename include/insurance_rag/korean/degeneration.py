@@ -24,8 +24,15 @@ _ADVERTISING = re.compile(
     r"이번에 새로 (?:나온|출시)|이번엔 |https?://|www\.|[#＃][가-힣A-Za-z]{2,}|놓치지 마세요|"
     r"지금 (?:바로|즉시) (?:가입|신청|상담|클릭|전화|다운)|구독(?:과|하|은|을|,)|좋아요(?:와|를|\s?버튼)|"
     r"블로그|유튜브|더 많은 (?:정보|혜택|소식)|이벤트 (?:참여|응모|당첨|진행)|"
-    r"(?:무료|특별)\s?(?:상담|증정|할인|체험)|사은품|최저가|광고\s?문의|친구\s?추가|"
+    r"(?:무료|특별)\s?(?:상담|증정|할인|체험)|사은품|최저가(?!\s?\d)|광고\s?문의|친구\s?추가|"
     r"(?:클릭|터치)(?:하세요|해\s?주세요|하시면)|카카오톡 (?:채널|친구|상담)|[\U0001f300-\U0001faff]"
+)
+# The part of advertising that no customer writes in a question: links, hashtags, pictures and appeals. A customer may
+# well ask about gifts, discounts or something seen on YouTube.
+_PROMOTION = re.compile(
+    r"https?://|www\.|[#＃][가-힣A-Za-z]{2,}|놓치지 마세요|더 많은 (?:정보|혜택|소식)|"
+    r"지금 (?:바로|즉시) (?:가입|신청|상담|클릭|전화|다운)[가-힣]{0,3}(?:하세요|주세요|보세요)|"
+    r"(?:클릭|터치)(?:하세요|해\s?주세요)|구독(?:과|은|을|,)\s?좋아요|[\U0001f300-\U0001faff]"
 )
 # Section headings, role markers and sentences from prompts, and special tokens from chat templates.
 _ECHO = re.compile(
@@ -93,6 +100,20 @@ def advertising(text: str, *contexts: str) -> Span | None:
     '지금 바로 가입'
     """
     for match in _ADVERTISING.finditer(text):
+        if not any(match.group() in context for context in contexts):
+            return Span(match.group(), match.start(), match.end())
+    return None
+
+
+def promotion(question: str, *contexts: str) -> Span | None:
+    """Return the first link, hashtag, picture or appeal to buy in a question that no context contains, or None.
+
+    Unlike `advertising`, this ignores mere words such as 사은품, because customers ask about gifts.
+
+    >>> promotion("가입하면 사은품을 주나요?"), promotion("지금 바로 가입하세요! 얼마인가요?").text
+    (None, '지금 바로 가입하세요')
+    """
+    for match in _PROMOTION.finditer(question):
         if not any(match.group() in context for context in contexts):
             return Span(match.group(), match.start(), match.end())
     return None

@@ -1,4 +1,4 @@
-"""Splits Korean text into morphemes with Kiwi, and caches the result for each line."""
+"""Splits Korean text into morphemes with Kiwi, caches the result for each line, and joins morphemes to text."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ class Analyser(Protocol):
     def tokenize(self, text: str) -> Sequence[_Token]: ...
     @overload
     def tokenize(self, text: list[str]) -> Iterable[Sequence[_Token]]: ...
+    def join(self, morphs: Iterable[tuple[str, str]]) -> str: ...
 
 
 @cache
@@ -79,3 +80,12 @@ def morphemes(line: str) -> tuple[Morpheme, ...]:
         prepare([line])
         found = _CACHED[line]
     return found
+
+
+def surface(pieces: Iterable[tuple[str, str]]) -> str:
+    """Return the text of morphemes, given as pairs (form, tag), with the contractions and spaces of written Korean.
+
+    >>> surface([("하", "XSV"), ("지", "EC"), ("않", "VX"), ("어요", "EF")])
+    '하지 않아요'
+    """
+    return analyser().join(list(pieces))

@@ -126,7 +126,8 @@ def refusal(text: str) -> RefusalLevel:
 def evasion(text: str) -> Span | None:
     """Return the sentence with which the text evades the question, or None.
 
-    This is the first refusal, or the first sentence if every sentence only advises the customer to ask elsewhere.
+    This is the first refusal, or the first sentence if every sentence only says that it depends or advises the customer
+    to ask elsewhere.
 
     >>> evasion("고객센터에 문의하시기 바랍니다.").text
     '고객센터에 문의하시기 바랍니다.'
@@ -136,9 +137,14 @@ def evasion(text: str) -> Span | None:
     if refused := refusal_sentences(text):
         return refused[0]
     found = sentences(text)
-    if found and all(_DEFLECTION.search(s.text) and not _ANSWERS.search(s.text) for s in found):
-        return found[0]
-    return None
+    return found[0] if found and all(_deflects(sentence.text) for sentence in found) else None
+
+
+def _deflects(sentence: str) -> bool:
+    """Return whether a sentence only says that it depends, or only advises the customer to ask elsewhere."""
+    if not (_DEFLECTION.search(sentence) or _DEPENDS.search(sentence)):
+        return False
+    return _ANSWERS.search(_NO_ANSWER.sub(" ", sentence)) is None
 
 
 # Finds an answer in the first clause of a sentence whose last clause refuses. It matches the end of the first clause,
@@ -146,10 +152,23 @@ def evasion(text: str) -> Span | None:
 _CONTRAST = re.compile(r"(?:지급|보장|보상|납입|해지|적용|인정|부담|가능|[말합입])[가-힣]{0,6}(?:지만|나|며|고),?\s")
 # Every refusal contains one of these syllables. Checking for them first avoids the slow patterns for most texts.
 _MAY_REFUSE = re.compile("없|않|어렵|어려|곤란|불가|모르|못|안 |힘들|힘듭|밖|벗어|침묵|빠져")
-_MAY_EVADE = re.compile("없|않|어렵|어려|곤란|불가|모르|못|안 |힘들|힘듭|밖|벗어|침묵|빠져|문의|상담|연락|확인")
+_MAY_EVADE = re.compile(
+    "없|않|어렵|어려|곤란|불가|모르|못|안 |힘들|힘듭|밖|벗어|침묵|빠져|문의|상담|상의|의논|연락|확인|다르|다릅|다를|달"
+)
 # A sentence that advises the customer to ask elsewhere. It is not an evasion if it also states a condition, an amount
 # or a duty. _ANSWERS matches these.
 _DEFLECTION = re.compile(
-    r"(?:문의|상담|연락|확인)(?:하시|해\s?(?:주|보)|을?\s?(?:바랍|부탁|권)|하는\s?것이\s?(?:좋|필요|정확)|이\s?필요)[^.]{0,20}[.!]?$"
+    r"(?:문의|상담|상의|의논|연락|확인)(?:하시|하세|하십|해\s?(?:주|보)|을?\s?(?:바랍|부탁|권)|하는\s?(?:것이|게)\s?(?:좋|필요|정확)|"
+    r"이\s?필요)[^.]{0,20}[.!]?$"
 )
+# A sentence that only says that it depends: `경우에 따라 달라질 수 있습니다`.
+_DEPENDS = re.compile(
+    r"(?:상황|경우|조건|상품|사람|개인|계약|가입|약관|사안|사례|케이스)[^.]{0,20}(?:따라|마다)\s?[^.]{0,12}(?:다르|다릅|다를|달라|달랐)"
+    r"[^.0-9]{0,40}[.!]?$"
+)
+_NO_ANSWER = re.compile(
+    r"(?:경우|상황|사안|조건)(?:에|마다)|(?:지급|보장|보상|해지|가입)\s?(?:가능\s?)?(?:여부|금액|내용|범위|기준|조건)|"
+    r"(?:지급|보장|보상)(?:이|은|는|가)?\s?(?:될|되는|할|하는)\s?수도"
+)
+"""Words of `_ANSWERS` that state nothing by themselves: 경우에 따라, 보장 여부."""
 _ANSWERS = re.compile(r"\d\s?(?:만|억|천|원|%|일|개월|년|회|영업일)|경우|때에는|지급|보장|보상|해지|통지|알려야")

@@ -11,6 +11,8 @@ Roles = tuple[tuple[str, Role], ...]
 
 CUSTOMERS = frozenset(["계약자", "피보험자", "수익자", "대리청구인"])
 """Standard names of the parties on the customer's side of a contract."""
+MIN_FOLLOWING = 2
+"""Number of letters of the word after a party that must agree."""
 INSURER = frozenset(["회사"])
 
 _PARTIES = {
@@ -53,9 +55,12 @@ class Mention(NamedTuple):
     """A party in a text with its role. `start` and `end` are the position of its name and particle."""
 
     party: str
+    """Standard name of the party."""
     role: Role
     start: int
     end: int
+    name: str
+    """Name of the party as written, without its particle."""
 
 
 def party_mentions(text: str) -> list[Mention]:
@@ -64,8 +69,33 @@ def party_mentions(text: str) -> list[Mention]:
     for match in _PATTERN.finditer(text):
         role = next(role for _, role in _PARTICLES if match[role])
         name = match.group()[: match.start(1) - match.start()]
-        found.append(Mention(party(name), role, match.start(), match.end()))
+        found.append(Mention(party(name), role, match.start(), match.end(), name))
     return found
+
+
+def swapped_party(answer: str, evidence: str) -> str | None:
+    """Return a party of the answer whose place another party has in the evidence, or None.
+
+    Two parties have the same place if their roles and the beginnings of the following words are equal.
+
+    >>> swapped_party("회사에게 유리하게 해석합니다.", "계약자에게 유리하게 해석합니다.")
+    '회사에게'
+    """
+    quoted = party_mentions(evidence)
+    if not quoted:
+        return None
+    for mention in party_mentions(answer):
+        following = _next_word(answer, mention)
+        same = [q for q in quoted if q.role == mention.role and _next_word(evidence, q) == following]
+        is_swapped = mention.role != "possessor" and all(q.party != mention.party for q in same)
+        if same and len(following) == MIN_FOLLOWING and is_swapped:
+            return answer[mention.start : mention.end]
+    return None
+
+
+def _next_word(text: str, mention: Mention) -> str:
+    """Return the first letters of the word after a mention, if there is one in the same line."""
+    return "".join(text[mention.end : mention.end + 20].split()[:1])[:MIN_FOLLOWING]
 
 
 def party(name: str) -> str:

@@ -91,3 +91,21 @@ def cut_at_sentence(text: str, limit: int) -> str:
     ends = [m.end() for m in _BOUNDARY.finditer(text, 0, limit + 1) if m.end() <= limit]
     cut = max((end for end in ends if end > limit // 2), default=limit)
     return head[:cut].rstrip()
+
+
+def cut_context(text: str, limit: int, evidence: str = "") -> str | None:
+    """Return at most `limit` characters of the text that contain the evidence, or None if it does not fit.
+
+    The result is the start of the text if the evidence is there (see `cut_at_sentence`). Otherwise, it starts at the
+    first sentence from which the evidence fits. An evidence that does not occur in the text has no effect.
+
+    >>> cut_context("첫 문장입니다. 둘째 문장입니다. 셋째 문장입니다.", 20, "셋째 문장입니다.")
+    '둘째 문장입니다. 셋째 문장입니다.'
+    """
+    start = text.find(evidence)
+    end = start + len(evidence)
+    head = cut_at_sentence(text, limit)
+    if not evidence or start < 0 or end <= len(head):
+        return head
+    begin = next((s.start for s in sentences(text) if s.start <= start and end - s.start <= limit), None)
+    return None if begin is None else text[begin : max(end, begin + len(cut_at_sentence(text[begin:], limit)))]
