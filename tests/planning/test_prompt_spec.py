@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 from tests.planning.conftest import MakeChunks
 
+from insurance_rag.chunks.headings import product_name, section_path
 from insurance_rag.config import GenerationConfig
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.records import Chunk
-from insurance_rag.planning.prompt_spec import PromptSpec, product_name, section_path
+from insurance_rag.planning.prompt_spec import PromptSpec
 
 
 def make_spec(**settings: object) -> PromptSpec:

@@ -158,7 +158,7 @@ HARD_CASES = Path(__file__).parents[1] / "data/hard_cases.jsonl"
 
 
 def test_hand_made_hard_cases(tmp_path: Path) -> None:
-    """Fifty good rows that look bad, and fifty bad ones that look good. None is compared with the others."""
+    """Good rows that look bad, and bad ones that look good. None is compared with the others."""
     cases: list[GeneratedRow] = read_jsonl(HARD_CASES)
     chunk_ids = {case["chunk"]: f"c{n}" for n, case in enumerate(cases)}
     wrong = []
@@ -177,10 +177,11 @@ def test_hand_made_hard_cases(tmp_path: Path) -> None:
     print(f"\nhard cases: good {counts[True, True]} kept, {counts[True, False]} dropped;", end=" ")
     print(f"bad {counts[False, True]} found under their reason, {counts[False, False]} not")
     print("\n".join(wrong))
-    assert counts[True, True] >= 48, wrong
-    assert counts[False, True] >= 42, wrong
+    assert counts[True, True] >= 0.97 * (counts[True, True] + counts[True, False]), wrong
+    assert counts[False, True] >= 0.9 * (counts[False, True] + counts[False, False]), wrong
 
 
 def _as_row(case: GeneratedRow, chunk_id: str, n: int) -> GeneratedRow:
-    row = {"chunk_id": chunk_id, "type": case.get("type", "fact"), "input": case["chunk"], "meta": {"n": n}}
+    meta = {"n": n, "prompt_version": case.get("prompt_version", "")}
+    row = {"chunk_id": chunk_id, "type": case.get("type", "fact"), "input": case["chunk"], "meta": meta}
     return row | {"instruction": case["question"], "output": case["answer"], "evidence": case.get("evidence", "")}

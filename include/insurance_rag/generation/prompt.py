@@ -13,15 +13,14 @@ from typing import get_args
 
 from pydantic import JsonValue
 
+from insurance_rag.chunks.headings import product_name, section_path
 from insurance_rag.core.records import REFUSAL, Chunk, QuestionType
 from insurance_rag.korean.numbered import number_sentences
 from insurance_rag.planning.prompt_spec import (
     PARAPHRASE_PROMPT,
     REPAIR_PROMPT,
     PromptSpec,
-    product_name,
     read_prompt,
-    section_path,
 )
 from insurance_rag.planning.question_plan import PlannedPair
 

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from insurance_rag.chunks import read_chunks
+from insurance_rag.chunks.headings import product_name
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.records import Chunk
 from insurance_rag.core.records.generation import AnswerRecord
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.planning.generation_journal import ChunkRecord, GenerationJournal
 from insurance_rag.planning.plan import Plan, read_plan
-from insurance_rag.planning.prompt_spec import PromptSpec, product_name
+from insurance_rag.planning.prompt_spec import PromptSpec
 from insurance_rag.planning.work_items import WorkItem, read_work_items
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from insurance_rag.chunks.headings import product_name, section_path
 from insurance_rag.config import GenerationConfig
 from insurance_rag.config.generation import QuestionStyle
 from insurance_rag.core.errors import InvalidInputError
@@ -18,7 +19,6 @@ from insurance_rag.core.hashing import sha256_text
 from insurance_rag.core.records import Chunk, QuestionType
 from insurance_rag.core.records.generation import TeacherInfo
 from insurance_rag.core.registry import registry
-from insurance_rag.korean.text import remove_whitespace
 
 PROMPTS = Path(__file__).parents[1] / "generation" / "prompts"
 REPAIR_PROMPT = "repair_v2"
@@ -102,21 +102,3 @@ def read_prompt(name: str) -> str:
 def repair_version() -> str:
     """Return the repair prompt's name and hash, in the same format as `PromptSpec.prompt_version`."""
     return f"{REPAIR_PROMPT}@{sha256_text(read_prompt(REPAIR_PROMPT))[:10]}"
-
-
-def product_name(chunk: Chunk) -> str:
-    """Return the company and product for use in questions, e.g. `한빛생명 한빛 든든 암보험`."""
-    name = chunk.metadata.breadcrumbs.split(">")[0].strip()
-    company = chunk.metadata.company.strip()
-    return name if name.startswith(company) else f"{company} {name}".strip()
-
-
-def section_path(chunk: Chunk) -> str:
-    """Return where in the policy the chunk is, e.g. `보통약관 > 제2관 보험금의 지급`.
-
-    The product and a last heading with which the chunk's text begins are left out, because the prompt contains both.
-    """
-    headings = [heading.strip() for heading in chunk.metadata.breadcrumbs.split(">")[1:]]
-    if headings and remove_whitespace(chunk.text).startswith(remove_whitespace(headings[-1])):
-        headings = headings[:-1]
-    return " > ".join(heading for heading in headings if heading)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from insurance_rag.config import ValidationConfig
@@ -10,28 +11,43 @@ from insurance_rag.generation.repair import PairCheck
 from insurance_rag.generation.teachers.base import Pair
 from insurance_rag.korean.text import clean
 from insurance_rag.validation.row import parse_row
-from insurance_rag.validation.rules.registry import RULES, ChunkText, RowRule, RuleContext
+from insurance_rag.validation.rules.registry import RULES, ChunkText, RowRule, RuleContext, chunk_labels
+
+_SECOND_CHUNK = re.compile(r"\n\n(?=제\s?\d+\s?조)")
 
 
-def pair_check(config: ValidationConfig | None = None) -> PairCheck:
+def pair_check(config: ValidationConfig | None = None, *, several_products: bool = False) -> PairCheck:
     """Return a function that applies the configured repairable row rules to the pairs generated for a chunk.
 
     The function takes the chunk and the pairs. It returns one entry per pair: the name of the first rule that drops the
-    pair and the text at fault, or None if the pair passes.
+    pair and the text at fault, or None if the pair passes. If none of the pairs has evidence, none needs it, because
+    the teacher was not asked for it. `several_products` says whether every question must name its product.
     """
     config = config or ValidationConfig()
     rules = [rule for name in config.rules if isinstance(rule := RULES[name], RowRule) and rule.repairable]
 
     def check(chunk: Chunk, pairs: Sequence[Pair]) -> list[tuple[str, str] | None]:
-        context = RuleContext(config, {chunk.chunk_id: ChunkText(clean(chunk.text))})
-        return [_find_fault(chunk, pair, rules, context) for pair in pairs]
+        text = clean(chunk.text)
+        analyzed = ChunkText(text, _second_article(text), *chunk_labels(chunk))
+        context = RuleContext(config, {chunk.chunk_id: analyzed}, several_products=several_products)
+        has_evidence = any(pair.evidence for pair in pairs)
+        return [_find_fault(chunk, pair, rules, context, has_evidence) for pair in pairs]
 
     return check
 
 
-def _find_fault(chunk: Chunk, pair: Pair, rules: Sequence[RowRule], context: RuleContext) -> tuple[str, str] | None:
+def _second_article(text: str) -> str:
+    """Return the text of the second chunk, which generation appends to the first one; empty if there is none."""
+    match = _SECOND_CHUNK.search(text)
+    return text[match.end() :] if match else ""
+
+
+def _find_fault(
+    chunk: Chunk, pair: Pair, rules: Sequence[RowRule], context: RuleContext, has_evidence: bool
+) -> tuple[str, str] | None:
     fields = {"type": pair.type, "instruction": pair.question, "output": pair.answer, "evidence": pair.evidence}
-    row = parse_row({"chunk_id": chunk.chunk_id, **fields}, context.config.max_characters)
+    meta = {"teacher": "this one"} if has_evidence else {}
+    row = parse_row({"chunk_id": chunk.chunk_id, **fields, "meta": meta}, context.config.max_characters)
     if row.problem:
         return None  # too long or invalid Unicode (rule `malformed`), which a second answer rarely fixes
     for rule in rules:

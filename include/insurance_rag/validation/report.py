@@ -72,6 +72,8 @@ def make_report(inputs: ReportInputs) -> ValidationReport:
         repairs=_repairs(table),
         files=inputs.stats.rows,
         contexts=_context_counts(inputs.stats),
+        preferences=inputs.stats.preferences,
+        verifier=inputs.stats.verifier,
         balance=balance_report(selection.groups),
         style=_style(table, selection, inputs.chunks),
         split=SplitSummary(
@@ -119,6 +121,8 @@ def _context_counts(stats: BuildStats) -> ContextCounts:
         unanswerable_share=round(stats.unanswerable / rows, 4),
         with_distractors=stats.with_distractors,
         distractor_share=round(stats.with_distractors / rows, 4),
+        evidence_cut=stats.evidence_cut,
+        overlap_auc=stats.overlap_auc,
     )
 
 

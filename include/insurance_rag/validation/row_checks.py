@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from multiprocessing import get_context
 
@@ -42,22 +42,30 @@ class CheckSetup:
     """Ids of chunks that repeat an evaluation question's gold chunk."""
     questions: frozenset[str] = frozenset()
     """Evaluation questions with all whitespace removed."""
+    labels: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Maps chunk ids to the names and the breadcrumbs of their chunks, see `chunk_labels`."""
+    several_products: bool = False
+    """Whether the chunks are about several products."""
 
     def rule_context(self) -> RuleContext:
         """Return the context for the row rules."""
-        chunks = None if self.chunk_texts is None else _ChunkCache(self.chunk_texts)
-        return RuleContext(self.config, chunks, self.leaking, self.questions)
+        chunks = None if self.chunk_texts is None else _ChunkCache(self.chunk_texts, self.labels)
+        return RuleContext(self.config, chunks, self.leaking, self.questions, self.several_products)
 
 
 class _ChunkCache(Mapping[str, ChunkText]):
     """Maps chunk ids to chunk texts. Caches the most recently used CACHED_CHUNKS texts with their analyses."""
 
-    def __init__(self, texts: Mapping[str, str]) -> None:
-        self._texts = texts
-        self._analysed = lru_cache(maxsize=CACHED_CHUNKS)(ChunkText)
+    def __init__(self, texts: Mapping[str, str], labels: Mapping[str, tuple[str, str]]) -> None:
+        self._texts, self._labels = texts, labels
+        self._analyzed = lru_cache(maxsize=CACHED_CHUNKS)(self._analyze)
+
+    def _analyze(self, chunk_id: str) -> ChunkText:
+        names, breadcrumbs = self._labels.get(chunk_id, ("", ""))
+        return ChunkText(self._texts[chunk_id], names=names, breadcrumbs=breadcrumbs)
 
     def __getitem__(self, chunk_id: str) -> ChunkText:
-        return self._analysed(self._texts[chunk_id])
+        return self._analyzed(chunk_id)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._texts)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from insurance_rag.config import ValidationConfig
 from insurance_rag.core.artifacts import describe, manifest_path
@@ -31,20 +31,22 @@ from insurance_rag.core.records import (
     ValidationReport,
 )
 from insurance_rag.dataset.balance import OVER_CAP
-from insurance_rag.dataset.build import BuildStats, DatasetRows, build_datasets
+from insurance_rag.dataset.build import build_datasets
 from insurance_rag.dataset.card import render_card
 from insurance_rag.dataset.contexts import product
 from insurance_rag.dataset.funnel import render_funnel
 from insurance_rag.dataset.hub import push_to_hub
+from insurance_rag.dataset.rows import DatasetRows
 from insurance_rag.korean.text import clean
 from insurance_rag.validation.contamination import Split, make_split
 from insurance_rag.validation.cross_row_rules import apply_cross_row_rules
 from insurance_rag.validation.drift import compare_reports
 from insurance_rag.validation.parts import find_parts, part_labels, read_blocks
+from insurance_rag.validation.repaired_answers import rejected_answers
 from insurance_rag.validation.report import ReportInputs, make_report
-from insurance_rag.validation.retrievability import UNRANKED, rank_rows
+from insurance_rag.validation.retrievability import NO_CHUNK, UNRANKED, Ranking, rank_rows
 from insurance_rag.validation.row_checks import UNREADABLE_ROW_RULES, CheckSetup, check_blocks
-from insurance_rag.validation.rules.registry import RULES, RankRule
+from insurance_rag.validation.rules.registry import RULES, RankRule, chunk_labels
 from insurance_rag.validation.selection import Selection, select_rows
 from insurance_rag.validation.table import NOT_DROPPED, RowTable
 
@@ -82,11 +84,16 @@ def validate_parts(
     folder, labels = DatasetFolder(out), part_labels(files)
     with contextlib.closing(RowTable(out, texts)) as table:
         fill_table(table, files, CheckSetup(config, texts, split.leaking, split.questions), known, progress)
-        ranks = _apply_rank_rules(table, list(known.values()), config, progress)
+        ranking = _apply_rank_rules(table, list(known.values()), config, progress)
         selection = select_rows(table, known, split, config.dataset)
         trainable = [chunk for chunk in known.values() if split.may_train(chunk)]
-        stats = _build(table, selection, trainable, ranks, folder, config, progress)
-        report = make_report(ReportInputs(table, selection, stats, split, ranks, config, labels, list(known.values())))
+        content = _dataset_rows(table, selection, ranking, list(known))
+        content = replace(content, rejected=rejected_answers(table, config.rules))
+        total = len(selection.training) + len(selection.heldout)
+        with Progress("validate", "files", total=total, unit="rows", folder=progress) as bar:
+            stats = build_datasets(content, trainable, list(known.values()), folder, config.dataset, bar.advance)
+        inputs = ReportInputs(table, selection, stats, split, ranking.ranks, config, labels, list(known.values()))
+        report = make_report(inputs)
         write_jsonl(folder.rejects, _rejected_rows(table, selection, config, labels))
     if before:
         report = report.model_copy(update={"drift": compare_reports(report, before)})
@@ -112,6 +119,8 @@ def fill_table(
 ) -> None:
     """Add all rows in `files` to the table, and apply the row rules and the cross-row rules."""
     products = {i: product(chunk) for i, chunk in chunks.items()}
+    labels = {i: chunk_labels(chunk) for i, chunk in chunks.items()}
+    setup = replace(setup, labels=labels, several_products=len(set(products.values())) > 1)
     with Progress("validate", "rows", total=0, unit="rows", folder=progress) as bar:
         for checked in check_blocks(read_blocks(files), setup):
             table.add(checked)
@@ -126,41 +135,37 @@ def fill_table(
 
 def _apply_rank_rules(
     table: RowTable, chunks: Sequence[Chunk], config: ValidationConfig, progress: Path | None
-) -> NDArray[np.int32]:
-    """Rank the rows that have passed so far, drop those that a rank rule rejects, and return the ranks of all rows."""
+) -> Ranking:
+    """Rank the rows that have passed so far, drop those that a rank rule rejects, and return the ranking."""
     rules = [(n, rule) for n, name in enumerate(config.rules) if isinstance(rule := RULES[name], RankRule)]
     if not config.retriever_check or not rules:
-        return rank_rows(table, [], chunks, config)
+        return Ranking.empty(len(table))
     passed = table.passed()
     with Progress("validate", "retriever", total=len(passed), unit="questions", folder=progress) as bar:
-        ranks = rank_rows(table, passed, chunks, config, bar.advance)
+        ranking = rank_rows(table, passed, chunks, config, bar.advance)
+    ranks = ranking.ranks
     for i in np.flatnonzero(ranks != UNRANKED).tolist():
         for position, rule in rules:
             if (span := rule.check(int(ranks[i]), config)) is not None:
                 table.drop(i, position, span)
                 break
-    return ranks
+    return ranking
 
 
-def _build(
-    table: RowTable,
-    selection: Selection,
-    trainable: Sequence[Chunk],
-    ranks: NDArray[np.int32],
-    folder: DatasetFolder,
-    config: ValidationConfig,
-    progress: Path | None,
-) -> BuildStats:
+def _dataset_rows(table: RowTable, selection: Selection, ranking: Ranking, chunk_ids: Sequence[str]) -> DatasetRows:
     def read(i: int) -> QARow:
         row = table.row(i).as_qa_row()
-        if ranks[i] != UNRANKED:
-            row["meta"] = row["meta"] | {"retriever_rank": int(ranks[i])}
+        if ranking.ranks[i] != UNRANKED:
+            row["meta"] = row["meta"] | {"retriever_rank": int(ranking.ranks[i])}
         return row
 
-    rows = DatasetRows(selection.training, selection.heldout, read, table.digests, table.answerable)
-    total = len(selection.training) + len(selection.heldout)
-    with Progress("validate", "files", total=total, unit="rows", folder=progress) as bar:
-        return build_datasets(rows, trainable, folder, config.dataset, bar.advance)
+    def hits(i: int) -> list[str]:
+        return [chunk_ids[position] for position in ranking.hits[i] if position != NO_CHUNK]
+
+    def kind(i: int) -> str:
+        return str(table.types[i])
+
+    return DatasetRows(selection.training, selection.heldout, read, table.digests, table.answerable, kind, hits)
 
 
 def _rejected_rows(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from insurance_rag.korean import advertising, foreign_tail, hangul_share
+from insurance_rag.korean.degeneration import promotion
 from insurance_rag.validation.row import Row
 from insurance_rag.validation.rules.registry import RuleContext, rule
 
@@ -13,12 +14,13 @@ _LATIN_WORD = re.compile("[A-Za-z]+")
 
 @rule("foreign_tail", title="Foreign or advertising text", title_ko="외국어 또는 광고 문구", repairable=True)
 def has_foreign_tail(row: Row, context: RuleContext) -> str | None:
-    """The row contains foreign-language or advertising text that does not occur in its chunk."""
+    """The row contains foreign-language or advertising text that does not occur in its chunk. A question may ask about
+    gifts or discounts.
+    """
     chunk = context.chunk(row).text
-    for text in (row.output, row.instruction):
-        if span := foreign_tail(text, chunk) or advertising(text, chunk):
-            return span.text
-    return None
+    span = foreign_tail(row.output, chunk) or advertising(row.output, chunk)
+    span = span or foreign_tail(row.instruction, chunk) or promotion(row.instruction, chunk)
+    return span.text if span else None
 
 
 @rule("not_korean", title="Not in Korean", title_ko="한국어가 아님", repairable=True)

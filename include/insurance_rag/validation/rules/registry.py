@@ -22,10 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from insurance_rag.config import ValidationConfig
-from insurance_rag.core.records import RuleInfo
+from insurance_rag.core.records import Chunk, RuleInfo
 from insurance_rag.core.records.generation import OTHER_CHUNK_ID
 from insurance_rag.core.registry import Registry
-from insurance_rag.korean import known_quantities, named_levels, remove_whitespace
+from insurance_rag.korean import Span, articles, known_quantities, named_levels, remove_whitespace, sentences
+from insurance_rag.korean.articles import heading_articles
+from insurance_rag.korean.overlap import content_bigrams
 from insurance_rag.validation.row import Row
 from insurance_rag.validation.table import RowTable
 
@@ -35,6 +37,12 @@ class ChunkText:
     """The text of a chunk, with cached properties for the grounding rules."""
 
     text: str
+    """The whole text, including that of `other`."""
+    other: str = ""
+    """Text of a second chunk that a question needs; empty for most rows. The evidence never quotes it."""
+    names: str = ""
+    """Company, product and policy type of the chunk."""
+    breadcrumbs: str = ""
 
     @cached_property
     def squeezed(self) -> str:
@@ -49,7 +57,35 @@ class ChunkText:
     @cached_property
     def levels(self) -> set[tuple[str, int, int | None]]:
         """Articles, paragraphs and items that the text contains or cites. `Article.levels` describes the tuples."""
-        return named_levels(self.text)
+        return named_levels(self.text) | {("조", number, branch) for number, branch in self.own_articles}
+
+    @cached_property
+    def own_articles(self) -> set[tuple[int, int | None]]:
+        """Number and branch of the articles that the chunk consists of, by its headings or else its breadcrumbs."""
+        heading = articles(self.breadcrumbs.rpartition(">")[2])[:1]
+        return heading_articles(self.text) or {(a.article, a.branch) for a in heading if a.article is not None}
+
+    @cached_property
+    def sentences(self) -> list[Span]:
+        """The sentences of the text. Headings, list items and rows of tables are sentences, too."""
+        return sentences(self.text)
+
+    @cached_property
+    def squeezed_lines(self) -> set[str]:
+        """The lines of the text, with all whitespace removed."""
+        return {remove_whitespace(line) for line in self.text.splitlines()}
+
+    @cached_property
+    def content(self) -> frozenset[str]:
+        """The content bigrams of the text."""
+        return content_bigrams(self.text)
+
+
+def chunk_labels(chunk: Chunk) -> tuple[str, str]:
+    """Return `names` and `breadcrumbs` of a chunk, as in ChunkText."""
+    metadata = chunk.metadata
+    product = metadata.breadcrumbs.partition(">")[0]
+    return f"{metadata.company} {product} {metadata.policy_type}", metadata.breadcrumbs
 
 
 @dataclass(frozen=True)
@@ -63,6 +99,8 @@ class RuleContext:
     """Ids of chunks that repeat an evaluation question's gold chunk."""
     questions: frozenset[str] = frozenset()
     """Evaluation questions with all whitespace removed."""
+    several_products: bool = False
+    """Whether the chunks are about several products, so that a question must name its own."""
 
     def chunk(self, row: Row) -> ChunkText:
         """Return the chunk that the row was generated from, or the row's own `input` if the chunk is unknown.
@@ -72,7 +110,7 @@ class RuleContext:
         known = self.chunks.get(row.chunk_id) if self.chunks is not None else None
         other = self.chunks.get(str(row.meta.get(OTHER_CHUNK_ID, ""))) if self.chunks is not None else None
         if known and other:
-            return ChunkText(f"{known.text}\n\n{other.text}")
+            return ChunkText(f"{known.text}\n\n{other.text}", other.text, known.names, known.breadcrumbs)
         return known or ChunkText(row.input)
 
 
