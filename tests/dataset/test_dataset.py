@@ -10,6 +10,7 @@ import yaml
 from tests.dataset.corpus import corpus_chunks, generated_rows, qa_row
 from tests.validation.helpers import chunk, read_report, read_rows, reasons, row, with_dataset, write_part
 
+from insurance_rag.chunks.headings import chunk_header
 from insurance_rag.config import DatasetConfig
 from insurance_rag.core.dataset_folder import DatasetFolder
 from insurance_rag.core.errors import InvalidInputError
@@ -50,10 +51,12 @@ def test_a_share_of_the_rows_has_distractors_next_to_the_right_chunk(built: Path
     with_distractors = [r for r in rows if len(r["context_chunk_ids"]) > 1]
     assert 0.3 < len(with_distractors) / len(rows) < 0.7
     texts = {c.chunk_id: c.text for c in corpus_chunks()}
+    headers = {c.chunk_id: chunk_header(c) for c in corpus_chunks()}
     for example in with_distractors:
         assert 3 <= len(example["context_chunk_ids"]) <= 5
         assert example["chunk_id"] in example["context_chunk_ids"]
         assert example["input"] == "\n\n".join(texts[i] for i in example["context_chunk_ids"])
+        assert all(f"{headers[i]}\n{texts[i]}" in example["prompt"] for i in example["context_chunk_ids"])
         assert len(example["input"]) <= 1600 + 2 * 4
     positions = {r["context_chunk_ids"].index(r["chunk_id"]) for r in with_distractors}
     assert len(positions) > 1  # the right chunk is not always first
@@ -84,7 +87,7 @@ def test_the_files_open_with_datasets_and_pyarrow(built: Path, tmp_path: Path) -
     from datasets import load_dataset
 
     folder = DatasetFolder(built)
-    for path in (*map(folder.training, ("plain", "rag", "merged")), folder.chat):
+    for path in map(folder.training, ("plain", "rag", "merged", "chat")):
         rows = read_rows(path)
         loaded = load_dataset("json", data_files=str(path), cache_dir=str(tmp_path), split="train")
         assert loaded.num_rows == len(rows) and loaded[0] == rows[0]
@@ -97,7 +100,7 @@ def test_the_card_has_a_header_and_the_figures(built: Path) -> None:
     folder = DatasetFolder(built)
     _, header, body = folder.card.read_text(encoding="utf-8").split("---\n", 2)
     fields = yaml.safe_load(header)
-    assert fields["language"] == ["ko"] and len(fields["configs"]) == 3
+    assert fields["language"] == ["ko"] and len(fields["configs"]) == 5
     assert all((built / c["data_files"][0]["path"]).is_file() for c in fields["configs"])
     report = read_report(built)
     assert f"{report.kept:,} of" in body.replace("\n", " ") and "| near_duplicate | Near duplicate |" in body
@@ -121,13 +124,13 @@ def test_a_question_names_its_product_only_if_the_name_excludes_sister_products(
 
 def test_there_is_no_negative_if_every_chunk_contains_the_answer() -> None:
     own, same = chunk("a"), chunk("b", source="b.pdf", product="다른 암보험")
-    assert Contexts([own, same], DatasetConfig()).refusal_context(qa_row(chunk_id="a")) == []
-    assert Contexts([own], DatasetConfig()).with_distractors(qa_row(chunk_id="unknown")) == []
+    assert Contexts([own, same], DatasetConfig()).refusal_context(qa_row(chunk_id="a")) is None
+    assert Contexts([own], DatasetConfig()).with_distractors(qa_row(chunk_id="unknown")) is None
 
 
 def test_random_choices_do_not_change() -> None:
     digest = 0x0123456789ABCDEF
-    draws = [hash_uniform(digest, seed, draw) for seed in (0, 5) for draw in Draw]
+    draws = [hash_uniform(digest, seed, draw) for seed in (0, 5) for draw in (Draw.DISTRACTORS, Draw.REFUSAL, Draw.CAP)]
     assert draws == [
         0.15350729136036928,
         0.38813450288371876,
@@ -165,5 +168,5 @@ def test_files_without_rows_can_be_opened(tmp_path: Path) -> None:
     part = write_part(tmp_path / "p.json", generated_rows())
     validate_parts([part], corpus_chunks(), tmp_path / "out", with_dataset())
     folder = DatasetFolder(tmp_path / "out")
-    assert read_rows(folder.heldout) == []
-    assert pyarrow.parquet.read_table(folder.parquet(folder.heldout)).num_rows == 0
+    assert read_rows(folder.heldout()) == []
+    assert pyarrow.parquet.read_table(folder.parquet(folder.heldout())).num_rows == 0

@@ -12,7 +12,7 @@ from tests.validation.helpers import read_report, read_rows, row, with_dataset, 
 
 from insurance_rag.core.dataset_folder import DatasetFolder
 from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.core.prompt_templates import ANSWER_HEADING, MERGED, PLAIN, PROMPT_FORMATS, RAG, PromptFormat
+from insurance_rag.core.prompt_templates import ANSWER_HEADING, CHAT, MERGED, PLAIN, PROMPT_FORMATS, RAG, PromptFormat
 from insurance_rag.core.records import REFUSAL
 from insurance_rag.dataset.formats import chat_row, format_row
 from insurance_rag.validation.validate import validate_parts
@@ -56,7 +56,7 @@ def test_merged_and_chat_rows() -> None:
         "### 지시\n암 진단비는 얼마인가요?\n\n### 입력\n제7조(암 진단비)\n3,000만원을 지급합니다.\n\n### 출력\n제7조에 따르면 3,000만원입니다."
     )
     assert formatted["meta"] == {"model": "teacher"}
-    messages = chat_row(format_row(RAG, ROW))["messages"]
+    messages = chat_row(format_row(CHAT, ROW))["messages"]
     assert [m["role"] for m in messages] == ["system", "user", "assistant"]
     assert (
         messages[1]["content"]
@@ -68,7 +68,7 @@ def test_merged_and_chat_rows() -> None:
 def test_only_formats_with_the_flag_have_meta_and_context_chunks() -> None:
     assert {name for name, entry in PROMPT_FORMATS.entries.items() if "meta" in format_row(entry, ROW)} == {"merged"}
     with_context = {n for n, entry in PROMPT_FORMATS.entries.items() if "context_chunk_ids" in format_row(entry, ROW)}
-    assert with_context == {"rag"}
+    assert with_context == {"rag", "rag_bare", "chat"}
 
 
 SHORT = PromptFormat(
@@ -76,7 +76,7 @@ SHORT = PromptFormat(
     title="Question and answer",
     file="train_dataset_short.json",
     prompt=lambda question, context: f"{context}\n{question}\n{ANSWER_HEADING}",
-    max_context_characters=60,
+    max_context_characters=600,
     retrieved_contexts=True,
     keep_meta=True,
     end_of_text="</s>",
@@ -92,13 +92,14 @@ def test_every_registered_format_gets_its_file(tmp_path: Path, monkeypatch: pyte
     part = write_part(tmp_path / "p.json", [*generated_rows(), refused])
     validate_parts([part], corpus_chunks(), tmp_path / "out", with_dataset(unanswerable_share=0.2))
     folder = DatasetFolder(tmp_path / "out")
-    rows, rag_rows = read_rows(folder.training("short")), read_rows(folder.training("rag"))
+    rows, rag_rows = read_rows(folder.training("short")), read_rows(folder.training("rag_bare"))
     assert [r["context_chunk_ids"] for r in rows] == [r["context_chunk_ids"] for r in rag_rows]
     assert any(len(r["context_chunk_ids"]) > 1 for r in rows) and not all(r["answerable"] for r in rows)
-    assert all(r["text"].endswith("</s>") and len(r["input"]) <= 60 and r["meta"] for r in rows)
+    assert all(r["text"].endswith("</s>") and len(r["input"]) <= 600 and r["meta"] for r in rows)
     report = read_report(tmp_path / "out")
-    assert report.files["train_dataset_short.json"] == report.files["train_dataset_rag.json"] == len(rows)
-    assert report.contexts.unanswerable == sum(not r["answerable"] for r in rag_rows)  # counted once
+    assert report.files["train_dataset_short.json"] == report.files["train_dataset_rag_bare.json"] == len(rows)
+    with_headers = read_rows(folder.training("rag"))
+    assert report.contexts.unanswerable == sum(not r["answerable"] for r in with_headers)  # counted once
     assert folder.parquet(folder.training("short")).is_file()
     assert "`train_dataset_short.json`: Question and answer" in folder.card.read_text(encoding="utf-8")
 

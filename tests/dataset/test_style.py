@@ -13,7 +13,8 @@ from tests.validation.helpers import CHUNK_TEXT, SETTINGS, chunk, read_report, r
 from insurance_rag.core.dataset_folder import DatasetFolder
 from insurance_rag.core.records import QARow, Question
 from insurance_rag.dataset import style
-from insurance_rag.dataset.style import content_words, copied_share, is_formatted, measure_style, product_words
+from insurance_rag.dataset.style import content_words, copied_share, measure_style, product_words
+from insurance_rag.korean.preambles import is_formatted
 from insurance_rag.validation.validate import validate_parts
 
 SAMPLES = Path(style.__file__).parents[1] / "samples"

@@ -19,7 +19,6 @@ from insurance_rag.core.records import Chunk, Question, RetrievalResult
 from insurance_rag.retrieval import Retriever, bm25_index, build_retriever, measure_retrieval
 from insurance_rag.retrieval.base import Scores
 from insurance_rag.retrieval.embedders import check_korean, load_embedder
-from insurance_rag.retrieval.retrievers.bm25 import Bm25Retriever
 from insurance_rag.retrieval.retrievers.hybrid import HybridRetriever
 from insurance_rag.retrieval.tokens import terms
 
@@ -221,16 +220,3 @@ def test_the_command_writes_the_scores(tmp_path: Path, capsys: pytest.CaptureFix
 def test_without_gold_chunks_the_scores_are_none_and_never_nan(retriever: Retriever) -> None:
     figures = measure_retrieval(retriever, [])
     assert (figures.n, figures.scores["mrr@10"].value) == (0, None)
-
-
-def test_positions_above_agree_with_the_scores(retriever: Retriever, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert isinstance(retriever, Bm25Retriever)
-    monkeypatch.setattr(
-        bm25_index, "FREQUENT_SHARE", 5
-    )  # on a small corpus too some terms are frequent and some are not
-    asked = [q.question for q in read_questions("sample")[:40]] + ["", "zzz"]
-    for query in asked:
-        scores = retriever.scores(query)
-        asked_for = terms([query])[0]
-        for own in (0, 57, int(scores.argmax())):
-            assert set(retriever.index.positions_above(asked_for, own)) == set(np.flatnonzero(scores > scores[own]))

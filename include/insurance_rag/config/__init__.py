@@ -10,8 +10,8 @@ from insurance_rag.config.evaluation import REFERENCE_STOP_PHRASES, DecodingConf
 from insurance_rag.config.generation import GenerationConfig, Price
 from insurance_rag.config.promotion import PromotionConfig
 from insurance_rag.config.run import RunConfig
-from insurance_rag.config.training import LoraSettings, TrainingConfig
-from insurance_rag.config.validation import REFERENCE_RULES, DatasetConfig, ValidationConfig
+from insurance_rag.config.training import LoraSettings, PreferenceSettings, ReplaySettings, TrainingConfig
+from insurance_rag.config.validation import REFERENCE_RULES, DatasetConfig, PreferenceConfig, ValidationConfig
 from insurance_rag.core.config_base import Config, parse_settings
 
 __all__ = [
@@ -23,8 +23,11 @@ __all__ = [
     "EvaluationConfig",
     "GenerationConfig",
     "LoraSettings",
+    "PreferenceConfig",
+    "PreferenceSettings",
     "Price",
     "PromotionConfig",
+    "ReplaySettings",
     "RetrievalConfig",
     "RunConfig",
     "TrainingConfig",

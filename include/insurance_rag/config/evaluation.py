@@ -123,6 +123,20 @@ class EvaluationConfig(Config):
     judge: str | None = None
     """Language model that judges each answer, given as MODEL@BASE_URL of an OpenAI-compatible server (API key in
     JUDGE_API_KEY). None turns the judge off."""
+    verifier: str | None = None
+    """Folder of a calibrated verifier (recipe `verifier`). It scores the sentences of all answers, and its findings are
+    shown next to those of the checks. It needs the base model on this machine, even if a server answers. `sweep` does
+    not use it. None: no verifier."""
+    verifier_counts: bool = False
+    """Whether an answer that the verifier flags counts as a hallucination. If false, its findings are only counted in
+    the metric `verifier_flagged`."""
+    general_text: str | None = None
+    """File with general text: a UTF-8 text file, or JSON Lines with a `text` in every row. The perplexity of every
+    model on it shows how much an adapter has forgotten. At most 200 windows of at most 1,024 tokens are used. It needs
+    a local model. None: not measured."""
+    general_tasks: tuple[str, ...] = ()
+    """Tasks of lm-evaluation-harness to run with every model, e.g. `["kobest_copa"]`. It needs the package lm_eval and
+    a local model."""
     warn_below: int = Field(default=200, ge=0)
     """The summary contains a warning if there are fewer questions than this."""
 

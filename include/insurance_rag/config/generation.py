@@ -44,7 +44,7 @@ class QuestionStyle(Config):
     calculation_share: float = Field(default=0.2, ge=0, le=1)
     """Fraction of the `scenario` questions about chunks with amounts or periods that require a calculation. The answer
     states its steps."""
-    near_miss_share: float = Field(default=0.1, ge=0, le=1)
+    near_miss_share: float = Field(default=0.35, ge=0, le=1)
     """Fraction of the chunks for which one `unanswerable` question is generated: a question about a detail that the
     chunk lacks, although the chunk is about the same matter."""
     two_chunk_share: float = Field(default=0.1, ge=0, le=1)

@@ -51,6 +51,10 @@ class PromotionConfig(Config):
     limits: dict[MetricName, Fraction | None] = Field(default=DEFAULT_LIMITS)
     """Limit for each metric: an upper limit if lower is better, otherwise a lower limit. The metric's whole confidence
     interval must satisfy the limit. Metrics that are not listed keep their default limits; null removes a limit."""
+    general_perplexity_ratio: float | None = Field(default=None, gt=0)
+    """Limit for forgetting: by which factor the challenger's perplexity on general text may exceed that of the base
+    model, e.g. 1.1. The whole confidence interval must satisfy it. It needs `general_text` in the evaluation. None: no
+    such rule."""
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     """Confidence level of all intervals, before the correction for multiple challengers."""
     repeated_looks: Literal["warn", "adjust"] = "warn"

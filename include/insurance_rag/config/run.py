@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue, field_validator
 from insurance_rag.config.generation import GenerationConfig
 from insurance_rag.config.validation import ValidationConfig
 from insurance_rag.core.config_base import Config
-from insurance_rag.core.records.training import AdapterVersion
+from insurance_rag.core.records.training import AnsweringVersion
 
 
 class RunConfig(Config):
@@ -26,9 +26,9 @@ class RunConfig(Config):
     base_model: str = Field(default="demo", min_length=1, title="Base model")
     """Hugging Face name or local folder, e.g. `beomi/Llama-3-Open-Ko-8B`. `demo` trains a small model during the
     run."""
-    versions: tuple[AdapterVersion, ...] = Field(default=("v1", "v2"), min_length=1, title="Adapters to train")
+    versions: tuple[AnsweringVersion, ...] = Field(default=("v1", "v2"), min_length=1, title="Adapters to train")
     """v1: plain question answering; v2: answers from retrieved chunks, with citations and refusals; v3: trained on the
-    merged dataset."""
+    merged dataset; v4: trained on pairs of a better and a worse answer to the prompts of v2."""
     profile: Literal["smoke", "default", "reference"] = Field(default="smoke", title="Training profile")
     """smoke: takes minutes on a CPU; default: fast settings for a GPU; reference: the settings of the reference
     design."""

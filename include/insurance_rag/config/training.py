@@ -2,27 +2,110 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from insurance_rag.core.config_base import Config
 from insurance_rag.core.records.training import AdapterVersion, Quantization
 from insurance_rag.core.registry import Choice
 
+Objective = Literal["sft", "dpo", "orpo"]
+
+ALL_LINEAR = "all-linear"
+"""Value of `target_modules` that selects every linear layer except the output head."""
+
+#: Initializations of peft that are not offered, and why.
+_REJECTED_INITIALIZATIONS = {
+    **dict.fromkeys(
+        ("pissa", "olora", "corda", "loftq"),
+        "changes the weights of the base model, but evaluation, export and serving attach the adapter to the unchanged "
+        "base model",
+    ),
+    **dict.fromkeys(("eva", "lora_ga"), "needs passes over the data before training starts"),
+    **dict.fromkeys(("orthogonal", "mica"), "does not work on a quantized base model"),
+    "false": "changes the answers of the base model before the first step",
+}
+
+
+def _split_names(value: object) -> object:
+    """Return `"q_proj,v_proj"` as a tuple of names. The value `all-linear` stays a text."""
+    names = tuple(name.strip() for name in value.split(",") if name.strip()) if isinstance(value, str) else value
+    return ALL_LINEAR if isinstance(names, list | tuple) and tuple(names) == (ALL_LINEAR,) else names
+
+
+def _check_initialization(value: object) -> object:
+    """Return the value. Raises ValueError with the reason if peft has this initialization, but it is not offered."""
+    name = str(value).lower()
+    reasons = [reason for start, reason in _REJECTED_INITIALIZATIONS.items() if name.startswith(start)]
+    if reasons:
+        raise ValueError(f"{name} {reasons[0]}; set true or gaussian")
+    return value
+
 
 class LoraSettings(Config):
-    """Size and placement of the LoRA adapter."""
+    """Kind, size and placement of the LoRA adapter."""
 
     r: int = Field(default=16, ge=1)
     """Rank of the adapter."""
     alpha: int = Field(default=32, ge=1)
-    """Numerator of the scaling factor alpha / r for the adapter's output."""
+    """Numerator of the scaling factor for the adapter's output: alpha / r, or alpha / sqrt(r) with `use_rslora`."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on the adapter's input. The reference design uses 0.05, which makes training 3 % slower and uses slightly
     more memory."""
-    target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
-    """Linear layers that get an adapter. Do not list `lm_head`: TRL's fused loss would not train that adapter."""
+    target_modules: Annotated[
+        Literal["all-linear"] | Annotated[tuple[str, ...], Field(min_length=1)], BeforeValidator(_split_names)
+    ] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    """Linear layers that get an adapter: `all-linear` (all except the output head), or their names as a list or
+    separated by commas (`q_proj,v_proj`). The output head and the embeddings cannot be adapted."""
+    use_rslora: bool = False
+    """Rank-stabilized LoRA: scale the adapter's output by alpha / sqrt(r). Without it, an adapter of a high rank learns
+    more slowly than its rank allows."""
+    use_dora: bool = False
+    """DoRA: also train the norm of every row of the adapted weights. It often helps at low ranks (8 and less), but
+    training is slower and needs more memory, because every forward pass dequantizes the weights to measure the
+    norms."""
+    init_lora_weights: Annotated[Literal[True, "gaussian"], BeforeValidator(_check_initialization)] = True
+    """Initial weights of matrix A: true (uniform, as peft does it) or gaussian. B starts at zero, so training starts
+    from the unchanged base model. PiSSA, OLoRA, CorDA and LoftQ are rejected because they change the base model, to
+    which the adapter is attached later."""
+
+
+class PreferenceSettings(Config):
+    """Loss of an adapter that learns from pairs of a better (chosen) and a worse (rejected) answer to the same prompt.
+
+    The loss is the sum of two terms: one prefers the chosen answer to the rejected one, and one is the supervised
+    loss on the chosen answer. Without the second term, the adapter learns what to avoid, but not how to answer.
+    """
+
+    beta: float = Field(default=0.1, gt=0)
+    """dpo: how strongly the adapter is held to the base model; a larger value permits smaller changes. orpo: weight of
+    the preference term."""
+    loss_type: Literal["sigmoid", "sigmoid_norm", "robust", "hinge", "ipo", "apo_zero"] = "sigmoid"
+    """Preference term of dpo, by its name in TRL. sigmoid: DPO; sigmoid_norm: DPO per token, so that long answers do
+    not count more; robust: DPO for pairs of which a share `label_smoothing` is swapped; hinge (SLiC), ipo and apo_zero:
+    the losses of these papers."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+    """Share of the pairs whose two answers are swapped by mistake. It needs `loss_type: robust`."""
+    sft_weight: float = Field(default=1.0, ge=0)
+    """Weight of the supervised loss on the chosen answer. With 1, one stage of training is enough to start from a base
+    model; use 0 only with `init_adapter`."""
+
+
+class ReplaySettings(Config):
+    """Rows of a general dataset that are mixed into the training rows.
+
+    An adapter that only sees insurance questions forgets part of what the base model can do. Replay counteracts this.
+    """
+
+    file: str | None = None
+    """JSON or JSON Lines file with the rows. A row has `prompt` and `completion`, or `messages` (the last one is the
+    answer to learn), or `text` (all of it is learned, up to `max_length`). The rows must be in the language of the
+    dataset. None: no replay. It needs `objective: sft`."""
+    share: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the training rows that come from `file`. The seed decides which ones. Every row is used at most once, so
+    the share is smaller if the file has too few rows."""
 
 
 class TrainingConfig(Config):
@@ -35,6 +118,18 @@ class TrainingConfig(Config):
     """Version of the adapter."""
     prompt_format: Annotated[str, Choice("prompt format")]
     """Prompt format of the training rows. It determines which file of the dataset folder is read."""
+    objective: Objective = "sft"
+    """What the adapter learns from. sft: answers; dpo: pairs of a better and a worse answer, compared with the base
+    model (direct preference optimization); orpo: the same pairs without a comparison with the base model (odds ratio
+    preference optimization), which is faster. dpo and orpo read `train_dataset_preference.json` of the dataset
+    folder."""
+    preference: PreferenceSettings = PreferenceSettings()
+    """Loss of the objectives dpo and orpo."""
+    init_adapter: str | None = None
+    """Folder of a trained adapter whose weights this adapter starts with, e.g. to learn from pairs after supervised
+    training. It must have the same base model, prompt format and layers. None: start from the base model."""
+    replay: ReplaySettings = ReplaySettings()
+    """Rows of a general dataset that are mixed into the training rows."""
     base_revision: str | None = None
     """Commit hash of a Hugging Face base model. None uses the latest commit and records its hash with the adapter."""
     quantization: Quantization = "nf4"
@@ -42,14 +137,16 @@ class TrainingConfig(Config):
     double_quantization: bool | Literal["auto"] = "auto"
     """Also quantize the NF4 scales. This saves 0.4 bits per weight but makes training 3 % slower."""
     lora: LoraSettings = LoraSettings()
-    """Size and placement of the LoRA adapter."""
+    """Kind, size and placement of the LoRA adapter."""
     compute_dtype: Literal["auto", "bf16", "fp32"] = "auto"
     """Precision of the base model and its activations; auto: bf16 on a GPU, fp32 on a CPU.
 
     fp16 is not available: TRL keeps QLoRA adapters in bf16, which the gradient scaler for fp16 cannot handle (trl
     #4901)."""
     adapter_dtype: Literal["auto", "bf16", "fp32"] = "auto"
-    """Precision of the adapter's weights; auto: same as `compute_dtype`."""
+    """Precision of the adapter's weights and of the optimizer's states; auto: fp32, but with `fsdp` same as
+    `compute_dtype`, because FSDP needs one dtype for all weights. In bf16, steps at a low learning rate are lost: they
+    are smaller than the distance between two neighbouring numbers, so most weights do not move."""
     num_train_epochs: float = Field(default=1.0, gt=0)
     """Length of the training run in epochs; ignored if `max_steps` is set."""
     max_steps: int | None = Field(default=None, ge=1)
@@ -72,6 +169,17 @@ class TrainingConfig(Config):
     """Number of warm-up steps. A value below 1 is a fraction of the training run."""
     lr_scheduler_type: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
     """How the learning rate changes after the warm-up."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled weight decay of the optimizer: in each step, every weight shrinks by learning rate x weight decay."""
+    adam_beta1: float = Field(default=0.9, ge=0, lt=1)
+    """Decay rate of the optimizer's mean of the gradients."""
+    adam_beta2: float = Field(default=0.999, ge=0, lt=1)
+    """Decay rate of the optimizer's mean of the squared gradients."""
+    max_grad_norm: float = Field(default=1.0, ge=0)
+    """Scale the gradient of a step down to this norm if it is larger. 0: never."""
+    neftune_noise_alpha: float | None = Field(default=None, gt=0)
+    """NEFTune: strength of the uniform noise that is added to the embeddings during training (the paper uses 5 to
+    15). None: no noise. It needs `padding_free: false`, because the noise depends on the length of a row."""
     max_length: int = Field(default=2048, ge=16)
     """Maximum length of a row in tokens. `overlong` decides what happens to longer rows."""
     overlong: Literal["cut_context", "skip"] = "cut_context"
@@ -80,7 +188,8 @@ class TrainingConfig(Config):
     completion_only_loss: bool = True
     """Compute the loss on the answer only. If false, compute it on the prompt as well."""
     append_eos: bool = True
-    """End every answer with the end-of-text token of the base tokenizer, so that the model learns to stop."""
+    """End every answer with the end-of-text token of the base tokenizer, so that the model learns to stop. With the
+    prompt format `chat`, the chat template decides how an answer ends, and this setting has no effect."""
     padding_free: bool = True
     """Concatenate the rows of a micro-batch into one sequence without padding and use variable-length attention."""
     use_liger_kernel: bool | Literal["auto"] = "auto"
@@ -97,8 +206,11 @@ class TrainingConfig(Config):
     eval_rows: int = Field(default=64, ge=1)
     """Number of held-out rows on which the loss is measured."""
     early_stopping_patience: int | None = Field(default=None, ge=1)
-    """Stop after this many measurements in a row without a lower held-out loss, and keep the best adapter. None: never
-    stop early."""
+    """Stop after this many measurements in a row without a better `early_stopping_metric`, and keep the best adapter.
+    None: never stop early."""
+    early_stopping_metric: Literal["eval_loss", "eval_decision_accuracy"] = "eval_loss"
+    """What early stopping watches. eval_decision_accuracy: how often the first token of the answer to a held-out
+    question is rightly that of a refusal or of an answer. The loss hardly shows this decision."""
     save_steps: int = Field(default=50, ge=1)
     """Number of steps between checkpoints. An interrupted run resumes from the latest checkpoint."""
     logging_steps: int = Field(default=10, ge=1)
@@ -112,3 +224,42 @@ class TrainingConfig(Config):
     holds a full copy."""
     seed: int = 42
     """Seed for initial adapter weights, row order and dropout."""
+
+    @model_validator(mode="after")
+    def _check_neftune(self) -> Self:
+        if self.neftune_noise_alpha is not None and self.padding_free:
+            raise ValueError(
+                "neftune_noise_alpha needs padding_free=false: the noise is scaled by the length of a row, but "
+                "padding_free turns a micro-batch into one long row; set padding_free=false"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_objective(self) -> Self:
+        if problems := list(self._objective_problems()):
+            raise ValueError("; also: ".join(problems))
+        return self
+
+    def _objective_problems(self) -> Iterator[str]:
+        """Yield a message for each setting that does not fit the objective."""
+        preference = self.preference
+        if self.objective == "sft":
+            return
+        if self.replay.file:
+            yield f"objective={self.objective} learns from pairs, but replay.file holds single answers; set it to null"
+        if self.padding_free:
+            yield (
+                f"objective={self.objective} needs padding_free=false: the two answers of a pair are two rows of a "
+                "padded batch; set padding_free=false"
+            )
+        if self.neftune_noise_alpha is not None:
+            yield f"objective={self.objective} compares answers without noise; set neftune_noise_alpha=null"
+        if self.objective == "dpo" and not self.completion_only_loss:
+            yield "objective=dpo computes the loss on the answers only; set completion_only_loss=true"
+        if self.objective == "orpo" and preference.loss_type != "sigmoid":
+            yield f"objective=orpo has no preference.loss_type={preference.loss_type}; set sigmoid, or objective=dpo"
+        if preference.label_smoothing and preference.loss_type != "robust":
+            yield (
+                f"preference.label_smoothing={preference.label_smoothing} needs preference.loss_type=robust; set it, "
+                "or set label_smoothing=0"
+            )

@@ -75,6 +75,11 @@ class AdapterFolder:
         return self.root / "adapter_config.json"
 
     @property
+    def verifier(self) -> Path:
+        """File with the `VerifierCalibration`. Only the folder of a calibrated verifier has it."""
+        return self.root / "verifier.json"
+
+    @property
     def model_card(self) -> Path:
         """Model card for the Hugging Face Hub."""
         return self.root / "README.md"

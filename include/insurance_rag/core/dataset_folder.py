@@ -9,8 +9,11 @@ from pydantic import ValidationError
 
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.files import read_json
-from insurance_rag.core.prompt_templates import PROMPT_FORMATS
+from insurance_rag.core.prompt_templates import PROMPT_FORMATS, RAG, VERIFY
 from insurance_rag.core.records.dataset import ValidationReport
+
+_HELDOUT = {RAG.name: "heldout.json", VERIFY.name: "heldout_verifier.json"}
+"""Names of files with held-out rows that are not made from the name of the prompt format."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +42,19 @@ class DatasetFolder:
         """File with every dropped row and the reason why it was dropped."""
         return self.root / "rejects.jsonl"
 
-    @property
-    def heldout(self) -> Path:
-        """File with the held-out rows, which are about documents that are excluded from training."""
-        return self.root / "heldout.json"
+    def heldout(self, prompt_format: str = RAG.name) -> Path:
+        """Return the path of the held-out rows in a prompt format. They are about documents excluded from training."""
+        return self.root / _HELDOUT.get(prompt_format, f"heldout_{prompt_format}.json")
 
     @property
-    def chat(self) -> Path:
-        """File with the retrieval-style rows as chat messages."""
-        return self.root / "train_dataset_chat.json"
+    def preferences(self) -> Path:
+        """File with the preference pairs: prompts, each with a better and a worse answer."""
+        return self.root / "train_dataset_preference.json"
+
+    @property
+    def heldout_preferences(self) -> Path:
+        """File with the preference pairs about documents that are excluded from training."""
+        return self.root / "heldout_preference.json"
 
     def training(self, prompt_format: str) -> Path:
         """Return the path of the training file for a registered prompt format.

@@ -1,4 +1,4 @@
-"""Registries of entries that users can add: validation rules, teachers, metrics, checks, retrievers, prompt formats.
+"""Registries of entries that users can add: rules, teachers, metrics, checks, retrievers, prompt formats and faults.
 
 A registry belongs to a package. When the registry is first read, every module of that package is imported. To add a
 built-in entry, add one file to the package. Plug-in packages add entries through entry points. Each registry has its
@@ -38,6 +38,7 @@ REGISTRIES: dict[str, str] = {
     "check": "insurance_rag.evaluation.checks.registry:CHECKS",
     "retriever": "insurance_rag.retrieval.retrievers.registry:RETRIEVERS",
     "prompt format": "insurance_rag.core.prompt_templates.registry:PROMPT_FORMATS",
+    "fault": "insurance_rag.dataset.faulty_answers.registry:FAULTS",
 }
 
 

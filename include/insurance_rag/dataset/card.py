@@ -28,7 +28,11 @@ def render_card(report: ValidationReport) -> str:
         "kept": f"{report.kept:,}",
         "kept_share": f"{100 * report.kept / max(1, report.rows):.1f}",
         "files": _table(("file", "rows"), [(name, f"{n:,}") for name, n in report.files.items()]),
-        "formats": "\n".join(f"- `{entry.file}`: {entry.title}" for entry in PROMPT_FORMATS.entries.values()),
+        "formats": "\n".join(
+            f"- `{entry.file}`: {entry.title}"
+            for entry in PROMPT_FORMATS.entries.values()
+            if entry.file in report.files
+        ),
         "funnel": _table(("rule", "reason", "rows dropped", "rows left"), _funnel(report)),
         "repairs": f"{report.repairs.rows:,} (of which {report.repairs.kept:,} kept)",
         "types": _balance(report, "type"),
@@ -53,6 +57,7 @@ def _header(report: ValidationReport) -> str:
         "configs": [
             {"config_name": name, "data_files": [{"split": "train", "path": entry.file}]}
             for name, entry in PROMPT_FORMATS.entries.items()
+            if entry.file in report.files
         ],
     }
     return yaml.safe_dump(header, allow_unicode=True, sort_keys=False).strip()

@@ -1,7 +1,8 @@
 """Chooses the contexts of retrieval-style rows: the right chunk among distractors, or only chunks without the answer.
 
-All chunks come from training documents. Every random choice is seeded with the row and the configured seed, so that a
-context depends only on the row, the chunks and the configuration.
+Distractors are the chunks that a search for the row's question finds, in the order of the search, because the model
+will see such contexts later. If there was no search, they are chunks near the right chunk, in random order. Every
+random choice is seeded with the row and the configured seed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
 
@@ -17,6 +19,7 @@ from insurance_rag.config import DatasetConfig
 from insurance_rag.core.hashing import sha256_text
 from insurance_rag.core.records import Chunk, QARow
 from insurance_rag.core.records.generation import OTHER_CHUNK_ID
+from insurance_rag.dataset.overlap import question_overlap
 from insurance_rag.korean import quantities, remove_whitespace
 
 _TITLE = re.compile(r"제\s?\d+\s?조(?:의\s?\d+)?\s?\(([^()\n]{1,60})\)")
@@ -34,8 +37,18 @@ HARD_NEGATIVES = 16
 """Maximum number of chunks with the right chunk's title that are tried. Thousands of chunks can share a title."""
 
 
+@dataclass(frozen=True)
+class RowContext:
+    """The context of one training row."""
+
+    chunks: tuple[Chunk, ...]
+    needs_headers: bool = False
+    """Whether only the product above a chunk shows which chunk answers the question. Formats without chunk headers
+    leave such refusal rows out."""
+
+
 class Contexts:
-    """Chooses distractors and hard negatives from `chunks`, all of which may be used for training."""
+    """Chooses distractors and hard negatives from `chunks`."""
 
     def __init__(self, chunks: Sequence[Chunk], config: DatasetConfig) -> None:
         self._config = config
@@ -52,65 +65,113 @@ class Contexts:
         self._ngrams = lru_cache(maxsize=5000)(lambda i: _ngrams(self._chunks[i].text))
         self._numbers = lru_cache(maxsize=5000)(lambda i: {q.key for q in quantities(self._chunks[i].text)})
 
-    def with_distractors(self, row: QARow) -> list[Chunk]:
-        """Return the row's chunk and distractors in random order, or an empty list if the row's chunk is unknown.
+    def alone(self, row: QARow) -> RowContext | None:
+        """Return only the chunks that the question needs, or None if the row's chunk is unknown."""
+        return RowContext(tuple(self._right_chunks(row))) if row["chunk_id"] in self._position else None
 
-        If the question needs a second chunk, it is included.
+    def overlap(self, row: QARow, context: RowContext) -> float:
+        """Return the `question_overlap` of a row whose chunk is known."""
+        return question_overlap(row["instruction"], self._own(row), context.chunks)
+
+    def with_distractors(self, row: QARow, hits: Sequence[str] = (), repetition: int = 0) -> RowContext | None:
+        """Return the row's chunk and distractors, or None if the row's chunk is unknown.
+
+        `hits` are the ids of the chunks that a search for the question finds, best first. The result has their order;
+        right chunks that the search did not find come last. Without hits, the order is random. If the question needs a
+        second chunk, it is included. Every `repetition` has other distractors.
         """
         if row["chunk_id"] not in self._position:
-            return []
-        rng = self._rng("distractors", row)
-        own = self._chunks[self._position[row["chunk_id"]]]
-        wanted = rng.randint(*self._config.distractors)
+            return None
+        rng = self._rng("distractors", row, repetition)
+        right = self._right_chunks(row)
+        candidates = self._found(hits, row) or self._shuffled_pool(row, rng)
+        if repetition:
+            rng.shuffle(candidates)
+        shown = self._add(right, self._lacking_answer(row, candidates), rng.randint(*self._config.distractors))
+        return RowContext(self._ordered(shown, hits, rng))
+
+    def refusal_context(self, row: QARow, hits: Sequence[str] = (), repetition: int = 0) -> RowContext | None:
+        """Return chunks that do not contain the answer, or None if the row's chunk is unknown or there are none.
+
+        The chunks are those that a search for the question finds after the right chunk (`hits`, best first). Without
+        hits, one of them has the title of the right chunk, if possible. Every `repetition` has other chunks.
+        """
+        if row["chunk_id"] not in self._position:
+            return None
+        rng = self._rng("unanswerable", row, repetition)
+        candidates = self._found(hits, row) or [*self._same_title(row, rng), *self._shuffled_pool(row, rng)]
+        if repetition:
+            rng.shuffle(candidates)
+        several = rng.random() < self._config.distractor_share
+        wanted = 1 + (rng.randint(*self._config.distractors) if several else 0)
+        shown = self._add([], self._lacking_answer(row, candidates), wanted)
+        if not shown:
+            return None
+        own = self._own(row)
+        return RowContext(self._ordered(shown, hits, rng), any(_answers_for_sibling(chunk, own) for chunk in shown))
+
+    def _own(self, row: QARow) -> Chunk:
+        return self._chunks[self._position[row["chunk_id"]]]
+
+    def _right_chunks(self, row: QARow) -> list[Chunk]:
         other = self._position.get(str(row["meta"].get(OTHER_CHUNK_ID, "")))
-        right = [own] if other is None else [own, self._chunks[other]]
-        shown = self._add_distractors(right, row, wanted, rng)
+        return [self._own(row)] if other is None else [self._own(row), self._chunks[other]]
+
+    def _ordered(self, shown: list[Chunk], hits: Sequence[str], rng: Random) -> tuple[Chunk, ...]:
+        if hits:
+            rank = {chunk_id: n for n, chunk_id in enumerate(hits)}
+            return tuple(sorted(shown, key=lambda chunk: rank.get(chunk.chunk_id, len(rank))))
         rng.shuffle(shown)
-        return shown
+        return tuple(shown)
 
-    def refusal_context(self, row: QARow) -> list[Chunk]:
-        """Return chunks that do not contain the answer, in random order.
-
-        One of them is a hard negative if possible. For some rows, distractors are added. The list is empty if the row's
-        chunk is unknown or if every candidate may contain the answer.
-        """
-        if row["chunk_id"] not in self._position:
-            return []
-        rng = self._rng("unanswerable", row)
-        negative = next(self._lacking_answer(row, self._negatives(row, rng)), None)
-        if negative is None:
-            return []
-        shown = [negative]
-        if rng.random() < self._config.distractor_share:
-            shown = self._add_distractors(shown, row, rng.randint(*self._config.distractors), rng)
-        rng.shuffle(shown)
-        return shown
-
-    def _add_distractors(self, shown: list[Chunk], row: QARow, wanted: int, rng: Random) -> list[Chunk]:
+    def _add(self, shown: Sequence[Chunk], candidates: Iterable[Chunk], wanted: int) -> list[Chunk]:
+        """Return `shown` and up to `wanted` candidates that fit into the configured length and repeat no chunk."""
+        added = list(shown)
+        texts = {chunk.text for chunk in shown}
         size = sum(len(chunk.text) for chunk in shown)
-        for chunk in self._lacking_answer(row, self._shuffled_pool(row, rng)):
+        for chunk in candidates:
             if wanted == 0:
                 break
-            if chunk in shown or size + len(chunk.text) > self._config.context_characters:
+            if chunk.text in texts or (added and size + len(chunk.text) > self._config.context_characters):
                 continue
-            shown = [*shown, chunk]
+            added.append(chunk)
+            texts.add(chunk.text)
             size += len(chunk.text)
             wanted -= 1
-        return shown
+        return added
 
-    def _negatives(self, row: QARow, rng: Random) -> Iterator[int]:
-        """Yield hard negatives and then the pool of distractors.
+    def _found(self, hits: Sequence[str], row: QARow) -> list[int]:
+        """Return the positions of the hits that may be shown although they do not answer the question.
 
-        A hard negative has the same title as the row's chunk but comes from another document. It is yielded only if the
-        question names the product of the row's chunk. Otherwise, the hard negative might contain the answer.
+        Chunks of other companies and policy types are left out, because a search is filtered by both. A chunk with the
+        right chunk's title, from another product, is left out if the question does not name the product.
         """
-        own = self._chunks[self._position[row["chunk_id"]]]
+        own = self._own(row)
+        right = {chunk.chunk_id for chunk in self._right_chunks(row)}
+        positions = [self._position[i] for i in hits if i in self._position and i not in right]
+        return [i for i in positions if self._may_show(self._chunks[i], own, row["instruction"])]
+
+    def _may_show(self, chunk: Chunk, own: Chunk, question: str) -> bool:
+        same_policy = (chunk.metadata.company, chunk.metadata.policy_type) == (
+            own.metadata.company,
+            own.metadata.policy_type,
+        )
+        if not same_policy or chunk.text == own.text:
+            return False
+        if product(chunk) == product(own):
+            return True
+        return names_product(question, own, chunk) or not _answers_for_sibling(chunk, own)
+
+    def _same_title(self, row: QARow, rng: Random) -> Iterator[int]:
+        """Yield chunks with the title of the row's chunk from other documents, if the question names the product.
+
+        If it does not, such a chunk might contain the answer.
+        """
+        own = self._own(row)
         for i in _sample(self._by_title[title(own)], rng, HARD_NEGATIVES):
-            if self._chunks[i].metadata.source == own.metadata.source:
-                continue
-            if names_product(row["instruction"], own, self._chunks[i]):
+            other = self._chunks[i]
+            if other.metadata.source != own.metadata.source and names_product(row["instruction"], own, other):
                 yield i
-        yield from self._shuffled_pool(row, rng)
 
     def _shuffled_pool(self, row: QARow, rng: Random) -> list[int]:
         pool = self._pool(self._position[row["chunk_id"]])
@@ -134,6 +195,7 @@ class Contexts:
         ]
 
     def _lacking_answer(self, row: QARow, candidates: Iterable[int]) -> Iterator[Chunk]:
+        """Yield the candidates that do not contain the answer, also not for another product."""
         quote, answer = remove_whitespace(row["evidence"]), _ngrams(row["output"])
         numbers = {q.key for q in quantities(row["output"])}
         for i in candidates:
@@ -143,8 +205,16 @@ class Contexts:
             if other_numbers or len(answer & self._ngrams(i)) < MAX_ANSWER_SHARE * len(answer):
                 yield self._chunks[i]
 
-    def _rng(self, purpose: str, row: QARow) -> Random:
-        return Random(sha256_text(str(self._config.seed), purpose, row["chunk_id"], row["instruction"], row["output"]))
+    def _rng(self, purpose: str, row: QARow, repetition: int) -> Random:
+        content = (row["chunk_id"], row["instruction"], row["output"])
+        return Random(
+            sha256_text(str(self._config.seed), purpose, *content, *([str(repetition)] if repetition else []))
+        )
+
+
+def _answers_for_sibling(chunk: Chunk, own: Chunk) -> bool:
+    """Return whether a chunk of another product is about the same matter as the right chunk."""
+    return product(chunk) != product(own) and title(chunk) == title(own)
 
 
 def title(chunk: Chunk) -> str:

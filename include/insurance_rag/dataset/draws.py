@@ -11,6 +11,8 @@ class Draw(IntEnum):
     DISTRACTORS = 1
     REFUSAL = 2
     CAP = 3
+    SAMPLE = 4
+    PREFERENCE = 5
 
 
 def hash_uniform(digest: int, seed: int, draw: Draw) -> float:

@@ -17,7 +17,21 @@ if TYPE_CHECKING:
 
 PARQUET_ROWS = 5000
 """Number of rows per Parquet row group, and maximum number of rows held in memory."""
-TEXT_COLUMNS = ("text", "prompt", "completion", "chunk_id", "type", "instruction", "input", "output", "evidence")
+TEXT_COLUMNS = (
+    "text",
+    "prompt",
+    "completion",
+    "chunk_id",
+    "type",
+    "instruction",
+    "input",
+    "context",
+    "output",
+    "evidence",
+)
+
+PAIR_COLUMNS = ("chosen", "rejected", "kind", "label", "answer")
+"""Further columns with text, which only preference pairs and rows for a verifier have."""
 
 
 class RowWriter:
@@ -72,10 +86,11 @@ def _schema(columns: Sequence[str]) -> pyarrow.Schema:
     import pyarrow as pa
 
     message = pa.struct([("role", pa.string()), ("content", pa.string())])
-    types = dict.fromkeys(TEXT_COLUMNS, pa.string()) | {
+    types = dict.fromkeys((*TEXT_COLUMNS, *PAIR_COLUMNS), pa.string()) | {
         "answerable": pa.bool_(),
         "context_chunk_ids": pa.list_(pa.string()),
         "messages": pa.list_(message),
+        "wrong": pa.list_(pa.string()),
     }
     return pa.schema([(name, types[name]) for name in columns if name in types])
 

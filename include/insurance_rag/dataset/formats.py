@@ -8,36 +8,44 @@ has no end-of-text token, because the trainer appends the token of its own token
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypedDict
+from typing import TypedDict
 
-from insurance_rag.core.prompt_templates import RAG_INSTRUCTION, PromptFormat
+from insurance_rag.chunks.headings import chunk_header
+from insurance_rag.core.prompt_templates import (
+    CHUNK_SEPARATOR,
+    ChatMessage,
+    ContextChunkText,
+    PromptFormat,
+    read_messages,
+)
 from insurance_rag.core.records import Chunk, FormattedRow, QARow
-from insurance_rag.korean import cut_at_sentence
-
-
-class ChatMessage(TypedDict):
-    """One chat message."""
-
-    role: Literal["system", "user", "assistant"]
-    content: str
+from insurance_rag.korean.sentences import cut_context
 
 
 class ChatRow(TypedDict):
-    """One row in the chat file."""
+    """One row in the file of a chat format."""
 
     chunk_id: str
     type: str
     messages: list[ChatMessage]
+    """System prompt, the user's message and the answer."""
+    context: str
+    """Context as it appears in the user's message, including chunk headers. Training may shorten it."""
+    evidence: str
 
 
-def format_row(prompt_format: PromptFormat, row: QARow, chunks: Sequence[Chunk] = ()) -> FormattedRow:
-    """Return the row in the given prompt format.
+def format_row(prompt_format: PromptFormat, row: QARow, chunks: Sequence[Chunk] = ()) -> FormattedRow | None:
+    """Return the row in the given prompt format, or None if the format's length limit would cut off its evidence.
 
     `chunks` is the context for formats with retrieved contexts. If it is empty, the context is the row's own chunk.
     """
-    context = "\n\n".join(chunk.text for chunk in chunks) if chunks else row["input"]
-    if prompt_format.max_context_characters is not None:
-        context = cut_at_sentence(context, prompt_format.max_context_characters)
+    shown = [ContextChunkText(chunk.text, chunk_header(chunk)) for chunk in chunks] or [ContextChunkText(row["input"])]
+    limit = prompt_format.max_context_characters
+    context: str | None = prompt_format.context(shown)
+    if context is not None and limit is not None:
+        context = cut_context(context, limit, row["evidence"])
+    if context is None:
+        return None
     prompt = prompt_format.prompt(row["instruction"], context)
     formatted: FormattedRow = {
         "text": f"{prompt}{row['output']}{prompt_format.end_of_text}",
@@ -46,7 +54,8 @@ def format_row(prompt_format: PromptFormat, row: QARow, chunks: Sequence[Chunk] 
         "chunk_id": row["chunk_id"],
         "type": row["type"],
         "instruction": row["instruction"],
-        "input": context,
+        "input": CHUNK_SEPARATOR.join(text for text, _ in shown) if limit is None else context,
+        "context": context,
         "output": row["output"],
         "evidence": row["evidence"],
         "answerable": row["answerable"],
@@ -58,14 +67,12 @@ def format_row(prompt_format: PromptFormat, row: QARow, chunks: Sequence[Chunk] 
     return formatted
 
 
-def chat_row(rag_row: FormattedRow) -> ChatRow:
-    """Convert a row in the RAG format to chat messages, for base models with a chat template."""
+def chat_row(row: FormattedRow) -> ChatRow:
+    """Convert a row in a chat format to chat messages."""
     return {
-        "chunk_id": rag_row["chunk_id"],
-        "type": rag_row["type"],
-        "messages": [
-            {"role": "system", "content": RAG_INSTRUCTION},
-            {"role": "user", "content": f"[보험약관]\n{rag_row['input']}\n\n질문: {rag_row['instruction']}"},
-            {"role": "assistant", "content": rag_row["completion"]},
-        ],
+        "chunk_id": row["chunk_id"],
+        "type": row["type"],
+        "messages": [*read_messages(row["prompt"]), {"role": "assistant", "content": row["completion"]}],
+        "context": row["context"],
+        "evidence": row["evidence"],
     }

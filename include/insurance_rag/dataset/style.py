@@ -12,6 +12,7 @@ from statistics import fmean
 from insurance_rag.core.records import QARow
 from insurance_rag.core.records.style import StyleFigures, StyleSummary
 from insurance_rag.korean import quantities, refusal
+from insurance_rag.korean.preambles import is_formatted
 
 PLANNED = ("persona", "register", "difficulty", "form")
 """Keys of `meta` with the planned style of a row."""
@@ -22,12 +23,6 @@ MAX_NAME_CHARACTERS = 80
 _WORD = re.compile(r"\w+")
 _YES = re.compile(r"(?:네|예)(?=[,.!]|$)")
 _NO = re.compile(r"아니[요오]|아뇨|아닙니다")
-_PREAMBLE = re.compile(
-    r"안녕하세요|물론(?:입니다|이죠|이에요|,)|다음은\s|(?:답변|답|answer)\s*[:：]"
-    r"|(?:네,?\s*)?(?:답변|안내|설명)(?:을|해)?\s?(?:해\s?)?드리"
-    r"|(?:고객님|문의|질문)[가-힣]*\s[^.\n]{0,20}(?:답변|안내|감사)"
-)
-_MARKDOWN = re.compile(r"\*\*|```|^\s*(?:#{1,6}|[-*•])\s|^\s*\|.*\|\s*$", re.MULTILINE)
 _FORMULA = re.compile(r"\d[^=\n]{0,20}[×✕xX*+÷/−\-][^=\n]{0,40}=\s?[^=\n]{0,20}\d")
 _OPERATION = re.compile(r"곱[하한해]|더[하한해]|합[하한해산]|빼|뺀|나[누눈눠]|의\s?\d+(?:\.\d+)?\s?%")
 
@@ -108,15 +103,6 @@ def shows_steps(answer: str) -> bool:
     if _FORMULA.search(answer):
         return True
     return _OPERATION.search(answer) is not None and len(quantities(answer)) >= 3
-
-
-def is_formatted(answer: str) -> bool:
-    """Return whether an answer begins with a preamble or contains Markdown.
-
-    >>> is_formatted("네, 답변드리겠습니다! 제7조에 따르면 ..."), is_formatted("네, 제7조에 따르면 지급합니다.")
-    (True, False)
-    """
-    return _PREAMBLE.match(answer.lstrip()) is not None or _MARKDOWN.search(answer) is not None
 
 
 @dataclass

@@ -17,7 +17,6 @@ from insurance_rag.retrieval.base import Scores
 
 if TYPE_CHECKING:
     import bm25s
-    from scipy.sparse import csr_array
 
 Positions = npt.NDArray[np.integer]
 """Positions of chunks in the corpus."""
@@ -27,15 +26,8 @@ FREQUENT_SHARE = 20
 
 For frequent terms, the column of scores is cached.
 """
-ROUNDING = 1e-3
-"""Upper bound for the difference between float32 sums that add the same scores in different orders."""
 MAX_COLUMNS = 256
 """Maximum number of cached columns. A column takes 4 bytes per chunk."""
-LOOKED_UP_SHARE = 0.7
-"""Fraction at which `positions_above` stops reading postings.
-
-It stops when all remaining terms together can add at most this fraction of the given chunk's score.
-"""
 
 
 class _Postings(TypedDict):
@@ -103,33 +95,6 @@ class Bm25Index:
                 scores += self._column(term)
         return np.asarray(scores)
 
-    def positions_above(self, terms: Sequence[str], chunk: int) -> Positions:
-        """Return the positions of all chunks that score higher than the chunk at position `chunk`.
-
-        This is several times faster than a call of `scores`. It uses the MaxScore algorithm (Turtle and Flood 1995).
-        The terms with the highest score per posting come first, and only their postings are read completely. A chunk
-        that contains none of these terms cannot reach the score of `chunk`.
-        """
-        ids, counts = np.unique(np.array(self._ids(terms), dtype=np.int64), return_counts=True)
-        query = np.zeros(len(self._max_score), dtype=np.float32)
-        query[ids] = counts
-        row = slice(*self._by_chunk.indptr[chunk : chunk + 2])
-        own = float(query[self._by_chunk.indices[row]] @ self._by_chunk.data[row])
-
-        most = self._max_score[ids] * counts
-        order = np.argsort(-most / self._postings_per_term[ids])
-        # still[i] is the maximum score that all terms except the first i (in this order) can add to a chunk.
-        still = np.append(np.cumsum(most[order][::-1])[::-1], 0) + ROUNDING
-        complete = int(np.argmax(still <= max(LOOKED_UP_SHARE * own, ROUNDING)))
-        sums = np.zeros(self.size, dtype=np.float32)
-        for i in order[:complete]:
-            chunks, added = self._postings(ids[i])
-            sums[chunks] += added * np.float32(counts[i])
-        near = np.flatnonzero(sums > max(own - still[complete], 0))
-        # Take the score of `chunk` from this product instead of `own`. Float sums in different orders can differ.
-        scores = self._by_chunk[near] @ query
-        return near[scores > scores[near == chunk].sum()]
-
     def _ids(self, terms: Sequence[str]) -> list[int]:
         """Return the ids of the terms that are in the index. A repeated term yields repeated ids."""
         return list(self._index.get_tokens_ids(terms))
@@ -153,19 +118,3 @@ class Bm25Index:
     def _postings_per_term(self) -> Positions:
         """Number of chunks that contain each term."""
         return np.diff(self._scores["indptr"])
-
-    @cached_property
-    def _max_score(self) -> Scores:
-        """Maximum score that each term adds to any chunk."""
-        return np.maximum.reduceat(self._scores["data"], self._scores["indptr"][:-1])
-
-    @cached_property
-    def _by_chunk(self) -> csr_array:
-        """The scores as a sparse matrix with one row per chunk and one column per term."""
-        from scipy.sparse import csc_array
-
-        shape = (self.size, len(self._max_score))
-        starts = self._scores["indptr"]
-        if starts[-1] <= np.iinfo(np.int32).max:
-            starts = starts.astype(np.int32)  # with int64, scipy widens the other indices too (50% more memory)
-        return csc_array((self._scores["data"], self._scores["indices"], starts), shape).tocsr()

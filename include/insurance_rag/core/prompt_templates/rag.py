@@ -1,6 +1,11 @@
-"""The retrieval-style format (adapter v2): answer only from the context, and refuse if the answer is missing."""
+"""The retrieval-style format (adapter v2): answer only from the context, and refuse if the answer is missing.
+
+Above each chunk, the context names its product and section. `rag_bare` is the same format without these lines.
+"""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from insurance_rag.core.prompt_templates.registry import ANSWER_HEADING, PromptFormat, prompt_format
 
@@ -20,8 +25,19 @@ RAG = prompt_format(
         title="Retrieval style: answers from the context with citations, or refuses if the answer is missing (v2)",
         file="train_dataset_rag.json",
         prompt=rag_prompt,
+        chunk_headers=True,
         retrieved_contexts=True,
         # The training file spells out Llama 3's end-of-text token. No other code may hard-code such a token.
         end_of_text="<|end_of_text|>",
+    )
+)
+
+RAG_BARE = prompt_format(
+    replace(
+        RAG,
+        name="rag_bare",
+        title="Retrieval style without the product and the section above each chunk",
+        file="train_dataset_rag_bare.json",
+        chunk_headers=False,
     )
 )

@@ -97,9 +97,11 @@ from insurance_rag.core.records.training import (
     ExportManifest,
     LossRow,
     MemoryPlan,
+    ReplayData,
     SkippedRow,
     TrainingDataset,
     TrainingManifest,
+    TrainingPair,
     TrainingRow,
 )
 
@@ -179,6 +181,7 @@ __all__ = [
     "RejectedRow",
     "RepairCounts",
     "RepairSummary",
+    "ReplayData",
     "ReportArtifact",
     "RetrievalResult",
     "RetrievalRow",
@@ -200,6 +203,7 @@ __all__ = [
     "SweepSummary",
     "TrainingDataset",
     "TrainingManifest",
+    "TrainingPair",
     "TrainingRow",
     "ValidationReport",
     "Verdict",

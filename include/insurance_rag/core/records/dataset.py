@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from pydantic import Field, JsonValue
 
@@ -50,13 +50,61 @@ class FormattedRow(TypedDict):
     type: str
     instruction: str
     input: str
-    """Context in the prompt."""
+    """Texts of the chunks in the context."""
+    context: str
+    """Context as it appears in the prompt, including chunk headers."""
     output: str
     evidence: str
     answerable: bool
     meta: NotRequired[dict[str, JsonValue]]
     context_chunk_ids: NotRequired[list[str]]
     """Ids of the chunks in the context, in order. Only present in formats with retrieved contexts."""
+
+
+PreferenceKind = Literal[
+    "false_refusal",
+    "hedge",
+    "missed_refusal",
+    "number",
+    "negation",
+    "roles",
+    "comparator",
+    "article",
+    "prompt_echo",
+    "repair",
+]
+"""What is wrong with the worse answer of a preference pair. `dataset/preferences.py` explains each kind."""
+
+
+class PreferenceRow(TypedDict):
+    """One preference pair: a prompt with a better and a worse answer."""
+
+    prompt: str
+    chosen: str
+    rejected: str
+    kind: PreferenceKind
+    chunk_id: str
+    type: str
+    instruction: str
+    input: str
+    context: str
+    evidence: str
+    answerable: bool
+
+
+class VerifierRow(TypedDict):
+    """One row for training a verifier: a prompt that shows an answer, and whether the policy supports the answer."""
+
+    prompt: str
+    completion: str
+    chunk_id: str
+    type: str
+    kind: str
+    """`right`, `other_context` for a right answer with chunks that do not support it, or the name of a fault."""
+    label: Literal["supported", "unsupported"]
+    answer: str
+    wrong: list[str]
+    """The parts of the answer that are wrong; empty for right answers."""
 
 
 class RuleInfo(Record):
@@ -103,6 +151,17 @@ class ContextCounts(Record):
     unanswerable_share: float = 0.0
     with_distractors: int = 0
     distractor_share: float = 0.0
+    evidence_cut: int = 0
+    """Number of rows left out of a prompt format because its length limit would cut off the evidence."""
+    overlap_auc: float | None = None
+    """How well refusals can be told by the words that question and context share: 0.5 not at all, 1 perfectly."""
+
+
+class KindCounts(Record):
+    """Number of rows by kind in a training file and in its held-out file."""
+
+    training: dict[str, int] = Field(default_factory=dict)
+    heldout: dict[str, int] = Field(default_factory=dict)
 
 
 class GroupBalance(Record):
@@ -204,6 +263,10 @@ class ValidationReport(RowCounts):
     files: dict[str, int] = Field(default_factory=dict)
     """Data file -> number of rows."""
     contexts: ContextCounts = ContextCounts()
+    preferences: KindCounts = KindCounts()
+    """Preference pairs by what is wrong with the worse answer."""
+    verifier: KindCounts = KindCounts()
+    """Rows for a verifier by fault."""
     balance: dict[str, dict[str, GroupBalance]] = Field(default_factory=dict)
     """`type`, `company` or `product` -> one of its values -> number and fraction of training rows with that value."""
     style: StyleSummary = StyleSummary()

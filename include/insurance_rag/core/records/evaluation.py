@@ -12,10 +12,12 @@ from pydantic import Field, JsonValue
 
 from insurance_rag.core.records.artifacts import Artifact
 from insurance_rag.core.records.data import Answer, Finding, QuestionType, Record, Verdict
+from insurance_rag.core.records.general_text import GeneralTasks, GeneralText
 from insurance_rag.core.records.judging import JudgeSummary, RaterAgreement
 from insurance_rag.core.records.recipes import RecipeSummary, RecipeTest
 from insurance_rag.core.records.retrieval import RetrievalSummary
 from insurance_rag.core.records.statistics import PairedDifference, PairedTest, Rate
+from insurance_rag.core.records.verifier import VerifierCalibration
 
 ContextSource = Literal["retrieved", "gold"]
 PromptChoice = Literal["own", "rag"]
@@ -116,10 +118,16 @@ class EvaluationSummary(SummaryFigures):
     """Recipe -> results. Adapters that differ only in the seed are one recipe."""
     recipe_tests: list[RecipeTest] = Field(default=[])
     """Tests between recipes, if at least one recipe has several seeds."""
+    general_text: GeneralText | None = None
+    """Perplexities on general text; None if they were not measured."""
+    general_tasks: GeneralTasks | None = None
+    """Scores in general tasks; None if there were none."""
     wall_seconds: float
     judge: JudgeSummary | None = None
     labels: dict[str, RaterAgreement] | None = None
     """Rater ("checks", "correct" or "judge") -> how well the rater agrees with the human annotations."""
+    verifier: VerifierCalibration | None = None
+    """The verifier that scored the answers, with its measured recall; None if there was none."""
 
 
 class EvaluationArtifact(Artifact):
@@ -203,6 +211,8 @@ class ScoredAnswer(Answer):
     number is required, or if no gold chunk is in the context."""
     correctness: Correctness
     raw_correctness: Correctness
+    verifier_score: float | None = None
+    """Lowest score that a verifier gave to a sentence of the answer; None if it scored none."""
 
 
 class ComparedAnswer(Record):

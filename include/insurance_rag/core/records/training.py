@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 from insurance_rag.core.records.artifacts import Artifact
 from insurance_rag.core.records.data import Record
 
-AdapterVersion = Literal["v1", "v2", "v3"]
+AnsweringVersion = Literal["v1", "v2", "v3", "v4"]
+"""Versions of the adapters that answer questions."""
+AdapterVersion = AnsweringVersion | Literal["verifier"]
 Quantization = Literal["nf4", "none"]
 ComputeDtype = Literal["bf16", "fp32"]
 
@@ -27,11 +29,35 @@ class TrainingRow(BaseModel):
     instruction: str | None = None
     """The question."""
     input: str | None = None
-    """Chunk or chunks in the prompt."""
+    """Texts of the chunks in the prompt."""
+    context: str | None = None
+    """The chunks as they appear in the prompt, including headers; None if they are the same as `input`."""
     output: str | None = None
     """The answer without the end-of-text token."""
     evidence: str | None = None
     """Quote from the chunk that supports the answer."""
+
+
+class TrainingPair(BaseModel):
+    """One row of a preference file: a prompt with a good and a bad answer. Other fields in the file are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    prompt: str
+    """Text up to the point where the model's answer begins."""
+    chosen: str
+    """The better answer."""
+    rejected: str
+    """The worse answer to the same prompt."""
+    kind: str | None = None
+    """How the pair was made."""
+    chunk_id: str | None = None
+    input: str | None = None
+    """Texts of the chunks in the prompt."""
+    context: str | None = None
+    """The chunks as they appear in the prompt, including headers; None if they are the same as `input`."""
+    evidence: str | None = None
+    """Quote from the chunk that supports the chosen answer."""
 
 
 class LossRow(Record):
@@ -43,11 +69,25 @@ class LossRow(Record):
     """Mean loss per trained token since the previous row."""
     eval_loss: float | None = None
     """Mean loss per trained token on the held-out rows; None at steps where it was not measured."""
+    eval_decision_accuracy: float | None = None
+    """Share of held-out rows whose answer rightly begins with a refusal or an answer: mean of the two shares below."""
+    eval_refusals_right: float | None = None
+    """Share of the held-out refusals that the model begins as a refusal."""
+    eval_answers_right: float | None = None
+    """Share of the other held-out answers that the model does not begin as a refusal."""
     learning_rate: float | None = None
     grad_norm: float | None = None
     num_tokens: float | None = None
     """Number of tokens seen since the start of the run, without padding."""
     mean_token_accuracy: float | None = None
+    rewards_accuracy: float | None = None
+    """Share of the pairs whose chosen answer has the higher reward. None if the adapter does not learn from pairs."""
+    rewards_margin: float | None = None
+    """Mean difference between the rewards of the chosen and the rejected answer."""
+    eval_rewards_accuracy: float | None = None
+    """`rewards_accuracy` on the held-out pairs; None at steps where it was not measured."""
+    eval_rewards_margin: float | None = None
+    """`rewards_margin` on the held-out pairs; None at steps where it was not measured."""
 
 
 class SkippedRow(Record):
@@ -69,6 +109,16 @@ class TrainingDataset(Record):
     """Number of rows that were trained on, not counting skipped ones."""
     heldout_documents: list[str] | None = None
     """Documents that no training row is about; None if the dataset has no report that lists them."""
+
+
+class ReplayData(Record):
+    """The general dataset from which a share of the training rows was taken."""
+
+    uri: str
+    """Absolute path."""
+    sha256: str
+    rows: int
+    """Number of its rows that were trained on, in addition to the rows of the dataset."""
 
 
 class MemoryPlan(Record):
@@ -114,6 +164,8 @@ class TrainingManifest(Record):
     quantization: Quantization
     """How the base model was quantized."""
     dataset: TrainingDataset
+    replay: ReplayData | None = None
+    """Rows of a general dataset that were mixed into the training rows; None if there were none."""
     heldout_rows: int
     contexts_truncated: int
     """Number of rows whose context was cut at the end of a sentence to fit the maximum length."""
@@ -121,10 +173,16 @@ class TrainingManifest(Record):
     """Rows that were skipped because they exceed the maximum length."""
     steps: int
     """Number of optimizer steps."""
+    epochs: float
+    """Number of times that the run went through the training rows; below 1 if it did not use all of them."""
     loss: float
     """Mean training loss."""
     eval_loss: float | None
     """Loss on the held-out rows at the end; None if there are no held-out rows."""
+    eval_rewards_accuracy: float | None = None
+    """Share of the held-out pairs whose chosen answer has the higher reward at the end. None if there are none."""
+    eval_rewards_margin: float | None = None
+    """Mean difference between the rewards of the chosen and the rejected held-out answers at the end."""
     tokens_per_s: int
     """Training speed in tokens per second, without padding. If the run was resumed, only its last process counts."""
     peak_gib: float

@@ -9,6 +9,7 @@ from __future__ import annotations
 from insurance_rag.core.stats.agreement import cohen_kappa, rogan_gladen
 from insurance_rag.core.stats.clusters import INDEPENDENT, Clustering, estimate_clustering, z
 from insurance_rag.core.stats.paired import holm, paired_difference, paired_interval, sign_flip_test
+from insurance_rag.core.stats.perplexity import perplexity, perplexity_ratio
 from insurance_rag.core.stats.power import questions_needed, visible_difference
 from insurance_rag.core.stats.rates import clustered_rate, rate, wilson
 from insurance_rag.core.stats.recipes import compare_recipes, recipe_interval, seed_spread
@@ -23,6 +24,8 @@ __all__ = [
     "holm",
     "paired_difference",
     "paired_interval",
+    "perplexity",
+    "perplexity_ratio",
     "questions_needed",
     "rate",
     "recipe_interval",
