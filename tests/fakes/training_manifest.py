@@ -30,6 +30,7 @@ MANIFEST = TrainingManifest(
     contexts_truncated=0,
     rows_skipped=[],
     steps=200,
+    epochs=2.1,
     loss=1.13,
     eval_loss=1.34,
     tokens_per_s=5123,

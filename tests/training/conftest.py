@@ -10,12 +10,23 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.fakes.chat_base import make_chat_base
 
 from demo.config import PretrainConfig
 from insurance_rag.chunks import read_chunks
 from insurance_rag.config import TrainingConfig
 from insurance_rag.core.adapter_folder import AdapterFolder
-from insurance_rag.core.prompt_templates import RAG, merged_prompt, plain_prompt, rag_prompt
+from insurance_rag.core.prompt_templates import (
+    RAG,
+    SUPPORTED,
+    UNSUPPORTED,
+    VERIFY,
+    chat_messages,
+    merged_prompt,
+    plain_prompt,
+    question_with_answer,
+    rag_prompt,
+)
 from insurance_rag.core.records import REFUSAL, Chunk, TrainingManifest
 from insurance_rag.training import load_recipe, train_adapter
 
@@ -55,8 +66,14 @@ def base_model(chunks: list[Chunk], tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
+def chat_base_model(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the base model with a chat template."""
+    return make_chat_base(base_model, tmp_path_factory.mktemp("chat_base"))
+
+
+@pytest.fixture(scope="session")
 def dataset(chunks: list[Chunk], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a dataset folder with the three formats, as the validation stage writes it."""
+    """Return a dataset folder with five formats and preference pairs, as the validation stage writes it."""
     out = tmp_path_factory.mktemp("dataset")
     short = [chunk for chunk in chunks if len(chunk.text) < 260][:16]
     fields = [
@@ -78,10 +95,30 @@ def dataset(chunks: list[Chunk], tmp_path_factory: pytest.TempPathFactory) -> Pa
     def merged(row: Fields) -> tuple[str, str]:
         return merged_prompt(row["instruction"], row["input"]), row["output"]
 
+    def verify(row: Fields) -> tuple[str, str]:
+        question = question_with_answer(row["instruction"], row["output"])
+        return VERIFY.prompt(question, row["input"]), SUPPORTED if len(row["input"]) % 2 else UNSUPPORTED
+
     write_rows(out / "train_dataset.json", fields, plain)
     write_rows(out / "train_dataset_rag.json", fields, rag)
     write_rows(out / "heldout.json", fields[:6], rag)
     write_rows(out / "train_dataset_final_v2.json", fields, merged)
+    write_rows(out / "train_dataset_verifier.json", fields, verify)
+    write_rows(out / "heldout_verifier.json", fields[:6], verify)
+    write_chat_rows(out / "train_dataset_chat.json", fields)
+    write_chat_rows(out / "heldout_chat.json", fields[:6])
+    pairs = [
+        {
+            **{key: row[key] for key in ("chunk_id", "input")},
+            "prompt": rag_prompt(row["instruction"], row["input"]),
+            "chosen": row["output"] + RAG.end_of_text,
+            "rejected": f"{row['input'][-30:]}{i}원" + RAG.end_of_text,
+            "kind": "number",
+        }
+        for i, row in enumerate(fields)
+    ]
+    (out / "train_dataset_preference.json").write_text(json.dumps(pairs, ensure_ascii=False), encoding="utf-8")
+    (out / "heldout_preference.json").write_text(json.dumps(pairs[:6], ensure_ascii=False), encoding="utf-8")
     return out
 
 
@@ -90,6 +127,15 @@ def write_rows(path: Path, rows: Sequence[Fields], prompt_and_completion: Callab
     for row in rows:
         prompt, completion = prompt_and_completion(row)
         formatted.append({**row, "prompt": prompt, "completion": completion, "text": prompt + completion})
+    path.write_text(json.dumps(formatted, ensure_ascii=False), encoding="utf-8")
+
+
+def write_chat_rows(path: Path, rows: Sequence[Fields]) -> None:
+    formatted = []
+    for row in rows:
+        answer = {"role": "assistant", "content": row["output"]}
+        messages = [*chat_messages(row["instruction"], row["input"]), answer]
+        formatted.append({"chunk_id": row["chunk_id"], "messages": messages, "context": row["input"]})
     path.write_text(json.dumps(formatted, ensure_ascii=False), encoding="utf-8")
 
 

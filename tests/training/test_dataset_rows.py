@@ -1,4 +1,4 @@
-"""Reading of training rows, and the prompt format of held-out rows."""
+"""Reading of training rows and held-out rows."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.core.prompt_templates import rag_prompt
-from insurance_rag.core.records import TrainingRow
-from insurance_rag.training.dataset_rows import heldout_file, in_prompt_format, read_rows, training_file
+from insurance_rag.training.dataset_rows import heldout_file, read_rows, training_file
 
 
 def test_prompt_format_names_the_file(dataset: Path) -> None:
@@ -18,24 +16,9 @@ def test_prompt_format_names_the_file(dataset: Path) -> None:
     assert training_file(dataset, "rag").name == "train_dataset_rag.json"
     assert training_file(dataset, "merged").name == "train_dataset_final_v2.json"
     assert training_file(dataset / "mine.json", "plain") == dataset / "mine.json"
-    assert heldout_file(dataset / "train_dataset.json") == dataset / "heldout.json"
-    assert heldout_file(dataset.parent) is None
-
-
-def test_heldout_rows_get_the_prompt_format_of_the_recipe() -> None:
-    row = TrainingRow(instruction="질문?", input="조항", output="답입니다.", prompt="x", completion="y")
-    assert in_prompt_format(row, "rag").prompt == rag_prompt("질문?", "조항")
-    assert in_prompt_format(row, "plain").prompt.startswith("### 지시\n질문?\n### 입력")
-    assert in_prompt_format(row, "merged").prompt.startswith("### 지시\n질문?\n\n### 입력")
-    assert in_prompt_format(row, "plain").completion == "답입니다."
-    without_fields = TrainingRow(prompt="x", completion="y")
-    assert in_prompt_format(without_fields, "plain") == without_fields
-
-
-def test_plain_heldout_rows_have_a_limited_context() -> None:
-    row = TrainingRow(instruction="질문?", input="가" * 600, output="답", prompt="x", completion="y")
-    assert in_prompt_format(row, "plain").prompt.count("가") == 500
-    assert in_prompt_format(row, "merged").prompt.count("가") == 600
+    assert heldout_file(dataset / "train_dataset.json", "rag") == dataset / "heldout.json"
+    assert heldout_file(dataset, "plain") == dataset / "heldout.json"
+    assert heldout_file(dataset.parent, "rag") is None
 
 
 def test_invalid_rows_are_listed_together(tmp_path: Path) -> None:
@@ -67,3 +50,9 @@ def test_rows_with_only_text_are_split(tmp_path: Path) -> None:
     (tmp_path / "train_dataset.json").write_text(json.dumps(rows))
     [row] = read_rows(tmp_path / "train_dataset.json")
     assert row.prompt.endswith("조항\n### 출력\n") and row.completion == "답입니다.<|end_of_text|>"
+
+
+def test_a_verifier_is_never_measured_on_rows_of_another_format(dataset: Path, tmp_path: Path) -> None:
+    assert heldout_file(dataset, "verify") == dataset / "heldout_verifier.json"
+    (tmp_path / "heldout.json").write_text("[]")
+    assert heldout_file(tmp_path, "verify") is None and heldout_file(tmp_path, "plain") is not None

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tokenizers.processors import TemplateProcessing
 
 from insurance_rag.core.prompt_templates import RAG, rag_prompt
 from insurance_rag.core.records import TrainingRow
@@ -39,6 +40,31 @@ def test_loss_covers_the_answer_and_its_end(tokenizer: PreTrainedTokenizerBase) 
         assert labels.count(tokenizer.eos_token_id) == 1
         assert encoded["labels"][-len(labels) :] == labels == encoded["input_ids"][-len(labels) :]
     assert encoded["input_ids"][: -len(labels)] == tokenizer(row().prompt)["input_ids"]  # as in generation
+
+
+@pytest.fixture(scope="module")
+def appending_tokenizer(base_model: Path, tmp_path_factory: pytest.TempPathFactory) -> PreTrainedTokenizerBase:
+    """Return a tokenizer that ends every text with its end-of-text token, as those of some base models do."""
+    tokenizer = load_training_tokenizer(str(base_model))
+    bos, eos = str(tokenizer.bos_token), str(tokenizer.eos_token)
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{bos} $A {eos}", special_tokens=[(bos, tokenizer.bos_token_id), (eos, tokenizer.eos_token_id)]
+    )
+    folder = tmp_path_factory.mktemp("tokenizer")
+    tokenizer.save_pretrained(folder)
+    return load_training_tokenizer(str(folder))
+
+
+def test_appended_eos_is_not_between_prompt_and_answer(
+    tokenizer: PreTrainedTokenizerBase, appending_tokenizer: PreTrainedTokenizerBase
+) -> None:
+    assert appending_tokenizer("질문")["input_ids"][-1] == appending_tokenizer.eos_token_id
+    chunk = CHUNK + " 이 문장은 길이를 채우기 위한 것이며 답과는 관계가 없습니다." * 40
+    for text in (CHUNK, chunk):  # the second context is cut
+        config = load_recipe("smoke", {"max_length": 300})
+        (found,), (expected,) = (encode_rows([row(text)], t, config).rows for t in (appending_tokenizer, tokenizer))
+        assert found == expected
+        assert found["input_ids"].count(appending_tokenizer.eos_token_id) == 1
 
 
 def test_v1_has_no_eos_and_the_reference_profile_trains_on_the_prompt(tokenizer: PreTrainedTokenizerBase) -> None:

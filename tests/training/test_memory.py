@@ -79,6 +79,20 @@ def test_settings_override_the_preset() -> None:
     assert plan.optim == "paged_adamw_32bit"
 
 
+def test_estimate_grows_with_adapter_size_and_precision() -> None:
+    def adapter_gib(**settings: object) -> float:
+        config = load_recipe("v3", {"memory_preset": "24GB", **settings})
+        shape = model_shape(LLAMA_8B, config.lora.target_modules)
+        return plan_memory(config, shape, LENGTHS, Device("cuda", "H100", 79.0, (9, 0))).estimate_gib
+
+    fp32, bf16 = adapter_gib(), adapter_gib(adapter_dtype="bf16")
+    assert fp32 - bf16 == pytest.approx(13_631_488 * 8 / 2**30, abs=0.02)  # 4 numbers per parameter, 2 bytes more each
+    all_linear = adapter_gib(lora={"target_modules": "all-linear"})
+    parameters = (41_943_040 - 13_631_488) * 16 / 2**30
+    assert parameters + 0.3 < all_linear - fp32 < parameters + 0.7  # adapters keep the inputs of the MLP layers
+    assert adapter_gib(lora={"target_modules": "all-linear", "use_dora": True}) > all_linear + 0.5
+
+
 def test_estimate_grows_with_dropout_and_16_bit_weights() -> None:
     medium, large = plan_with_liger(memory_preset="24GB"), plan_with_liger(memory_preset="80GB")
     assert plan_with_liger(memory_preset="24GB", lora={"dropout": 0.05}).estimate_gib > medium.estimate_gib

@@ -98,6 +98,26 @@ def test_gpu_that_is_too_small_or_too_old(
     assert "T4 has 0.0 GiB free, but this layout needs about" in found
 
 
+def test_target_modules_that_the_base_model_lacks(dataset: Path, base_model: Path, tmp_path: Path) -> None:
+    found = problems(dataset, str(base_model), tmp_path / "out", lora={"target_modules": "q_proj,query,lm_head"})
+    assert found.startswith("2 problems:")
+    assert "no linear layer 'query'" in found and "no linear layer 'lm_head'" in found and "down_proj" in found
+
+
+def test_run_shorter_than_an_epoch_is_a_warning(
+    dataset: Path, base_model: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def prepare(**settings: object) -> None:
+        prepare_training(
+            load_recipe("smoke", {"max_length": 512, **settings}), dataset, str(base_model), tmp_path / "a"
+        )
+
+    prepare(max_steps=2, batch_size=8)
+    assert "epochs of" not in caplog.text
+    prepare(max_steps=2, batch_size=4)
+    assert "max_steps=2 with batch_size=4 covers 0.50 epochs of the 16 training rows" in caplog.text
+
+
 def test_batch_that_processes_cannot_share(
     dataset: Path, base_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.training.conftest import QUICK, manifest_of, weights
 
 from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.training import load_recipe
+from insurance_rag.training import load_recipe, train_adapter
 from insurance_rag.training.recipe import RECIPE_FOLDER, recipe_names
 
 NAMES = sorted(path.relative_to(RECIPE_FOLDER).with_suffix("").as_posix() for path in RECIPE_FOLDER.rglob("*.yaml"))
-PROMPT_FORMATS = {"v1": "plain", "v2": "rag", "v3": "merged"}
+PROMPT_FORMATS = {"v1": "plain", "v2": "rag", "v3": "merged", "v4": "rag"}
 
 
 def test_published_recipes_exist() -> None:
-    assert NAMES == recipe_names() == ["smoke", "v1", "v2", "v3"]
+    assert (
+        NAMES == recipe_names() == ["smoke", "v1", "v2", "v2_all_linear", "v2_chat", "v3", "v4", "v4_orpo", "verifier"]
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -23,11 +26,24 @@ def test_every_recipe_is_valid(name: str) -> None:
     assert load_recipe(name).max_length >= 1024
 
 
-@pytest.mark.parametrize("name", ["v1", "v2", "v3"])
+@pytest.mark.parametrize("name", ["v1", "v2", "v2_all_linear", "v2_chat", "v3", "v4", "v4_orpo"])
 @pytest.mark.parametrize("profile", ["default", "reference", "smoke"])
-def test_every_profile_is_valid_and_keeps_version_and_prompt_format(name: str, profile: str) -> None:
-    recipe = load_recipe(name, {"profile": profile})
-    assert (recipe.version, recipe.prompt_format) == (name, PROMPT_FORMATS[name])
+def test_every_profile_is_valid_and_keeps_version_format_and_layers(name: str, profile: str) -> None:
+    recipe, version = load_recipe(name, {"profile": profile}), name.partition("_")[0]
+    assert (recipe.version, recipe.prompt_format) == (version, "chat" if name == "v2_chat" else PROMPT_FORMATS[version])
+    assert (recipe.lora.target_modules == "all-linear") == (name in ("v2_all_linear", "v4", "v4_orpo"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_recipe_trains(name: str, base_model: Path, chat_base_model: Path, dataset: Path, tmp_path: Path) -> None:
+    """Train each recipe with its default settings, except that the run and its rows are short."""
+    short = {key: QUICK[key] for key in ("batch_size", "max_length", "eval_rows", "per_device_train_batch_size")}
+    recipe = load_recipe(name, {**short, "max_steps": 2, "logging_steps": 1, "report_to": []})
+    base = chat_base_model if recipe.prompt_format == "chat" else base_model
+    train_adapter(recipe, dataset, str(base), tmp_path / "adapter", recipe_name=name)
+    manifest = manifest_of(tmp_path / "adapter")
+    assert (manifest.recipe, manifest.steps, manifest.epochs) == (name, 2, 0.5)
+    assert any(tensor.abs().sum() > 0 for key, tensor in weights(tmp_path / "adapter").items() if "lora_B" in key)
 
 
 @pytest.mark.parametrize(("name", "micro_batch", "batch"), [("v1", 2, 8), ("v2", 2, 8), ("v3", 4, 16)])
@@ -59,7 +75,9 @@ def test_all_problems_are_listed_with_suggestions() -> None:
 def test_unknown_names_are_rejected() -> None:
     with pytest.raises(InvalidInputError, match="did you mean 'smoke'"):
         load_recipe("v1", {"profile": "smok"})
-    with pytest.raises(InvalidInputError, match="available: smoke, v1, v2, v3"):
+    with pytest.raises(
+        InvalidInputError, match="available: smoke, v1, v2, v2_all_linear, v2_chat, v3, v4, v4_orpo, verifier"
+    ):
         load_recipe("v9")
     with pytest.raises(InvalidInputError, match="unknown prompt format 'ragg'; did you mean 'rag'"):
         load_recipe("v2", {"prompt_format": "ragg"})

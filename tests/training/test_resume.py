@@ -11,12 +11,19 @@ import time
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 
+import pytest
 import torch
 from tests.training.conftest import QUICK, losses_of, quick, weights
 
 from insurance_rag.cli import main as cli
+from insurance_rag.core.config_base import parse_settings
 from insurance_rag.training import train_adapter
 from insurance_rag.training.signals import stop_on_signals
+
+DORA_WITH_NOISE = {
+    "lora.use_dora": "true", "lora.use_rslora": "true", "lora.target_modules": "v_proj,down_proj",
+    "neftune_noise_alpha": "5", "padding_free": "false",
+}  # fmt: skip
 
 
 def start_training(base_model: Path, dataset: Path, out: Path, **settings: object) -> ForkProcess:
@@ -44,10 +51,17 @@ def wait_for(out: Path, pattern: str, process: ForkProcess) -> None:
         time.sleep(0.01)
 
 
-def test_killed_run_resumes_to_equal_weights(straight: Path, base_model: Path, dataset: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("settings", [{}, DORA_WITH_NOISE], ids=["lora", "dora with noise"])
+def test_killed_run_resumes_to_equal_weights(
+    settings: dict[str, str], straight: Path, base_model: Path, dataset: Path, tmp_path: Path
+) -> None:
     """Kill the process after its first checkpoint; the resumed adapter is bit-equal to the uninterrupted one."""
     out = tmp_path / "killed"
-    process = start_training(base_model, dataset, out)
+    recipe = quick(**parse_settings(f"{key}={value}" for key, value in {"lora.dropout": 0.1, **settings}.items()))
+    if settings:
+        straight = tmp_path / "straight"
+        train_adapter(recipe, dataset, str(base_model), straight)
+    process = start_training(base_model, dataset, out, **settings)
     wait_for(out, "checkpoints/*/checkpoint-2/complete.json", process)
     process.kill()
     process.join()
@@ -55,7 +69,7 @@ def test_killed_run_resumes_to_equal_weights(straight: Path, base_model: Path, d
     incomplete = next(out.glob("checkpoints/*")) / "checkpoint-3"  # as if the process was killed while it wrote it
     incomplete.mkdir()
     (incomplete / "adapter_model.safetensors").write_bytes(b"incomplete")
-    result = train_adapter(quick(lora={"dropout": 0.1}), dataset, str(base_model), out)
+    result = train_adapter(recipe, dataset, str(base_model), out)
     assert result.steps == 4
     expected, resumed = weights(straight), weights(out)
     assert expected.keys() == resumed.keys() and all(torch.equal(expected[k], resumed[k]) for k in expected)

@@ -11,7 +11,7 @@ import torch
 from tests.training.conftest import largest_difference, manifest_of, quick, weights
 
 from insurance_rag.core.adapter_folder import AdapterFolder
-from insurance_rag.core.errors import GpuMemoryError
+from insurance_rag.core.errors import GpuMemoryError, InvalidInputError
 from insurance_rag.training import train_adapter
 from insurance_rag.training.micro_batches import MicroBatch, count_rows
 from insurance_rag.training.trainer import AdapterTrainer
@@ -31,11 +31,12 @@ def test_adapter_folder_is_complete(straight: Path, base_model: Path) -> None:
 
 def test_manifest_describes_the_training(straight: Path) -> None:
     manifest = manifest_of(straight)
-    assert manifest.steps == 4 and manifest.tokens_per_s > 0
+    assert (manifest.steps, manifest.epochs) == (4, 1.0) and manifest.tokens_per_s > 0
     assert manifest.eval_loss is not None and manifest.eval_loss > 0
     assert (manifest.version, manifest.prompt_format, manifest.quantization) == ("v2", "rag", "nf4")
     assert manifest.settings["lora"] == {
-        "r": 16, "alpha": 32, "dropout": 0.1, "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"]
+        "r": 16, "alpha": 32, "dropout": 0.1, "target_modules": ["q_proj", "k_proj", "v_proj", "o_proj"],
+        "use_rslora": False, "use_dora": False, "init_lora_weights": True,
     }  # fmt: skip
     assert manifest.dataset.rows == 16 and manifest.dataset.heldout_documents is None
     assert manifest.dataset.sha256 in (straight / "README.md").read_text()
@@ -106,6 +107,12 @@ def test_early_stopping_keeps_the_best_adapter(base_model: Path, dataset: Path, 
     assert result.steps < 30
     best = min(row.eval_loss for row in history if row.eval_loss is not None)
     assert result.eval_loss == pytest.approx(best, abs=1e-3)
+
+
+def test_dora_on_rows_of_zeros_is_rejected(base_model: Path, dataset: Path, tmp_path: Path) -> None:
+    """PEFT would divide zero by zero, and the trainer would log the losses, which are not numbers, as zeros."""
+    with pytest.raises(InvalidInputError, match=r"rows of zeros \(the first is model.layers.0.self_attn.[qk]_proj\)"):
+        train_adapter(quick(lora={"use_dora": True}), dataset, str(base_model), tmp_path / "a")
 
 
 def test_tensorboard_events_are_written(base_model: Path, dataset: Path, tmp_path: Path) -> None:

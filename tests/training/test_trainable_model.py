@@ -7,6 +7,7 @@ from pathlib import Path
 import bitsandbytes as bnb
 import pytest
 import torch
+from peft import get_peft_model
 from tests.training.conftest import model_config
 from trl import SFTConfig
 
@@ -18,7 +19,7 @@ from insurance_rag.training import load_recipe
 from insurance_rag.training.memory import plan_memory
 from insurance_rag.training.memory_estimate import model_shape
 from insurance_rag.training.sft_config import sft_config
-from insurance_rag.training.trainable_model import load_trainable_model
+from insurance_rag.training.trainable_model import load_trainable_model, lora_config, set_adapter_dtype
 
 
 def recipe_and_plan(base_model: Path, **settings: object) -> tuple[TrainingConfig, MemoryPlan]:
@@ -83,10 +84,35 @@ def test_arguments_that_trl_removed(removed: str, tmp_path: Path) -> None:
         SFTConfig(output_dir=str(tmp_path), **{removed: 1})
 
 
+def test_trainer_arguments_of_the_optimizer(base_model: Path, tmp_path: Path) -> None:
+    settings = {
+        "weight_decay": 0.1, "adam_beta1": 0.8, "adam_beta2": 0.95, "max_grad_norm": 0.3, "neftune_noise_alpha": 5.0,
+    }  # fmt: skip
+    config, plan = recipe_and_plan(base_model, **settings, padding_free=False)
+    args = sft_config(config, plan, tmp_path, evaluate=False)
+    assert {name: getattr(args, name) for name in settings} == settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "adapter", "magnitude"),
+    [({}, torch.float32, torch.float32), ({"adapter_dtype": "bf16"}, torch.bfloat16, torch.float32)],
+)
+def test_adapters_are_fp32_unless_the_recipe_says_bf16(
+    base_model: Path, settings: dict[str, object], adapter: torch.dtype, magnitude: torch.dtype
+) -> None:
+    lora = {"use_dora": True, "target_modules": "v_proj"}
+    config, plan = recipe_and_plan(base_model, compute_dtype="bf16", lora=lora, **settings)
+    model = get_peft_model(load_trainable_model(str(base_model), config, plan), lora_config(config))
+    set_adapter_dtype(model, plan.adapter_dtype)
+    trainable = {name: p.dtype for name, p in model.named_parameters() if p.requires_grad}
+    assert {dtype for name, dtype in trainable.items() if "magnitude" not in name} == {adapter}
+    assert {dtype for name, dtype in trainable.items() if "magnitude" in name} == {magnitude}
+
+
 def test_gpus_use_bf16_and_fp16_is_rejected(base_model: Path) -> None:
     with pytest.raises(InvalidInputError, match="compute_dtype"):
         load_recipe("v1", {"compute_dtype": "fp16"})
     v3 = load_recipe("v3")
     shape = model_shape(model_config(base_model), v3.lora.target_modules)
     plan = plan_memory(v3, shape, [900], Device("cuda", "H100", 79.0, (9, 0)))
-    assert plan.compute_dtype == plan.adapter_dtype == "bf16"
+    assert (plan.compute_dtype, plan.adapter_dtype) == ("bf16", "fp32")

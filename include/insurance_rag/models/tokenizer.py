@@ -1,4 +1,4 @@
-"""Load the tokenizer of a base model, and choose a pad token if the tokenizer has none."""
+"""Load the tokenizer of a base model, choose a pad token if the tokenizer has none, and encode prompts."""
 
 from __future__ import annotations
 
@@ -51,6 +51,15 @@ def load_training_tokenizer(base_model: str, revision: str | None = None) -> Pre
         tokenizer.pad_token = _spare_token(tokenizer, base_model)
     tokenizer.padding_side = "right"
     return tokenizer
+
+
+def encode_prompt(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Return the token ids of a prompt, without the end-of-text token that some tokenizers append.
+
+    Training and evaluation both use this function, so that nothing stands between a prompt and its answer.
+    """
+    ids: list[int] = tokenizer(text)["input_ids"]
+    return ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
 
 
 def _spare_token(tokenizer: PreTrainedTokenizerBase, base_model: str) -> str:

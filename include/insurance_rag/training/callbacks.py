@@ -21,6 +21,14 @@ from insurance_rag.models.devices import peak_memory_gib
 #: The last file written to a checkpoint folder. A folder without it holds an incomplete checkpoint.
 COMPLETE_MARKER = "complete.json"
 
+#: TRL's names of metrics -> their names in `LossRow`.
+_FIELD_NAMES = {
+    "rewards/accuracies": "rewards_accuracy",
+    "rewards/margins": "rewards_margin",
+    "eval_rewards/accuracies": "eval_rewards_accuracy",
+    "eval_rewards/margins": "eval_rewards_margin",
+}
+
 
 class TrainingMonitor(TrainerCallback):
     """Reports progress, writes loss_history.jsonl, marks complete checkpoints, and stops the run on request."""
@@ -62,7 +70,7 @@ class TrainingMonitor(TrainerCallback):
         if not state.is_world_process_zero or not logs:
             return
         self.tokens = int(logs.get("num_tokens", self.tokens))
-        figures = {k: round(float(logs[k]), 4) for k in ("loss", "eval_loss") if k in logs}
+        figures = {k: round(float(logs[k]), 4) for k in ("loss", "eval_loss", "eval_decision_accuracy") if k in logs}
         self.progress.note(**figures, tokens_per_s=self.tokens_per_s, gib=peak_memory_gib())
         rows = loss_history(state.log_history)
         write_jsonl(self.history, (row.model_dump(exclude_none=True) for row in rows))
@@ -99,7 +107,8 @@ def loss_history(log_history: Sequence[Mapping[str, float]]) -> list[LossRow]:
         if "loss" in entry or "eval_loss" in entry:
             step = int(entry["step"])
             row = rows.setdefault(step, {"step": step})
-            row.update({k: entry[k] for k in LossRow.model_fields if k in entry and k not in row})
+            named = {_FIELD_NAMES.get(key, key): value for key, value in entry.items()}
+            row.update({k: named[k] for k in LossRow.model_fields if k in named and k not in row})
     return [LossRow.model_validate(rows[step]) for step in sorted(rows)]
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from insurance_rag.config import TrainingConfig
 from insurance_rag.core.records import MemoryPlan
 from insurance_rag.models.devices import GIB, Device
-from insurance_rag.training.encoding import EncodedRows
+from insurance_rag.training.encoding import EncodedPairs, EncodedRows
 from insurance_rag.training.memory import USABLE_SHARE
-from insurance_rag.training.memory_estimate import ModelShape
+from insurance_rag.training.memory_estimate import ModelShape, adapter_parameters
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -67,7 +67,11 @@ def package_problems(config: TrainingConfig) -> list[str]:
 
 
 def row_problems(
-    rows: EncodedRows, total: int, config: TrainingConfig, model_config: PretrainedConfig, path: Path
+    rows: EncodedRows | EncodedPairs,
+    total: int,
+    config: TrainingConfig,
+    model_config: PretrainedConfig,
+    path: Path,
 ) -> list[str]:
     """Return a message for each problem with `max_length`, and log how many rows were skipped or shortened.
 
@@ -97,6 +101,23 @@ def row_problems(
     if not rows.rows:
         problems.append(f"{path}: all {total} rows are over {config.max_length} tokens; raise max_length")
     return problems
+
+
+def warn_about_short_run(config: TrainingConfig, n_rows: int) -> None:
+    """Log a warning if the run ends before it has seen every training row once."""
+    epochs = config.num_train_epochs
+    if config.max_steps is not None and n_rows:
+        epochs = config.max_steps * config.batch_size / n_rows
+    if epochs < 1:
+        length = f"max_steps={config.max_steps}" if config.max_steps else f"num_train_epochs={config.num_train_epochs}"
+        log.warning(
+            "%s with batch_size=%d covers %.2f epochs of the %d training rows, so some rows are never used; "
+            "set max_steps=null and num_train_epochs=1 or more to use all rows",
+            length,
+            config.batch_size,
+            epochs,
+            n_rows,
+        )
 
 
 def memory_problems(plan: MemoryPlan, device: Device) -> list[str]:
@@ -129,5 +150,5 @@ def required_disk_bytes(config: TrainingConfig, shape: ModelShape) -> int:
     There are up to three checkpoints: two are kept while a third one is written. A checkpoint holds the adapter and
     the optimizer's two moments. Each moment is as large as the adapter.
     """
-    adapter = 4 * config.lora.r * shape.adapted  # 4 bytes per parameter, because fp32 is the largest dtype
+    adapter = 4 * adapter_parameters(config.lora, shape)  # 4 bytes per parameter, because fp32 is the largest dtype
     return 3 * 3 * adapter + adapter + 40 * 2**20

@@ -7,14 +7,24 @@ only in the seed.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from insurance_rag.config import TrainingConfig
 from insurance_rag.core.hashing import model_identity, sha256_file, sha256_text
 
-#: Settings that affect where and how fast training runs, but not what the adapter learns.
-_EXECUTION_SETTINGS = {"memory_preset", "gpus", "report_to", "logging_steps", "save_steps", "torch_compile"}
+#: Settings that affect where and how fast training runs, but not what the adapter learns. The paths `init_adapter` and
+#: `replay.file` are among them because the fingerprint contains the contents of these files.
+_EXECUTION_SETTINGS: dict[str, bool | set[str]] = {
+    "memory_preset": True,
+    "gpus": True,
+    "report_to": True,
+    "logging_steps": True,
+    "save_steps": True,
+    "torch_compile": True,
+    "init_adapter": True,
+    "replay": {"file"},
+}
 
 
 def training_fingerprint(
@@ -22,7 +32,8 @@ def training_fingerprint(
 ) -> str:
     """Return 16 hexadecimal digits that identify the settings, the content of the data files, and the base model.
 
-    `files` holds two paths: the file of training rows, and the file of held-out rows (None if there is no such file).
+    `files` holds the file of training rows, the file of held-out rows (None if there is no such file), the weights of
+    the adapter to start with, if there is one, and the general dataset, if there is one.
     """
     return _hash(config, _EXECUTION_SETTINGS, files, model_identity(base_model), revision)
 
@@ -35,12 +46,16 @@ def recipe_fingerprint(
     The parameters are those of `training_fingerprint`. A local base model is identified by its path only, because its
     files may have different times on the machines that train the seeds.
     """
-    return _hash(config, {*_EXECUTION_SETTINGS, "seed"}, files, base_model, revision)
+    return _hash(config, {**_EXECUTION_SETTINGS, "seed": True}, files, base_model, revision)
 
 
 def _hash(
-    config: TrainingConfig, exclude: set[str], files: Sequence[Path | None], base_model: str, revision: str | None
+    config: TrainingConfig,
+    exclude: Mapping[str, bool | set[str]],
+    files: Sequence[Path | None],
+    base_model: str,
+    revision: str | None,
 ) -> str:
     digests = [sha256_file(path) if path else "" for path in files]
-    settings = config.model_dump(mode="json", exclude=exclude)
+    settings = config.model_dump(mode="json", exclude=dict(exclude))
     return sha256_text(json.dumps(settings, sort_keys=True), *digests, base_model, revision or "")[:16]

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from insurance_rag.config import TrainingConfig
 from insurance_rag.core.records import MemoryPlan
+from insurance_rag.core.records.training import ComputeDtype
 from insurance_rag.models.devices import GIB, Device
 from insurance_rag.training.memory_estimate import ModelShape, estimate_peak_bytes
 
@@ -20,6 +21,8 @@ class Layout(NamedTuple):
     """The settings that a memory preset determines."""
 
     per_device_train_batch_size: int
+    pairs: int
+    """Number of preference pairs per forward pass. A pair has two sequences, and both are padded to the longest one."""
     gradient_checkpointing: bool
     double_quantization: bool
     optim: str
@@ -27,25 +30,26 @@ class Layout(NamedTuple):
 
 #: Memory presets, fastest first. docs/results/training.md has the measurements.
 PRESETS: dict[str, Layout] = {
-    "80GB": Layout(16, False, False, "adamw_torch_fused"),
-    "24GB": Layout(8, True, True, "adamw_torch_fused"),
-    "8GB": Layout(2, True, True, "adamw_8bit"),
+    "80GB": Layout(16, 2, False, False, "adamw_torch_fused"),
+    "24GB": Layout(8, 4, True, True, "adamw_torch_fused"),
+    "8GB": Layout(2, 1, True, True, "adamw_8bit"),
 }
 #: Layouts that `memory_preset: auto` tries, fastest first.
 LAYOUTS: tuple[Layout, ...] = (
     PRESETS["80GB"],
-    Layout(8, False, False, "adamw_torch_fused"),
+    Layout(8, 1, False, False, "adamw_torch_fused"),
     PRESETS["24GB"],
-    Layout(4, True, True, "adamw_torch_fused"),
+    Layout(4, 2, True, True, "adamw_torch_fused"),
     PRESETS["8GB"],
-    Layout(1, True, True, "adamw_8bit"),
+    Layout(1, 1, True, True, "adamw_8bit"),
 )
 
 
 def plan_memory(config: TrainingConfig, shape: ModelShape, lengths: Sequence[int], device: Device) -> MemoryPlan:
     """Choose values for the settings that are `auto` in the recipe. The values come from the fastest layout that fits.
 
-    `lengths` holds the number of tokens in each row. If no layout fits, the plan uses the smallest one.
+    `lengths` holds the number of tokens in each row, or in the longer sequence of each pair. If no layout fits, the
+    plan uses the smallest one.
     """
     layouts = LAYOUTS if config.memory_preset == "auto" else (PRESETS[config.memory_preset],)
     plans = [_apply_layout(config, shape, lengths, device, layout) for layout in layouts]
@@ -67,7 +71,7 @@ def _apply_layout(
         double_quantization=_decide(config.double_quantization, layout.double_quantization),
         optim=layout.optim if config.optim == "auto" else config.optim,
         compute_dtype=compute_dtype,
-        adapter_dtype=compute_dtype if config.adapter_dtype == "auto" else config.adapter_dtype,
+        adapter_dtype=_adapter_dtype(config, compute_dtype),
         use_liger_kernel=_decide(config.use_liger_kernel, _liger_is_usable(config, device)),
         estimate_gib=0.0,
         preset=next((name for name, preset in PRESETS.items() if preset == layout), f"micro-batch {micro_batch}"),
@@ -76,13 +80,20 @@ def _apply_layout(
     return plan.model_copy(update={"estimate_gib": estimate_gib})
 
 
+def _adapter_dtype(config: TrainingConfig, compute_dtype: ComputeDtype) -> ComputeDtype:
+    if config.adapter_dtype != "auto":
+        return config.adapter_dtype
+    return compute_dtype if config.fsdp else "fp32"
+
+
 def _micro_batch_size(config: TrainingConfig, rows_per_device: int, layout: Layout) -> int:
     """Return the largest divisor of `rows_per_device` that does not exceed the wanted micro-batch size.
 
     The wanted size is set in the recipe. If it is `auto` there, the layout sets it.
     """
     wanted = config.per_device_train_batch_size
-    size = min(rows_per_device, layout.per_device_train_batch_size if wanted == "auto" else wanted)
+    rows_of_layout = layout.per_device_train_batch_size if config.objective == "sft" else layout.pairs
+    size = min(rows_per_device, rows_of_layout if wanted == "auto" else wanted)
     while rows_per_device % size:
         size -= 1
     return size

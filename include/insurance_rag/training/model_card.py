@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from insurance_rag.config import TrainingConfig
-from insurance_rag.core.prompt_templates import PROMPT_FORMATS
-from insurance_rag.core.records import TrainingManifest
+import json
 
+from insurance_rag.config import TrainingConfig
+from insurance_rag.config.training import LoraSettings
+from insurance_rag.core.prompt_templates import PROMPT_FORMATS, read_messages
+from insurance_rag.core.records import TrainingManifest
+from insurance_rag.models.chat_template import TEMPLATE_VARIABLES
+
+#: Objective -> what the rows of the dataset are.
+_ROWS = {
+    "sft": "rows of Korean questions and answers",
+    "dpo": "pairs of a better and a worse Korean answer (DPO)",
+    "orpo": "pairs of a better and a worse Korean answer (ORPO)",
+}
 _SERVE_HEADING = "Serve base and adapters together:\n\n"
 
 
@@ -17,9 +27,12 @@ def adapter_card(manifest: TrainingManifest) -> str:
     figures = {
         "recipe": manifest.recipe,
         "seed": manifest.seed,
+        **({"rows of a general dataset": manifest.replay.rows} if manifest.replay else {}),
         "optimizer steps": manifest.steps,
+        "epochs": manifest.epochs,
         "training loss (mean)": manifest.loss,
         "held-out loss": manifest.eval_loss,
+        **_preference_figures(manifest),
         "tokens/s": manifest.tokens_per_s,
         "peak memory, GiB": manifest.peak_gib,
         "seconds": manifest.seconds,
@@ -36,11 +49,11 @@ def adapter_card(manifest: TrainingManifest) -> str:
         "",
         f"# Insurance-policy assistant, adapter {manifest.version}",
         "",
-        f"A LoRA adapter (rank {lora.r}, alpha {lora.alpha}) for `{base}`{revision}. It was trained on",
-        f"{manifest.dataset.rows} rows of Korean questions and answers about insurance policies (dataset SHA-256",
+        f"{_kind(lora)} for `{base}`{revision}. It was trained on",
+        f"{manifest.dataset.rows} {_ROWS[config.objective]} about insurance policies (dataset SHA-256",
         f"`{manifest.dataset.sha256}`). Quantization of the base model: `{manifest.quantization}`.",
         "",
-        *_prompt_section(manifest.prompt_format),
+        *_prompt_section(manifest.prompt_format, manifest.version),
         "| metric | value |",
         "|---|---|",
         *(f"| {name} | {value} |" for name, value in figures.items()),
@@ -49,7 +62,7 @@ def adapter_card(manifest: TrainingManifest) -> str:
         "",
         _SERVE_HEADING.rstrip(),
         "",
-        f"    vllm serve {base} --enable-lora --max-lora-rank {lora.r} --lora-modules {manifest.version}=.",
+        _serve_command(lora, manifest),
         "",
         "All settings are in `training.json`.",
         "",
@@ -57,21 +70,73 @@ def adapter_card(manifest: TrainingManifest) -> str:
     return "\n".join(lines)
 
 
-def _prompt_section(prompt_format: str) -> list[str]:
+def _kind(lora: LoraSettings) -> str:
+    """Return the kind, size and placement of the adapter, as the beginning of a sentence."""
+    kind = ("rank-stabilized " if lora.use_rslora else "") + ("DoRA" if lora.use_dora else "LoRA")
+    targets = lora.target_modules if isinstance(lora.target_modules, str) else ", ".join(lora.target_modules)
+    return f"Adapter ({kind}, rank {lora.r}, alpha {lora.alpha}, layers: {targets})"
+
+
+def _serve_command(lora: LoraSettings, manifest: TrainingManifest) -> str:
+    """Return the indented command that serves base model and adapter. Servers must merge DoRA adapters first."""
+    if lora.use_dora:
+        merge = f"insurance-rag export --adapter . --base-model {manifest.base_model} --out merged"
+        return f"    {merge}  # vLLM cannot attach DoRA adapters\n    vllm serve merged"
+    options = f"--enable-lora --max-lora-rank {lora.r} --lora-modules {manifest.version}=."
+    return f"    vllm serve {manifest.base_model} {options}"
+
+
+def _preference_figures(manifest: TrainingManifest) -> dict[str, float | None]:
+    """Return the figures of an adapter that learned from preference pairs."""
+    if manifest.eval_rewards_margin is None:
+        return {}
+    return {
+        "held-out preference accuracy": manifest.eval_rewards_accuracy,
+        "held-out reward margin": manifest.eval_rewards_margin,
+    }
+
+
+def _prompt_section(prompt_format: str, version: str) -> list[str]:
     """Return the lines that explain how to ask the model. Raises InvalidInputError for an unknown format."""
-    prompt = PROMPT_FORMATS[prompt_format].prompt("{question}", "{context}")
+    form = PROMPT_FORMATS[prompt_format]
+    prompt = form.prompt("{question}", "{context}")
+    lines = (
+        _chat_lines(prompt, version)
+        if form.chat
+        else [*_indented(prompt), "", "The answer begins on the line after the last heading."]
+    )
     return [
         "## Prompt",
         "",
         f"The adapter was trained on the prompt format `{prompt_format}`. Use the same format for every question. In",
         "other formats, the answers are worse, and many of them only copy the prompt.",
         "",
-        *(f"    {line}".rstrip() for line in prompt.splitlines()),
-        "",
-        "The answer begins on the line after the last heading. `{context}` is one chunk of a policy, or several chunks",
-        "separated by blank lines.",
+        *lines,
+        "`{context}` is one chunk of a policy, or several chunks separated by blank lines.",
         "",
     ]
+
+
+def _chat_lines(prompt: str, version: str) -> list[str]:
+    """Return the lines that show chat messages, and how they become a prompt. `prompt` is the text of the messages."""
+    variables = ", ".join(f"{name}={value!r}" for name, value in TEMPLATE_VARIABLES.items())
+    server_variables = json.dumps(dict(TEMPLATE_VARIABLES))
+    return [
+        *_indented(f"messages = {json.dumps(read_messages(prompt), ensure_ascii=False, indent=2)}"),
+        "",
+        "The tokenizer's chat template turns the messages into text:",
+        "",
+        f"    tokenizer.apply_chat_template(messages, add_generation_prompt=True, {variables})",
+        "",
+        "A server does the same for requests to `/v1/chat/completions`:",
+        "",
+        f'    {{"model": "{version}", "messages": [...], "chat_template_kwargs": {server_variables}}}',
+        "",
+    ]
+
+
+def _indented(text: str) -> list[str]:
+    return [f"    {line}".rstrip() for line in text.splitlines()]
 
 
 def merged_model_card(manifest: TrainingManifest) -> str:

@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from insurance_rag.config import TrainingConfig
 from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.core.records import MemoryPlan, TrainingRow
+from insurance_rag.core.hashing import sha256_file
+from insurance_rag.core.prompt_templates import PROMPT_FORMATS
+from insurance_rag.core.records import MemoryPlan, ReplayData, TrainingPair, TrainingRow
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.models import devices
 from insurance_rag.models.base_model import load_model_config
+from insurance_rag.models.linear_layers import linear_layers
 from insurance_rag.models.tokenizer import load_training_tokenizer
 from insurance_rag.training import checks
 from insurance_rag.training.dataset_rows import (
     heldout_documents,
     heldout_file,
-    in_prompt_format,
     read_heldout_rows,
     read_rows,
     training_file,
 )
-from insurance_rag.training.encoding import EncodedRows, encode_rows
+from insurance_rag.training.encoders import prompt_encoder
+from insurance_rag.training.encoding import EncodedPairs, EncodedRows, encode_rows
 from insurance_rag.training.fingerprint import recipe_fingerprint, training_fingerprint
+from insurance_rag.training.init_adapter import check_init_adapter, init_weights
 from insurance_rag.training.memory import plan_memory
 from insurance_rag.training.memory_estimate import model_shape
+from insurance_rag.training.preference_encoding import encode_pairs
+from insurance_rag.training.preference_rows import (
+    heldout_preference_file,
+    preference_file,
+    read_heldout_pairs,
+    read_pairs,
+)
+from insurance_rag.training.replay import add_replay, read_replay, replay_file
+from insurance_rag.training.target_modules import target_problems
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -46,10 +59,13 @@ class PreparedTraining:
     plan: MemoryPlan
     device: devices.Device
     tokenizer: PreTrainedTokenizerBase
-    rows: EncodedRows
-    heldout: EncodedRows
+    rows: EncodedRows | EncodedPairs
+    """Rows of the dataset, and after them those of the general dataset."""
+    heldout: EncodedRows | EncodedPairs
     dataset: Path
     """File with the training rows."""
+    replay: ReplayData | None
+    """The general dataset, if a share of the rows comes from it."""
     heldout_documents: list[str] | None
     """Documents held out from training; None if the dataset has no report."""
     base_model: str
@@ -81,13 +97,16 @@ class _Problems:
 
 @dataclass(frozen=True)
 class _Data:
-    """The training and held-out files, and the rows that they contain."""
+    """The training and held-out files, and the rows that they contain. With the objectives dpo and orpo, rows are
+    pairs."""
 
     path: Path
-    rows: list[TrainingRow]
+    rows: Sequence[TrainingRow | TrainingPair]
     heldout_path: Path | None
-    heldout: list[TrainingRow]
+    heldout: Sequence[TrainingRow | TrainingPair]
     heldout_documents: list[str] | None
+    replay: Sequence[TrainingRow] = ()
+    """Rows of the general dataset."""
 
 
 def prepare_training(
@@ -101,49 +120,103 @@ def prepare_training(
     data = _read_data(config, dataset, heldout, problems)
     model_config = problems.attempt(load_model_config, base_model, config.base_revision)
     revision: str | None = getattr(model_config, "_commit_hash", None)
-    tokenizer = problems.attempt(load_training_tokenizer, base_model, revision) if model_config else None
+    tokenizer = problems.attempt(_load_tokenizer, base_model, revision, config) if model_config else None
     device = devices.find_device()
     problems.messages += checks.device_problems(config, device) + checks.package_problems(config)
+    if config.objective != "sft" and config.early_stopping_metric != "eval_loss":
+        problems.messages.append(
+            f"early_stopping_metric={config.early_stopping_metric} is only measured with objective=sft; use eval_loss"
+        )
     if config.early_stopping_patience and not (data.heldout and config.eval_steps):
         problems.messages.append(
             "early_stopping_patience needs held-out rows and eval_steps; run `validate` with --questions, "
             "or remove the setting"
         )
     problems.attempt(RunFolder(out).create)
-    rows = heldout_rows = EncodedRows()
+    rows: EncodedRows | EncodedPairs = EncodedRows()
+    heldout_rows: EncodedRows | EncodedPairs = EncodedRows()
     if data.rows and tokenizer and model_config:
-        rows, heldout_rows = _encode(data, tokenizer, config)
-        problems.messages += checks.row_problems(rows, len(data.rows), config, model_config, data.path)
+        encoded = problems.attempt(_encode, data, tokenizer, config)
+        if encoded:
+            rows, heldout_rows = encoded
+            problems.messages += checks.row_problems(rows, len(data.rows), config, model_config, data.path)
+    n_dataset_rows = len(rows.rows)
+    if data.replay and tokenizer and isinstance(rows, EncodedRows):
+        rows = problems.attempt(add_replay, rows, data.replay, tokenizer, config) or rows
+    if model_config and (layers := problems.attempt(linear_layers, model_config)):
+        problems.messages += target_problems(layers, config.lora.target_modules)
+        problems.attempt(check_init_adapter, config, base_model, revision, layers)
     problems.raise_if_any()
+    checks.warn_about_short_run(config, len(rows.rows))
     assert model_config is not None and tokenizer is not None  # otherwise raise_if_any has raised
     plan = _plan(config, model_config, rows, device, out)
-    identity = (config, [data.path, data.heldout_path], base_model, revision)
+    files = [data.path, data.heldout_path, *init_weights(config), *replay_file(config)]
+    identity = (config, files, base_model, revision)
     return PreparedTraining(
-        config, plan, device, tokenizer, rows, heldout_rows, data.path, data.heldout_documents, base_model, revision,
+        config, plan, device, tokenizer, rows, heldout_rows, data.path,
+        _describe_replay(config, len(rows.rows) - n_dataset_rows), data.heldout_documents, base_model, revision,
         training_fingerprint(*identity), recipe_fingerprint(*identity),
     )  # fmt: skip
 
 
+def _describe_replay(config: TrainingConfig, rows: int) -> ReplayData | None:
+    """Return the record of the general dataset, of which `rows` rows are used. None if the recipe names none."""
+    found = (ReplayData(uri=str(path.resolve()), sha256=sha256_file(path), rows=rows) for path in replay_file(config))
+    return next(found, None)
+
+
+def _load_tokenizer(base_model: str, revision: str | None, config: TrainingConfig) -> PreTrainedTokenizerBase:
+    """Load the tokenizer. Raises InvalidInputError if it cannot encode the recipe's prompt format."""
+    tokenizer = load_training_tokenizer(base_model, revision)
+    prompt_encoder(tokenizer, config)
+    return tokenizer
+
+
 def _read_data(config: TrainingConfig, dataset: Path, heldout: Path | None, problems: _Problems) -> _Data:
+    form = PROMPT_FORMATS[config.prompt_format]
+    if config.objective != "sft":
+        path, heldout_path = preference_file(dataset), heldout or heldout_preference_file(dataset)
+        prompt = form.prompt if form.chat else None
+        return _Data(
+            path,
+            problems.attempt(read_pairs, path, prompt) or [],
+            heldout_path,
+            (problems.attempt(read_heldout_pairs, heldout_path, prompt) if heldout_path else None) or [],
+            problems.attempt(heldout_documents, dataset),
+        )
     path = training_file(dataset, config.prompt_format)
-    heldout_path = heldout or heldout_file(dataset)
+    heldout_path = heldout or heldout_file(dataset, config.prompt_format)
+    rows = problems.attempt(read_rows, path, chat=form.chat) or []
     return _Data(
         path,
-        problems.attempt(read_rows, path) or [],
+        rows,
         heldout_path,
-        (problems.attempt(read_heldout_rows, heldout_path) if heldout_path else None) or [],
+        (problems.attempt(read_heldout_rows, heldout_path, chat=form.chat) if heldout_path else None) or [],
         problems.attempt(heldout_documents, dataset),
+        problems.attempt(read_replay, config, rows, path) or [],
     )
 
 
-def _encode(data: _Data, tokenizer: PreTrainedTokenizerBase, config: TrainingConfig) -> tuple[EncodedRows, EncodedRows]:
-    """Return the encoded training rows, and the encoded held-out rows in the recipe's prompt format."""
-    heldout = [in_prompt_format(row, config.prompt_format) for row in data.heldout[: config.eval_rows]]
-    return encode_rows(data.rows, tokenizer, config), encode_rows(heldout, tokenizer, config)
+def _encode(
+    data: _Data, tokenizer: PreTrainedTokenizerBase, config: TrainingConfig
+) -> tuple[EncodedRows | EncodedPairs, EncodedRows | EncodedPairs]:
+    """Return the encoded training rows, and `eval_rows` encoded held-out rows from all parts of their file."""
+    heldout = data.heldout[:: max(1, len(data.heldout) // config.eval_rows)][: config.eval_rows]
+
+    def encode(rows: Sequence[TrainingRow | TrainingPair]) -> EncodedRows | EncodedPairs:
+        if config.objective == "sft":
+            return encode_rows([row for row in rows if isinstance(row, TrainingRow)], tokenizer, config)
+        return encode_pairs([row for row in rows if isinstance(row, TrainingPair)], tokenizer, config)
+
+    return encode(data.rows), encode(heldout)
 
 
 def _plan(
-    config: TrainingConfig, model_config: PretrainedConfig, rows: EncodedRows, device: devices.Device, out: Path
+    config: TrainingConfig,
+    model_config: PretrainedConfig,
+    rows: EncodedRows | EncodedPairs,
+    device: devices.Device,
+    out: Path,
 ) -> MemoryPlan:
     """Plan the memory. Raises InvalidInputError if there is not enough memory or disk space."""
     shape = model_shape(model_config, config.lora.target_modules)

@@ -9,16 +9,31 @@ This module imports torch at import time, so import it inside the function that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
 
 import torch
+
+Arrange: TypeAlias = Callable[[Sequence[int], Sequence[int], int], list[int]]
+"""Function (rows, lengths of all rows, micro-batch size) -> the rows in another order."""
 
 
 class BalancedSampler(torch.utils.data.Sampler[int]):
     """Yields row indices for a DataLoader that reads one micro-batch at a time."""
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, micro_batch_size: int, seed: int) -> None:
-        """`lengths` holds the number of tokens in each row; `batch_size` is the number of rows per optimizer step."""
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        batch_size: int,
+        micro_batch_size: int,
+        seed: int,
+        arrange: Arrange | None = None,
+    ) -> None:
+        """`lengths` holds the number of tokens in each row; `batch_size` is the number of rows per optimizer step.
+
+        `arrange` orders the rows of a step. By default, its micro-batches get nearly equal token counts.
+        """
+        self.arrange = arrange or balance_micro_batches
         self.lengths, self.batch_size, self.micro_batch_size, self.seed = lengths, batch_size, micro_batch_size, seed
         self.epoch = 0
 
@@ -33,9 +48,12 @@ class BalancedSampler(torch.utils.data.Sampler[int]):
         generator = torch.Generator().manual_seed(self.seed + self.epoch)  # as in accelerate's SeedableRandomSampler
         order = torch.randperm(len(self.lengths), generator=generator).tolist()
         for start in range(0, len(order), self.batch_size):
-            yield from balance_micro_batches(
-                order[start : start + self.batch_size], self.lengths, self.micro_batch_size
-            )
+            yield from self.arrange(order[start : start + self.batch_size], self.lengths, self.micro_batch_size)
+
+
+def sort_by_length(rows: Sequence[int], lengths: Sequence[int], _: int) -> list[int]:
+    """Order rows from longest to shortest. Micro-batches that pad their rows then contain the least padding."""
+    return sorted(rows, key=lambda row: -lengths[row])
 
 
 def balance_micro_batches(rows: Sequence[int], lengths: Sequence[int], size: int) -> list[int]:

@@ -19,14 +19,14 @@ from insurance_rag.core.files import write_json
 from insurance_rag.core.hashing import sha256_file
 from insurance_rag.core.locks import hold_lock
 from insurance_rag.core.progress import Progress, is_main_process
-from insurance_rag.core.records import AdapterArtifact, TrainingDataset, TrainingManifest
+from insurance_rag.core.records import AdapterArtifact, LossRow, TrainingDataset, TrainingManifest
 from insurance_rag.models.devices import peak_memory_gib
 from insurance_rag.training.model_card import adapter_card
 from insurance_rag.training.preflight import PreparedTraining, prepare_training
 
 if TYPE_CHECKING:
+    from insurance_rag.training.base_trainer import BaseAdapterTrainer
     from insurance_rag.training.callbacks import TrainingMonitor
-    from insurance_rag.training.trainer import AdapterTrainer
 
 log = logging.getLogger(__name__)
 
@@ -82,9 +82,10 @@ def _read_finished(folder: AdapterFolder) -> TrainingManifest | None:
 class _Outcome:
     """The results of a training run that was not interrupted."""
 
-    trainer: AdapterTrainer
+    trainer: BaseAdapterTrainer
     loss: float
-    eval_loss: float | None
+    heldout: LossRow | None
+    """Metrics on the held-out rows at the end; None if there are no held-out rows."""
     tokens_per_s: int
     peak_gib: float
     seconds: float
@@ -135,15 +136,26 @@ def _run_trainer(training: PreparedTraining, folder: AdapterFolder, monitor: Tra
             f"interrupted at step {trainer.state.global_step} of {trainer.state.max_steps}; "
             "run the same command to resume from this step"
         )
-    eval_loss = trainer.evaluate()["eval_loss"] if heldout else None
     return _Outcome(
         trainer=trainer,
         loss=round(result.training_loss, 4),
-        eval_loss=eval_loss and round(eval_loss, 4),
+        heldout=_evaluate(trainer) if heldout else None,
         tokens_per_s=monitor.tokens_per_s,
         peak_gib=peak_memory_gib(),
         seconds=round(time.monotonic() - started, 1),
     )
+
+
+def _evaluate(trainer: BaseAdapterTrainer) -> LossRow:
+    """Return the metrics on the held-out rows."""
+    from insurance_rag.training.callbacks import loss_history
+
+    trainer.evaluate()
+    return loss_history(trainer.state.log_history[-1:])[0]
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
 
 
 def _save(
@@ -174,11 +186,11 @@ def _save(
 
 
 def _manifest(outcome: _Outcome, training: PreparedTraining, recipe_name: str) -> TrainingManifest:
-    config, rows = training.config, training.rows
+    config, rows, heldout = training.config, training.rows, outcome.heldout or LossRow(step=0)
     dataset = TrainingDataset(
         uri=str(training.dataset.resolve()),
         sha256=sha256_file(training.dataset),
-        rows=len(rows.rows),
+        rows=len(rows.rows) - (training.replay.rows if training.replay else 0),
         heldout_documents=training.heldout_documents,
     )
     return TrainingManifest(
@@ -190,12 +202,16 @@ def _manifest(outcome: _Outcome, training: PreparedTraining, recipe_name: str) -
         base_revision=training.revision,
         quantization=config.quantization,
         dataset=dataset,
+        replay=training.replay,
         heldout_rows=len(training.heldout.rows),
         contexts_truncated=rows.contexts_truncated,
         rows_skipped=rows.skipped,
         steps=outcome.trainer.state.global_step,
+        epochs=round(outcome.trainer.state.epoch or 0.0, 4),
         loss=outcome.loss,
-        eval_loss=outcome.eval_loss,
+        eval_loss=_round(heldout.eval_loss),
+        eval_rewards_accuracy=_round(heldout.eval_rewards_accuracy),
+        eval_rewards_margin=_round(heldout.eval_rewards_margin),
         tokens_per_s=outcome.tokens_per_s,
         peak_gib=outcome.peak_gib,
         estimate_gib=training.plan.estimate_gib,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from insurance_rag.config import TrainingConfig
+from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.records import MemoryPlan
 from insurance_rag.models.attention import register_varlen_attention
 from insurance_rag.models.base_model import load_base_model
@@ -55,24 +56,47 @@ def lora_config(config: TrainingConfig) -> LoraConfig:
     """Return the adapter's configuration for peft."""
     from peft import LoraConfig
 
+    targets = config.lora.target_modules
     return LoraConfig(
         r=config.lora.r,
         lora_alpha=config.lora.alpha,
         lora_dropout=config.lora.dropout,
-        target_modules=list(config.lora.target_modules),
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        use_rslora=config.lora.use_rslora,
+        use_dora=config.lora.use_dora,
+        init_lora_weights=config.lora.init_lora_weights,
         bias="none",
         task_type="CAUSAL_LM",
     )
 
 
-def set_adapter_dtype(model: torch.nn.Module, dtype: str) -> None:
-    """Convert all trainable weights to `bf16` or `fp32`.
+def check_magnitudes(model: torch.nn.Module) -> None:
+    """Raise InvalidInputError if a layer with a DoRA adapter has a row of zeros.
 
-    Without this conversion, TRL would use bf16 for a new adapter and fp32 for one loaded from a checkpoint.
+    DoRA divides by the norm of every row of the weight, so a row of zeros would turn the loss into NaN.
+    """
+    affected = [
+        name.partition(".lora_magnitude_vector")[0].removeprefix("base_model.model.")
+        for name, parameter in model.named_parameters()
+        if "lora_magnitude_vector" in name and not bool((parameter > 0).all())
+    ]
+    if affected:
+        raise InvalidInputError(
+            f"lora.use_dora: {len(affected)} layers of the base model have rows of zeros (the first is {affected[0]}), "
+            "and DoRA divides by the norms of the rows; leave them out of lora.target_modules, or set "
+            "lora.use_dora=false"
+        )
+
+
+def set_adapter_dtype(model: torch.nn.Module, dtype: str) -> None:
+    """Convert all trainable weights to `bf16` or `fp32`. DoRA's magnitudes are always fp32.
+
+    Without this conversion, TRL would use bf16 for a new adapter and fp32 for one loaded from a checkpoint. In bf16,
+    most steps of a magnitude would be lost, because they are much smaller than the magnitude (trl #7268).
     """
     import torch
 
     wanted = torch.bfloat16 if dtype == "bf16" else torch.float32
-    for parameter in model.parameters():
+    for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            parameter.data = parameter.data.to(wanted)
+            parameter.data = parameter.data.to(torch.float32 if "lora_magnitude_vector" in name else wanted)
