@@ -38,8 +38,8 @@ class FakeBackend:
 
     def __exit__(self, *_: object) -> None: ...
 
-    def count_tokens(self, text: str) -> int:
-        return len(text)
+    def count_tokens(self, prompt: str, prompt_format: str) -> int:
+        return len(prompt)
 
     def answer(self, requests: Sequence[GenerationRequest], decoding: DecodingConfig, on_answer: OnAnswer, /) -> None:
         for request in requests:

@@ -20,7 +20,7 @@ from insurance_rag.config import DecodingConfig, EvaluationConfig
 from insurance_rag.core.adapter_folder import AdapterFolder
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.files import read_json, read_jsonl, write_json
-from insurance_rag.core.prompt_templates import rag_prompt
+from insurance_rag.core.prompt_templates import ContextChunkText, rag_prompt
 from insurance_rag.core.records import EvaluationSummary, SweepSummary
 from insurance_rag.evaluation import runner
 from insurance_rag.evaluation import sweep as sweep_module
@@ -159,11 +159,16 @@ def test_bad_input_is_listed_at_once_and_nothing_is_written(
 def test_chunks_are_cut_to_fit_the_prompt() -> None:
     texts = ["가" * 300, "나" * 300, "다" * 300]
     empty = len(rag_prompt("질문?", ""))
-    assert fit_chunks(texts, "질문?", empty + 1000, len) == texts
-    assert fit_chunks(texts, "질문?", empty + 650, len) == texts[:2]
-    (cut,) = fit_chunks(texts, "질문?", empty + 100, len)
+
+    def fit(budget: int) -> list[str]:
+        chunks = [ContextChunkText(text) for text in texts]
+        return [chunk.text for chunk in fit_chunks(chunks, "질문?", budget, lambda prompt, prompt_format: len(prompt))]
+
+    assert fit(empty + 1000) == texts
+    assert fit(empty + 650) == texts[:2]
+    (cut,) = fit(empty + 100)
     assert 0 < len(cut) <= 100
-    assert fit_chunks(texts, "질문?", 10, len) == [""]
+    assert fit(10) == [""]
 
 
 def test_the_sweep_tunes_on_one_half_and_reports_the_other(

@@ -84,7 +84,7 @@ def _requests(
     question, found = sample.question, []
     for model, names in formats.items():
         for name in names:
-            prompt = build_prompt(question.question, sample.context, name)
+            prompt = build_prompt(question.question, sample.shown, name)
             key = answer_key(prompt, question.question_id, backend.identities[model], decoding)
             found.append(GenerationRequest(key, model, question.question_id, prompt, name))
     return found

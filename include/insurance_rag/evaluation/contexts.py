@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.prompt_templates import ContextChunkText
 from insurance_rag.evaluation.backends.base import ModelBackend
-from insurance_rag.evaluation.requests import CHUNK_SEPARATOR, DEFAULT_FORMAT, build_prompt
+from insurance_rag.evaluation.requests import DEFAULT_FORMAT, build_prompt
 
+TokenCounter = Callable[[str, str], int]
+"""Function (prompt, prompt format) -> number of tokens."""
 MIN_CHUNK_TOKENS = 50
 """Minimum number of tokens that must be left for chunks in a prompt."""
 
@@ -22,7 +25,7 @@ def prompt_budget(backend: ModelBackend, max_new_tokens: int, formats: Sequence[
     Raises InvalidInputError if no chunk would fit.
     """
     budget = backend.context_limit - max_new_tokens
-    if budget < _longest("", "", backend.count_tokens, formats) + MIN_CHUNK_TOKENS:
+    if budget < _longest("", [], backend.count_tokens, formats) + MIN_CHUNK_TOKENS:
         raise InvalidInputError(
             f"max_new_tokens {max_new_tokens} leaves {budget} of {backend.context_limit} tokens for the prompt: "
             "no room for a chunk; lower decoding.max_new_tokens"
@@ -31,30 +34,33 @@ def prompt_budget(backend: ModelBackend, max_new_tokens: int, formats: Sequence[
 
 
 def fit_chunks(
-    texts: Sequence[str],
+    chunks: Sequence[ContextChunkText],
     question: str,
     budget: int,
-    count_tokens: Callable[[str], int],
+    count_tokens: TokenCounter,
     formats: Sequence[str] = (DEFAULT_FORMAT,),
-) -> list[str]:
-    """Drop texts from the end until the prompt has at most `budget` tokens in every format. Return the remaining texts.
+) -> list[ContextChunkText]:
+    """Drop chunks from the end until the prompt has at most `budget` tokens in every format. Return those that remain.
 
-    `texts` must be sorted best first. If the first text alone is too long, it is truncated.
+    `chunks` must be sorted best first. If the first chunk alone is too long, its text is truncated.
     """
-    kept = list(texts)
+    kept = list(chunks)
 
     def longest() -> int:
-        return _longest(question, CHUNK_SEPARATOR.join(kept), count_tokens, formats)
+        return _longest(question, kept, count_tokens, formats)
 
     while len(kept) > 1 and longest() > budget:
         kept.pop()
-    while kept and kept[0] and (tokens := longest()) > budget:
+    while kept and kept[0].text and (tokens := longest()) > budget:
         # Remove one character for every three excess tokens. A character takes at most three byte-level tokens, so this
         # never removes too many characters. A few iterations are enough.
-        kept[0] = kept[0][: max(0, len(kept[0]) - max(1, (tokens - budget) // 3))]
+        text = kept[0].text
+        kept[0] = kept[0]._replace(text=text[: max(0, len(text) - max(1, (tokens - budget) // 3))])
     return kept
 
 
-def _longest(question: str, context: str, count_tokens: Callable[[str], int], formats: Sequence[str]) -> int:
+def _longest(
+    question: str, chunks: Sequence[ContextChunkText], count_tokens: TokenCounter, formats: Sequence[str]
+) -> int:
     """Return the number of tokens in the longest of the prompts in `formats`."""
-    return max(count_tokens(build_prompt(question, context, prompt_format)) for prompt_format in formats)
+    return max(count_tokens(build_prompt(question, chunks, form), form) for form in formats)

@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict, JsonValue, StrictBool, StrictStr, Va
 
 from insurance_rag.core.errors import InvalidInputError, LineProblem
 from insurance_rag.core.files import parse_jsonl
+from insurance_rag.core.prompt_templates import CHUNK_SEPARATOR
 from insurance_rag.core.records import AnswerVerdict, Correctness
 from insurance_rag.evaluation.checks import check_answer
 from insurance_rag.evaluation.correctness import Expected, assess
 from insurance_rag.evaluation.correctness.content import f_score, lemmas
-from insurance_rag.evaluation.requests import CHUNK_SEPARATOR
 from insurance_rag.korean import articles, refusal
 from insurance_rag.korean.text import replace_surrogates
 

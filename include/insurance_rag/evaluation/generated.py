@@ -6,7 +6,7 @@ machine can therefore be scored on another, and they can be scored again without
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -24,10 +24,12 @@ from insurance_rag.core.records import (
     RetrievalSummary,
     ScoredAnswer,
 )
+from insurance_rag.core.records.general_text import GeneralTasks, GeneralText
 from insurance_rag.core.records.recipes import RecipeAdapters
+from insurance_rag.core.records.verifier import VerifierRun
 from insurance_rag.evaluation.requests import GeneratedAnswer, GenerationRequest, build_prompt
 from insurance_rag.evaluation.samples import ContextChunk, EvalSample, make_sample
-from insurance_rag.evaluation.scoring import score
+from insurance_rag.evaluation.scoring import Verification, score
 
 FILE = "generated.json"
 
@@ -50,7 +52,12 @@ class EvaluationRun(Record):
     """For each adapter, the number of questions about documents that the adapter was trained on."""
     recipes: dict[str, RecipeAdapters]
     """Recipe -> its adapters, which differ only in the seed."""
+    general_text: GeneralText | None = None
+    """Perplexities on general text; None if they were not measured."""
+    general_tasks: GeneralTasks | None = None
+    """Scores in general tasks; None if there were none."""
     wall_seconds: float
+    verifier: VerifierRun | None = None
 
 
 class ModelAnswer(Record):
@@ -104,9 +111,12 @@ def read_generated(folder: Path) -> Generated:
 
 
 def score_generated(
-    generated: Generated, questions: Sequence[Question], chunks: Sequence[Chunk]
+    generated: Generated,
+    questions: Sequence[Question],
+    chunks: Sequence[Chunk],
+    verify: Callable[[EvalSample, str], Verification] | None = None,
 ) -> Iterator[ScoredAnswer]:
-    """Yield the score of every answer. References and required numbers come from `questions`.
+    """Yield the score of every answer. References and required numbers come from `questions`. See `score` for `verify`.
 
     Raises an InvalidInputError that lists every question that is missing, or whose text or gold chunks are not those
     that the models were asked about.
@@ -125,12 +135,14 @@ def score_generated(
                 GeneratedAnswer(answer.text, answer.new_tokens, answer.seconds),
                 run.decoding,
                 run.config.min_lexical_support,
+                verify,
+                verifier_counts=run.config.verifier_counts,
             )
 
 
 def _request(sample: EvalSample, answer: ModelAnswer) -> GenerationRequest:
     question = sample.question
-    prompt = build_prompt(question.question, sample.context, answer.prompt_format)
+    prompt = build_prompt(question.question, sample.shown, answer.prompt_format)
     return GenerationRequest(answer.key, answer.model, question.question_id, prompt, answer.prompt_format)
 
 

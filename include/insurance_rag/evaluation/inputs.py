@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from insurance_rag.config import EvaluationConfig
 from insurance_rag.core.adapter_folder import AdapterFolder
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.records import Chunk, Question
+from insurance_rag.evaluation.general_tasks import package_problems
+from insurance_rag.evaluation.general_text import read_general_text
 from insurance_rag.evaluation.requests import BASE
 
 
-def check_inputs(questions: Sequence[Question], chunks: Sequence[Chunk], adapters: Mapping[str, Path]) -> None:
-    """Raise an InvalidInputError that lists all problems if the inputs have any. `adapters` maps names to folders."""
+def check_inputs(
+    questions: Sequence[Question],
+    chunks: Sequence[Chunk],
+    adapters: Mapping[str, Path],
+    config: EvaluationConfig | None = None,
+) -> None:
+    """Raise an InvalidInputError that lists all problems if the inputs have any. `adapters` maps names to folders.
+
+    With `config`, its measurements on general text are checked, too.
+    """
     known = {chunk.chunk_id for chunk in chunks}
     problems = [
         f"question {q.question_id}: gold chunk {i!r} is not among the chunks; pass the chunks that the questions were "
@@ -31,8 +42,24 @@ def check_inputs(questions: Sequence[Question], chunks: Sequence[Chunk], adapter
             for file in (AdapterFolder(folder).peft_config, AdapterFolder(folder).weights)
             if not file.is_file()
         ]
+    problems += _general_problems(config) if config else []
     if problems:
         raise InvalidInputError(problems)
+
+
+def _general_problems(config: EvaluationConfig) -> list[str]:
+    """Return a message for each reason why the measurements on general text are not possible."""
+    problems = package_problems(config.general_tasks)
+    settings = {"general_text": config.general_text, "general_tasks": config.general_tasks}
+    for name in (name for name, value in settings.items() if value):
+        if config.server or config.reference:
+            problems.append(f"{name} needs a local model; remove server and reference, or {name}")
+    try:
+        if config.general_text:
+            read_general_text(Path(config.general_text))
+    except InvalidInputError as e:
+        problems += e.problems
+    return problems
 
 
 def contaminated_questions(

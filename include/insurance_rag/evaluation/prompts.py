@@ -2,6 +2,9 @@
 
 An adapter that is asked in another format than the one it was trained on mostly copies the unfamiliar parts of the
 prompt. The answers then show how well the formats match, not what the adapter has learned.
+
+The base model is asked in `rag`. If all adapters were trained on chat messages, it is asked in `chat`: it is then an
+instruction-tuned model, which answers worse outside its own chat template, and the adapters would seem too good.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from pathlib import Path
 
 from insurance_rag.core.adapter_folder import AdapterFolder
 from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.core.prompt_templates import PROMPT_FORMATS
+from insurance_rag.core.prompt_templates import CHAT, PROMPT_FORMATS
 from insurance_rag.core.records import PromptChoice
 from insurance_rag.evaluation.requests import BASE, DEFAULT_FORMAT
 
@@ -52,17 +55,23 @@ def choose_formats(adapters: Mapping[str, Path], choices: Iterable[PromptChoice]
             problems.append(f"adapter {name}: {e}")
     if problems:
         raise InvalidInputError(problems)
-    own = {BASE: DEFAULT_FORMAT, **{name: found or DEFAULT_FORMAT for name, found in recorded.items()}}
+    own = {BASE: _base_format(recorded.values()), **{name: found or DEFAULT_FORMAT for name, found in recorded.items()}}
     of_choice = {"own": own, "rag": dict.fromkeys(own, DEFAULT_FORMAT)}
     return AskedFormats(
         {choice: of_choice[choice] for choice in choices}, [name for name, found in recorded.items() if found is None]
     )
 
 
+def _base_format(recorded: Iterable[str | None]) -> str:
+    """Return the format of the base model, given the formats of the adapters (None for unknown formats)."""
+    known = {PROMPT_FORMATS[name].chat for name in recorded if name is not None}
+    return CHAT.name if known == {True} else DEFAULT_FORMAT
+
+
 def own_format(adapter: Path) -> str | None:
     """Return the prompt format that an adapter was trained on, or None if the folder has no training manifest.
 
-    Raises InvalidInputError if the manifest cannot be read or names an unknown format.
+    Raises InvalidInputError if the manifest cannot be read or names an unknown format, or if the adapter is a verifier.
     """
     manifest = AdapterFolder(adapter).read_manifest()
     if manifest is None:
@@ -71,4 +80,6 @@ def own_format(adapter: Path) -> str | None:
         raise InvalidInputError(
             f"{PROMPT_FORMATS.unknown(manifest.prompt_format)}; install the package that registers it"
         )
+    if PROMPT_FORMATS[manifest.prompt_format].judges_answers:
+        raise InvalidInputError("it is a verifier, which answers no questions; give it as --verifier")
     return manifest.prompt_format

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from insurance_rag.config import DecodingConfig
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.hashing import sha256_text
-from insurance_rag.core.prompt_templates import PROMPT_FORMATS
+from insurance_rag.core.prompt_templates import PROMPT_FORMATS, ContextChunkText
 
 BASE = "Base"
 """Name under which the base model, without an adapter, is evaluated."""
 DEFAULT_FORMAT = "rag"
-"""Prompt format for the base model, and for adapters whose own format is not known."""
-CHUNK_SEPARATOR = "\n\n"
+"""Prompt format for the base model next to adapters with text prompts, and for adapters whose format is not known."""
 ANSWERS_VERSION = "2"
 """Part of every answer key. Increment it when a code change alters answers, so that stored answers are not reused."""
 
@@ -27,6 +27,7 @@ class GenerationRequest:
     model: str
     question_id: str
     prompt: str
+    """Text of the prompt. In chat formats, it is the JSON text of the messages (`write_messages`)."""
     prompt_format: str = DEFAULT_FORMAT
 
     @property
@@ -45,9 +46,10 @@ class GeneratedAnswer:
     """Generation time; for a batch of answers, the elapsed time divided by the batch size."""
 
 
-def build_prompt(question: str, context: str, prompt_format: str = DEFAULT_FORMAT) -> str:
-    """Return the prompt for a question with its context. Raises InvalidInputError for an unknown format."""
-    return PROMPT_FORMATS[prompt_format].prompt(question, context)
+def build_prompt(question: str, chunks: Iterable[ContextChunkText], prompt_format: str = DEFAULT_FORMAT) -> str:
+    """Return the prompt for a question and its context's chunks. Raises InvalidInputError for an unknown format."""
+    form = PROMPT_FORMATS[prompt_format]
+    return form.prompt(question, form.context(chunks))
 
 
 def check_prompt_penalty(backend: str, decoding: DecodingConfig) -> None:

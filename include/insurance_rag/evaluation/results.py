@@ -130,9 +130,12 @@ def _summary(
         adapters=run.adapters,
         recipes=summarize_recipes(rows, run.recipes),
         recipe_tests=compare_all_recipes(rows, run.recipes),
+        general_text=run.general_text,
+        general_tasks=run.general_tasks,
         wall_seconds=run.wall_seconds,
         judge=judge,
         labels=(agreements(rows, run.models, labels, judgements) or None) if labels else None,
+        verifier=run.verifier.calibration if run.verifier else None,
     )
 
 

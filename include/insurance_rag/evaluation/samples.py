@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from insurance_rag.chunks.headings import chunk_header
 from insurance_rag.config import EvaluationConfig
+from insurance_rag.core.prompt_templates import CHUNK_SEPARATOR, ContextChunkText
 from insurance_rag.core.records import Chunk, ContextSource, Question
-from insurance_rag.evaluation.contexts import fit_chunks
-from insurance_rag.evaluation.requests import CHUNK_SEPARATOR, DEFAULT_FORMAT
+from insurance_rag.evaluation.contexts import TokenCounter, fit_chunks
+from insurance_rag.evaluation.requests import DEFAULT_FORMAT
 from insurance_rag.retrieval import Hit, Retriever
 
 
@@ -20,6 +22,8 @@ class ContextChunk(NamedTuple):
     text: str
     products: tuple[str, ...] = ()
     """Products whose policies contain the chunk: the first part of the breadcrumbs. Several may share a text."""
+    header: str = ""
+    """Product and section, for prompt formats that show them."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,11 @@ class EvalSample:
         """Texts of all chunks, joined by a separator."""
         return CHUNK_SEPARATOR.join(chunk.text for chunk in self.chunks)
 
+    @property
+    def shown(self) -> list[ContextChunkText]:
+        """The chunks for a prompt."""
+        return [ContextChunkText(chunk.text, chunk.header) for chunk in self.chunks]
+
 
 def make_samples(
     questions: Sequence[Question],
@@ -58,7 +67,7 @@ def make_samples(
     retriever: Retriever,
     config: EvaluationConfig,
     budget: int,
-    count_tokens: Callable[[str], int],
+    count_tokens: TokenCounter,
     formats: Sequence[str] = (DEFAULT_FORMAT,),
 ) -> Iterator[EvalSample]:
     """Yield one sample per question and context source, with chunks that fit into a prompt of `budget` tokens.
@@ -72,14 +81,12 @@ def make_samples(
         hits = retriever.search(question.question, config.retrieval.top_k, filters)
         for source in config.contexts:
             if source == "gold" and question.gold_chunk_ids:
-                wanted = [ContextChunk(i, by_id[i].text, _products([i], by_id)) for i in question.gold_chunk_ids]
+                wanted = [_context_chunk(by_id[i].text, [i], by_id) for i in question.gold_chunk_ids]
             else:
-                wanted = [
-                    ContextChunk(hit.chunk_id, hit.text, _products([hit.chunk_id, *hit.duplicates], by_id))
-                    for hit in hits
-                ]
-            texts = fit_chunks([chunk.text for chunk in wanted], question.question, budget, count_tokens, formats)
-            shown = [chunk._replace(text=text) for chunk, text in zip(wanted, texts, strict=False)]
+                wanted = [_context_chunk(hit.text, [hit.chunk_id, *hit.duplicates], by_id) for hit in hits]
+            texts = [ContextChunkText(chunk.text, chunk.header) for chunk in wanted]
+            fitting = fit_chunks(texts, question.question, budget, count_tokens, formats)
+            shown = [chunk._replace(text=kept.text) for chunk, kept in zip(wanted, fitting, strict=False)]
             # A truncated chunk does not count as a gold chunk. The cut may have removed the answer, so a refusal may be
             # right.
             whole = {chunk.chunk_id for chunk, kept in zip(wanted, shown, strict=False) if kept == chunk}
@@ -116,6 +123,12 @@ def _gold_in_context(question: Question, source: ContextSource, hits: Sequence[H
 def _document(question: Question, by_id: Mapping[str, Chunk]) -> str:
     gold = question.gold_chunk_ids
     return by_id[gold[0]].metadata.source if gold else question.question_id
+
+
+def _context_chunk(text: str, chunk_ids: Sequence[str], by_id: Mapping[str, Chunk]) -> ContextChunk:
+    """Return a chunk for the prompt. `chunk_ids` are its id and the ids of other chunks with the same text."""
+    chunk, *same_text = [by_id[i] for i in chunk_ids if i in by_id]
+    return ContextChunk(chunk_ids[0], text, _products(chunk_ids, by_id), chunk_header(chunk, same_text))
 
 
 def _products(chunk_ids: Sequence[str], by_id: Mapping[str, Chunk]) -> tuple[str, ...]:

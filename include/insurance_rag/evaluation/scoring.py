@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from insurance_rag.config import DecodingConfig
 from insurance_rag.core.records import Correctness, Question, ScoredAnswer
 from insurance_rag.evaluation.checks import ShownChunk, check_answer
@@ -12,14 +15,32 @@ from insurance_rag.evaluation.samples import EvalSample
 from insurance_rag.korean import quantities, remove_whitespace
 
 
+class Verification(NamedTuple):
+    """What a verifier found in one answer."""
+
+    unsupported: tuple[str, ...] = ()
+    """Sentences with a score below the threshold."""
+    lowest_score: float | None = None
+    """Lowest score of a sentence; None if no sentence has a score."""
+
+
+NOT_VERIFIED = Verification()
+
+
 def score(
     sample: EvalSample,
     request: GenerationRequest,
     generated: GeneratedAnswer,
     decoding: DecodingConfig,
     min_support: float,
+    verify: Callable[[EvalSample, str], Verification] | None = None,
+    *,
+    verifier_counts: bool = False,
 ) -> ScoredAnswer:
     """Return the scored answer. See `CheckedAnswer` for `min_support`.
+
+    `verify` returns what a verifier found in the answer after post-processing. With `verifier_counts`, an answer that
+    it flags is a hallucination.
 
     If the retriever missed the gold chunks, it is unknown whether the context answers the question. In that case,
     the model is penalized neither for refusing nor for answering.
@@ -28,7 +49,8 @@ def score(
     answer, stop_cut = postprocess(generated.text, context, decoding)
     answerable = (sample.gold_in_context or None) if question.answerable else False
     chunks = [ShownChunk(chunk.text, chunk.products) for chunk in sample.chunks]
-    verdict = check_answer(answer, context, question.question, answerable, min_support, chunks)
+    found = verify(sample, answer) if verify else NOT_VERIFIED
+    verdict = check_answer(answer, context, question.question, answerable, min_support, chunks, found.unsupported)
     unchanged = answer == generated.text
     raw = (
         verdict
@@ -59,7 +81,7 @@ def score(
         reference_answer=question.reference_answer,
         gold_chunk_ids=question.gold_chunk_ids,
         gold_in_context=sample.gold_in_context,
-        hallucinated=verdict.hallucinated,
+        hallucinated=verdict.hallucinated or (verifier_counts and bool(found.unsupported)),
         findings=verdict.findings,
         refusal=verdict.refusal,
         raw_hallucinated=raw.hallucinated,
@@ -67,6 +89,7 @@ def score(
         number_accuracy=_states_required_numbers(answer, question, correctness) if answerable else None,
         correctness=correctness,
         raw_correctness=correctness if unchanged else assess(generated.text, expected),
+        verifier_score=found.lowest_score,
     )
 
 

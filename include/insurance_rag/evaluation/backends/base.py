@@ -23,8 +23,8 @@ class ModelBackend(Protocol):
     def context_limit(self) -> int:
         """Maximum number of tokens in the prompt and the answer together."""
 
-    def count_tokens(self, text: str) -> int:
-        """Return the number of tokens in `text`, or an upper bound for it."""
+    def count_tokens(self, prompt: str, prompt_format: str, /) -> int:
+        """Return the number of tokens in a prompt, or an upper bound for it."""
 
     def answer(self, requests: Sequence[GenerationRequest], decoding: DecodingConfig, on_answer: OnAnswer, /) -> None:
         """Answer all requests, in any order. Call `on_answer` for each answer as soon as it is finished."""

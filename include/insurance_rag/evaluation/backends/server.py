@@ -1,5 +1,8 @@
 """Generate answers on an OpenAI-compatible server, such as vLLM with LoRA modules.
 
+Prompts in chat formats go to /chat/completions, where the server applies the chat template of the base model. All other
+prompts go to /completions.
+
 Start the server so that every model has the same name as in the evaluation, for example:
 
 vllm serve BASE --served-model-name Base --enable-lora --lora-modules v1=DIR v2=DIR
@@ -20,11 +23,13 @@ from pydantic import JsonValue, SecretStr
 from insurance_rag.config import DecodingConfig, EvaluationConfig
 from insurance_rag.core.errors import IncompleteError, InvalidInputError, PipelineError, ServerUnavailableError
 from insurance_rag.core.hashing import model_identity
+from insurance_rag.core.prompt_templates import PROMPT_FORMATS, read_messages
 from insurance_rag.evaluation.backends.base import OnAnswer
 from insurance_rag.evaluation.requests import BASE, GeneratedAnswer, GenerationRequest, check_prompt_penalty
 from insurance_rag.llm import openai
 from insurance_rag.llm.client import Client
 from insurance_rag.llm.json_values import as_dict, as_int, as_list, as_text
+from insurance_rag.models.chat_template import TEMPLATE_VARIABLES
 
 TIMEOUT_S = 600.0
 ATTEMPTS = 5
@@ -79,9 +84,12 @@ class ServerBackend:
         """Maximum number of tokens in the prompt and the answer together, for the model with the shortest context."""
         return self._context_limit
 
-    def count_tokens(self, text: str) -> int:
-        """Return an upper bound for the number of tokens in a Korean text."""
-        return int(len(text) / CHARACTERS_PER_TOKEN)
+    def count_tokens(self, prompt: str, prompt_format: str) -> int:
+        """Return an upper bound for the number of tokens in a Korean prompt.
+
+        In chat formats, a prompt is the JSON text of its messages, which is longer than what a chat template adds.
+        """
+        return int(len(prompt) / CHARACTERS_PER_TOKEN)
 
     def answer(self, requests: Sequence[GenerationRequest], decoding: DecodingConfig, on_answer: OnAnswer, /) -> None:
         """Answer all requests, in any order. Call `on_answer` for each answer as soon as it is finished.
@@ -108,27 +116,14 @@ class ServerBackend:
             raise _with_advice(errors[0])
 
     def _complete(self, request: GenerationRequest, decoding: DecodingConfig) -> GeneratedAnswer:
-        stop: list[JsonValue] = [*decoding.stop_strings[:MAX_STOP_STRINGS]]
+        is_chat = PROMPT_FORMATS[request.prompt_format].chat
+        path = "/chat/completions" if is_chat else "/completions"
         started = time.perf_counter()
-        body = self._client.call(
-            "POST",
-            "/completions",
-            {
-                "model": request.model,
-                "prompt": request.prompt,
-                "max_tokens": decoding.max_new_tokens,
-                "temperature": decoding.temperature,
-                "top_p": decoding.top_p,
-                "repetition_penalty": decoding.repetition_penalty,
-                "seed": decoding.seed,
-                "stop": stop or None,
-                "include_stop_str_in_output": True,
-            },
-            ATTEMPTS,
-        )
+        body = self._client.call("POST", path, {**_prompt(request), **_settings(decoding)}, ATTEMPTS)
         seconds = round(time.perf_counter() - started, 4)
         choices = as_list(body.get("choices"))
-        text = as_dict(choices[0]).get("text") if choices else None
+        choice = as_dict(choices[0]) if choices else {}
+        text = as_dict(choice.get("message")).get("content") if is_chat else choice.get("text")
         if not isinstance(text, str):
             raise ServerUnavailableError(f"{self._client.base_url}: the response contains no text")
         return GeneratedAnswer(text, openai.read_usage(body)[1], seconds)
@@ -137,6 +132,30 @@ class ServerBackend:
         """Return the context length in tokens for each served model."""
         rows = [as_dict(row) for row in as_list(self._client.call("GET", "/models").get("data"))]
         return {as_text(row.get("id")): as_int(row.get("max_model_len")) or DEFAULT_CONTEXT_TOKENS for row in rows}
+
+
+def _prompt(request: GenerationRequest) -> dict[str, JsonValue]:
+    """Return the fields of a request's body that hold the model and its prompt."""
+    if not PROMPT_FORMATS[request.prompt_format].chat:
+        return {"model": request.model, "prompt": request.prompt}
+    messages: list[JsonValue] = [
+        {"role": message["role"], "content": message["content"]} for message in read_messages(request.prompt)
+    ]
+    return {"model": request.model, "messages": messages, "chat_template_kwargs": {**TEMPLATE_VARIABLES}}
+
+
+def _settings(decoding: DecodingConfig) -> dict[str, JsonValue]:
+    """Return the fields of a request's body that hold the decoding settings."""
+    stop: list[JsonValue] = [*decoding.stop_strings[:MAX_STOP_STRINGS]]
+    return {
+        "max_tokens": decoding.max_new_tokens,
+        "temperature": decoding.temperature,
+        "top_p": decoding.top_p,
+        "repetition_penalty": decoding.repetition_penalty,
+        "seed": decoding.seed,
+        "stop": stop or None,
+        "include_stop_str_in_output": True,
+    }
 
 
 def _with_advice(error: BaseException) -> BaseException:

@@ -43,6 +43,8 @@ class CheckedAnswer:
     min_support: float
     """Minimum fraction of a sentence's character bigrams that must occur in the context or the question."""
 
+    unsupported: tuple[str, ...] = ()
+    """Sentences of the answer that a trained verifier found unsupported."""
     shown: tuple[ShownChunk, ...] = ()
     """The chunks of the context with their products, if these are known."""
 

@@ -21,12 +21,14 @@ def check_answer(
     answerable: bool | None = None,
     min_support: float = MIN_SUPPORT,
     chunks: Sequence[ShownChunk] = (),
+    unsupported: Sequence[str] = (),
 ) -> Verdict:
     """Run all checks on one answer and return their verdict.
 
     `answerable` is whether the context answers the question; None means unknown. Amounts and articles that the question
     itself states are not faults, because an answer may repeat them. `chunks` are the chunks of the context with their
-    products; without them, the context is split at empty lines. See `CheckedAnswer` for `min_support`.
+    products; without them, the context is split at empty lines. See `CheckedAnswer` for `min_support` and
+    `unsupported`.
     """
     text = _shortened(answer)
     is_empty = not text.strip()
@@ -37,6 +39,7 @@ def check_answer(
         answerable=answerable,
         refusal="none" if is_empty else refusal(text),
         min_support=min_support,
+        unsupported=tuple(unsupported),
         shown=tuple(chunks),
     )
     findings = [

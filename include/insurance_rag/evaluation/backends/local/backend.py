@@ -20,7 +20,8 @@ from insurance_rag.config import DecodingConfig, EvaluationConfig
 from insurance_rag.core.errors import GpuMemoryError, InvalidInputError
 from insurance_rag.core.hashing import model_identity
 from insurance_rag.evaluation.backends.base import OnAnswer
-from insurance_rag.evaluation.backends.local.batched_lora import BatchedLora, read_peft_config
+from insurance_rag.evaluation.backends.local.adapter_weights import adapter_problem
+from insurance_rag.evaluation.backends.local.batched_lora import BatchedLora
 from insurance_rag.evaluation.backends.local.generate_decode import generate_batch
 from insurance_rag.evaluation.backends.local.inference_model import (
     BaseModelSpec,
@@ -29,6 +30,7 @@ from insurance_rag.evaluation.backends.local.inference_model import (
 )
 from insurance_rag.evaluation.backends.local.sampling import StopRule, uniform_noise
 from insurance_rag.evaluation.backends.local.static_decode import StaticDecoder, supports_static_decoding
+from insurance_rag.evaluation.backends.prompt_tokens import PromptTokens
 from insurance_rag.evaluation.requests import BASE, GeneratedAnswer, GenerationRequest
 from insurance_rag.models.base_model import load_model_config
 from insurance_rag.models.tokenizer import load_tokenizer
@@ -50,13 +52,14 @@ class LocalBackend:
     def __init__(self, base_model: str, adapters: Mapping[str, Path], config: EvaluationConfig) -> None:
         """Load the tokenizer and the model's configuration. `adapters` maps names to folders.
 
-        Raises InvalidInputError if an adapter is not plain LoRA. Also raises it if `config.engine` is `static` but the
-        static decoding loop does not support the model's architecture.
+        Raises InvalidInputError if an adapter is of a kind that cannot share a batch. Also raises it if `config.engine`
+        is `static` but the static decoding loop does not support the model's architecture.
         """
         _check_adapters(adapters)
         self.config, self.base_model, self.adapters = config, base_model, adapters
         self.spec = spec = BaseModelSpec.of(adapters, base_model)
         self.tokenizer = load_tokenizer(base_model, spec.revision)
+        self.prompt_tokens = PromptTokens(self.tokenizer)
         self.model_config = load_model_config(base_model, spec.revision)
         self.precision = resolve_precision(config.precision, self.model_config, spec)
         supported = supports_static_decoding(self.model_config)
@@ -100,9 +103,13 @@ class LocalBackend:
         """Maximum number of tokens in the prompt and the answer together."""
         return int(self.model_config.max_position_embeddings)
 
-    def count_tokens(self, text: str) -> int:
-        """Return the number of tokens in a prompt."""
-        return len(self._encode(text))
+    def count_tokens(self, prompt: str, prompt_format: str) -> int:
+        """Return the number of tokens in a prompt.
+
+        Raises InvalidInputError if the format has chat messages and the tokenizer has no chat template that can be
+        used.
+        """
+        return len(self.prompt_tokens.encode(prompt, prompt_format))
 
     def answer(self, requests: Sequence[GenerationRequest], decoding: DecodingConfig, on_answer: OnAnswer) -> None:
         """Answer all requests, in any order. Call `on_answer` for each answer as soon as it is finished.
@@ -111,7 +118,9 @@ class LocalBackend:
         fit, and InvalidInputError if the model or an adapter cannot be loaded.
         """
         self.load()
-        prompts = {request.key: self._encode(request.prompt) for request in requests}
+        prompts = {
+            request.key: self.prompt_tokens.encode(request.prompt, request.prompt_format) for request in requests
+        }
         longest_first = sorted(requests, key=lambda request: len(prompts[request.key]), reverse=True)
         batches = list(self._batches(longest_first, prompts, decoding))
         while batches:
@@ -135,7 +144,7 @@ class LocalBackend:
         decoding: DecodingConfig,
         on_answer: OnAnswer,
     ) -> None:
-        rule = StopRule(self.tokenizer, self._eos_tokens(), decoding)
+        rule = StopRule(self.tokenizer, self.prompt_tokens.end_tokens(self.model), decoding)
         noise = uniform_noise([request.noise_identity for request in batch], decoding.max_new_tokens, decoding.seed)
         tokens = [prompts[request.key] for request in batch]
         started, delivered = time.perf_counter(), set[int]()
@@ -153,17 +162,6 @@ class LocalBackend:
             StaticDecoder(self.model, self.lora, tokens, noise, decoding).run(rule, on_finished)
         else:
             generate_batch(self.model, tokens, noise, decoding, rule, on_finished)
-
-    def _encode(self, text: str) -> list[int]:
-        """Return the token ids of a prompt, without the end-of-text token that some tokenizers append."""
-        ids: list[int] = self.tokenizer(text)["input_ids"]
-        return ids[:-1] if ids and ids[-1] == self.tokenizer.eos_token_id else ids
-
-    def _eos_tokens(self) -> frozenset[int]:
-        """Return the end-of-text tokens from the tokenizer and from the model's generation settings."""
-        configured = self.model.generation_config.eos_token_id
-        ids = {self.tokenizer.eos_token_id, *(configured if isinstance(configured, list) else [configured])} - {None}
-        return frozenset(ids)
 
     def _batches(
         self, requests: list[GenerationRequest], prompts: Mapping[str, list[int]], decoding: DecodingConfig
@@ -197,10 +195,7 @@ class LocalBackend:
 
 
 def _check_adapters(adapters: Mapping[str, Path]) -> None:
-    problems = [
-        f"{folder}: not a plain LoRA adapter, so it cannot share a batch; use --reference"
-        for folder in adapters.values()
-        if not read_peft_config(folder).is_plain_lora
-    ]
+    found = {folder: adapter_problem(folder) for folder in adapters.values()}
+    problems = [f"{folder}: cannot share a batch: {problem}" for folder, problem in found.items() if problem]
     if problems:
         raise InvalidInputError(problems)
