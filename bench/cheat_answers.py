@@ -211,7 +211,7 @@ def _pairs(text: str) -> set[str]:
 
 def prompt_echo(sample: EvalSample, _: World) -> str:
     """Return the prompt, like a base model that only copies."""
-    return build_prompt(sample.question.question, sample.context)
+    return build_prompt(sample.question.question, sample.shown)
 
 
 CHEATS: dict[str, AnswerFunction] = {

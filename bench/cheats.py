@@ -91,7 +91,7 @@ def answers(model: str, answer: AnswerFunction, questions: int | None = None) ->
     found = []
     for sample in all_of.samples[:questions]:
         question = sample.question
-        prompt = build_prompt(question.question, sample.context)
+        prompt = build_prompt(question.question, sample.shown)
         request = GenerationRequest(f"{model} {question.question_id}", model, question.question_id, prompt)
         generated = GeneratedAnswer(answer(sample, all_of), 0, 0.0)
         found.append(score(sample, request, generated, decoding, config.min_lexical_support))

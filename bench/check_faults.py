@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from insurance_rag.chunks import read_chunks, read_questions
 from insurance_rag.core.records import REFUSAL
+from insurance_rag.dataset.faulty_answers.numbers import numbers_elsewhere
 from insurance_rag.korean import articles, named_levels, quantities, sentences
 
 FOREIGN = (
@@ -142,14 +143,13 @@ def wrong_quantity(units: frozenset[str], elsewhere: bool = False) -> Fault:
     """
 
     def change(sample: Sample, rng: random.Random) -> str | None:
-        in_context = quantities(sample.context)
         known = {q.key for text in (sample.context, sample.question, sample.answer) for q in quantities(text)}
         own = [q for q in quantities(sample.answer) if q.unit in units and re.match(r"\d", q.text)]
         if not own:
             return None
         old = rng.choice(own)
         if elsewhere:
-            others = [q.text for q in in_context if q.unit == old.unit and q.key != old.key and re.match(r"\d", q.text)]
+            others = [quantity.text for quantity in numbers_elsewhere(old, sample.context)]
         else:
             number = re.match(r"[\d,.]+", old.text)
             assert number is not None

@@ -18,11 +18,11 @@ from pathlib import Path
 
 from bench.labeled_answers import Part, labeled_answers
 from insurance_rag.core.files import write_json
+from insurance_rag.core.prompt_templates import CHUNK_SEPARATOR
 from insurance_rag.core.records import Rate, Record
 from insurance_rag.core.stats import clustered_rate
 from insurance_rag.evaluation.judge import Judgement, judge_answers
 from insurance_rag.evaluation.judge.judgements import read_judgement
-from insurance_rag.evaluation.requests import CHUNK_SEPARATOR
 from insurance_rag.korean import sentences
 
 HALLUCINATED = frozenset(["article", "asserting", "bound", "elsewhere", "invented", "negated", "roles", "tier"])

@@ -15,8 +15,8 @@ from typing import Literal
 
 from insurance_rag.chunks import SAMPLE_QUESTIONS, read_chunks, read_questions
 from insurance_rag.config import EvaluationConfig
+from insurance_rag.core.prompt_templates import CHUNK_SEPARATOR
 from insurance_rag.core.records import Question, Record
-from insurance_rag.evaluation.requests import CHUNK_SEPARATOR
 from insurance_rag.retrieval import build_retriever
 
 LABELED_ANSWERS = Path(SAMPLE_QUESTIONS).with_name("labeled_answers.jsonl")

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 
 from bench.labeled_answers import LabeledAnswer, Part, labeled_answers
 from insurance_rag.chunks import read_chunks
+from insurance_rag.core.prompt_templates import CHUNK_SEPARATOR
 from insurance_rag.core.records import Rate, Record, Verdict
 from insurance_rag.core.stats import clustered_rate
 from insurance_rag.evaluation.checks import ShownChunk, check_answer
-from insurance_rag.evaluation.requests import CHUNK_SEPARATOR
 
 FROM_ELSEWHERE = frozenset(["elsewhere", "tier"])
 """Kinds of wrong answers whose number belongs to something else."""

@@ -125,7 +125,7 @@ def run(args: argparse.Namespace) -> int:
 
         base = work / "base"
         parts.run("weights", lambda: convert(args.inputs, base))
-    dataset = args.inputs / "dataset"
+    dataset = args.inputs / "datasets" / "both"
     trainings = parts.run("training", lambda: train_all(base, args.inputs, work, args.steps)) or {}
     if missing := [name for name in RECIPES if name not in trainings]:
         parts.notes["training"]["failed"] = ", ".join(missing)
@@ -255,13 +255,107 @@ def main() -> int:
     reporting.add_argument("--results", type=Path, required=True)
     reporting.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs" / "results")
     reporting.set_defaults(run=_report)
+    _add_arms(commands)
     args = parser.parse_args()
     code: int = args.run(args)
     return code
 
 
+def _add_arms(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    arms = commands.add_parser("arms")
+    one = commands.add_parser("arm")  # `arms` starts one such process per adapter
+    for command in (arms, one):
+        command.add_argument("--inputs", type=Path, required=True)
+        command.add_argument("--base", type=Path, help="base model; default: converted from the inputs")
+        command.add_argument("--arms-file", type=Path, help="JSON file with other arms")
+        command.add_argument(
+            "--steps", type=int, default=0, help="to test the script: optimizer steps per training run"
+        )
+    arms.add_argument("--arms", nargs="+", help="names of the arms (default: all)")
+    arms.add_argument("--seeds", type=int, default=3)
+    arms.add_argument("--parallel", type=int, default=8, help="number of training runs at the same time")
+    arms.add_argument("--out", type=Path, required=True)
+    arms.add_argument("--work", type=Path, default=Path("/dev/shm/real-weights"))
+    arms.add_argument("--training-deadline", type=float, default=420, help="seconds after which training is stopped")
+    arms.add_argument("--limit", type=int, help="to test the script: number of questions")
+    arms.add_argument("--tokens", type=int, help="to test the script: longest answer in tokens")
+    arms.set_defaults(run=run_arms)
+    one.add_argument("--arm", required=True)
+    one.add_argument("--seed", type=int, required=True)
+    one.add_argument("--out", type=Path, required=True)
+    one.set_defaults(run=_train_arm)
+    score_command = commands.add_parser("score-arms")
+    score_command.add_argument("--results", type=Path, required=True)
+    score_command.set_defaults(run=score_arms)
+
+
+def run_arms(args: argparse.Namespace) -> int:
+    """Train the adapters of all arms and seeds, and generate all answers. Return 1 if a section failed, otherwise 0."""
+    import torch
+
+    from bench.real_weights_arms import adapter_names, read_arms, train_adapters, training_command
+
+    for folder in (args.out, args.work):
+        folder.mkdir(parents=True, exist_ok=True)
+    parts = Parts()
+    base = args.base or args.work / "base"
+    if args.base is None:
+        from bench.real_weights_inputs import convert
+
+        parts.run("weights", lambda: convert(args.inputs, base))
+    every = read_arms(args.arms_file)
+    names = args.arms or list(every)
+    command = training_command(args.inputs, base, args.arms_file, args.steps)
+    trained = parts.run(
+        "training",
+        lambda: train_adapters(
+            {n: every[n] for n in names}, args.seeds, command, args.work, args.parallel, args.training_deadline
+        ),
+    )
+    adapters = {name: args.work / name for name in adapter_names(names, args.seeds) if name in (trained or {})}
+    cuda = torch.cuda.is_available()
+    config = EvaluationConfig(precision="bf16" if cuda else "fp32", batch_tokens=BATCH_TOKENS)
+    given = Input(read_questions("sample")[: args.limit], read_chunks("sample"), str(base), adapters)
+    with recorded_hits(args.inputs / "hits.json"):
+        out = args.work / "evaluation"
+        parts.run("answers", lambda: generate_answers(given, out, config, args.tokens))
+    device = torch.cuda.get_device_name() if cuda else "CPU"
+    results = {"device": device, "torch": torch.__version__, "training": trained, "parts": parts.notes}
+    write_json(args.out / "results.json", results)
+    pack_answers(args.work, args.out)
+    return int(any("failed" in note for note in parts.notes.values()))
+
+
+def score_arms(args: argparse.Namespace) -> int:
+    """Score the answers in the results folder, ask the gate, and write arms.md."""
+    from bench.real_weights_gate import gate_decisions, save_decisions
+    from bench.real_weights_tables import arm_tables
+    from insurance_rag.evaluation.runner import rescore
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "evaluation"
+        folder.mkdir()
+        (folder / "generated.json").write_bytes(gzip.decompress((args.results / "generated.json.gz").read_bytes()))
+        rescore(folder, read_questions("sample"), read_chunks("sample"))
+        for suffix in ("", "_gold"):
+            write_json(args.results / f"summary{suffix}.json", read_json(folder / f"summary{suffix}.json"))
+            packed = gzip.compress((folder / f"answers{suffix}.jsonl").read_bytes(), mtime=0)
+            (args.results / f"answers{suffix}.jsonl.gz").write_bytes(packed)
+        save_decisions(gate_decisions(folder, Path(scratch) / "gate"), args.results / "decisions.json")
+    (args.results / "arms.md").write_text(arm_tables(args.results), encoding="utf-8")
+    return 0
+
+
+def _train_arm(args: argparse.Namespace) -> int:
+    from bench.real_weights_arms import read_arms, train_one
+
+    arm = read_arms(args.arms_file)[args.arm]
+    train_one(args.arm, arm, args.seed, args.inputs, args.base, args.out, args.steps)
+    return 0
+
+
 def _train(args: argparse.Namespace) -> int:
-    train(args.recipe, args.inputs / "dataset", args.base, args.out, args.fallback, args.steps)
+    train(args.recipe, args.inputs / "datasets" / "both", args.base, args.out, args.fallback, args.steps)
     return 0
 
 

@@ -68,15 +68,14 @@ def recorded_hits(path: Path) -> Iterator[RecordedRetriever]:
 
 
 def generate_answers(given: Input, out: Path, config: EvaluationConfig, tokens: int | None) -> dict[str, int]:
-    """Answer all questions in the models' own prompt formats and in `rag`. Return the number of different answers.
+    """Answer all questions in the prompt formats of `config`. Return the number of different answers.
 
     Answers have up to `tokens` tokens; None means the default maximum.
     """
     from insurance_rag.evaluation.runner import generate
 
     decoding = DecodingConfig(max_new_tokens=tokens) if tokens else DecodingConfig()
-    both = config.model_copy(update={"prompt": "both"})
-    generate(given.questions, given.chunks, given.base_model, given.adapters, decoding, out, both)
+    generate(given.questions, given.chunks, given.base_model, given.adapters, decoding, out, config)
     return {"answers": _lines(out / JOURNAL)}
 
 
@@ -163,9 +162,9 @@ class StoredAnswers:
     def __init__(self, identities: Mapping[str, str]) -> None:
         self.identities = identities
 
-    def count_tokens(self, text: str) -> int:
+    def count_tokens(self, prompt: str, prompt_format: str) -> int:
         """Return the number of characters, because the tokenizer is not available."""
-        return len(text)
+        return len(prompt)
 
     def answer(self, requests: Sequence[GenerationRequest], decoding: DecodingConfig, on_answer: OnAnswer, /) -> None:
         """Raise IncompleteError, because answers can only be missing if the run did not finish."""

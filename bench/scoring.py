@@ -63,7 +63,7 @@ def measure() -> ScoringFigures:
     rows = []
     for sample, model, text in generated:
         question = sample.question
-        prompt = build_prompt(question.question, sample.context)
+        prompt = build_prompt(question.question, sample.shown)
         request = GenerationRequest(f"{model} {question.question_id}", model, question.question_id, prompt)
         rows.append(score(sample, request, GeneratedAnswer(text, 0, 0.0), decoding, config.min_lexical_support))
     for source in config.contexts:
