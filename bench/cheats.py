@@ -73,7 +73,7 @@ def world() -> World:
     chunks, questions = read_chunks(SAMPLE_CHUNKS), read_questions(SAMPLE_QUESTIONS)
     config = EvaluationConfig(contexts=("retrieved",))
     retriever = build_retriever(config.retrieval.kind, chunks, None, config.retrieval)
-    samples = list(make_samples(questions, chunks, retriever, config, 10**6, len))
+    samples = list(make_samples(questions, chunks, retriever, config, 10**6, lambda prompt, _: len(prompt)))
     labeled = {
         row["question_id"]: row["answer"]
         for row in read_jsonl(LABELED_ANSWERS)

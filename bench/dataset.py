@@ -118,7 +118,7 @@ def apply_rules(folder: Path, chunks: Sequence[Chunk], out: Path, config: Valida
     fill_table(table, find_parts([folder]), CheckSetup(config, texts), {c.chunk_id: c for c in chunks})
     print({name: int((table.dropped_by == n).sum()) for n, name in enumerate(config.rules)}, file=sys.stderr)
     if config.retriever_check:
-        print(rank_summary(rank_rows(table, table.passed(), chunks, config)), file=sys.stderr)
+        print(rank_summary(rank_rows(table, table.passed(), chunks, config).ranks), file=sys.stderr)
     table.close()
 
 

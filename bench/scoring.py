@@ -56,7 +56,7 @@ def measure() -> ScoringFigures:
     chunks, questions = read_chunks(SAMPLE_CHUNKS), read_questions(SAMPLE_QUESTIONS)
     config, decoding = EvaluationConfig(), DecodingConfig()
     retriever = build_retriever(config.retrieval.kind, chunks, None, config.retrieval)
-    samples = list(make_samples(questions, chunks, retriever, config, 10**6, len))
+    samples = list(make_samples(questions, chunks, retriever, config, 10**6, lambda prompt, _: len(prompt)))
     world = World(samples, {})
     generated = [(sample, model, answer(sample, world)) for sample in samples for model, answer in MODELS.items()]
     started, cpu = time.perf_counter(), time.process_time()

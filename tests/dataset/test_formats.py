@@ -13,9 +13,18 @@ from tests.validation.helpers import read_report, read_rows, row, with_dataset, 
 from insurance_rag.core.dataset_folder import DatasetFolder
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.prompt_templates import ANSWER_HEADING, CHAT, MERGED, PLAIN, PROMPT_FORMATS, RAG, PromptFormat
-from insurance_rag.core.records import REFUSAL
-from insurance_rag.dataset.formats import chat_row, format_row
+from insurance_rag.core.records import REFUSAL, FormattedRow, QARow
+from insurance_rag.dataset import formats
+from insurance_rag.dataset.formats import chat_row
 from insurance_rag.validation.validate import validate_parts
+
+
+def format_row(form: PromptFormat, row: QARow) -> FormattedRow:
+    """Return the row in this format, whose limit must not cut off the evidence."""
+    formatted = formats.format_row(form, row)
+    assert formatted is not None
+    return formatted
+
 
 ROW = qa_row(
     instruction="암 진단비는 얼마인가요?",

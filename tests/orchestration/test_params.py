@@ -18,7 +18,7 @@ def test_every_field_is_in_the_form_with_its_documentation() -> None:
     assert form["keys"].value == ["gemini_k1"]
     assert all(param.schema["description_md"] and param.schema["title"] for param in form.values())
     assert form["profile"].schema["enum"] == ["smoke", "default", "reference"]
-    assert form["versions"].schema["examples"] == ["v1", "v2", "v3"]
+    assert form["versions"].schema["examples"] == ["v1", "v2", "v3", "v4"]
     assert form["question_limit"].schema["type"] == ["integer", "null"]
 
 

@@ -237,6 +237,7 @@ def training_manifest(version: str, steps: int, seed: int = 42) -> TrainingManif
             "rows_skipped": [],
             "estimate_gib": 1.1,
             "micro_batch_pieces": 1,
+            "epochs": 2.1,
             "device": "cpu",
             "plan": plan,
             "settings": {},

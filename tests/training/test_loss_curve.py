@@ -28,7 +28,7 @@ DORA = {"use_dora": True, "target_modules": ["v_proj", "o_proj", "up_proj"]}
 
 @dataclass(frozen=True)
 class Option:
-    """A setting of a recipe, and how plain TRL is told the same."""
+    """A setting of a recipe, and the equivalent setting of plain TRL."""
 
     recipe: Mapping[str, object] = field(default_factory=dict)
     lora: Mapping[str, object] = field(default_factory=dict)

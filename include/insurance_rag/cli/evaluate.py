@@ -37,6 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--labels", type=Path, metavar="CSV", help="labelling.csv from an earlier evaluation, filled in by a person"
     )
     parser.add_argument(
+        "--verifier",
+        type=Path,
+        metavar="DIR",
+        help="calibrated verifier that marks unsupported sentences of the answers",
+    )
+    parser.add_argument(
         "--decoding", choices=DECODING_PRESETS, default="default", help="decoding preset (default: %(default)s)"
     )
 
@@ -127,7 +133,8 @@ def run(args: argparse.Namespace) -> EvaluationArtifact:
 
     shared = read_shared_arguments(args)
     decoding = DecodingConfig.preset(args.decoding).model_dump() | shared.decoding
-    options = {"reference": True} if args.reference else {}
+    options: dict[str, object] = {"reference": True} if args.reference else {}
+    options |= {"verifier": str(args.verifier)} if args.verifier else {}
     options |= {"prompt": args.prompt} if args.prompt else {}
     config = shared.config.model_copy(update=options)
     return evaluate(

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> PartArtifact | GenerationResult:
     from insurance_rag.generation import generate_run, generate_shard
     from insurance_rag.planning.keys import load_keys
     from insurance_rag.planning.plan import read_plan, with_config
-    from insurance_rag.validation.pair_check import pair_check
+    from insurance_rag.validation.pair_check import run_pair_check
 
     folder = RunFolder(args.run)
     plan = read_plan(folder)
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> PartArtifact | GenerationResult:
     planned_keys = Path(plan.keys_file) if plan.keys_file and Path(plan.keys_file).exists() else None
     keys = load_keys(args.keys or planned_keys, config.teacher)
     if args.shard is None:
-        return generate_run(folder, keys, config, pair_check())
+        return generate_run(folder, keys, config, run_pair_check(folder))
     shard = plan.shard(args.shard)
     key = next((key for key in keys if key.id == shard.key_id), None)
     if key is None:
@@ -62,4 +62,4 @@ def run(args: argparse.Namespace) -> PartArtifact | GenerationResult:
             f"shard {shard.shard} is planned for key {shard.key_id!r}, which is not among the keys "
             f"({', '.join(k.id for k in keys)}); add it to the keys, or plan again with the same --out"
         )
-    return generate_shard(folder, shard, key, config, pair_check=pair_check())
+    return generate_shard(folder, shard, key, config, pair_check=run_pair_check(folder))

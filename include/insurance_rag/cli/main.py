@@ -26,6 +26,7 @@ COMMANDS: dict[str, str] = {
     "validate": "check the generated pairs and merge them into training datasets",
     "pretrain": "train the demo's tiny base model from scratch",
     "train": "train a QLoRA adapter from a recipe",
+    "verifier": "calibrate a verifier on held-out answers, and measure how many faults it finds",
     "evaluate": "answer the questions with the base model and the adapters, and compare the answers",
     "rescore": "score the answers of an evaluation again, without a model",
     "sweep": "choose decoding settings on half of the questions and measure them on the other half",

@@ -19,7 +19,12 @@ EXAMPLE = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--recipe", required=True, metavar="NAME|FILE", help="v1, v2, v3, smoke, or a YAML file")
+    parser.add_argument(
+        "--recipe",
+        required=True,
+        metavar="NAME|FILE",
+        help="v1, v2, v3, v4, smoke, another recipe that ships with the package, or a YAML file",
+    )
     parser.add_argument(
         "--dataset", required=True, type=Path, metavar="DIR|FILE", help="dataset folder, or one of its files"
     )
@@ -29,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--heldout",
         type=Path,
         metavar="FILE",
-        help="rows for the held-out loss (default: heldout.json in the dataset folder)",
+        help="rows for the held-out loss (default: heldout.json in the dataset folder; for recipes that learn from "
+        "pairs, heldout_preference.json)",
     )
     parser.add_argument(
         "--seeds",
@@ -38,6 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="train N adapters, with the recipe's seed and the N - 1 next ones, into DIR/seed-SEED (default: 1, into "
         "DIR itself)",
+    )
+    parser.add_argument(
+        "--init-adapter",
+        type=Path,
+        metavar="DIR",
+        help="start from the weights of this adapter, e.g. to train on preference pairs after supervised training "
+        "(default: start from the base model)",
     )
     parser.add_argument(
         "--set",
@@ -57,7 +70,10 @@ def run(args: argparse.Namespace) -> AdapterArtifact | TrainedSeeds:
     from insurance_rag.training.recipe import load_recipe, recipe_name
     from insurance_rag.training.seeds import check_seeds, train_seeds
 
-    recipe, name = load_recipe(args.recipe, parse_settings(args.set)), recipe_name(args.recipe)
+    settings = parse_settings(args.set)
+    if args.init_adapter:
+        settings["init_adapter"] = str(args.init_adapter)
+    recipe, name = load_recipe(args.recipe, settings), recipe_name(args.recipe)
     check_seeds(args.seeds, args.out)
     if recipe.gpus > 1 and not is_launched():
         check_gpu_count(recipe.gpus)
@@ -72,9 +88,10 @@ def _worker_argv(args: argparse.Namespace) -> list[str]:
     """Return the command line that each worker process (one per GPU) runs."""
     paths = ["--dataset", str(args.dataset), "--base-model", args.base_model, "--out", str(args.out)]
     heldout = ["--heldout", str(args.heldout)] if args.heldout else []
+    start = ["--init-adapter", str(args.init_adapter)] if args.init_adapter else []
     settings = [word for setting in args.set for word in ("--set", setting)]
     seeds = ["--seeds", str(args.seeds)]
-    return ["train", "--recipe", args.recipe, *paths, *heldout, *seeds, *settings, *["--json"] * args.json]
+    return ["train", "--recipe", args.recipe, *paths, *heldout, *start, *seeds, *settings, *["--json"] * args.json]
 
 
 def limit_thread_spinning() -> None:

@@ -1,4 +1,4 @@
-"""Measures whether refusals can be told from answers by word overlap alone.
+"""Measures whether word overlap alone distinguishes refusals from answers.
 
 A model that sees few words of the question in the context of every refusal learns to refuse whenever a customer uses
 other words than the policy. The overlap of refusals should therefore be like that of answerable questions.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,6 @@ def _scores(backend: LocalBackend, model: str, tasks: Sequence[str]) -> dict[str
             "and the network"
         ) from e
     return {
-        str(task): {str(name): float(value) for name, value in metrics.items() if isinstance(value, int | float)}
+        str(task): {str(name): float(x) for name, x in metrics.items() if isinstance(x, int | float) and isfinite(x)}
         for task, metrics in found["results"].items()
     }

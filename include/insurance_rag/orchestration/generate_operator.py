@@ -104,9 +104,10 @@ class GenerateOperator(BaseOperator):
         return dump(part)
 
     def _pair_check(self) -> PairCheck:
-        from insurance_rag.validation.pair_check import pair_check
+        from insurance_rag.validation.pair_check import run_pair_check
 
-        return pair_check(open_run(self._shard)[1].validation)
+        run, config = open_run(self._shard)
+        return run_pair_check(run, config.validation)
 
     def _inputs(self) -> tuple[RunFolder, ApiKey, GenerationConfig]:
         """Return the run folder, the API key and the settings, with the connection's base URL if they have none."""

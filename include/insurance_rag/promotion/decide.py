@@ -23,6 +23,7 @@ from insurance_rag.core.records import (
     RuleOutcome,
     ScoredAnswer,
 )
+from insurance_rag.promotion.general_text import GENERAL_TEXT, general_text_rule
 from insurance_rag.promotion.model_registry import ModelRegistry
 from insurance_rag.promotion.outcomes import NO_WORSE, metrics, rule
 from insurance_rag.promotion.repeated_looks import (
@@ -170,6 +171,7 @@ def _judge_all(evaluation: _Evaluation, terms: _Terms) -> dict[str, list[RuleOut
         model: [
             *_uncontaminated(model, summary),
             *apply_rules(by_model[model], by_model[champion], terms.policy, terms.confidence),
+            *general_text_rule(model, summary, terms.policy, terms.confidence),
             *_repeated_looks(terms, summary.questions),
         ]
         for model in challengers
@@ -272,4 +274,6 @@ def _advice(rules: Sequence[RuleOutcome], more: int | None) -> str:
         return f"ask {more} more questions"
     if any("cannot judge" in r.text for r in rules if r.outcome == "unknown"):
         return "complete the question file"
+    if any(r.name == GENERAL_TEXT for r in rules if r.outcome == "unknown"):
+        return "measure the perplexity on more general text"
     return "the difference is too close to the limit for any number of questions"

@@ -12,6 +12,7 @@ TITLES = {
     "judged": ("Answers can be judged", "채점 가능한 답"),
     "uncontaminated": ("Not trained on the questions' documents", "학습하지 않은 문서"),
     "repeated_looks": ("Decisions on these questions", "같은 질문으로 내린 판정"),
+    "general_text": ("General text not forgotten", "일반 텍스트 능력 유지"),
     "better": ("Better than the champion", "챔피언보다 나음"),
 }
 """Maps rule names to (English title, Korean title). A rule about a metric is named after the metric."""

@@ -29,6 +29,8 @@ class Axis:
         return round(100 * min(max((value - self.low) / (self.high - self.low), 0.0), 1.0), 3)
 
 
+Points = Sequence[tuple[float, float]]
+
 FULL_AXIS = Axis(0.0, 1.0, (0.0, 0.25, 0.5, 0.75, 1.0))
 
 
@@ -98,26 +100,36 @@ def row_band(row: BreakdownRow, funnel: Funnel, widest: int) -> list[Segment]:
 
 @dataclass(frozen=True)
 class Curves:
-    """The axes and loss curves for one adapter. Each curve is a string of SVG points in a 1000 x 1000 box."""
+    """The axes and curves of one metric of an adapter. Each curve is a string of SVG points in a 1000 x 1000 box."""
 
     x: Axis
     y: Axis
-    loss: str
-    eval_loss: str
+    train: str
+    heldout: str
     last: float | None
-    last_eval: float | None
+    last_heldout: float | None
 
 
-def curves(training: AdapterTraining, y: Axis, x: Axis) -> Curves:
+def loss_curves(training: AdapterTraining, y: Axis, x: Axis) -> Curves:
     """Return the loss curves for one adapter, placed on the given axes."""
-    return Curves(
-        x,
-        y,
-        _polyline(training.loss, x, y),
-        _polyline(training.eval_loss, x, y),
-        training.loss[-1][1] if training.loss else None,
-        training.eval_loss[-1][1] if training.eval_loss else None,
-    )
+    return _curves(training.loss, training.eval_loss, x, y)
+
+
+def preference_curves(training: AdapterTraining, x: Axis) -> dict[str, Curves]:
+    """Return the curves of reward margin and accuracy. Empty if the adapter was not trained on preference pairs."""
+    if not training.margin:
+        return {}
+    values = [value for _, value in (*training.margin, *training.eval_margin)]
+    margins = nice_axis(min(0.0, *values), max(0.0, *values))
+    return {
+        "margin": _curves(training.margin, training.eval_margin, x, margins),
+        "accuracy": _curves(training.accuracy, training.eval_accuracy, x, FULL_AXIS),
+    }
+
+
+def _curves(train: Points, heldout: Points, x: Axis, y: Axis) -> Curves:
+    last = [points[-1][1] if points else None for points in (train, heldout)]
+    return Curves(x, y, _polyline(train, x, y), _polyline(heldout, x, y), *last)
 
 
 def loss_axes(trainings: Sequence[AdapterTraining]) -> tuple[Axis, Axis]:
@@ -137,7 +149,7 @@ def nice_axis(low: float, high: float, intervals: int = 4) -> Axis:
     return Axis(first * step, last * step, tuple(round(i * step, 10) for i in range(first, last + 1)))
 
 
-def _polyline(points: Sequence[tuple[float, float]], x: Axis, y: Axis) -> str:
+def _polyline(points: Points, x: Axis, y: Axis) -> str:
     every = max(math.ceil(len(points) / CURVE_POINTS), 1)
     shown = [*points[:-1:every], *points[-1:]]
     return " ".join(f"{10 * x.at(step):.1f},{1000 - 10 * y.at(value):.1f}" for step, value in shown)

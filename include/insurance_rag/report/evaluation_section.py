@@ -7,12 +7,24 @@ from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 from insurance_rag.core.records import CheckInfo, EvaluationSummary, MetricInfo, Rate, SweepSummary
+from insurance_rag.core.records.general_text import GeneralText
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.report.formatting import percent, plain_facts
 from insurance_rag.report.reader import Reader
 from insurance_rag.report.recipes_section import recipe_spreads
 from insurance_rag.report.texts import page_text
-from insurance_rag.report.view import GOLD, Evaluation, GroupRates, Label, MetricLabel, ModelRates, Sweep
+from insurance_rag.report.verifier_section import verifier_table
+from insurance_rag.report.view import (
+    GOLD,
+    Evaluation,
+    GeneralTextTable,
+    GroupRates,
+    Label,
+    MetricLabel,
+    ModelRates,
+    PerplexityRow,
+    Sweep,
+)
 
 SWEEP_METRIC = "hallucination"
 """Metric that a sweep compares before and after."""
@@ -74,7 +86,7 @@ def _evaluation(summary: EvaluationSummary, gold: EvaluationSummary | None) -> E
         design_effect=summary.design_effect,
         setup=_setup(summary),
         metrics=headlines,
-        further=[metric for metric in known if metric not in headlines],
+        further=[metric for metric in known if metric not in headlines and _was_measured(rates, metric)],
         labels=labels,
         checks={name: _check_label(check) for name, check in summary.checks.items()},
         models=_model_rates(rates),
@@ -82,16 +94,31 @@ def _evaluation(summary: EvaluationSummary, gold: EvaluationSummary | None) -> E
         assumed_formats=summary.assumed_formats,
         tests=summary.tests,
         recipes=recipe_spreads(summary),
+        general_text=_general_text(summary.general_text) if summary.general_text else None,
         groups={
             "type": _groups({name: model.by_type for name, model in summary.models.items()}),
             "product": _groups({name: model.by_product for name, model in summary.models.items()}),
         },
+        verifier=verifier_table(summary.verifier) if summary.verifier else None,
         findings=_counts({name: model.findings for name, model in summary.models.items()}),
         problems=_counts({name: model.problems for name, model in summary.models.items()}),
         problem_kinds={
             kind: Label(title=info.title, title_ko=info.title_ko) for kind, info in summary.problems.items()
         },
     )
+
+
+def _general_text(measured: GeneralText) -> GeneralTextTable:
+    rows = [
+        PerplexityRow(model=name, perplexity=found.perplexity, ratio=found.against_base)
+        for name, found in measured.models.items()
+    ]
+    return GeneralTextTable(windows=len(measured.window_tokens), tokens=measured.tokens, rows=rows)
+
+
+def _was_measured(rates: Mapping[str, Mapping[str, Rate]], metric: str) -> bool:
+    """Return whether the metric applies to an answer of any model."""
+    return any(of[metric].n for of in rates.values() if metric in of)
 
 
 def _clusters(rates: Mapping[str, Mapping[str, Rate]], metrics: Sequence[str]) -> int | None:

@@ -133,7 +133,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     functions = (
-        charts.evaluation_axis, charts.difference_axis, charts.loss_axes, charts.curves, charts.funnel_band,
+        charts.evaluation_axis, charts.difference_axis, charts.loss_axes, charts.loss_curves,
+        charts.preference_curves, charts.funnel_band,
         charts.row_band, total_usage, show_label, spread_axis, recipe_difference_axis, explain, rule_text,
         difference_rules_axis, other_challengers, undecided, other_models,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from insurance_rag.core.adapter_folder import seed_folders, seed_name
@@ -37,9 +38,19 @@ def _read_adapter(reader: Reader, folder: Path, *, of_seeds: bool) -> AdapterTra
     return AdapterTraining(
         name=_name(manifest, folder, of_seeds=of_seeds),
         facts=_facts(manifest) if manifest else {},
-        loss=[(row.step, row.loss) for row in history if row.loss is not None],
-        eval_loss=[(row.step, row.eval_loss) for row in history if row.eval_loss is not None],
+        loss=_points(history, "loss"),
+        eval_loss=_points(history, "eval_loss"),
+        margin=_points(history, "rewards_margin"),
+        eval_margin=_points(history, "eval_rewards_margin"),
+        accuracy=_points(history, "rewards_accuracy"),
+        eval_accuracy=_points(history, "eval_rewards_accuracy"),
     )
+
+
+def _points(history: Sequence[LossRow], metric: str) -> list[tuple[float, float]]:
+    """Return the steps at which a metric was logged, with its values."""
+    values = ((row.step, getattr(row, metric)) for row in history)
+    return [(step, value) for step, value in values if value is not None]
 
 
 def _name(manifest: TrainingManifest | None, folder: Path, *, of_seeds: bool) -> str:

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from insurance_rag.core.records import CorrectnessProblem, Decision, PairedTest, ProgressState, Rate, RefusalLevel
+from insurance_rag.core.records.general_text import PerplexityRatio
 from insurance_rag.core.records.planning import GenerationEstimate
 from insurance_rag.core.records.recipes import RecipeRate, RecipeTest
 from insurance_rag.core.records.usage import RunUsage, Usage
@@ -88,6 +89,39 @@ class RecipeSpread(View):
     tests: list[RecipeTest] = []
 
 
+class PerplexityRow(View):
+    """The perplexity of one model on general text, and its ratio to that of the base model."""
+
+    model: str
+    perplexity: float
+    ratio: PerplexityRatio | None = None
+
+
+class GeneralTextTable(View):
+    """The perplexities of all models on general text."""
+
+    windows: int
+    tokens: int
+    rows: list[PerplexityRow]
+
+
+class FaultRecall(View):
+    """How many faults of one kind the verifier finds."""
+
+    kind: Label
+    rate: Rate
+    trusted: bool
+
+
+class VerifierTable(View):
+    """How well the verifier that scored the answers works, measured on held-out answers."""
+
+    target: float
+    specificity: Rate
+    chosen_on: int = Field(description="number of right answers that chose the threshold")
+    faults: list[FaultRecall]
+
+
 class Evaluation(View):
     """The comparison of the models on the evaluation questions."""
 
@@ -114,6 +148,8 @@ class Evaluation(View):
         default={}, description="kind of problem -> model -> number of answers that are not correct because of it"
     )
     problem_kinds: dict[str, Label] = {}
+    general_text: GeneralTextTable | None = Field(default=None, description="perplexities, if they were measured")
+    verifier: VerifierTable | None = Field(default=None, description="the verifier that scored the answers, if any")
     assumed_formats: list[str] = Field(
         default=[], description="adapters whose own prompt format is not known, so they were asked in `rag`"
     )
@@ -253,6 +289,13 @@ class AdapterTraining(View):
     facts: dict[str, str] = {}
     loss: list[tuple[float, float]] = []
     eval_loss: list[tuple[float, float]] = []
+    margin: list[tuple[float, float]] = []
+    """Mean differences between the rewards of better and worse answers. Empty if the adapter was not trained on pairs,
+    as the next three lists."""
+    eval_margin: list[tuple[float, float]] = []
+    accuracy: list[tuple[float, float]] = []
+    """Shares of the pairs whose better answer has the higher reward."""
+    eval_accuracy: list[tuple[float, float]] = []
 
 
 class ShownFinding(View):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from insurance_rag.chunks import read_chunks
 from insurance_rag.config import ValidationConfig
 from insurance_rag.core.records import Chunk
+from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.dataset.contexts import product
 from insurance_rag.generation.repair import PairCheck
 from insurance_rag.generation.teachers.base import Pair
 from insurance_rag.korean.text import clean
@@ -34,6 +37,12 @@ def pair_check(config: ValidationConfig | None = None, *, several_products: bool
         return [_find_fault(chunk, pair, rules, context, has_evidence) for pair in pairs]
 
     return check
+
+
+def run_pair_check(run: RunFolder, config: ValidationConfig | None = None) -> PairCheck:
+    """Return the `pair_check` for a planned run. If its chunks are about several products, questions must name them."""
+    products = {product(chunk) for chunk in read_chunks(run.chunks)}
+    return pair_check(config, several_products=len(products) > 1)
 
 
 def _second_article(text: str) -> str:

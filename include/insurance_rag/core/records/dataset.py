@@ -154,7 +154,7 @@ class ContextCounts(Record):
     evidence_cut: int = 0
     """Number of rows left out of a prompt format because its length limit would cut off the evidence."""
     overlap_auc: float | None = None
-    """How well refusals can be told by the words that question and context share: 0.5 not at all, 1 perfectly."""
+    """How well the words that question and context share predict a refusal: 0.5 not at all, 1 perfectly."""
 
 
 class KindCounts(Record):

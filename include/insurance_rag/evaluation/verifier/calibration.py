@@ -77,8 +77,9 @@ def measure(rows: Sequence[ScoredRow], specificity: float = TARGET_SPECIFICITY) 
     measured = [row for row in rows if row.chunk_id not in chosen_on]
     if not right or not any(row.supported for row in measured):
         raise InvalidInputError(
-            f"the right held-out answers are about {len(chosen_on)} chunks, and one half of them has none; hold out "
-            "more documents: run `insurance-rag validate` with questions about more of them"
+            f"the held-out answers are about {len({row.chunk_id for row in rows})} chunks, and half of them have no "
+            "right answer that can be scored; hold out more documents: run `insurance-rag validate` with questions "
+            "about more of them"
         )
     threshold = choose_threshold(right, specificity)
     wrong = [row for row in measured if not row.supported]

@@ -62,7 +62,7 @@ def name_words(names: str) -> frozenset[str]:
     return frozenset(word for word in words | {_NAME_ENDING.sub("", word) for word in words} if len(word) > 1)
 
 
-@rule("unrelated", title="Answer beside the question", title_ko="질문과 무관한 답변", repairable=True)
+@rule("unrelated", title="Answer unrelated to the question", title_ko="질문과 무관한 답변", repairable=True)
 def unrelated(row: Row, context: RuleContext) -> str | None:
     """The row has a question that shares no words with the answer and the evidence, but is about another sentence of
     the chunk. Also, a question of type `fact` must share words with its chunk or its answer. Without evidence, the
