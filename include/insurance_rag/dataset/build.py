@@ -5,27 +5,22 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from random import Random
 
 from insurance_rag.config import DatasetConfig
 from insurance_rag.core.dataset_folder import DatasetFolder
 from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.core.hashing import sha256_text
 from insurance_rag.core.prompt_templates import PROMPT_FORMATS, VERIFY, PromptFormat
-from insurance_rag.core.records import REFUSAL, Chunk, QARow
+from insurance_rag.core.records import Chunk
 from insurance_rag.core.records.dataset import KindCounts
-from insurance_rag.core.records.generation import OTHER_CHUNK_ID
-from insurance_rag.dataset.contexts import Contexts, RowContext
+from insurance_rag.dataset.context_rows import context_rows
+from insurance_rag.dataset.contexts import Contexts
 from insurance_rag.dataset.derived_rows import DerivedFiles, Split, fit_weights, kind_counts
-from insurance_rag.dataset.draws import Draw
 from insurance_rag.dataset.files import RowWriter, row_writer
 from insurance_rag.dataset.formats import chat_row, format_row
-from insurance_rag.dataset.number_variants import vary_numbers
 from insurance_rag.dataset.overlap import overlap_auc
-from insurance_rag.dataset.refusals import match_overlap, refusals_per_type
 from insurance_rag.dataset.rows import ContextRow, DatasetRows
 
 MAX_MEASURED = 5000
@@ -89,11 +84,11 @@ def build_datasets(
         Split(rows, rows.heldout, heldout_contexts, config),
     )
     fitted = training if rows.training else heldout
-    weights = fit_weights(fitted, partial(_context_rows, fitted))
+    weights = fit_weights(fitted, partial(context_rows, fitted))
     with _open_files(folder, config) as files:
         derived = DerivedFiles(training, weights, *files.derived)
         heldout_derived = DerivedFiles(heldout, weights, *files.heldout_derived)
-        for n, (i, shown) in enumerate(zip(rows.training, _context_rows(training, rows.training), strict=True)):
+        for n, (i, shown) in enumerate(zip(rows.training, context_rows(training, rows.training), strict=True)):
             derived.write(i, shown)
             _count(shown, stats)
             stats.evidence_cut += sum(_write(each, files.training) for each in shown)
@@ -101,7 +96,7 @@ def build_datasets(
                 if each.context:
                     overlaps[each.row["answerable"]].append(contexts.overlap(each.row, each.context))
             on_row()
-        for i, shown in zip(rows.heldout, _context_rows(heldout, rows.heldout), strict=True):
+        for i, shown in zip(rows.heldout, context_rows(heldout, rows.heldout), strict=True):
             heldout_derived.write(i, shown)
             for each in shown:
                 _write(each, files.heldout)
@@ -111,78 +106,6 @@ def build_datasets(
     stats.preferences = kind_counts(derived.preferences, heldout_derived.preferences)
     stats.verifier = kind_counts(derived.verifier, heldout_derived.verifier)
     return stats
-
-
-def _context_rows(split: Split, selected: Sequence[int]) -> Iterator[list[ContextRow]]:
-    """Yield every selected row with its contexts and, for chosen rows, refusal rows with the same question."""
-    rows, contexts, config = split.rows, split.contexts, split.config
-    refusals = choose_refusals(rows, selected, contexts, config)
-    for i in selected:
-        row, hits = rows.read(i), rows.hits(i)
-        with_distractors = rows.draw(i, config.seed, Draw.DISTRACTORS) < config.distractor_share
-        context = contexts.with_distractors(row, hits) if with_distractors else contexts.alone(row)
-        found = [ContextRow(row, context)]
-        if refusal := refusals.get(i):
-            found.append(ContextRow(_refused(row), refusal, made_refusal=True))
-        for n in range(1, split.contexts_per_row):
-            found.append(_repetition(split, i, row, n))
-            if i in refusals and (again := contexts.refusal_context(row, hits, n)):
-                found.append(ContextRow(_refused(row), again, made_refusal=True, repetition=n))
-        yield found
-
-
-def _repetition(split: Split, i: int, row: QARow, n: int) -> ContextRow:
-    """Return the n-th repetition of a row: with other distractors and, if possible, with other numbers."""
-    config, contexts = split.config, split.contexts
-    rng = Random(
-        sha256_text(str(config.seed), "repetition", str(n), row["chunk_id"], row["instruction"], row["output"])
-    )
-    several = rng.random() < config.distractor_share
-    context = contexts.with_distractors(row, split.rows.hits(i), n) if several else contexts.alone(row)
-    own = next((chunk for chunk in context.chunks if chunk.chunk_id == row["chunk_id"]), None) if context else None
-    varied = vary_numbers(row, own, rng) if own is not None and config.vary_numbers else None
-    if context is None or varied is None or OTHER_CHUNK_ID in row["meta"]:
-        return ContextRow(row, context, repetition=n)
-    new_row, new_chunk = varied
-    chunks = tuple(new_chunk if chunk is own else chunk for chunk in context.chunks)
-    return ContextRow(new_row, replace(context, chunks=chunks), repetition=n)
-
-
-def _refused(row: QARow) -> QARow:
-    return {**row, "type": "unanswerable", "output": REFUSAL, "evidence": "", "answerable": False}
-
-
-def choose_refusals(
-    rows: DatasetRows, selected: Sequence[int], contexts: Contexts, config: DatasetConfig
-) -> dict[int, RowContext]:
-    """Choose rows from which a refusal row is also made. Map each chosen row to a context that lacks the answer.
-
-    Enough rows are chosen to reach the configured fraction of unanswerable rows. Rows that were generated as
-    unanswerable count toward this fraction. Every question type gets the same fraction, and the words that the
-    questions share with the contexts are distributed like those of answerable rows.
-    """
-    answerable: dict[str, list[int]] = {}
-    for i in selected:
-        if rows.answerable[i]:
-            answerable.setdefault(rows.types(i), []).append(i)
-    counts = {kind: len(members) for kind, members in answerable.items()}
-    wanted = refusals_per_type(counts, len(selected) - sum(counts.values()), config.unanswerable_share)
-    chosen: dict[int, RowContext] = {}
-
-    def make(i: int) -> tuple[float, RowContext] | None:
-        row = rows.read(i)
-        found = contexts.refusal_context(row, rows.hits(i))
-        return None if found is None else (contexts.overlap(row, found), found)
-
-    def answerable_overlap(i: int) -> float:
-        row = rows.read(i)
-        own = contexts.alone(row)
-        return contexts.overlap(row, own) if own else 0.0
-
-    for kind, n in wanted.items():
-        order = sorted(answerable[kind], key=lambda i: (rows.draw(i, config.seed, Draw.REFUSAL), i))
-        chosen |= match_overlap([answerable_overlap(i) for i in order[::-1][:n]], order, make)
-    return chosen
 
 
 def _write(shown: ContextRow, files: Files) -> int:
