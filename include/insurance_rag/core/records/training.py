@@ -11,7 +11,7 @@ from insurance_rag.core.records.data import Record
 
 AnsweringVersion = Literal["v1", "v2", "v3", "v4"]
 """Versions of the adapters that answer questions."""
-AdapterVersion = AnsweringVersion | Literal["verifier"]
+AdapterVersion = Literal["v1", "v2", "v3", "v4", "verifier"]
 Quantization = Literal["nf4", "none"]
 ComputeDtype = Literal["bf16", "fp32"]
 
