@@ -21,6 +21,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from pydantic import JsonValue
 
 from demo.airflow_stack import PROJECT_ROOT
+from demo.config import DEMO_RUN
 from demo.services import Services
 from gemini_simulator import running_simulator
 from insurance_rag.chunks import SAMPLE_CHUNKS
@@ -95,7 +96,7 @@ def newest_run(api: AirflowApi) -> str | None:
 
 def demo_run(api: AirflowApi) -> str:
     """Run `finetune_pipeline` with default settings, as `make demo` does, and return the id of the run."""
-    run_id = api.trigger(FINETUNE, {})
+    run_id = api.trigger(FINETUNE, DEMO_RUN)
     wait_for_run(api, FINETUNE, run_id, "success")
     return run_id
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from demo.airflow_stack import PROJECT_ROOT
+from demo.config import DEMO_RUN
 from demo.services import Services
 from demo.walkthrough import follow, print_result
 from insurance_rag.core.errors import PipelineError
@@ -60,7 +61,7 @@ def run(services: Services) -> int:
     was_running = services.running
     try:
         api = services.start()
-        run_id = api.trigger(DAG, {})
+        run_id = api.trigger(DAG, DEMO_RUN)
         print(f"Run {run_id} started. Watch it at {services.url}/dags/{DAG}/runs/{run_id}")
         print(f"Login: admin / {services.password}", flush=True)
         failed = follow(api, DAG, run_id, services.artifacts)

@@ -2,9 +2,39 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Final
+
+from pydantic import Field, JsonValue
 
 from insurance_rag.core.config_base import Config
+
+#: Settings of the run that `make demo` starts. They suit a base model with a million parameters, which copies text but
+#: neither paraphrases nor calculates. The answers to `fact` questions mostly have the words of the policy. A larger
+#: model learns from all types, and does not need these settings.
+DEMO_RUN: Final[dict[str, JsonValue]] = {
+    "question_limit": None,
+    "generation": {
+        "types": ["fact"],
+        "pairs_per_type": 4,
+        "questions": {"yes_no_share": 0.0, "calculation_share": 0.0},
+    },
+    "validation": {
+        "dataset": {
+            "unanswerable_share": 0.25,
+            "distractors": [1, 3],
+            "context_characters": 1000,
+            "contexts_per_row": 2,
+        }
+    },
+    "training": {
+        "max_steps": 90,
+        "learning_rate": 0.003,
+        "eval_steps": 45,
+        "save_steps": 45,
+        "quantization": "none",  # without a GPU, computing with 4-bit weights is slower
+        "lora": {"target_modules": "all-linear"},
+    },
+}
 
 
 class PretrainConfig(Config):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from demo.config import PretrainConfig
-from demo.pretrain_data import LAYOUTS, SequenceKind, SequenceSampler, make_cue, split_sentences
+from demo.pretrain_data import LAYOUTS, SequenceKind, SequenceSampler, TokenSequence, make_cue, split_sentences
 from demo.tiny_model import new_model, train_tokenizer
 from insurance_rag.core.artifacts import describe
 from insurance_rag.core.errors import InvalidInputError
@@ -137,11 +137,13 @@ def _batch(sampler: SequenceSampler, done: float, config: PretrainConfig) -> tup
 
     phase = next(phase for phase in CURRICULUM if done < phase.end or phase.end == 1.0)
     length = min(phase.length, config.context)
-    size = max(1, config.tokens_per_step // length)
-    sequences = [sampler.draw(sampler.rng.choice(phase.kinds), length) for _ in range(size)]
-    longest = max(len(sequence.ids) for sequence in sequences)
-    ids = torch.full((size, longest), sampler.tokenizer.pad_token_id)
-    labels = torch.full((size, longest), IGNORE_INDEX)
+    sequences: list[TokenSequence] = []
+    longest = 0
+    while (len(sequences) + 1) * longest <= config.tokens_per_step:
+        sequences.append(sampler.draw(sampler.rng.choice(phase.kinds), length))
+        longest = max(longest, len(sequences[-1].ids))
+    ids = torch.full((len(sequences), longest), sampler.tokenizer.pad_token_id)
+    labels = torch.full((len(sequences), longest), IGNORE_INDEX)
     for i, sequence in enumerate(sequences):
         n = len(sequence.ids)
         ids[i, :n] = torch.tensor(sequence.ids)

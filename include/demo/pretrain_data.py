@@ -131,9 +131,10 @@ class SequenceSampler:
         return TokenSequence(ids, [True] * len(ids))
 
     def extract(self, length: int) -> TokenSequence:
-        """Return random chunks, followed by random sentences from these chunks until `length` is reached.
+        """Return random chunks, followed by their sentences in random order until `length` is reached.
 
-        There is a cue before each sentence. Only the tokens after the chunks count toward the loss.
+        There is a cue before each sentence. No sentence follows twice: its second copy could be taken from the first
+        one, without reading the chunk. Only the tokens after the chunks count toward the loss.
         """
         rng = self.rng
         layout = rng.choice(LAYOUTS)
@@ -145,7 +146,7 @@ class SequenceSampler:
         candidates = [sentence for text in texts for sentence in split_sentences(text)]
         before_cue = layout.before_first_cue
         while candidates and len(ids) < length:
-            sentence = rng.choice(candidates)
+            sentence = candidates.pop(rng.randrange(len(candidates)))
             ids += self.encode(before_cue + make_cue(sentence, rng) + layout.before_sentence)
             ids += self.encode(sentence + layout.after_sentence)
             before_cue = layout.before_next_cue

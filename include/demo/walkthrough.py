@@ -17,9 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 from insurance_rag.core.files import read_json
-from insurance_rag.core.records import EvaluationSummary, ProgressState, Rate
+from insurance_rag.core.records import EvaluationSummary, PairedTest, ProgressState, Rate
 from insurance_rag.core.records.progress import ProgressFigure
 from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.evaluation.requests import BASE
 from insurance_rag.orchestration.airflow_api import AirflowApi
 from insurance_rag.orchestration.runs import folder_under
 
@@ -32,6 +33,10 @@ PENDING_TASK_STATES = ("waiting", "scheduled", "queued")
 STATE_STYLES = {"success": "green", "failed": "red", "upstream_failed": "red", "running": "cyan"}
 #: Value of a metric's `better` -> arrow next to the metric in the comparison.
 BETTER_ARROWS = {"higher": "↑", "lower": "↓"}
+#: Metric that decides whether an adapter is an improvement.
+MAIN_METRIC = "correct"
+#: A difference between two models is called a difference if its p value is below this level.
+SIGNIFICANCE_LEVEL = 0.05
 #: Number of log lines that are printed for a failed task.
 LOG_LINES = 15
 #: Name of a progress figure -> its label. For other figures, the label is the name with spaces instead of underscores.
@@ -110,6 +115,8 @@ def print_result(
     if summary_file.is_file():
         summary = EvaluationSummary.model_validate(read_json(summary_file))
         console.print(comparison_table(summary))
+        for line in improvement_lines(summary):
+            console.print(line, highlight=False, soft_wrap=True)
         for note in summary.notes:
             console.print(f"Note: {note}", markup=False, highlight=False, soft_wrap=True)
     if run.report.is_file():
@@ -136,6 +143,32 @@ def comparison_table(summary: EvaluationSummary) -> Table:
             n = str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
             table.add_row(f"{BETTER_ARROWS[info.better]} {info.title}", n, *(_format_rate(rate) for rate in rates))
     return table
+
+
+def improvement_lines(summary: EvaluationSummary) -> list[str]:
+    """Return one sentence per adapter: whether it is better than the base model in `correct`, with the figures.
+
+    The p value is corrected for the number of pairs of models that were compared.
+    """
+    return [_improvement(test) for test in summary.tests if (test.metric, test.a) == (MAIN_METRIC, BASE)]
+
+
+def _improvement(test: PairedTest) -> str:
+    if test.difference is None or test.low is None or test.high is None:
+        return f"{test.b} and {test.a} have no question in common for the metric `{test.metric}`."
+    if test.p_holm < SIGNIFICANCE_LEVEL:
+        result = f"is {'better' if test.difference > 0 else 'worse'} than {test.a}"
+    else:
+        result = f"is neither better nor worse than {test.a} beyond chance"
+    points, low, high = (f"{100 * value:+.1f}" for value in (test.difference, test.low, test.high))
+    return (
+        f"{test.b} {result}: correct answers {points} points (95% interval {low} to {high}, "
+        f"p {_format_p(test.p_holm)}, {test.n} questions)"
+    )
+
+
+def _format_p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def _format_rate(rate: Rate | None) -> str:

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from demo.walkthrough import follow, print_result
+from demo.config import DEMO_RUN
+from demo.walkthrough import follow, improvement_lines, print_result
+from insurance_rag.config import RunConfig
 from insurance_rag.core.files import write_json
-from insurance_rag.core.records import ProgressState
+from insurance_rag.core.records import EvaluationSummary, ProgressState
 from insurance_rag.orchestration.airflow_api import AirflowApi, ApiObject
 from insurance_rag.orchestration.runs import folder_under
+from insurance_rag.training.recipe import load_recipe
 
 DAG, RUN = "finetune_pipeline", "manual__1"
 
@@ -160,6 +163,52 @@ def test_the_comparison_has_a_row_per_metric_and_a_column_per_model(
     assert "↑ Correct 20 25% (15-35) 50% (40-60)" in rows
     assert "↓ Wrongly refused 5 25% (15-35) 50% (40-60)" in rows
     assert "Note: Only 25 questions [few]." in printed
+
+
+def paired_test(a: str, b: str, difference: float | None, p: float, metric: str = "correct") -> dict[str, object]:
+    interval = (
+        {"low": None, "high": None} if difference is None else {"low": difference - 0.03, "high": difference + 0.03}
+    )
+    return {
+        "metric": metric,
+        "a": a,
+        "b": b,
+        "n": 280,
+        "only_a": 0,
+        "only_b": 0,
+        "difference": difference,
+        "p": p / 2,
+        "p_holm": p,
+        "questions_needed": None,
+        **interval,
+    }
+
+
+@pytest.mark.parametrize(
+    ("difference", "p", "line"),
+    [
+        (0.04, 0.018, "v2 is better than Base: correct answers +4.0 points (95% interval +1.0 to +7.0, p = 0.018, "),
+        (-0.05, 0.0001, "v2 is worse than Base: correct answers -5.0 points (95% interval -8.0 to -2.0, p < 0.001, "),
+        (0.02, 0.2, "v2 is neither better nor worse than Base beyond chance: correct answers +2.0 points (95% "),
+        (None, 1.0, "v2 and Base have no question in common"),
+    ],
+)
+def test_the_result_names_the_difference_in_correct_answers(difference: float | None, p: float, line: str) -> None:
+    """Only comparisons with the base model in correct answers are named."""
+    others = [paired_test("v1", "v2", 0.3, 0.001), paired_test("Base", "v2", 0.3, 0.001, "hallucination")]
+    summary = EvaluationSummary.model_validate(
+        {**SUMMARY, "tests": [*others, paired_test("Base", "v2", difference, p)]}
+    )
+    (found,) = improvement_lines(summary)
+    assert found.startswith(line)
+
+
+def test_the_demo_compares_the_models_on_all_questions() -> None:
+    """The gate decides on at least 200 questions. A misspelled setting would fail here and not in the run."""
+    config = RunConfig.parse(DEMO_RUN)
+    assert config.base_model == "demo" and config.question_limit is None
+    recipe = load_recipe("v2", {"profile": config.profile, **config.training})
+    assert (recipe.prompt_format, recipe.quantization) == ("rag", "none")
 
 
 def test_the_help_lists_the_actions() -> None:
