@@ -12,7 +12,7 @@ WORKDIR /opt/airflow
 COPY pyproject.toml requirements.lock ./
 COPY tools/requirements.py tools/
 # The dependencies have a separate layer, so that a code change does not reinstall them.
-RUN python tools/requirements.py airflow cluster > /tmp/requirements.txt && \
+RUN python tools/requirements.py airflow cluster ingest > /tmp/requirements.txt && \
     pip install --no-cache-dir -r /tmp/requirements.txt -c requirements.lock
 COPY --chown=airflow:0 README.md LICENSE ./
 COPY --chown=airflow:0 include include

@@ -8,7 +8,7 @@ work=$(mktemp)
 trap 'rm -f "$work"' EXIT
 cp requirements.lock "$work"
 extras=()
-for extra in airflow cluster train simulator demo dev; do extras+=(--extra "$extra"); done
+for extra in airflow cluster train ingest dense simulator demo dev; do extras+=(--extra "$extra"); done
 "$uv" pip compile pyproject.toml "${extras[@]}" --python-version 3.11 --no-annotate --no-header -o "$work" >/dev/null
 {
   echo "# Written by \`make lock\`. Used as a constraint: pip install -c requirements.lock '.[EXTRA]'"

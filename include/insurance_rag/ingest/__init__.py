@@ -1,0 +1,1 @@
+"""Turn documents (PDF, HWPX, DOCX, HTML, Markdown, text) into policy chunks."""

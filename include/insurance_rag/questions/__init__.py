@@ -1,0 +1,1 @@
+"""Make, check, review and freeze evaluation questions for any corpus."""

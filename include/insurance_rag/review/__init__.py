@@ -1,0 +1,1 @@
+"""Decisions of people about single rows of a dataset and single questions: approve, edit or reject."""
