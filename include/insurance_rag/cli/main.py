@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 
 #: Command -> one-line help text. The module of a command has the same name as the command.
 COMMANDS: dict[str, str] = {
+    "ingest": "turn documents into chunks, and report what changed since the previous edition",
+    "questions": "make, check, review and freeze a set of evaluation questions",
     "plan": "split the chunks into one shard per API key",
     "generate": "generate QA pairs with the teacher; resumes from the journal",
     "validate": "check the generated pairs and merge them into training datasets",
+    "review": "export and import decisions about rows and questions, and count them",
     "pretrain": "train the demo's tiny base model from scratch",
     "train": "train a QLoRA adapter from a recipe",
     "verifier": "calibrate a verifier on held-out answers, and measure how many faults it finds",

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from insurance_rag.config.evaluation import REFERENCE_STOP_PHRASES, DecodingConfig, EvaluationConfig, RetrievalConfig
 from insurance_rag.config.generation import GenerationConfig, Price
+from insurance_rag.config.ingest import IngestConfig
 from insurance_rag.config.promotion import PromotionConfig
-from insurance_rag.config.run import RunConfig
+from insurance_rag.config.questions import QuestionsConfig
+from insurance_rag.config.run import RunConfig, RunEvaluationConfig
 from insurance_rag.config.training import LoraSettings, PreferenceSettings, ReplaySettings, TrainingConfig
 from insurance_rag.config.validation import REFERENCE_RULES, DatasetConfig, PreferenceConfig, ValidationConfig
 from insurance_rag.core.config_base import Config, parse_settings
@@ -22,14 +24,17 @@ __all__ = [
     "DecodingConfig",
     "EvaluationConfig",
     "GenerationConfig",
+    "IngestConfig",
     "LoraSettings",
     "PreferenceConfig",
     "PreferenceSettings",
     "Price",
     "PromotionConfig",
+    "QuestionsConfig",
     "ReplaySettings",
     "RetrievalConfig",
     "RunConfig",
+    "RunEvaluationConfig",
     "TrainingConfig",
     "ValidationConfig",
     "parse_settings",

@@ -36,9 +36,11 @@ REGISTRIES: dict[str, str] = {
     "teacher": "insurance_rag.generation.teachers.registry:TEACHERS",
     "metric": "insurance_rag.evaluation.metrics.registry:METRICS",
     "check": "insurance_rag.evaluation.checks.registry:CHECKS",
+    "question check": "insurance_rag.questions.checks.registry:QUESTION_CHECKS",
     "retriever": "insurance_rag.retrieval.retrievers.registry:RETRIEVERS",
     "prompt format": "insurance_rag.core.prompt_templates.registry:PROMPT_FORMATS",
     "fault": "insurance_rag.dataset.faulty_answers.registry:FAULTS",
+    "document format": "insurance_rag.ingest.readers.registry:READERS",
 }
 
 

@@ -33,10 +33,10 @@ from insurance_rag.core.records.dataset import (
     RejectSample,
     RepairCounts,
     RepairSummary,
+    ReviewCounts,
     RowCounts,
     RuleInfo,
     ShareChange,
-    SplitSummary,
     ValidationReport,
 )
 from insurance_rag.core.records.evaluation import (
@@ -80,6 +80,7 @@ from insurance_rag.core.records.promotion import (
 )
 from insurance_rag.core.records.report import ReportArtifact
 from insurance_rag.core.records.retrieval import Estimate, RetrievalResult, RetrievalRow, RetrievalSummary
+from insurance_rag.core.records.split import HeldOut, HoldoutUnit, SplitSummary
 from insurance_rag.core.records.statistics import (
     CorrectedRate,
     Interval,
@@ -148,6 +149,8 @@ __all__ = [
     "FormattedRow",
     "GenerationEstimate",
     "GroupBalance",
+    "HeldOut",
+    "HoldoutUnit",
     "Interval",
     "JudgeSummary",
     "JudgedModel",
@@ -186,6 +189,7 @@ __all__ = [
     "RetrievalResult",
     "RetrievalRow",
     "RetrievalSummary",
+    "ReviewCounts",
     "RowCounts",
     "RuleFigures",
     "RuleInfo",
