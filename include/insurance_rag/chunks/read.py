@@ -9,6 +9,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from insurance_rag.chunks.contradictions import find_contradictions
+from insurance_rag.chunks.frozen import check_frozen
 from insurance_rag.core.errors import InvalidInputError, LineProblem
 from insurance_rag.core.records import Chunk, Question
 
@@ -33,10 +34,12 @@ def read_questions(path: Path | str) -> list[Question]:
     """Read evaluation questions. The path "sample" stands for the file that ships with the project.
 
     Raises InvalidInputError for the same problems as `read_chunks`, with question_id in place of chunk_id, and for
-    questions whose fields contradict each other.
+    questions whose fields contradict each other. Also raises it for a frozen set that was changed (see `check_frozen`).
     """
     path = SAMPLE_QUESTIONS if str(path) == "sample" else Path(path)
-    return _read_records(path, Question, lambda question: question.question_id, "question_id", find_contradictions)
+    questions = _read_records(path, Question, lambda question: question.question_id, "question_id", find_contradictions)
+    check_frozen(path, questions)
+    return questions
 
 
 def _no_problems(_: Sequence[tuple[int, R]]) -> Iterable[tuple[int, str]]:

@@ -50,6 +50,9 @@ class QuestionStyle(Config):
     two_chunk_share: float = Field(default=0.1, ge=0, le=1)
     """Fraction of the chunks that cite another article of their document and get a `scenario` question that needs
     both."""
+    two_chunk_neighbors: bool = False
+    """Also ask for questions that need two chunks about chunks that cite no other article, together with the next chunk
+    of their section."""
 
 
 class GenerationConfig(Config):

@@ -90,7 +90,8 @@ class PromptSpec:
         requested = f"{','.join(self.types)} x{self.pairs_per_type}"
         parts = [chunk.text, product_name(chunk), self.prompt, self.template, self.teacher, self.model, requested]
         if self.lists_items:
-            parts += [section_path(chunk), self.questions.model_dump_json(), other.text if other else ""]
+            style = self.questions.model_dump_json(exclude={"two_chunk_neighbors"})  # decides only about `other`
+            parts += [section_path(chunk), style, other.text if other else ""]
         return sha256_text(*parts)
 
 

@@ -68,10 +68,13 @@ def plan_pairs(spec: PromptSpec, chunk: Chunk, other: Chunk | None = None) -> tu
 
 def second_article(spec: PromptSpec, chunk: Chunk) -> str | None:
     """Return the article, e.g. `제5조`, that a question about this chunk is to include; None for most chunks."""
+    return cited_article(chunk) if asks_about_two(spec, chunk) else None
+
+
+def asks_about_two(spec: PromptSpec, chunk: Chunk) -> bool:
+    """Return whether a question about this chunk is to include a second one, if there is a suitable one."""
     wanted = spec.lists_items and "scenario" in spec.types
-    if not wanted or _draw("two chunks", chunk) >= spec.questions.two_chunk_share:
-        return None
-    return cited_article(chunk)
+    return wanted and _draw("two chunks", chunk) < spec.questions.two_chunk_share
 
 
 def cited_article(chunk: Chunk) -> str | None:

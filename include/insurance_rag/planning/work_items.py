@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
+from insurance_rag.chunks.sections import section_name
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.hashing import sha256_file
 from insurance_rag.core.records import Chunk, Shard
@@ -12,7 +13,7 @@ from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.planning.generation_journal import GenerationJournal
 from insurance_rag.planning.plan import Plan, read_plan
 from insurance_rag.planning.prompt_spec import PromptSpec
-from insurance_rag.planning.question_plan import own_article, second_article
+from insurance_rag.planning.question_plan import asks_about_two, own_article, second_article
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,15 @@ def check_run_chunks(run: RunFolder, plan: Plan) -> None:
 
 def read_work_items(run: RunFolder, prompt_spec: PromptSpec, chunk_ids: Container[str]) -> Iterator[WorkItem]:
     """Yield a work item for each of `chunk_ids`, in the order of the chunk file."""
-    article_offsets = _article_offsets(run) if prompt_spec.questions.two_chunk_share else {}
+    style = prompt_spec.questions
+    article_offsets = _article_offsets(run) if style.two_chunk_share else {}
+    neighbors = _neighbor_offsets(run) if style.two_chunk_share and style.two_chunk_neighbors else {}
     for offset, chunk in _chunks_with_offsets(run):
         if chunk.chunk_id in chunk_ids:
             cited = second_article(prompt_spec, chunk) if article_offsets else None
             other = article_offsets.get((*_document_section(chunk), cited)) if cited else None
+            if other is None and asks_about_two(prompt_spec, chunk):
+                other = neighbors.get(offset)
             other_chunk = None if other is None else _read_at(run, other)
             yield WorkItem(chunk.chunk_id, prompt_spec.cache_key(chunk, other_chunk), offset, other)
 
@@ -60,6 +65,19 @@ def _article_offsets(run: RunFolder) -> dict[tuple[str, str, str], int]:
     for offset, chunk in _chunks_with_offsets(run):
         if article := own_article(chunk):
             found.setdefault((*_document_section(chunk), article), offset)
+    return found
+
+
+def _neighbor_offsets(run: RunFolder) -> dict[int, int]:
+    """Return for each chunk's offset that of the next chunk of its section, or of the one before the last chunk."""
+    found: dict[int, int] = {}
+    last: dict[str, int] = {}
+    for offset, chunk in _chunks_with_offsets(run):
+        section = section_name(chunk)
+        if (before := last.get(section)) is not None:
+            found[before] = offset
+            found[offset] = before  # kept only if no chunk of the section follows
+        last[section] = offset
     return found
 
 

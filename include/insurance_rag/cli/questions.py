@@ -1,0 +1,182 @@
+"""Make a set of evaluation questions about any documents, check it, let people review it, and freeze it.
+
+`make` asks the teacher for candidates, checks them, and writes the best ones as planned: Q.jsonl, Q.candidates.jsonl
+(all candidates with the reasons) and Q.report.json. `check` applies the checks to an existing set, and names the
+questions that a new edition of the chunks breaks. `review` exchanges decisions with files. `freeze` writes the final
+set with its hash.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from insurance_rag.cli.plan import add_teacher_arguments, generation_config, log_retirement
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from insurance_rag.config import GenerationConfig, QuestionsConfig
+
+EXAMPLE = """insurance-rag questions make --chunks chunks.jsonl --out questions.jsonl --n 200 --keys keys.json
+  insurance-rag questions check --questions questions.jsonl --chunks new_chunks.jsonl
+  insurance-rag questions make --chunks new_chunks.jsonl --previous questions.jsonl --out new_questions.jsonl
+  insurance-rag questions review --questions questions.jsonl --export review.csv
+  insurance-rag questions freeze --questions questions.jsonl --out frozen.jsonl --require-review"""
+
+GENERATION = "generation."
+"""Prefix of a key in --set that sets a field of GenerationConfig."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, add, help_text in (
+        ("make", _add_make, "make a set of questions with the teacher"),
+        ("check", _add_check, "check a set, with the same or a new edition of the chunks"),
+        ("review", _add_review, "export and import decisions about the questions"),
+        ("freeze", _add_freeze, "write the final set with its hash"),
+    ):
+        action = actions.add_parser(name, help=help_text, description=help_text)
+        add(action)
+        action.add_argument(
+            "--json", action="store_true", default=argparse.SUPPRESS, help="print the result as JSON on the last line"
+        )
+
+
+def _add_make(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--chunks", required=True, help='chunk file (JSON lines), or "sample"')
+    parser.add_argument("--out", required=True, type=Path, help="file to write, e.g. questions.jsonl")
+    parser.add_argument("--n", type=int, help="number of questions (default: 200, or that of --previous)")
+    parser.add_argument("--keys", type=Path, help="JSON file with the API keys; default: $GEMINI_API_KEYS")
+    parser.add_argument("--run", type=Path, help="folder for the teacher's answers (default: next to --out)")
+    parser.add_argument("--dataset", type=Path, help="dataset folder; questions keep away from its training rows")
+    parser.add_argument("--previous", type=Path, help="earlier set: keep what still fits, and replace only the rest")
+    add_teacher_arguments(parser)
+    next(
+        a for a in parser._actions if a.dest == "set"
+    ).help = f"set a field of QuestionsConfig, or of GenerationConfig with the prefix `{GENERATION}`; may be repeated"
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--questions", required=True, help='question file, or "sample"')
+    parser.add_argument("--chunks", required=True, help='chunk file of the same or a new edition, or "sample"')
+    parser.add_argument("--old-chunks", help="chunk file that the questions were made from, if they have no report")
+    parser.add_argument("--dataset", type=Path, help="dataset folder; finds repeated training questions")
+    parser.add_argument("--out", type=Path, help="file to write (default: Q.check.json)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="set a field of QuestionsConfig"
+    )
+
+
+def _add_review(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--questions", required=True, type=Path, help="question file that `questions make` wrote")
+    parser.add_argument("--reviews", type=Path, help="folder with the decisions (default: `reviews` next to the file)")
+    parser.add_argument("--chunks", type=Path, help="chunk file (default: the one in the report)")
+    parser.add_argument("--export", type=Path, metavar="FILE", help="write the questions to this .csv or .jsonl file")
+    parser.add_argument("--import", type=Path, metavar="FILE", dest="import_file", help="record this file's decisions")
+    parser.add_argument("--reviewer", help="name to record (default: the name of the system user)")
+
+
+def _add_freeze(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--questions", required=True, type=Path, help="question file that `questions make` wrote")
+    parser.add_argument("--out", required=True, type=Path, help="file to write")
+    parser.add_argument("--reviews", type=Path, help="folder with the decisions (default: `reviews` next to the file)")
+    parser.add_argument("--require-review", action="store_true", help="fail if a question has no decision")
+
+
+def run(args: argparse.Namespace) -> BaseModel:
+    """Run one action and return its result."""
+    actions: dict[str, Callable[[argparse.Namespace], BaseModel]] = {
+        "make": _make,
+        "check": _check,
+        "review": _review,
+        "freeze": _freeze,
+    }
+    return actions[args.action](args)
+
+
+def _make(args: argparse.Namespace) -> BaseModel:
+    from insurance_rag.planning.keys import load_keys
+    from insurance_rag.questions.make import make_questions
+
+    config, generation = _configs(args)
+    log_retirement(generation)
+    keys = load_keys(args.keys, generation.teacher)
+    return make_questions(
+        args.chunks, args.out, args.run, keys, config, args.previous, args.dataset, generation=generation
+    )
+
+
+def _configs(args: argparse.Namespace) -> tuple[QuestionsConfig, GenerationConfig]:
+    """Return both configurations. Raises an InvalidInputError that lists every invalid setting of both."""
+    from insurance_rag.chunks import read_questions
+    from insurance_rag.config import QuestionsConfig
+    from insurance_rag.core.config_base import parse_settings
+    from insurance_rag.core.errors import InvalidInputError
+
+    of_teacher = [setting for setting in args.set if setting.startswith(GENERATION)]
+    values = parse_settings(setting for setting in args.set if setting not in of_teacher)
+    if args.n is not None:
+        values["n"] = args.n
+    elif args.previous and "n" not in values:
+        values["n"] = len(read_questions(args.previous))
+    problems: list[str] = []
+    config = generation = None
+    try:
+        config = QuestionsConfig.parse(values, "settings")
+    except InvalidInputError as e:
+        problems += e.problems
+    try:
+        given = {**vars(args), "set": [setting.removeprefix(GENERATION) for setting in of_teacher]}
+        generation = generation_config(argparse.Namespace(**given))
+    except InvalidInputError as e:
+        problems += e.problems
+    if config is None or generation is None:
+        raise InvalidInputError(problems)
+    return config, generation
+
+
+def _check(args: argparse.Namespace) -> BaseModel:
+    from insurance_rag.config import QuestionsConfig
+    from insurance_rag.core.config_base import parse_settings
+    from insurance_rag.questions.check import check_questions
+
+    config = QuestionsConfig.parse(parse_settings(args.set), "--set")
+    return check_questions(
+        args.questions, args.chunks, args.out, config, dataset=args.dataset, old_chunks=args.old_chunks
+    )
+
+
+def _review(args: argparse.Namespace) -> BaseModel:
+    """Export or import decisions, as `insurance-rag review` does. Without a file, count the decisions."""
+    from insurance_rag.cli import review
+    from insurance_rag.core.errors import InvalidInputError
+
+    if args.export and args.import_file:
+        raise InvalidInputError("questions review: --export and --import exclude each other; give one of them")
+    action = "export" if args.export else "import" if args.import_file else "status"
+    given = {
+        "action": action,
+        "questions": args.questions,
+        "dataset": None,
+        "chunks": args.chunks,
+        "reviews": _reviews(args),
+        "out": args.export,
+        "file": args.import_file,
+        "reviewer": args.reviewer,
+    }
+    return review.run(argparse.Namespace(**given))
+
+
+def _freeze(args: argparse.Namespace) -> BaseModel:
+    from insurance_rag.questions.freeze import freeze_questions
+
+    frozen = freeze_questions(args.questions, args.out, reviews=_reviews(args), require_review=args.require_review)
+    return frozen.summary()
+
+
+def _reviews(args: argparse.Namespace) -> Path:
+    folder: Path = args.reviews or args.questions.resolve().parent / "reviews"
+    return folder
