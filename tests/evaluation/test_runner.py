@@ -15,6 +15,7 @@ from tests.evaluation.tiny import make_adapter, make_base
 from tests.fakes.training_manifest import training_manifest
 
 from insurance_rag.chunks import read_chunks, read_questions
+from insurance_rag.chunks.sections import section_name
 from insurance_rag.cli.main import main
 from insurance_rag.config import DecodingConfig, EvaluationConfig
 from insurance_rag.core.adapter_folder import AdapterFolder
@@ -252,6 +253,17 @@ def test_questions_about_what_an_adapter_was_trained_on_are_counted(tmp_path: Pa
     folders = {name: tmp_path / name for name in ("clean", "leaky", "unknown")}
     answerable = sum(bool(q.gold_chunk_ids) for q in questions)
     assert contaminated_questions(questions, chunks, folders) == {"clean": 0, "leaky": answerable}
+
+
+def test_questions_about_held_out_sections_are_not_contaminated(tmp_path: Path) -> None:
+    chunks, questions = read_chunks("sample"), [q for q in read_questions("sample") if q.gold_chunk_ids][:20]
+    sections = {c.chunk_id: section_name(c) for c in chunks}
+    held_out = sections[questions[0].gold_chunk_ids[0]]
+    manifest = training_manifest(dataset={"heldout_documents": [], "heldout_sections": [held_out]})
+    write_json(AdapterFolder(tmp_path).manifest, manifest.model_dump(mode="json"))
+    others = [q for q in questions if {sections[i] for i in q.gold_chunk_ids} != {held_out}]
+    assert 0 < len(others) < len(questions)
+    assert contaminated_questions(questions, chunks, {"a": tmp_path}) == {"a": len(others)}
 
 
 def test_a_context_window_without_room_for_a_chunk_is_an_error(base: Path, adapter: Path, tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def test_an_embedder_that_does_not_understand_korean_is_rejected(embeddings: str
         build_retriever("dense", FEW, None, RetrievalConfig(embedder=f"openai:english@{embeddings}"))
     check_korean(load_embedder(f"openai:korean@{embeddings}"), "korean")
     with pytest.raises(ServerUnavailableError, match="failed \\(500\\)"):
-        load_embedder(f"openai:broken@{embeddings}")(["x"])
+        load_embedder(f"openai:broken@{embeddings}").passages(["x"])
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_an_embedder_that_does_not_understand_korean_is_rejected(embeddings: str
     [
         ("dense", None, "needs an embedder"),
         ("dense", "word2vec", "use sentence-transformers:NAME"),
-        ("dense", "sentence-transformers:BAAI/bge-m3", "pip install sentence-transformers|cannot be loaded"),
+        ("dense", "sentence-transformers:BAAI/bge-m3", r"pip install 'insurance-rag\[dense\]'|cannot be loaded"),
         ("sparse", None, "unknown retriever 'sparse'; .*available: bm25, dense, hybrid"),
     ],
 )

@@ -27,10 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--chunks", help="chunk file that the rows were generated from, or `sample` (default: the chunk file of --run)"
     )
-    parser.add_argument("--questions", help="evaluation questions whose documents are held out, or `sample`")
+    parser.add_argument(
+        "--questions", help="evaluation questions whose documents or sections are held out, or `sample`"
+    )
     parser.add_argument("--allow-partial", action="store_true", help="accept a run with unanswered chunks")
     parser.add_argument("--out", type=Path, required=True, help="dataset folder to write")
     parser.add_argument("--previous", type=Path, help="report.json of an earlier dataset, the baseline for drift")
+    parser.add_argument("--reviews", type=Path, help="folder with the decisions of reviewers, which are applied")
     parser.add_argument(
         "--rules",
         choices=("all", "reference"),
@@ -58,6 +61,15 @@ def run(args: argparse.Namespace) -> DatasetArtifact:
     questions = read_questions(args.questions) if args.questions else None
     if args.run:
         return validate_run(
-            RunFolder(args.run), questions, config, args.allow_partial, args.previous, chunks=chunks, out=args.out
+            RunFolder(args.run),
+            questions,
+            config,
+            args.allow_partial,
+            args.previous,
+            chunks=chunks,
+            out=args.out,
+            reviews=args.reviews,
         )
-    return validate_parts(args.parts, chunks, args.out, config, questions=questions, previous=args.previous)
+    return validate_parts(
+        args.parts, chunks, args.out, config, questions=questions, previous=args.previous, reviews=args.reviews
+    )

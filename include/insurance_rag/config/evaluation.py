@@ -22,7 +22,23 @@ class RetrievalConfig(Config):
     use_filters: bool = True
     """Search only chunks that match the question's `filters` (company and policy type)."""
     embedder: str | None = None
-    """Embedding model: sentence-transformers:NAME or openai:MODEL@BASE_URL (API key in EMBEDDING_API_KEY)."""
+    """Embedding model: sentence-transformers:NAME (a Hugging Face name or a folder; needs the extra `dense`) or
+    openai:MODEL@BASE_URL (API key in EMBEDDING_API_KEY)."""
+    query_prefix: str | None = None
+    """Text before every question that is embedded, e.g. `'query_prefix="query: "'`. None uses the prompt in the model's
+    own configuration; for E5 models without one, `query: `."""
+    passage_prefix: str | None = None
+    """Text before every chunk that is embedded. None uses the prompt in the model's own configuration; for E5 models
+    without one, `passage: `."""
+    reranker: str | None = None
+    """Cross-encoder that sorts the first hits again, as a Hugging Face name (e.g. BAAI/bge-reranker-v2-m3) or a folder.
+    It needs the extra `dense`. None: no reranker."""
+    rerank_depth: int = Field(default=20, ge=1, le=200)
+    """Number of hits that the reranker sorts."""
+    batch_size: int = Field(default=32, ge=1)
+    """Number of texts that a local embedder or reranker reads at the same time."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where a local embedder or reranker runs. auto: on a GPU if there is one."""
     dense_weight: float = Field(default=0.5, ge=0, le=1)
     """Weight of the dense ranking in the hybrid retriever. BM25 gets the remaining weight."""
     rrf_constant: float = Field(default=60.0, gt=0)

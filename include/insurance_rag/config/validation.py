@@ -94,6 +94,7 @@ class ValidationConfig(Config):
 
     rules: tuple[Annotated[str, Choice("rule")], ...] = (
         "malformed",
+        "rejected_by_reviewer",
         *REFERENCE_RULES,
         "missed_refusal",
         "no_content",
@@ -134,9 +135,14 @@ class ValidationConfig(Config):
     near_duplicate_question: float = Field(default=0.6, gt=0, le=1)
     """Minimum similarity that the questions alone must also have for two rows to be near duplicates. Otherwise,
     different questions about one chunk would be near duplicates if they had the same long answer."""
+    holdout: Literal["auto", "document", "section", "chunk"] = "auto"
+    """What to keep out of training because evaluation questions are about it. document: whole documents; section: the
+    riders (특별약관), and the parts (관) of the general conditions, that contain gold chunks; chunk: only the gold
+    chunks, which is the weakest split; auto: documents if at least two others are left for training, otherwise
+    sections."""
     leak_similarity: float = Field(default=0.85, gt=0, le=1)
     """A chunk is excluded from training if its Jaccard similarity (5-grams) to a gold chunk of the evaluation is at
-    least this high."""
+    least this high. A training question that is this similar to an evaluation question is dropped as `leak`."""
     questions_sha256: str | None = None
     """Expected hash of the evaluation questions. A file with different questions is rejected; None accepts any file."""
     retriever_check: bool = True

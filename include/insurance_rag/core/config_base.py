@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeGuard, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -57,9 +57,23 @@ def _explain(model: type[BaseModel], error: ErrorDetails) -> str:
         return f"{key}: {message}; set it"
     if error["type"] != "extra_forbidden":
         return f"{key}: {message} (got {error['input']!r})"
-    near = difflib.get_close_matches(str(error["loc"][-1]), model.model_fields, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else "known keys: " + ", ".join(model.model_fields)
+    known = _keys_at(model, error["loc"][:-1])
+    near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else "known keys: " + ", ".join(known)
     return f"{key}: unknown key; {hint}"
+
+
+def _keys_at(model: type[BaseModel], path: Iterable[int | str]) -> list[str]:
+    """Return the keys of the nested model at `path`, or of the innermost model on the way if a mapping is between."""
+    for part in path:
+        field = model.model_fields.get(str(part))
+        models = [model, *(t for t in (field.annotation, *get_args(field.annotation)) if _is_model(t))] if field else []
+        model = models[-1] if models else model
+    return list(model.model_fields)
+
+
+def _is_model(annotation: object) -> TypeGuard[type[BaseModel]]:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def parse_settings(settings: Iterable[str]) -> dict[str, Any]:

@@ -35,6 +35,21 @@ class RunFolder:
         return self.root / "chunked_data.jsonl"
 
     @property
+    def ingested(self) -> Path:
+        """Chunk file that was made from the run's documents. Its report and its changes are next to it."""
+        return self.root / "documents" / "chunks.jsonl"
+
+    @property
+    def questions(self) -> Path:
+        """Evaluation questions of a run that makes them, or that checks them against a new edition."""
+        return self.root / "questions" / "questions.jsonl"
+
+    @property
+    def question_run(self) -> Path:
+        """Run folder in which the teacher's answers for the evaluation questions are kept."""
+        return self.root / "questions" / "run"
+
+    @property
     def parts(self) -> Path:
         """Folder of the part files, one per shard."""
         return self.root / "parts"

@@ -41,7 +41,7 @@ def render_card(report: ValidationReport) -> str:
         "style_facts": _style_facts(report.style),
         "unanswerable": f"{contexts.unanswerable:,} ({100 * contexts.unanswerable_share:.1f} %)",
         "distractors": f"{contexts.with_distractors:,} ({100 * contexts.distractor_share:.1f} %)",
-        "heldout": ", ".join(report.split.documents) or "none",
+        "split": _split(report),
         "teachers": _table(("teacher model", "rows", "share"), _teachers(report)),
         "lineage": _table(("property", "value"), _lineage(report)),
     }
@@ -70,6 +70,31 @@ def _funnel(report: ValidationReport) -> list[tuple[str, ...]]:
         left -= n
         lines.append((name, drop_title(report, name), f"{n:,}", f"{left:,}"))
     return lines
+
+
+def _split(report: ValidationReport) -> str:
+    """Return what is held out and why, with a table of both sides."""
+    split = report.split
+    if split.unit is None:
+        return "Nothing is held out."
+    repeats = (
+        f"{len(split.leaking_chunks)} other chunks repeat a gold chunk (one that contains the answer to an evaluation "
+        f"question) and are not used for training. {len(split.repeated_chunks)} held-out chunks repeat a training "
+        "chunk and are not used for the held-out rows."
+    )
+    sides = [
+        ("training", f"{split.training_chunks:,}", f"{report.training:,}"),
+        ("held out", f"{split.held_out_chunks:,}", f"{report.held_out:,}"),
+    ]
+    names = "\n".join(f"- {name}" for name in split.names)
+    return "\n\n".join(
+        [
+            f"Evaluation questions are about them, so {split.reason}.",
+            _table(("side", "chunks", "rows"), sides),
+            repeats,
+            f"Held out:\n\n{names}",
+        ]
+    )
 
 
 def _balance(report: ValidationReport, grouping: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from insurance_rag.chunks.sections import is_held_out
 from insurance_rag.config import EvaluationConfig
 from insurance_rag.core.adapter_folder import AdapterFolder
 from insurance_rag.core.errors import InvalidInputError
@@ -65,22 +66,15 @@ def _general_problems(config: EvaluationConfig) -> list[str]:
 def contaminated_questions(
     questions: Sequence[Question], chunks: Sequence[Chunk], adapters: Mapping[str, Path]
 ) -> dict[str, int]:
-    """Return, for each adapter, the number of questions about documents that the adapter was trained on.
+    """Return, for each adapter, the number of questions about documents or sections that the adapter was trained on.
 
-    An adapter without a record of its held-out documents is left out. Raises InvalidInputError if a training manifest
-    cannot be read.
+    An adapter without a record of what was held out is left out. Raises InvalidInputError if a training manifest cannot
+    be read.
     """
-    sources = {chunk.chunk_id: chunk.metadata.source for chunk in chunks}
-    documents = [{sources[i] for i in question.gold_chunk_ids} for question in questions]
+    by_id = {chunk.chunk_id: chunk for chunk in chunks}
     contaminated = {}
     for name, folder in adapters.items():
-        heldout = _heldout_documents(folder)
-        if heldout is not None:
-            contaminated[name] = sum(not about.issubset(heldout) for about in documents)
+        if (manifest := AdapterFolder(folder).read_manifest()) and (held_out := manifest.dataset.held_out):
+            unseen = {i for question in questions for i in question.gold_chunk_ids if is_held_out(by_id[i], held_out)}
+            contaminated[name] = sum(not unseen.issuperset(question.gold_chunk_ids) for question in questions)
     return contaminated
-
-
-def _heldout_documents(adapter: Path) -> list[str] | None:
-    """Return the documents that were held out when the adapter was trained, or None if they were not recorded."""
-    manifest = AdapterFolder(adapter).read_manifest()
-    return manifest.dataset.heldout_documents if manifest else None

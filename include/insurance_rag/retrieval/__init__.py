@@ -1,4 +1,4 @@
-"""Find the chunks that answer a question, with BM25 (the default), dense or hybrid retrieval.
+"""Find the chunks that answer a question, with BM25 (the default), dense or hybrid retrieval, and a reranker.
 
     retriever = build_retriever("bm25", chunks, cache=Path("cache"))
     hits = retriever.search("암 진단비는 얼마인가요?", k=3, filters={"company": "한빛생명"})

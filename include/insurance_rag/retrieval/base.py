@@ -44,8 +44,22 @@ def searchable_text(chunk: Chunk) -> str:
     return f"{chunk.metadata.breadcrumbs}\n{chunk.text}"
 
 
+@dataclass(frozen=True)
+class Part:
+    """A retriever that another one is made of, so that the two can be compared."""
+
+    name: str
+    retriever: Retriever
+    remedy: str
+    """What to do if this part is better than the whole."""
+
+
 class Retriever(ABC):
     """Ranks chunks for a query. Subclasses compute the scores."""
+
+    label = "search"
+    """Name in messages."""
+    parts: tuple[Part, ...] = ()
 
     def __init__(self, chunks: Sequence[Chunk]) -> None:
         self.chunks = list(chunks)

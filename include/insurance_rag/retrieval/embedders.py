@@ -7,17 +7,20 @@ embeddings API. The API key is read from EMBEDDING_API_KEY.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import SecretStr
 
+from insurance_rag.config import RetrievalConfig
 from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.retrieval.local_models import PREFIX, content_id, load_sentence_transformer
 
 Vectors = npt.NDArray[np.float32]
 """Array of shape [texts, dimensions]; every row is a unit vector."""
-Embed = Callable[[list[str]], Vectors]
 
 API_TIMEOUT_S = 60.0
 
@@ -31,15 +34,39 @@ KOREAN_PAIRS = (
 )
 """Pairs of a question and the sentence that answers it. An embedder that understands Korean can match them."""
 
+_E5 = re.compile(r"(?:^|[^a-z])(?:ko)?e5(?:[^a-z0-9]|$)")
+_PASSAGE_PROMPTS = ("passage", "document", "corpus")
 
-def check_korean(embed: Embed, name: str) -> None:
+
+@dataclass(frozen=True)
+class Embedder:
+    """Turns questions and passages into unit vectors."""
+
+    encode: Callable[[list[str]], Vectors]
+    query_prefix: str
+    """Put before every question. Some models, such as E5, are trained with prefixes and are worse without them."""
+    passage_prefix: str
+    content_id: Callable[[], str]
+    """Returns a string that changes when the model changes. It can take seconds, because files are hashed."""
+
+    def queries(self, texts: Sequence[str]) -> Vectors:
+        """Return one vector per question."""
+        return self.encode([self.query_prefix + text for text in texts])
+
+    def passages(self, texts: Sequence[str]) -> Vectors:
+        """Return one vector per passage."""
+        return self.encode([self.passage_prefix + text for text in texts])
+
+
+def check_korean(embedder: Embedder, name: str) -> None:
     """Raise InvalidInputError unless the embedder matches at least five of the six Korean questions to their answers.
 
     An English embedder finds the right chunk for only one Korean question in thirty. Its scores do not reveal this
     problem.
     """
-    questions, answers = (embed(list(texts)) for texts in zip(*KOREAN_PAIRS, strict=True))
-    right = int((np.argmax(questions @ answers.T, axis=1) == np.arange(len(KOREAN_PAIRS))).sum())
+    questions, answers = zip(*KOREAN_PAIRS, strict=True)
+    similarity = embedder.queries(questions) @ embedder.passages(answers).T
+    right = int((np.argmax(similarity, axis=1) == np.arange(len(KOREAN_PAIRS))).sum())
     if right < len(KOREAN_PAIRS) - 1:
         raise InvalidInputError(
             f"embedder {name}: pairs only {right} of {len(KOREAN_PAIRS)} Korean questions with their answer, so it "
@@ -47,45 +74,72 @@ def check_korean(embed: Embed, name: str) -> None:
         )
 
 
-def load_embedder(name: str) -> Embed:
-    """Return a function that turns strings into unit vectors.
+def load_embedder(name: str, config: RetrievalConfig | None = None) -> Embedder:
+    """Return the embedder with this name. `config` has its prefixes, batch size and device.
 
     Raises InvalidInputError if the name is malformed, the package is missing or the model cannot be loaded. If the
-    embedder is an API, the returned function raises ServerUnavailableError when the server is down.
+    embedder is an API, `encode` raises ServerUnavailableError when the server is down.
     """
+    config = config or RetrievalConfig()
     kind, _, rest = name.partition(":")
-    if kind == "sentence-transformers" and rest:
-        return _sentence_transformer(rest)
+    if f"{kind}:" == PREFIX and rest:
+        return _sentence_transformer(rest, config)
     if kind == "openai" and "@" in rest:
         model, _, base_url = rest.partition("@")
-        return _embedding_api(model, base_url)
+        return _embedding_api(model, base_url, config)
     raise InvalidInputError(f"embedder {name!r}: unknown form; use sentence-transformers:NAME or openai:MODEL@BASE_URL")
 
 
-def _sentence_transformer(name: str) -> Embed:
-    try:
-        from sentence_transformers import SentenceTransformer
-    except ImportError as e:
-        raise InvalidInputError(
-            f"embedder {name}: the package sentence-transformers is missing; run pip install sentence-transformers"
-        ) from e
-    try:
-        model = SentenceTransformer(name)
-    except (OSError, ValueError) as e:
-        raise InvalidInputError(f"embedder {name}: cannot be loaded ({e}); check the name and the network") from e
-    return lambda texts: np.asarray(model.encode(texts, normalize_embeddings=True), dtype=np.float32)
+def model_prefixes(name: str, prompts: Mapping[str, str] | None = None) -> tuple[str, str]:
+    """Return the prefixes of questions and passages that a model was trained with.
+
+    `prompts` are those in the model's own configuration. If it has none, E5 models are recognized by their names, which
+    also holds for a local folder (Wang et al. 2022 and 2024: "query: " and "passage: ", or an instruction).
+    """
+    prompts = prompts or {}
+    own = prompts.get("query", ""), next((text for key in _PASSAGE_PROMPTS if (text := prompts.get(key))), "")
+    if any(own):
+        return own
+    base = name.rstrip("/").rpartition("/")[2].lower()
+    if not _E5.search(base):
+        return "", ""
+    if "instruct" in base:
+        task = "Given a web search query, retrieve relevant passages that answer the query"
+        return f"Instruct: {task}\nQuery: ", ""
+    return "query: ", "passage: "
 
 
-def _embedding_api(model: str, base_url: str) -> Embed:
+def _sentence_transformer(name: str, config: RetrievalConfig) -> Embedder:
+    model = load_sentence_transformer(name, config)
+
+    def encode(texts: list[str]) -> Vectors:
+        vectors = model.encode(
+            texts, prompt="", batch_size=config.batch_size, normalize_embeddings=True, show_progress_bar=False
+        )
+        return np.asarray(vectors, dtype=np.float32)
+
+    return _with_prefixes(encode, model_prefixes(name, model.prompts), config, lambda: content_id(name))
+
+
+def _embedding_api(model: str, base_url: str, config: RetrievalConfig) -> Embedder:
     from insurance_rag.llm import openai
     from insurance_rag.llm.client import Client
 
     key = SecretStr(os.environ.get("EMBEDDING_API_KEY", ""))
     client = Client(base_url, key, openai.bearer(key), API_TIMEOUT_S, "retrieval.embedder")
 
-    def embed(texts: list[str]) -> Vectors:
+    def encode(texts: list[str]) -> Vectors:
         vectors = np.asarray(openai.embed(client, model, texts), dtype=np.float32)
         unit: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         return unit
 
-    return embed
+    return _with_prefixes(encode, model_prefixes(model), config, lambda: f"{model}@{base_url}")
+
+
+def _with_prefixes(
+    encode: Callable[[list[str]], Vectors], own: tuple[str, str], config: RetrievalConfig, identity: Callable[[], str]
+) -> Embedder:
+    """Return the embedder. Configured prefixes replace the model's own."""
+    configured = (config.query_prefix, config.passage_prefix)
+    query, passage = (mine if given is None else given for given, mine in zip(configured, own, strict=True))
+    return Embedder(encode, query, passage, identity)

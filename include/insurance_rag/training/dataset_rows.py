@@ -11,7 +11,7 @@ from insurance_rag.core.dataset_folder import DatasetFolder
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.files import read_json, read_jsonl
 from insurance_rag.core.prompt_templates import ANSWER_HEADING, PROMPT_FORMATS, ChatMessage, write_messages
-from insurance_rag.core.records import TrainingRow
+from insurance_rag.core.records import HeldOut, TrainingRow
 
 
 def training_file(dataset: Path, prompt_format: str) -> Path:
@@ -31,15 +31,15 @@ def heldout_file(dataset: Path, prompt_format: str) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def heldout_documents(dataset: Path) -> list[str] | None:
-    """Return the documents that the dataset's report lists as held out, or None if there is no report.
+def held_out(dataset: Path) -> HeldOut | None:
+    """Return what the dataset's report lists as held out, or None if there is no report.
 
     Raises InvalidInputError if the report cannot be read.
     """
     folder = _folder(dataset)
     if not folder.report.is_file():
         return None
-    return folder.read_report().split.documents
+    return folder.read_report().split
 
 
 def _folder(dataset: Path) -> DatasetFolder:

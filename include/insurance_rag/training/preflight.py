@@ -12,7 +12,7 @@ from insurance_rag.config import TrainingConfig
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.hashing import sha256_file
 from insurance_rag.core.prompt_templates import PROMPT_FORMATS
-from insurance_rag.core.records import MemoryPlan, ReplayData, TrainingPair, TrainingRow
+from insurance_rag.core.records import HeldOut, MemoryPlan, ReplayData, TrainingPair, TrainingRow
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.models import devices
 from insurance_rag.models.base_model import load_model_config
@@ -20,7 +20,7 @@ from insurance_rag.models.linear_layers import linear_layers
 from insurance_rag.models.tokenizer import load_training_tokenizer
 from insurance_rag.training import checks
 from insurance_rag.training.dataset_rows import (
-    heldout_documents,
+    held_out,
     heldout_file,
     read_heldout_rows,
     read_rows,
@@ -66,8 +66,8 @@ class PreparedTraining:
     """File with the training rows."""
     replay: ReplayData | None
     """The general dataset, if a share of the rows comes from it."""
-    heldout_documents: list[str] | None
-    """Documents held out from training; None if the dataset has no report."""
+    held_out: HeldOut | None
+    """What was held out from training; None if the dataset has no report."""
     base_model: str
     revision: str | None
     """Commit of the base model on the Hugging Face Hub; None for a local folder."""
@@ -104,7 +104,7 @@ class _Data:
     rows: Sequence[TrainingRow | TrainingPair]
     heldout_path: Path | None
     heldout: Sequence[TrainingRow | TrainingPair]
-    heldout_documents: list[str] | None
+    held_out: HeldOut | None
     replay: Sequence[TrainingRow] = ()
     """Rows of the general dataset."""
 
@@ -154,7 +154,7 @@ def prepare_training(
     identity = (config, files, base_model, revision)
     return PreparedTraining(
         config, plan, device, tokenizer, rows, heldout_rows, data.path,
-        _describe_replay(config, len(rows.rows) - n_dataset_rows), data.heldout_documents, base_model, revision,
+        _describe_replay(config, len(rows.rows) - n_dataset_rows), data.held_out, base_model, revision,
         training_fingerprint(*identity), recipe_fingerprint(*identity),
     )  # fmt: skip
 
@@ -182,7 +182,7 @@ def _read_data(config: TrainingConfig, dataset: Path, heldout: Path | None, prob
             problems.attempt(read_pairs, path, prompt) or [],
             heldout_path,
             (problems.attempt(read_heldout_pairs, heldout_path, prompt) if heldout_path else None) or [],
-            problems.attempt(heldout_documents, dataset),
+            problems.attempt(held_out, dataset),
         )
     path = training_file(dataset, config.prompt_format)
     heldout_path = heldout or heldout_file(dataset, config.prompt_format)
@@ -192,7 +192,7 @@ def _read_data(config: TrainingConfig, dataset: Path, heldout: Path | None, prob
         rows,
         heldout_path,
         (problems.attempt(read_heldout_rows, heldout_path, chat=form.chat) if heldout_path else None) or [],
-        problems.attempt(heldout_documents, dataset),
+        problems.attempt(held_out, dataset),
         problems.attempt(read_replay, config, rows, path) or [],
     )
 

@@ -187,11 +187,14 @@ def _save(
 
 def _manifest(outcome: _Outcome, training: PreparedTraining, recipe_name: str) -> TrainingManifest:
     config, rows, heldout = training.config, training.rows, outcome.heldout or LossRow(step=0)
+    held_out = training.held_out
     dataset = TrainingDataset(
         uri=str(training.dataset.resolve()),
         sha256=sha256_file(training.dataset),
         rows=len(rows.rows) - (training.replay.rows if training.replay else 0),
-        heldout_documents=training.heldout_documents,
+        heldout_documents=held_out.documents if held_out else None,
+        heldout_sections=held_out.sections if held_out else [],
+        heldout_chunks=held_out.chunks if held_out else [],
     )
     return TrainingManifest(
         version=config.version,

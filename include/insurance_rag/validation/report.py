@@ -18,8 +18,8 @@ from insurance_rag.core.records import (
     RejectSample,
     RepairCounts,
     RepairSummary,
+    ReviewCounts,
     RowCounts,
-    SplitSummary,
     ValidationReport,
 )
 from insurance_rag.core.records.style import StyleSummary
@@ -51,6 +51,8 @@ class ReportInputs:
     labels: Sequence[str]
     """Labels of the parts, by part index."""
     chunks: Sequence[Chunk]
+    review_records: int = 0
+    """Number of records in the journal of review decisions."""
 
 
 def make_report(inputs: ReportInputs) -> ValidationReport:
@@ -70,17 +72,14 @@ def make_report(inputs: ReportInputs) -> ValidationReport:
         repairable=sum(total.drops[name] for name, info in rules.items() if info.repairable),
         cleaned=dict(sorted(table.cleaned.items())),
         repairs=_repairs(table),
+        reviews=ReviewCounts(**table.reviewed, records=inputs.review_records),
         files=inputs.stats.rows,
         contexts=_context_counts(inputs.stats),
         preferences=inputs.stats.preferences,
         verifier=inputs.stats.verifier,
         balance=balance_report(selection.groups),
         style=_style(table, selection, inputs.chunks),
-        split=SplitSummary(
-            documents=sorted(inputs.split.documents),
-            leaking_chunks=sorted(inputs.split.leaking),
-            questions_sha256=inputs.split.sha256,
-        ),
+        split=inputs.split.summary,
         samples=_samples(table, config.rules),
         lineage=_lineage(table, selection, inputs.chunks),
         settings=config.model_dump(mode="json"),

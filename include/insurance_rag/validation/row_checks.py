@@ -15,8 +15,10 @@ from multiprocessing import get_context
 import numpy as np
 
 from insurance_rag.config import ValidationConfig
+from insurance_rag.review.apply import NO_REVIEWS, RowReviews
 from insurance_rag.validation.parallel import in_order
 from insurance_rag.validation.parts import Block
+from insurance_rag.validation.reviewed_rows import apply_decision
 from insurance_rag.validation.row import Row, parse_row
 from insurance_rag.validation.rules.registry import RULES, ChunkText, CrossRowRule, RowRule, RuleContext
 from insurance_rag.validation.shingles import BANDS, PERMUTATIONS, signatures
@@ -39,18 +41,24 @@ class CheckSetup:
     chunk_texts: Mapping[str, str] | None = None
     """Maps chunk ids to texts; None if no chunks were given."""
     leaking: frozenset[str] = frozenset()
-    """Ids of chunks that repeat an evaluation question's gold chunk."""
+    """Ids of chunks that nearly repeat a chunk on the other side of the split."""
     questions: frozenset[str] = frozenset()
     """Evaluation questions with all whitespace removed."""
     labels: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     """Maps chunk ids to the names and the breadcrumbs of their chunks, see `chunk_labels`."""
     several_products: bool = False
     """Whether the chunks are about several products."""
+    reviews: RowReviews = NO_REVIEWS
+    """What people decided about rows."""
+    held_out: frozenset[str] = frozenset()
+    """Ids of the chunks that are held out for the evaluation."""
 
     def rule_context(self) -> RuleContext:
         """Return the context for the row rules."""
         chunks = None if self.chunk_texts is None else _ChunkCache(self.chunk_texts, self.labels)
-        return RuleContext(self.config, chunks, self.leaking, self.questions, self.several_products)
+        return RuleContext(
+            self.config, chunks, self.leaking, self.questions, self.several_products, self.reviews, self.held_out
+        )
 
 
 class _ChunkCache(Mapping[str, ChunkText]):
@@ -86,15 +94,16 @@ def check_block(block: Block, context: RuleContext) -> CheckedBlock:
     checked = CheckedBlock(block.part)
     pairs: list[str] = []
     for n, raw in enumerate(block.rows):
-        row = parse_row(raw, config.max_characters)
-        dropped_by = NOT_DROPPED
+        reviewed = apply_decision(parse_row(raw, config.max_characters), context)
+        row, dropped_by = reviewed.row, NOT_DROPPED
         if row.problem:
             dropped_by, checked.spans[n] = unreadable, row.problem
         else:
             for position, rule in row_rules:
-                if (span := rule.check(row, context)) is not None:
+                if (span := rule.check(row, context)) is not None and not reviewed.overrules(rule.name):
                     dropped_by, checked.spans[n] = position, span[:SPAN_CHARACTERS]
                     break
+        checked.reviewed.update(reviewed.counts())
         _append(checked, row, dropped_by, context)
         pairs.append(f"{row.instruction}\n{row.output}" if dropped_by == NOT_DROPPED else "")
     if any(isinstance(rule, CrossRowRule) and rule.needs_signatures for _, rule in configured):

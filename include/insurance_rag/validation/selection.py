@@ -32,7 +32,7 @@ class Selection:
 def select_rows(table: RowTable, chunks: Mapping[str, Chunk], split: Split, config: DatasetConfig) -> Selection:
     """Assign each row that passed every rule to training, to the held-out rows, or to the rows above a cap."""
     passed = table.passed()
-    heldout = [i for i in passed if (c := chunks.get(table.chunk_id(i))) and c.metadata.source in split.documents]
+    heldout = [i for i in passed if table.chunk_id(i) in split.held_out]
     candidates = sorted(set(passed) - set(heldout))
     draws = [hash_uniform(int(digest), config.seed, Draw.CAP) for digest in table.digests[candidates]]
     caps: dict[str, float] = dict(config.caps.items())

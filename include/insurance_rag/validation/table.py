@@ -44,6 +44,8 @@ class CheckedBlock:
     """Maps the index of each repaired row to the fault that the repair was meant to fix."""
     cleaned: Counter[str] = field(default_factory=Counter)
     """Maps field names to the number of rows in which cleaning changed the field."""
+    reviewed: Counter[str] = field(default_factory=Counter)
+    """Number of rows per decision of a reviewer, named like the fields of `ReviewCounts`."""
     bands: NDArray[np.uint64] | None = None
     """MinHash bands, shape (rows, BANDS), with zeros for dropped rows; None if no rule needs them."""
     sketches: NDArray[np.uint8] | None = None
@@ -89,6 +91,8 @@ class RowTable:
         self.repair_reasons = {}
         self.cleaned: Counter[str] = Counter()
         """Maps field names to the number of rows in which cleaning changed the field."""
+        self.reviewed: Counter[str] = Counter()
+        """Number of rows per decision of a reviewer, named like the fields of `ReviewCounts`."""
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -101,6 +105,7 @@ class RowTable:
         self.spans.update((first + n, span) for n, span in block.spans.items())
         self.repair_reasons.update((first + n, reason) for n, reason in block.repair_reasons.items())
         self.cleaned.update(block.cleaned)
+        self.reviewed.update(block.reviewed)
         self._sizes.append(np.array([len(row) for row in block.rows], dtype=np.int64))
         self._dropped_by.append(np.array(block.dropped_by, dtype=np.int16))
         self._answerable.append(np.array(block.answerable, dtype=bool))

@@ -38,6 +38,7 @@ from insurance_rag.dataset.funnel import render_funnel
 from insurance_rag.dataset.hub import push_to_hub
 from insurance_rag.dataset.rows import DatasetRows
 from insurance_rag.korean.text import clean
+from insurance_rag.review.apply import read_row_reviews
 from insurance_rag.validation.contamination import Split, make_split
 from insurance_rag.validation.cross_row_rules import apply_cross_row_rules
 from insurance_rag.validation.drift import compare_reports
@@ -45,6 +46,7 @@ from insurance_rag.validation.parts import find_parts, part_labels, read_blocks
 from insurance_rag.validation.repaired_answers import rejected_answers
 from insurance_rag.validation.report import ReportInputs, make_report
 from insurance_rag.validation.retrievability import NO_CHUNK, UNRANKED, Ranking, rank_rows
+from insurance_rag.validation.reviewed_rows import REJECTED
 from insurance_rag.validation.row_checks import UNREADABLE_ROW_RULES, CheckSetup, check_blocks
 from insurance_rag.validation.rules.registry import RULES, RankRule, chunk_labels
 from insurance_rag.validation.selection import Selection, select_rows
@@ -61,21 +63,28 @@ def validate_parts(
     previous: Path | None = None,
     progress: Path | None = None,
     complete: bool = True,
+    reviews: Path | None = None,
 ) -> DatasetArtifact:
     """Validate the rows in `parts` (part files or folders that contain them) and write the dataset folder `out`.
 
-    Without `chunks`, each row is compared with its own `input`. The documents that `questions` ask about are held out
-    of training. `previous` is an earlier report.json, for measuring drift. `progress` is the folder for progress files.
-    `complete` is only recorded in the artifact.
+    Without `chunks`, each row is compared with its own `input`. The documents or sections that `questions` ask about
+    are held out of training. `previous` is an earlier report.json, for measuring drift. `progress` is the folder for
+    progress files.
+    `complete` is only recorded in the artifact. `reviews` is the folder with the decisions of reviewers: rejected rows
+    are dropped, edited rows are replaced and then checked like all others, and approved rows pass the rules about
+    quality.
 
     Raises InvalidInputError if the parts or the earlier report cannot be read, or if the questions do not match the
     chunks. In these cases, no data file is written.
     """
-    config = _with_required_rules(config or ValidationConfig(), bool(questions))
+    decided = read_row_reviews(reviews)
+    config = _with_required_rules(config or ValidationConfig(), bool(questions), bool(decided.decisions))
     files = find_parts(parts)
     before = read_validation_report(previous) if previous else None
     if questions and not chunks:
-        raise InvalidInputError("--questions: the documents of their chunks are unknown; give --chunks as well")
+        raise InvalidInputError(
+            "--questions: the documents and sections of their chunks are unknown; give --chunks as well"
+        )
     # Rows are cleaned when they are read, so the chunks must be cleaned too. Otherwise, a quote would not match its
     # chunk if the chunk contains a soft hyphen.
     known = {chunk.chunk_id: chunk.model_copy(update={"text": clean(chunk.text)}) for chunk in chunks or []}
@@ -83,7 +92,8 @@ def validate_parts(
     texts = None if chunks is None else {i: chunk.text for i, chunk in known.items()}
     folder, labels = DatasetFolder(out), part_labels(files)
     with contextlib.closing(RowTable(out, texts)) as table:
-        fill_table(table, files, CheckSetup(config, texts, split.leaking, split.questions), known, progress)
+        setup = CheckSetup(config, texts, split.leaking, split.questions, reviews=decided, held_out=split.held_out)
+        fill_table(table, files, setup, known, progress)
         ranking = _apply_rank_rules(table, list(known.values()), config, progress)
         selection = select_rows(table, known, split, config.dataset)
         trainable = [chunk for chunk in known.values() if split.may_train(chunk)]
@@ -92,7 +102,9 @@ def validate_parts(
         total = len(selection.training) + len(selection.heldout)
         with Progress("validate", "files", total=total, unit="rows", folder=progress) as bar:
             stats = build_datasets(content, trainable, list(known.values()), folder, config.dataset, bar.advance)
-        inputs = ReportInputs(table, selection, stats, split, ranking.ranks, config, labels, list(known.values()))
+        inputs = ReportInputs(
+            table, selection, stats, split, ranking.ranks, config, labels, list(known.values()), decided.records
+        )
         report = make_report(inputs)
         write_jsonl(folder.rejects, _rejected_rows(table, selection, config, labels))
     if before:
@@ -100,13 +112,20 @@ def validate_parts(
     return _finish(folder, report, files, config.dataset.push_to_hub, complete)
 
 
-def _with_required_rules(config: ValidationConfig, has_questions: bool) -> ValidationConfig:
-    """Add a rule for unreadable rows if none is configured, and `leak` if there are evaluation questions."""
+def _with_required_rules(config: ValidationConfig, has_questions: bool, has_reviews: bool) -> ValidationConfig:
+    """Add the rules that the input needs if they are not configured.
+
+    These are a rule for unreadable rows, `leak` if there are evaluation questions, and REJECTED if there are decisions
+    of reviewers. A rejection comes before the other rules, so that the report shows it as the reason.
+    """
     rules = config.rules
     if not any(name in rules for name in UNREADABLE_ROW_RULES):
         rules = (UNREADABLE_ROW_RULES[0], *rules)
     if has_questions and "leak" not in rules:
         rules = (*rules, "leak")
+    if has_reviews and REJECTED not in rules:
+        first = next(n for n, name in enumerate((*rules, "")) if name not in UNREADABLE_ROW_RULES)
+        rules = (*rules[:first], REJECTED, *rules[first:])
     return config.model_copy(update={"rules": rules})
 
 

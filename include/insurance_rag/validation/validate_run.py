@@ -27,11 +27,13 @@ def validate_run(
     *,
     chunks: Sequence[Chunk] | None = None,
     out: Path | None = None,
+    reviews: Path | None = None,
 ) -> DatasetArtifact:
     """Write part files for unfinished shards, validate all parts and write the dataset folder.
 
     The documents that `questions` ask about are held out of training. `previous` is an earlier report.json, for
-    measuring drift. `chunks` defaults to the run's chunks, and `out` to the run's dataset folder.
+    measuring drift. `chunks` defaults to the run's chunks, and `out` to the run's dataset folder. `reviews` is the
+    folder with the decisions of reviewers.
 
     If a chunk in the plan was neither answered nor quarantined, the dataset is partial. Raises IncompleteError for a
     partial dataset, unless `allow_partial` is set; then the artifact's `complete` is False. Raises InvalidInputError
@@ -50,6 +52,7 @@ def validate_run(
         previous=previous,
         progress=run.progress,
         complete=not missing,
+        reviews=reviews,
     )
 
 

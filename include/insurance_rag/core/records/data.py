@@ -25,7 +25,8 @@ class ChunkMetadata(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow")
 
     source: str
-    """Document that the chunk comes from, e.g. a file name. No document is used for both training and evaluation."""
+    """Document that the chunk comes from, e.g. a file name. Training and evaluation are split by document or, if there
+    are too few documents, by section."""
     company: str
     breadcrumbs: str
     """Headings above the chunk, joined by ` > `. The first one is the product."""

@@ -8,6 +8,7 @@ from pydantic import Field, JsonValue
 
 from insurance_rag.core.records.artifacts import Artifact
 from insurance_rag.core.records.data import Record
+from insurance_rag.core.records.split import SplitSummary
 from insurance_rag.core.records.style import StyleSummary
 
 
@@ -143,6 +144,19 @@ class RepairSummary(RepairCounts):
     """Rule that the original rows broke -> counts of their repaired versions."""
 
 
+class ReviewCounts(Record):
+    """What people decided about the rows on the review pages, in number of rows."""
+
+    approved: int = 0
+    edited: int = 0
+    """Rows that a person edited. The rules apply to the edited rows as well."""
+    rejected: int = 0
+    overruled: int = 0
+    """Approved rows that were kept although a rule would have dropped them."""
+    records: int = 0
+    """Number of records in the journal of decisions when the dataset was made."""
+
+
 class ContextCounts(Record):
     """Counts of rows with retrieved contexts, by the content of the context."""
 
@@ -171,17 +185,6 @@ class GroupBalance(Record):
     share: float
     top_up: int
     """Number of additional rows that would bring the group up to the mean size of all groups."""
-
-
-class SplitSummary(Record):
-    """What was excluded from the training files because of the evaluation questions."""
-
-    documents: list[str] = Field(default_factory=list)
-    """Held-out documents (`metadata.source`)."""
-    leaking_chunks: list[str] = Field(default_factory=list)
-    """Ids of chunks in other documents that nearly repeat a gold chunk."""
-    questions_sha256: str | None = None
-    """Hash of the evaluation questions; None if no questions were given."""
 
 
 class RejectSample(Record):
@@ -260,6 +263,7 @@ class ValidationReport(RowCounts):
     cleaned: dict[str, int] = Field(default_factory=dict)
     """Field -> number of rows in which control characters or decomposed Hangul were replaced in that field."""
     repairs: RepairSummary = RepairSummary()
+    reviews: ReviewCounts = ReviewCounts()
     files: dict[str, int] = Field(default_factory=dict)
     """Data file -> number of rows."""
     contexts: ContextCounts = ContextCounts()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from insurance_rag.core.records.data import Record
 
 
@@ -35,6 +37,11 @@ class RetrievalSummary(Record):
     """"recall@k", "hit@k" or "mrr@10" -> mean over the questions."""
     query_ms: dict[str, float]
     """Percentile ("p50", "p95") -> duration of a search in milliseconds."""
+    parts: dict[str, dict[str, Estimate]] = Field(default_factory=dict)
+    """Part of the retriever -> its scores when it searches alone: `bm25` and `dense` of a hybrid retriever, and
+    `without reranker` if there is a reranker."""
+    warnings: list[str] = Field(default_factory=list)
+    """A message for each combination that finds fewer gold chunks than one of its parts alone."""
 
 
 class RetrievalResult(RetrievalSummary):
@@ -45,4 +52,4 @@ class RetrievalResult(RetrievalSummary):
     @property
     def summary(self) -> RetrievalSummary:
         """The scores without the rows."""
-        return RetrievalSummary(n=self.n, scores=self.scores, query_ms=self.query_ms)
+        return RetrievalSummary(**{name: getattr(self, name) for name in RetrievalSummary.model_fields})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import ConfigDict
 
 from insurance_rag.core.records.artifacts import Artifact
@@ -14,10 +12,10 @@ from insurance_rag.core.records.planning import GenerationEstimate
 class RunArtifact(Artifact):
     """A run folder with a validated configuration: `uri` is the folder, `sha256` the hash of its config.json."""
 
-    rows: int
-    """Number of chunks in the input."""
-    questions: int
-    """Number of evaluation questions in the input."""
+    rows: int | None
+    """Number of chunks in the input; None if the chunks are made from documents later in the run."""
+    questions: int | None
+    """Number of evaluation questions in the input; None if it is only known later in the run."""
     estimate: GenerationEstimate | None = None
     """What generating all pairs would need if no answer could be reused; None if the run generates none."""
 
@@ -48,6 +46,36 @@ class PublishedDataset(Record):
     """Hash of the training files only. It changes if and only if the rows change."""
     run: str
     """Absolute path of the run folder that contains the dataset."""
+    chunks: str
+    """Chunk file that the rows were generated from."""
+    documents: list[str]
+    """Documents that the chunks were made from; empty if the run started from the chunk file. Their next edition is
+    compared with `chunks`."""
+
+
+class QuestionSetArtifact(Artifact):
+    """A set of evaluation questions that fits the chunks of a run."""
+
+    questions: int
+    flagged: int
+    """Number of questions whose chunks have changed since the questions were made."""
+    left_out: int
+    """Number of questions that cannot be used any more, because their chunk no longer gives the answer."""
+    check: str | None
+    """File that says which questions are flagged; None if the questions were made from these chunks."""
+
+
+class PublishedQuestions(Record):
+    """published/questions.json: the question set that is currently published."""
+
+    uri: str
+    """Absolute path of the frozen set."""
+    sha256: str
+    questions: int
+    sources: list[str]
+    """Documents, or the chunk file, that the questions were made from."""
+    chunks: str
+    """Chunk file that the questions were made from."""
 
 
 class PretrainJob(Record):
@@ -85,5 +113,5 @@ class EvaluationJob(Record):
     base_model: str
     adapters: dict[str, str]
     """Adapter name -> folder."""
-    prompt: Literal["own", "rag", "both"]
-    """Prompt formats in which the models are asked."""
+    settings: list[str]
+    """Command-line options that set the evaluation settings."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from insurance_rag.core.records.artifacts import Artifact
 from insurance_rag.core.records.data import Record
+from insurance_rag.core.records.split import HeldOut
 
 AnsweringVersion = Literal["v1", "v2", "v3", "v4"]
 """Versions of the adapters that answer questions."""
@@ -109,6 +110,17 @@ class TrainingDataset(Record):
     """Number of rows that were trained on, not counting skipped ones."""
     heldout_documents: list[str] | None = None
     """Documents that no training row is about; None if the dataset has no report that lists them."""
+    heldout_sections: list[str] = Field(default_factory=list)
+    """Sections that no training row is about, if sections are held out instead of documents."""
+    heldout_chunks: list[str] = Field(default_factory=list)
+    """Ids of chunks that no training row is about, if single chunks are held out."""
+
+    @property
+    def held_out(self) -> HeldOut | None:
+        """What was held out; None if it was not recorded."""
+        if self.heldout_documents is None:
+            return None
+        return HeldOut(documents=self.heldout_documents, sections=self.heldout_sections, chunks=self.heldout_chunks)
 
 
 class ReplayData(Record):

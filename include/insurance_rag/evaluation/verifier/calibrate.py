@@ -106,22 +106,23 @@ def read_heldout_answers(path: Path) -> list[HeldoutAnswer]:
     if right < MIN_RIGHT_ANSWERS:
         raise InvalidInputError(
             f"{path}: has {right} right answers, but a threshold needs at least {MIN_RIGHT_ANSWERS}; hold out more "
-            f"documents: {_REMEDY}"
+            f"documents or sections: {_REMEDY}"
         )
     return rows
 
 
 def _check_documents(dataset: Path, manifest: TrainingManifest) -> None:
-    """Raise InvalidInputError if the dataset holds out documents that the verifier was trained on."""
+    """Raise InvalidInputError if the dataset holds out documents or sections that the verifier was trained on."""
     report = DatasetFolder(dataset).report
-    unseen = manifest.dataset.heldout_documents
+    unseen = manifest.dataset.held_out
     if unseen is None or not report.is_file():
         log.warning("%s: it is not recorded which documents the verifier was not trained on", dataset)
         return
-    if seen := sorted(set(DatasetFolder(dataset).read_report().split.documents) - set(unseen)):
+    split = DatasetFolder(dataset).read_report().split
+    if seen := sorted(set(split.names) - set(unseen.names)):
         raise InvalidInputError(
-            f"{dataset}: the verifier was trained on {len(seen)} of the held-out documents, e.g. {seen[0]!r}; give the "
-            "dataset that it was trained on"
+            f"{dataset}: the verifier was trained on {len(seen)} of the held-out {split.unit or 'document'}s, e.g. "
+            f"{seen[0]!r}; give the dataset that it was trained on"
         )
 
 

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 class Bm25Retriever(Retriever):
     """Uses Lucene's BM25 with the usual k1 and b. On Korean policies, other values or variants are no better."""
 
+    label = "bm25"
+
     def __init__(self, chunks: Sequence[Chunk], cache: Path | None = None) -> None:
         """Index `chunks`, or load their index from `cache`. The index is stored under a hash of the texts."""
         super().__init__(chunks)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,13 @@ from insurance_rag.core.files import atomic_write
 from insurance_rag.core.hashing import sha256_text
 from insurance_rag.core.records import Chunk
 from insurance_rag.retrieval.base import Retriever, Scores, searchable_text
-from insurance_rag.retrieval.embedders import Embed, Vectors, check_korean, load_embedder
+from insurance_rag.retrieval.embedders import Embedder, Vectors, check_korean, load_embedder
 from insurance_rag.retrieval.retrievers.registry import retriever
+
+log = logging.getLogger(__name__)
+
+CACHED_QUERIES = 4096
+"""Maximum number of question vectors in memory. A measurement searches for the same question several times."""
 
 
 class DenseRetriever(Retriever):
@@ -22,6 +29,8 @@ class DenseRetriever(Retriever):
 
     For more chunks, use an index server.
     """
+
+    label = "dense"
 
     def __init__(self, chunks: Sequence[Chunk], config: RetrievalConfig, cache: Path | None = None) -> None:
         """Embed `chunks`, or load their vectors from `cache`.
@@ -33,15 +42,15 @@ class DenseRetriever(Retriever):
             raise InvalidInputError(
                 "the dense retriever needs an embedder; add --set embedder=sentence-transformers:BAAI/bge-m3"
             )
-        self._embed = load_embedder(config.embedder)
-        check_korean(self._embed, config.embedder)
+        embedder = load_embedder(config.embedder, config)
+        check_korean(embedder, config.embedder)
         texts = [searchable_text(chunk) for chunk in self.chunks]
-        file = cache / f"dense-{sha256_text(config.embedder, *texts)[:16]}.npy" if cache else None
-        self._vectors = _vectors(texts, self._embed, file)
+        self._vectors = _vectors(texts, embedder, cache)
+        self._query_vector = lru_cache(maxsize=CACHED_QUERIES)(lambda query: embedder.queries([query])[0])
 
     def scores(self, query: str) -> Scores:
         """Return the cosine similarity of the query to each chunk. Every chunk is a match."""
-        scores: Scores = (self._vectors @ self._embed([query])[0]).astype(np.float32)
+        scores: Scores = (self._vectors @ self._query_vector(query)).astype(np.float32)
         return scores
 
 
@@ -55,13 +64,22 @@ def build_dense(chunks: Sequence[Chunk], config: RetrievalConfig, cache: Path | 
     return DenseRetriever(chunks, config, cache)
 
 
-def _vectors(texts: list[str], embed: Embed, file: Path | None) -> Vectors:
-    """Return one unit vector per text. If `file` exists, load them from it. Otherwise, compute and store them."""
-    if file and file.exists():
-        stored: Vectors = np.load(file, allow_pickle=False)
-        return stored
-    vectors = embed(texts)
-    if file:
+def _vectors(texts: list[str], embedder: Embedder, cache: Path | None) -> Vectors:
+    """Return one unit vector per text. If the folder `cache` has them, load them. Otherwise, compute and store them."""
+    if cache is None:
+        return embedder.passages(texts)
+    key = sha256_text(embedder.content_id(), embedder.passage_prefix, *texts)
+    file = cache / f"dense-{key[:16]}.npy"
+    try:
+        if file.exists():
+            stored: Vectors = np.load(file, allow_pickle=False)
+            return stored
+    except (OSError, ValueError, EOFError) as e:
+        log.warning("%s: the vectors cannot be read (%s) and are computed again", file, e)
+    vectors = embedder.passages(texts)
+    try:
         with atomic_write(file, "wb") as f:
             np.save(f, vectors)
+    except OSError as e:
+        log.warning("%s: the vectors cannot be stored (%s); the next run computes them again", file, e)
     return vectors

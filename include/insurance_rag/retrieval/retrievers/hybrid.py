@@ -9,7 +9,7 @@ import numpy as np
 
 from insurance_rag.config import RetrievalConfig
 from insurance_rag.core.records import Chunk
-from insurance_rag.retrieval.base import Retriever, Scores
+from insurance_rag.retrieval.base import Part, Retriever, Scores
 from insurance_rag.retrieval.retrievers.bm25 import Bm25Retriever
 from insurance_rag.retrieval.retrievers.dense import DenseRetriever
 from insurance_rag.retrieval.retrievers.registry import retriever
@@ -22,9 +22,16 @@ class HybridRetriever(Retriever):
     because lexical and dense scores are not on the same scale.
     """
 
+    label = "hybrid"
+
     def __init__(self, lexical: Retriever, dense: Retriever, config: RetrievalConfig) -> None:
         super().__init__(lexical.chunks)
         self._weighted = ((lexical, 1 - config.dense_weight), (dense, config.dense_weight))
+        weight = f"set dense_weight {{}} {config.dense_weight:g}"
+        self.parts = (
+            Part("bm25", lexical, f"use --retriever bm25, or {weight.format('below')}"),
+            Part("dense", dense, f"use --retriever dense, or {weight.format('above')}"),
+        )
         self._constant = config.rrf_constant
 
     def scores(self, query: str) -> Scores:

@@ -28,6 +28,8 @@ from insurance_rag.core.registry import Registry
 from insurance_rag.korean import Span, articles, known_quantities, named_levels, remove_whitespace, sentences
 from insurance_rag.korean.articles import heading_articles
 from insurance_rag.korean.overlap import content_bigrams
+from insurance_rag.review.apply import NO_REVIEWS, RowReviews
+from insurance_rag.review.records import Decision
 from insurance_rag.validation.row import Row
 from insurance_rag.validation.table import RowTable
 
@@ -96,11 +98,22 @@ class RuleContext:
     chunks: Mapping[str, ChunkText] | None = None
     """Maps chunk ids to chunk texts; None if no chunks were given."""
     leaking: frozenset[str] = frozenset()
-    """Ids of chunks that repeat an evaluation question's gold chunk."""
+    """Ids of chunks that nearly repeat a chunk on the other side of the split."""
     questions: frozenset[str] = frozenset()
     """Evaluation questions with all whitespace removed."""
     several_products: bool = False
     """Whether the chunks are about several products, so that a question must name its own."""
+    reviews: RowReviews = NO_REVIEWS
+    """What people decided about rows."""
+    held_out: frozenset[str] = frozenset()
+    """Ids of the chunks that are held out for the evaluation."""
+
+    def decision(self, row: Row) -> Decision | None:
+        """Return what a person decided about a row with this content; None if nobody did."""
+        if not self.reviews.decisions:
+            return None
+        chunk = self.chunks.get(row.chunk_id) if self.chunks is not None else None
+        return self.reviews.decision(row.instruction, row.output, chunk.text if chunk else row.input)
 
     def chunk(self, row: Row) -> ChunkText:
         """Return the chunk that the row was generated from, or the row's own `input` if the chunk is unknown.
