@@ -20,7 +20,7 @@ from insurance_rag.orchestration.runs import folder_under
 
 DAG = "finetune_pipeline"
 RUN = "manual__2026-11-23T04:00:00+00:00"
-PASSWORDS = {"admin": "a-secret", "viewer": "v-secret", "stranger": "s-secret"}
+PASSWORDS = {"admin": "a-secret", "viewer": "v-secret", "stranger": "s-secret", "kim": "k-secret", "lee": "l-secret"}
 HERE = Path(__file__).parent
 
 
@@ -45,7 +45,7 @@ class Site:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     root = tmp_path_factory.mktemp("site")
     env = {
-        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer,stranger:",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer,stranger:,kim:user,lee:user",
         "COVERAGE_PROCESS_CONFIG": "",  # the components are killed at the end and would write no coverage data
     }
     stack = AirflowStack(root / "home", root / "artifacts", env, dags=HERE / "dags")

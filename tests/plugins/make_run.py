@@ -24,7 +24,7 @@ STATES = {
 def main(dag_id: str, run_id: str) -> None:
     initdb()
     with create_session() as session:
-        session.add(DagBundleModel(name="dags-folder"))
+        session.merge(DagBundleModel(name="dags-folder"))
     bag = DagBag(bundle_name="dags-folder")
     sync_bag_to_db(bag, "dags-folder", None)
     now = timezone.utcnow()
