@@ -9,26 +9,20 @@ from __future__ import annotations
 
 from airflow.sdk import dag
 
-from insurance_rag.config import PromotionConfig, RunConfig
 from insurance_rag.orchestration import tasks
 from insurance_rag.orchestration.alerts import deadline_after
 from insurance_rag.orchestration.assets import ADAPTERS
 from insurance_rag.orchestration.commands import evaluate_argv
 from insurance_rag.orchestration.gpu_job import gpu_job
 from insurance_rag.orchestration.params import trigger_params
-from insurance_rag.orchestration.settings import DAG_DEFAULTS, MODEL_FIELDS, form_defaults
+from insurance_rag.orchestration.settings import DAG_DEFAULTS, EVALUATE_FIELDS, EVALUATE_SECTIONS, form_defaults
 from insurance_rag.orchestration.task_groups import as_task
 
 
 @dag(
     schedule=[ADAPTERS],
     doc_md=__doc__,
-    params=trigger_params(
-        RunConfig,
-        MODEL_FIELDS,
-        defaults={**form_defaults(), "question_limit": None},
-        settings_of={"promotion": PromotionConfig},
-    ),
+    params=trigger_params(EVALUATE_FIELDS, EVALUATE_SECTIONS, defaults={**form_defaults(), "question_limit": None}),
     tags=["insurance-rag", "evaluation"],
     deadline=deadline_after(hours=12),
     **DAG_DEFAULTS,

@@ -19,23 +19,26 @@ from __future__ import annotations
 
 from airflow.sdk import TriggerRule, dag
 
-from insurance_rag.config import PromotionConfig, RunConfig, TrainingConfig
 from insurance_rag.orchestration import tasks
 from insurance_rag.orchestration.alerts import deadline_after
 from insurance_rag.orchestration.assets import ADAPTERS, QA_DATASET
 from insurance_rag.orchestration.commands import evaluate_argv, pretrain_argv, train_argv
 from insurance_rag.orchestration.gpu_job import gpu_job
 from insurance_rag.orchestration.params import trigger_params
-from insurance_rag.orchestration.settings import DAG_DEFAULTS, TRAIN_LABEL, form_defaults
+from insurance_rag.orchestration.settings import (
+    DAG_DEFAULTS,
+    FINETUNE_FIELDS,
+    FINETUNE_SECTIONS,
+    TRAIN_LABEL,
+    form_defaults,
+)
 from insurance_rag.orchestration.task_groups import as_task, make_dataset
 
 
 @dag(
     schedule=[QA_DATASET],
     doc_md=__doc__,
-    params=trigger_params(
-        RunConfig, defaults=form_defaults(), settings_of={"training": TrainingConfig, "promotion": PromotionConfig}
-    ),
+    params=trigger_params(FINETUNE_FIELDS, FINETUNE_SECTIONS, defaults=form_defaults()),
     tags=["insurance-rag", "training"],
     deadline=deadline_after(hours=24),
     **DAG_DEFAULTS,

@@ -10,8 +10,7 @@ from __future__ import annotations
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import TriggerRule, dag
 
-from insurance_rag.config import RunConfig
-from insurance_rag.orchestration import tasks
+from insurance_rag.orchestration import review_tasks, tasks
 from insurance_rag.orchestration.alerts import deadline_after
 from insurance_rag.orchestration.assets import QA_DATASET
 from insurance_rag.orchestration.params import trigger_params
@@ -20,7 +19,8 @@ from insurance_rag.orchestration.settings import (
     APPROVAL_RETRY,
     APPROVAL_TIMEOUT,
     DAG_DEFAULTS,
-    DATASET_FIELDS,
+    REFRESH_FIELDS,
+    REFRESH_SECTIONS,
     form_defaults,
     refresh_schedule,
 )
@@ -30,7 +30,7 @@ from insurance_rag.orchestration.task_groups import as_task, make_dataset, short
 @dag(
     schedule=refresh_schedule(),
     doc_md=__doc__,
-    params=trigger_params(RunConfig, DATASET_FIELDS, defaults=form_defaults()),
+    params=trigger_params(REFRESH_FIELDS, REFRESH_SECTIONS, defaults=form_defaults()),
     user_defined_macros={"review_text": review_text},
     tags=["insurance-rag", "dataset"],
     deadline=deadline_after(hours=84),
@@ -50,9 +50,11 @@ def refresh_dataset() -> None:
         **APPROVAL_RETRY,
         doc_md="A person checks row counts, dropped rows and samples. No response in time counts as a rejection.",
     )
-    published = as_task(tasks.publish, outlets=[QA_DATASET], trigger_rule=TriggerRule.NONE_FAILED)(run, dataset)
+    # `approve` is skipped if no approval is wanted. If a person rejects the dataset, both tasks below are skipped.
+    reviewed = as_task(review_tasks.apply_reviews, trigger_rule=TriggerRule.NONE_FAILED)(run, dataset)
+    as_task(tasks.publish, outlets=[QA_DATASET])(run, reviewed)
 
-    changed >> approval_wanted >> approve >> published
+    changed >> approval_wanted >> approve >> reviewed
 
 
 refresh_dataset()

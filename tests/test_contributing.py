@@ -108,8 +108,8 @@ def test_a_teacher_is_offered_everywhere_and_generates(acme: Path) -> None:
     assert "quoting" in insurance_rag(acme, "plan", "--help") and "quoting" in insurance_rag(acme, "generate", "--help")
     form = python(
         acme,
-        "from insurance_rag.config import RunConfig; from insurance_rag.orchestration.params import trigger_params;"
-        "print(trigger_params(RunConfig)['generation'].schema)",
+        "from insurance_rag.orchestration.params import trigger_params;"
+        "print(trigger_params([], ['generation'])['generation.teacher'].schema)",
     )
     assert "quoting" in form
     insurance_rag(acme, "plan", "--chunks", acme / "chunks.jsonl", "--teacher", "quoting", "--out", acme / "generated")

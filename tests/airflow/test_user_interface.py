@@ -71,15 +71,15 @@ def trigger_by_form(page: Page, url: str, inputs: dict[str, str]) -> str:
     form.locator("#element_chunks").fill(inputs["chunks"])
     form.locator("#element_keys").fill("ui_k1\nui_k2\nui_k3")
     form.locator("#element_questions").fill(inputs["questions"])
-    form.get_by_role("button", name="More settings").click()
-    editor = form.locator(".monaco-editor:visible").first  # the JSON editor of the field `Generation`
-    expect(editor).to_contain_text(GenerationConfig().model)
-    expect(form).to_contain_text("Let workers that have no chunks left answer chunks of slower and dead keys.")
-    editor.click()
-    page.keyboard.press("Control+A")
-    page.keyboard.insert_text('{"redistribute": false, "repair": false}')
-    page.keyboard.press("Control+Shift+End")  # brackets that the editor added
-    page.keyboard.press("Delete")
+    expect(form.locator("[id='element_generation.model']")).to_have_value(GenerationConfig().model)
+    help_text = form.get_by_text("Let workers that have no chunks left answer chunks of slower and dead keys.")
+    expect(help_text).to_be_hidden()  # in a folded section
+    form.get_by_role("button", name="Generation", exact=True).click()
+    expect(help_text).to_be_visible()
+    assert form.locator(".monaco-editor:visible").count() == 0, "no setting is a JSON editor"
+    assert form.locator("[id^=element_][required]").count() == 0, "every setting has a default"
+    for name in ("redistribute", "repair"):
+        form.locator(f"[id='element_generation.{name}']").click()
     form.get_by_test_id("trigger-dag-submit").click()
     page.wait_for_url(f"**/dags/{DAG}/runs/**")
     return page.url

@@ -87,7 +87,9 @@ def test_parsing_is_fast_and_imports_nothing_heavy(parsed: Parsed) -> None:
 def test_shape_of_the_main_dag(parsed: Parsed) -> None:
     assert parsed["dags"]["finetune_pipeline"]["tasks"] == {
         "check_input": [],
-        "plan": ["check_input"],
+        "ingest_documents": ["check_input"],
+        "prepare_questions": ["check_input", "ingest_documents"],
+        "plan": ["check_input", "prepare_questions"],
         "generate": ["plan"],
         "plan_redistributed": ["check_input", "generate"],
         "generate_redistributed": ["plan_redistributed"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from airflow.sdk.exceptions import AirflowFailException
 from jinja2 import Environment, StrictUndefined
 from pydantic import JsonValue
 
-from insurance_rag.config import RunConfig
+from insurance_rag.cli import evaluate as evaluate_command
+from insurance_rag.config import RunConfig, RunEvaluationConfig
 from insurance_rag.core.config_base import parse_settings
 from insurance_rag.core.errors import IncompleteError
 from insurance_rag.core.files import write_json
@@ -114,10 +116,24 @@ def test_the_evaluation_compares_the_trained_adapters_in_any_order(folder: RunFo
 
 
 def test_the_evaluation_compares_the_adapters_that_the_run_names(folder: RunFolder) -> None:
-    settings = RunConfig(base_model="a/model", adapters={"mine": "/a/mine"}, question_limit=None, prompt="both")
+    nested = {"prompt": "both", "retrieval": {"top_k": 5}, "decoding": {"stop_strings": ["###"]}, "judge": "m@http://j"}
+    settings = RunConfig(
+        base_model="a/model",
+        adapters={"mine": "/a/mine"},
+        question_limit=None,
+        evaluation=RunEvaluationConfig.model_validate(nested),
+    )
     (job,) = tasks.evaluation_jobs(start(folder, settings))
     assert job.adapters == {"mine": "/a/mine"} and job.base_model == "a/model" and job.limit is None
-    assert " --adapter mine=/a/mine --prompt both " in " ".join(evaluate_argv(job))
+    argv = evaluate_argv(job)
+    assert argv[argv.index("--adapter") + 1] == "mine=/a/mine"
+    parser = argparse.ArgumentParser()
+    evaluate_command.add_arguments(parser)
+    shared = evaluate_command.read_shared_arguments(
+        parser.parse_args([*argv[1:], "--questions", "sample", "--chunks", "sample"])
+    )
+    assert (shared.config.prompt, shared.config.retrieval.top_k, shared.config.judge) == ("both", 5, "m@http://j")
+    assert shared.decoding == {"stop_strings": ["###"]}
 
 
 def test_a_dataset_is_published_once_and_its_event_has_the_settings_of_the_next_run(folder: RunFolder) -> None:
@@ -131,7 +147,13 @@ def test_a_dataset_is_published_once_and_its_event_has_the_settings_of_the_next_
     event = Event()
     published = tasks.publish(run, new, {QA_DATASET: event})
     assert (published.uri, published.run) == (str(folder.dataset), run.uri)
-    assert event.extra["settings"] == {"dataset": str(folder.dataset), "chunks": "sample", "questions": "sample"}
+    assert event.extra["settings"] == {
+        "documents": [],
+        "make_questions": False,
+        "dataset": str(folder.dataset),
+        "chunks": "sample",
+        "questions": "sample",
+    }
     assert not tasks.dataset_changed(new)
     assert tasks.dataset_changed(dataset(folder, "other rows"))
     assert not tasks.dataset_changed(dataset(folder, "other rows").model_copy(update={"complete": False}))
@@ -160,7 +182,7 @@ def test_an_existing_dataset_is_described_by_its_report(folder: RunFolder, tmp_p
 def test_missing_answers_fail_without_a_retry_and_say_what_to_clear(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def incomplete(*args: object) -> None:
+    def incomplete(*args: object, **options: object) -> None:
         raise IncompleteError("3 chunks have no answer yet")
 
     monkeypatch.setattr(validation, "validate_run", incomplete)

@@ -35,11 +35,11 @@ class MappedResults(Sequence[dict[str, JsonValue]]):
 
 
 def describe_run(run: RunArtifact) -> RunArtifact:
-    return run.model_copy(update={"rows": run.rows + 1})
+    return run.model_copy(update={"rows": (run.rows or 0) + 1})
 
 
 def count_rows(runs: Sequence[RunArtifact] = (), label: str = "") -> list[RunArtifact]:
-    return [run.model_copy(update={"rows": run.rows * 2}) for run in runs]
+    return [run.model_copy(update={"rows": (run.rows or 0) * 2}) for run in runs]
 
 
 def test_a_function_gets_records_and_returns_plain_json() -> None:

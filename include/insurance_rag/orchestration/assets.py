@@ -1,4 +1,4 @@
-"""The assets that connect the DAGs: the published dataset and the trained adapters.
+"""The assets that connect the DAGs: the published dataset, the published questions and the trained adapters.
 
 The task `publish` emits one event per published dataset. Partial and unchanged datasets are not published. The file
 published/qa_dataset.json names the currently published dataset. If `publish` is killed between
@@ -8,33 +8,32 @@ writing this file and emitting the event, its next try emits the event.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 from airflow.sdk import Asset
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
+from insurance_rag.config import RunConfig
 from insurance_rag.core.dataset_folder import DatasetFolder
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.files import read_json, write_json
 from insurance_rag.core.records import DatasetArtifact
-from insurance_rag.core.records.run import PublishedDataset, RunArtifact
+from insurance_rag.core.records.run import PublishedDataset, PublishedQuestions, RunArtifact
 from insurance_rag.orchestration.runs import artifact_root
 
 QA_DATASET = Asset("qa_dataset")
+QUESTION_SET = Asset("question_set")
 ADAPTERS = Asset("adapters")
 
 
 def published_dataset() -> PublishedDataset | None:
     """Return the currently published dataset, or None. Raises InvalidInputError if qa_dataset.json is invalid."""
-    path = _published_file()
-    if not path.is_file():
-        return None
-    try:
-        return PublishedDataset.model_validate(read_json(path))
-    except ValidationError as e:
-        raise InvalidInputError(
-            f"{path}: not a published dataset ({e.error_count()} problems, first: {e.errors()[0]['msg']}); remove the "
-            "file, and the next refresh publishes again"
-        ) from None
+    return _read(_published_file(), PublishedDataset, "the next refresh publishes again")
+
+
+def published_questions() -> PublishedQuestions | None:
+    """Return the currently published question set, or None. Raises InvalidInputError if questions.json is invalid."""
+    return _read(_questions_file(), PublishedQuestions, "start the DAG make_questions again")
 
 
 def published_report() -> Path | None:
@@ -47,13 +46,39 @@ def published_report() -> Path | None:
     return path if path and path.is_file() else None
 
 
-def publish_dataset(run: RunArtifact, dataset: DatasetArtifact) -> PublishedDataset:
-    """Record `dataset` as the published dataset, and return the record."""
+def publish_dataset(run: RunArtifact, dataset: DatasetArtifact, config: RunConfig) -> PublishedDataset:
+    """Record `dataset`, which a run with this configuration made, as the published dataset. Return the record."""
     facts = dataset.model_dump(include={"uri", "sha256", "rows", "data_sha256"})
-    published = PublishedDataset(**facts, run=run.uri)
+    published = PublishedDataset(**facts, run=run.uri, chunks=config.chunks, documents=[*config.documents])
     write_json(_published_file(), published.model_dump(mode="json"))
     return published
 
 
+def publish_questions(published: PublishedQuestions) -> PublishedQuestions:
+    """Record `published` as the published question set, and return it."""
+    write_json(_questions_file(), published.model_dump(mode="json"))
+    return published
+
+
+R = TypeVar("R", bound=BaseModel)
+
+
+def _read(path: Path, record: type[R], otherwise: str) -> R | None:
+    """Return the record in a file, or None without a file. `otherwise` says what follows if a person removes it."""
+    if not path.is_file():
+        return None
+    try:
+        return record.model_validate(read_json(path))
+    except ValidationError as e:
+        raise InvalidInputError(
+            f"{path}: not a {record.__name__} ({e.error_count()} problems, first: {e.errors()[0]['msg']}); remove the "
+            f"file, and {otherwise}"
+        ) from None
+
+
 def _published_file() -> Path:
     return artifact_root() / "published" / "qa_dataset.json"
+
+
+def _questions_file() -> Path:
+    return artifact_root() / "published" / "questions.json"

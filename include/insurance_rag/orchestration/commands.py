@@ -31,7 +31,7 @@ def evaluate_argv(job: EvaluationJob) -> list[str]:
     adapters = [word for name, path in job.adapters.items() for word in ("--adapter", f"{name}={path}")]
     limit = ["--limit", str(job.limit)] if job.limit else []
     paths = ["--questions", job.questions, "--chunks", job.chunks, "--base-model", job.base_model]
-    return ["evaluate", *paths, *adapters, *limit, "--prompt", job.prompt, "--out", job.uri]
+    return ["evaluate", *paths, *adapters, *limit, *job.settings, "--out", job.uri]
 
 
 def log_command(*argv: str, python: str = sys.executable) -> None:

@@ -28,24 +28,28 @@ log = logging.getLogger(__name__)
 MODEL_CHECK_TIMEOUT_S = 15.0
 
 
-def validate_run_config(config: RunConfig, *, generates: bool = True) -> list[str]:
+def validate_run_config(
+    config: RunConfig, *, generates: bool = True, compares: bool = True, asks: bool = True
+) -> list[str]:
     """Return every problem that would make the run fail.
 
-    With `generates=False`, for DAGs that only compare adapters, the adapters are checked instead of the API keys.
+    With `generates=False`, for DAGs that only compare adapters, the adapters are checked instead of the API keys. With
+    `compares=False`, for DAGs that neither train nor evaluate, the settings for that are not checked. With
+    `asks=False`, the DAG needs no evaluation questions.
+
     Raises ServerUnavailableError if the only problem is a teacher's server that cannot be reached, because this may be
     temporary.
     """
-    with_teacher = generates and not config.dataset
+    from_file = not config.documents
+    asks = asks and not config.make_questions
     checks: tuple[Callable[[RunConfig], object], ...] = (
-        lambda c: read_chunks(c.chunks),
-        lambda c: read_questions(c.questions),
-        *((check_keys, check_models) if with_teacher else (check_adapters,)),
+        (lambda c: read_chunks(c.chunks)) if from_file else check_documents,
+        *([lambda c: read_questions(c.questions)] if asks else []),
+        *([check_keys, check_models] if generates and not config.dataset else []),
+        *([] if generates else [check_adapters]),
         check_dataset,
-        check_recipes,
-        check_base_model,
-        check_registry,
-        check_policy,
-        check_gold_chunks,
+        *([check_recipes, check_base_model, check_registry, check_policy, check_evaluation] if compares else []),
+        *([check_gold_chunks] if asks and from_file else []),
         check_gpu_backend,
     )
     problems: list[str] = []
@@ -70,6 +74,36 @@ def warnings_of(config: RunConfig, *, generates: bool = True) -> list[str]:
         return []
     warning = retirement_warning(config.generation.model)
     return [f"generation.model: {warning}"] if warning else []
+
+
+def check_documents(config: RunConfig) -> None:
+    """Check that there is a file at each of the documents' locations."""
+    from insurance_rag.orchestration.documents import missing_documents
+
+    if problems := missing_documents(config.documents):
+        raise InvalidInputError(problems)
+
+
+def check_evaluation(config: RunConfig) -> None:
+    """Check the files and the retriever of the evaluation. Otherwise, errors would appear only after the training."""
+    evaluation = config.evaluation
+    problems = [
+        f"evaluation.{name}: {path} does not exist; give the path of {what}, or leave the field empty"
+        for name, path, what in (
+            ("verifier", evaluation.verifier, "a calibrated verifier"),
+            ("general_text", evaluation.general_text, "a text file"),
+        )
+        if path and not Path(path).expanduser().exists()
+    ]
+    if evaluation.retrieval.kind in ("dense", "hybrid") and not evaluation.retrieval.embedder:
+        problems.append(
+            f"evaluation.retrieval.embedder: the retriever {evaluation.retrieval.kind} needs an embedding model; give "
+            "sentence-transformers:NAME or openai:MODEL@BASE_URL, or choose bm25"
+        )
+    if evaluation.judge and "@" not in evaluation.judge:
+        problems.append(f"evaluation.judge: {evaluation.judge} has no server; give MODEL@BASE_URL")
+    if problems:
+        raise InvalidInputError(problems)
 
 
 def check_keys(config: RunConfig) -> None:

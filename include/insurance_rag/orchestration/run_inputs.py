@@ -35,10 +35,21 @@ OutletEvents = Mapping[object, OutletEvent]
 
 
 def open_run(artifact: RunArtifact | ShardArtifact | None) -> tuple[RunFolder, RunConfig]:
-    """Return the run folder and the configuration that the first task stored in this folder.
+    """Return the run folder and the run's configuration, with the chunks and questions that the run made itself.
 
     Raises AirflowFailException if `artifact` is None, which means that the first task failed.
     """
+    folder, config = stored_run(artifact)
+    made: dict[str, str] = {}
+    if config.documents:
+        made["chunks"] = str(folder.ingested)
+    if config.documents or config.make_questions:
+        made["questions"] = str(folder.questions)
+    return folder, config.model_copy(update=made)
+
+
+def stored_run(artifact: RunArtifact | ShardArtifact | None) -> tuple[RunFolder, RunConfig]:
+    """Return the run folder and the configuration that the first task stored in it."""
     if artifact is None:
         raise AirflowFailException(
             "check_input did not succeed; fix the problems listed in its log, then clear check_input"
@@ -48,7 +59,10 @@ def open_run(artifact: RunArtifact | ShardArtifact | None) -> tuple[RunFolder, R
 
 
 def event_settings(events: AssetEvents | None) -> dict[str, JsonValue]:
-    """Return the settings in the newest asset event that started the run; empty if no asset event started the run."""
+    """Return the settings in the newest asset event that started the run.
+
+    Empty if no asset event started the run, or if the event has no settings, such as that of changed documents.
+    """
     newest = max((e for several in (events or {}).values() for e in several), key=lambda e: e.timestamp, default=None)
-    settings = newest.extra["settings"] if newest else {}
+    settings = newest.extra.get("settings") if newest else {}
     return settings if isinstance(settings, dict) else {}

@@ -14,6 +14,11 @@ def artifact_root() -> Path:
     return Path(os.environ.get("ARTIFACT_ROOT") or "artifacts").resolve()
 
 
+def reviews_folder() -> Path:
+    """Return the folder with the journals of review decisions, which all runs share."""
+    return artifact_root() / "reviews"
+
+
 def run_folder(dag_id: str, run_id: str) -> RunFolder:
     """Return the folder of a DAG run. It is always under the artifact root, even if the ids come from a request."""
     return folder_under(artifact_root(), dag_id, run_id)

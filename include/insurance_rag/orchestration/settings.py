@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 
-from airflow.sdk import CronTriggerTimetable
+from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable
 from pydantic import JsonValue
 
 from insurance_rag.orchestration.alerts import notify_failure
@@ -57,36 +57,95 @@ def default_keys() -> list[str]:
     return [name.strip() for name in os.environ.get("GEMINI_CONNECTIONS", "gemini_k1").split(",") if name.strip()]
 
 
+def watched_documents() -> list[str]:
+    """Return the folders of documents in $DOCUMENTS, separated by commas. A new edition there starts a refresh."""
+    return [name.strip() for name in os.environ.get("DOCUMENTS", "").split(",") if name.strip()]
+
+
 def form_defaults() -> dict[str, JsonValue]:
     """Return the trigger form defaults that environment variables set. Scheduled runs use these defaults, too."""
     found = {field: os.environ.get(variable) for variable, field in FORM_VARIABLES.items()}
-    keys: list[JsonValue] = [*default_keys()]
-    return {"keys": keys, **{field: value for field, value in found.items() if value}}
+    lists: dict[str, list[JsonValue]] = {"keys": [*default_keys()], "documents": [*watched_documents()]}
+    return {
+        **{field: names for field, names in lists.items() if names},
+        **{field: value for field, value in found.items() if value},
+    }
 
 
-#: RunConfig fields in the trigger form of `refresh_dataset`; the omitted fields concern training and evaluation.
-DATASET_FIELDS = (
+#: Settings that are open in the trigger form of `finetune_pipeline`, and the sections of the others.
+FINETUNE_FIELDS: tuple[str, ...] = (
+    "documents",
     "chunks",
     "keys",
+    "generation.model",
+    "questions",
+    "question_limit",
+    "base_model",
+    "versions",
+    "profile",
+    "seeds",
+)
+FINETUNE_SECTIONS: tuple[str, ...] = (
+    "reuse_answers",
+    "allow_partial",
+    "make_questions",
+    "dataset",
+    "adapters",
+    "registry",
+    "policy",
+    "ingest",
+    "question_set",
+    "generation",
+    "validation",
+    "training",
+    "evaluation",
+    "promotion",
+)
+#: The same for `refresh_dataset`. Its form has no settings for training and evaluation.
+REFRESH_FIELDS: tuple[str, ...] = (
+    "documents",
+    "chunks",
+    "keys",
+    "generation.model",
+    "generation.budget_usd",
     "questions",
     "approve",
     "reuse_answers",
+    "validation.holdout",
+)
+REFRESH_SECTIONS: tuple[str, ...] = (
     "allow_partial",
+    "make_questions",
+    "ingest",
+    "question_set",
     "generation",
     "validation",
 )
-#: RunConfig fields in the trigger form of `evaluate_models`.
-MODEL_FIELDS = (
+#: The same for `make_questions`.
+QUESTION_FIELDS: tuple[str, ...] = (
+    "documents",
+    "chunks",
+    "keys",
+    "generation.model",
+    "generation.budget_usd",
+    "question_set.n",
+    "question_set.asked_share",
+    "approve",
+)
+QUESTION_SECTIONS: tuple[str, ...] = ("ingest", "question_set", "generation")
+#: The same for `evaluate_models`.
+EVALUATE_FIELDS: tuple[str, ...] = (
     "base_model",
     "adapters",
+    "chunks",
     "questions",
     "question_limit",
-    "prompt",
     "registry",
-    "policy",
-    "promotion",
-    "chunks",
+    "evaluation.prompt",
+    "evaluation.retrieval.kind",
+    "evaluation.judge",
 )
+EVALUATE_SECTIONS: tuple[str, ...] = ("policy", "evaluation", "promotion")
 
 APPROVAL_TIMEOUT = timedelta(days=3)
 #: Airflow 3.3 has a race condition (apache/airflow#66374): it loses a person's response that arrives within about a
@@ -94,11 +153,16 @@ APPROVAL_TIMEOUT = timedelta(days=3)
 APPROVAL_RETRY: dict[str, object] = {"retries": 3, "retry_delay": timedelta(seconds=5)}
 
 
-def refresh_schedule() -> CronTriggerTimetable:
+def refresh_schedule() -> CronTriggerTimetable | AssetOrTimeSchedule:
     """Return the schedule of `refresh_dataset`: cron expression $REFRESH_SCHEDULE, by default Monday 03:00 in Seoul.
 
     Unpausing the DAG starts no run before the next scheduled time. Missed runs are skipped, unless a person starts
-    a backfill.
+    a backfill. If $DOCUMENTS names folders, a changed document in one of them also starts a run.
     """
     cron = os.environ.get("REFRESH_SCHEDULE", "0 3 * * 1")
-    return CronTriggerTimetable(cron, timezone="Asia/Seoul", run_immediately=timedelta(0))
+    timetable = CronTriggerTimetable(cron, timezone="Asia/Seoul", run_immediately=timedelta(0))
+    if not watched_documents():
+        return timetable
+    from insurance_rag.orchestration.document_watch import documents_asset
+
+    return AssetOrTimeSchedule(timetable=timetable, assets=[documents_asset(watched_documents())])

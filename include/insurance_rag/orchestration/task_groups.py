@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow.sdk import TriggerRule, XComArg, task
 
-from insurance_rag.orchestration import tasks
+from insurance_rag.orchestration import input_tasks, tasks
 from insurance_rag.orchestration.generate_operator import GenerateOperator
 from insurance_rag.orchestration.settings import GENERATE
 from insurance_rag.orchestration.task_errors import message_only
@@ -36,13 +36,16 @@ def short_circuit(
 
 
 def make_dataset(run: XComArg) -> XComArg:
-    """Add the tasks that make the dataset: plan, generate (mapped over the API keys), redistribute and validate.
+    """Add the tasks that make the dataset: input, plan, generate (mapped over the API keys), redistribute and validate.
+
+    The input is made by `ingest_documents` and `prepare_questions`, if the run starts from documents.
 
     While the tasks run, they answer chunks of slower and dead keys. `plan_redistributed` and `generate_redistributed`
     answer chunks that are missing when all of them have ended. The task of a dead key remains failed. The run still
     continues if no answer is missing, because `validate` looks at the plan and the journals instead of the task states.
     """
     shards = as_task(tasks.plan)(run)
+    as_task(input_tasks.ingest_documents)(run) >> as_task(input_tasks.prepare_questions)(run) >> shards
     parts = GenerateOperator.partial(task_id="generate", **GENERATE).expand(shard=shards)
     redistributed = as_task(tasks.plan_redistributed, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)(run)
     more_parts = GenerateOperator.partial(task_id="generate_redistributed", **GENERATE).expand(shard=redistributed)

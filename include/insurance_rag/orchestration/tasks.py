@@ -50,37 +50,55 @@ from insurance_rag.orchestration.assets import (
     published_report,
 )
 from insurance_rag.orchestration.commands import log_command
-from insurance_rag.orchestration.run_inputs import AssetEvents, OutletEvents, event_settings, open_run
-from insurance_rag.orchestration.runs import earlier_runs, run_folder
+from insurance_rag.orchestration.run_inputs import AssetEvents, OutletEvents, open_run
+from insurance_rag.orchestration.run_request import requested_config
+from insurance_rag.orchestration.runs import earlier_runs, reviews_folder, run_folder
 
 log = logging.getLogger(__name__)
 
 
 def check_input(
-    params: Mapping[str, JsonValue] | None = None, triggering_asset_events: AssetEvents | None = None
+    params: Mapping[str, JsonValue] | None = None,
+    triggering_asset_events: AssetEvents | None = None,
+    *,
+    asks: bool = True,
 ) -> RunArtifact:
     """Check everything that can be checked before the run costs anything: chunks, questions, keys, recipes, models.
 
     All problems are listed at once. The checked configuration is stored in the run folder. If an asset event started
     the run, the settings in the event override the parameters. The log shows warnings, and what generating all pairs
-    would cost if no answer could be reused.
+    would cost if no answer could be reused. If the run starts from documents, later tasks check chunks and questions.
+    With `asks=False`, the run needs no evaluation questions.
     """
-    from insurance_rag.chunks import read_chunks, read_questions
     from insurance_rag.orchestration.preflight import validate_run_config, warnings_of
 
-    config = RunConfig.parse({**(params or {}), **event_settings(triggering_asset_events)}, "parameters")
-    dag_run = get_current_context()["dag_run"]
+    context = get_current_context()
+    form = params or {}
+    config = requested_config(form, context, triggering_asset_events, asks=asks)
+    dag_run = context["dag_run"]
     run = run_folder(dag_run.dag_id, dag_run.run_id).create()
-    generates = "keys" in (params or {})
-    if problems := validate_run_config(config, generates=generates):
+    generates = "keys" in form
+    if problems := validate_run_config(config, generates=generates, compares="base_model" in form, asks=asks):
         raise InvalidInputError(problems)
     for warning in warnings_of(config, generates=generates):
         log.warning("%s", warning)
     write_json(run.config, config.model_dump(mode="json"))
+    facts = _input_facts(config, estimated=generates and asks, asks=asks)
+    return describe(run.config, RunArtifact, **facts).model_copy(update={"uri": str(run.root)})
+
+
+def _input_facts(config: RunConfig, *, estimated: bool, asks: bool) -> dict[str, object]:
+    """Return the size of the input and the estimate, as far as they are known before documents are read."""
+    from insurance_rag.chunks import read_chunks, read_questions
+
+    if config.documents:
+        return {"rows": None, "questions": None}
     chunks = read_chunks(config.chunks)
-    facts = {"rows": len(chunks), "questions": len(read_questions(config.questions))}
-    estimate = _full_estimate(config, chunks) if generates and not config.dataset else None
-    return describe(run.config, RunArtifact, **facts, estimate=estimate).model_copy(update={"uri": str(run.root)})
+    return {
+        "rows": len(chunks),
+        "questions": len(read_questions(config.questions)) if asks and not config.make_questions else None,
+        "estimate": _full_estimate(config, chunks) if estimated and not config.dataset else None,
+    }
 
 
 def plan(run: RunArtifact) -> list[ShardArtifact]:
@@ -132,11 +150,14 @@ def validate(run: RunArtifact | None) -> DatasetArtifact:
         "validate", "--run", str(folder.root), "--questions", config.questions, "--out", str(folder.dataset),
         *(["--previous", str(previous)] if previous else []),
         *(["--allow-partial"] if config.allow_partial else []),
+        "--reviews", str(reviews_folder()),
         *config.validation.as_settings(),
     )  # fmt: skip
     questions = read_questions(config.questions)
     try:
-        return validate_run(folder, questions, config.validation, config.allow_partial, previous)
+        return validate_run(
+            folder, questions, config.validation, config.allow_partial, previous, reviews=reviews_folder()
+        )
     except IncompleteError as e:  # retrying only this task would not add the missing answers
         raise AirflowFailException(
             f'{e}\nTo generate the missing answers, clear the failed tasks ("Clear only failed")'
@@ -159,8 +180,14 @@ def wants_approval(run: RunArtifact) -> bool:
 def publish(run: RunArtifact, dataset: DatasetArtifact, outlet_events: OutletEvents | None = None) -> PublishedDataset:
     """Publish the dataset, which starts the DAGs that train on it."""
     _, config = open_run(run)
-    published = publish_dataset(run, dataset)
-    settings: JsonValue = {"dataset": dataset.uri, "chunks": config.chunks, "questions": config.questions}
+    published = publish_dataset(run, dataset, config)
+    settings: JsonValue = {
+        "documents": [],
+        "make_questions": False,
+        "dataset": dataset.uri,
+        "chunks": config.chunks,
+        "questions": config.questions,
+    }
     if outlet_events is not None:
         outlet_events[QA_DATASET].extra = {**published.model_dump(mode="json"), "settings": settings}
     return published
@@ -203,7 +230,7 @@ def evaluation_jobs(
         limit=config.question_limit,
         base_model=_base_model(config, base_models),
         adapters=ModelRegistry(Path(config.registry)).with_champion(named) if config.registry else named,
-        prompt=config.prompt,
+        settings=config.evaluation.as_settings(),
     )
     return [job]
 
