@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tests.training.conftest import QUICK, largest_difference, losses_of, manifest_of, quick, weights
 from tests.training.test_memory import LLAMA_8B
 from tests.training.test_resume import start_training, wait_for
@@ -28,6 +29,7 @@ from insurance_rag.training.micro_batches import MicroBatch
 from insurance_rag.training.preference_encoding import encode_pairs
 from insurance_rag.training.preference_rows import read_pairs
 from insurance_rag.training.preference_trainer import PreferenceTrainer
+from insurance_rag.training.preflight import prepare_training
 
 #: Largest difference between the loss of a step and that of plain TRL, both in fp32.
 TOLERANCE = 1e-5
@@ -266,6 +268,24 @@ def test_training_starts_from_an_adapter(straight: Path, base_model: Path, datas
         recipe.model_copy(update={"init_adapter": str(moved)}), dataset, str(base_model), tmp_path / "a"
     )
     assert again.steps == 1  # the same weights in another folder are the same training run
+
+
+def test_adapters_of_several_seeds_to_start_with_are_one_recipe(
+    straight: Path, base_model: Path, dataset: Path, tmp_path: Path
+) -> None:
+    other_seed = tmp_path / "other_seed"
+    shutil.copytree(straight, other_seed)
+    weights_file = AdapterFolder(other_seed).weights
+    tensors = load_file(weights_file)
+    save_file({name: tensor + 0.01 for name, tensor in tensors.items()}, weights_file)
+    first, second = (
+        prepare_training(pairwise("dpo", init_adapter=str(start)), dataset, str(base_model), tmp_path / "a")
+        for start in (straight, other_seed)
+    )
+    assert first.fingerprint != second.fingerprint
+    assert first.recipe_fingerprint == second.recipe_fingerprint
+    from_base = prepare_training(pairwise("dpo"), dataset, str(base_model), tmp_path / "a")
+    assert from_base.recipe_fingerprint != first.recipe_fingerprint
 
 
 def test_adapter_that_does_not_fit_is_an_error(straight: Path, base_model: Path, dataset: Path, tmp_path: Path) -> None:

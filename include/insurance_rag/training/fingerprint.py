@@ -32,21 +32,28 @@ def training_fingerprint(
 ) -> str:
     """Return 16 hexadecimal digits that identify the settings, the content of the data files, and the base model.
 
-    `files` holds the file of training rows, the file of held-out rows (None if there is no such file), the weights of
-    the adapter to start with, if there is one, and the general dataset, if there is one.
+    `files` holds the file of training rows, the file of held-out rows (None if there is no such file), the general
+    dataset, if there is one, and the weights of the adapter to start with, if there is one.
     """
     return _hash(config, _EXECUTION_SETTINGS, files, model_identity(base_model), revision)
 
 
 def recipe_fingerprint(
-    config: TrainingConfig, files: Sequence[Path | None], base_model: str, revision: str | None
+    config: TrainingConfig,
+    files: Sequence[Path | None],
+    base_model: str,
+    revision: str | None,
+    init_recipe: str | None = None,
 ) -> str:
     """Return 16 hexadecimal digits that identify the settings without the seed, the data files, and the base model.
 
-    The parameters are those of `training_fingerprint`. A local base model is identified by its path only, because its
-    files may have different times on the machines that train the seeds.
+    The parameters are those of `training_fingerprint`, but `files` does not hold the weights of the adapter to start
+    with, because every seed may start with an adapter of the same seed. `init_recipe` is the fingerprint of that
+    adapter's recipe. A local base model is identified by its path only, because its files may have different times on
+    the machines that train the seeds.
     """
-    return _hash(config, {**_EXECUTION_SETTINGS, "seed": True}, files, base_model, revision)
+    name = f"{base_model} {init_recipe}" if init_recipe else base_model
+    return _hash(config, {**_EXECUTION_SETTINGS, "seed": True}, files, name, revision)
 
 
 def _hash(

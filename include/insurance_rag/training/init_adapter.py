@@ -25,6 +25,15 @@ def init_weights(config: TrainingConfig) -> list[Path]:
     return [AdapterFolder(Path(config.init_adapter)).weights] if config.init_adapter else []
 
 
+def init_recipe(config: TrainingConfig) -> str | None:
+    """Return the fingerprint of the recipe of the adapter to start with. None if training starts from the base model.
+
+    Raises InvalidInputError if the adapter's manifest cannot be read.
+    """
+    manifest = AdapterFolder(Path(config.init_adapter)).read_manifest() if config.init_adapter else None
+    return manifest.recipe_fingerprint if manifest else None
+
+
 def check_init_adapter(config: TrainingConfig, base_model: str, revision: str | None, layers: LinearLayers) -> None:
     """Check that the recipe's `init_adapter`, if there is one, fits the base model and the recipe.
 

@@ -29,7 +29,7 @@ from insurance_rag.training.dataset_rows import (
 from insurance_rag.training.encoders import prompt_encoder
 from insurance_rag.training.encoding import EncodedPairs, EncodedRows, encode_rows
 from insurance_rag.training.fingerprint import recipe_fingerprint, training_fingerprint
-from insurance_rag.training.init_adapter import check_init_adapter, init_weights
+from insurance_rag.training.init_adapter import check_init_adapter, init_recipe, init_weights
 from insurance_rag.training.memory import plan_memory
 from insurance_rag.training.memory_estimate import model_shape
 from insurance_rag.training.preference_encoding import encode_pairs
@@ -150,12 +150,12 @@ def prepare_training(
     checks.warn_about_short_run(config, len(rows.rows))
     assert model_config is not None and tokenizer is not None  # otherwise raise_if_any has raised
     plan = _plan(config, model_config, rows, device, out)
-    files = [data.path, data.heldout_path, *init_weights(config), *replay_file(config)]
-    identity = (config, files, base_model, revision)
+    files = [data.path, data.heldout_path, *replay_file(config)]
     return PreparedTraining(
         config, plan, device, tokenizer, rows, heldout_rows, data.path,
         _describe_replay(config, len(rows.rows) - n_dataset_rows), data.held_out, base_model, revision,
-        training_fingerprint(*identity), recipe_fingerprint(*identity),
+        training_fingerprint(config, [*files, *init_weights(config)], base_model, revision),
+        recipe_fingerprint(config, files, base_model, revision, init_recipe(config)),
     )  # fmt: skip
 
 
