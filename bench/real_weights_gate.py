@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from insurance_rag.core.files import read_json, read_jsonl, write_json, write_jsonl
@@ -33,4 +32,4 @@ def gate_decisions(evaluation: Path, scratch: Path) -> dict[str, Decision]:
 def save_decisions(decisions: dict[str, Decision], path: Path) -> None:
     """Write all decisions to one JSON file."""
     content = {name: decision.model_dump(mode="json") for name, decision in decisions.items()}
-    path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    write_json(path, content)

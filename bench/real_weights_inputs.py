@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import asdict
 from pathlib import Path
+from random import Random
 from typing import NamedTuple
 
 from pydantic import JsonValue
 
-from insurance_rag.core.files import write_json
+from insurance_rag.core.dataset_folder import DatasetFolder
+from insurance_rag.core.files import read_json, write_json
 from insurance_rag.core.records import GENERATED_TYPES
 from insurance_rag.core.run_folder import RunFolder
 
@@ -32,6 +35,7 @@ def prepare(inputs: Path) -> None:
     _weights(inputs)
     for name, variant in DATASETS.items():
         make_dataset(inputs / "datasets" / name, variant)
+    mix_datasets(inputs / "datasets")
     _hits(inputs)
 
 
@@ -95,6 +99,7 @@ class DatasetVariant(NamedTuple):
     refusal_recipe: bool
     """Whether refusals and contexts are made as by default. If not, there are few near misses, and refusals are made
     from chunks with the same heading or from nearby chunks, as before."""
+    contexts_per_row: int = 2
 
 
 DATASETS = {
@@ -102,9 +107,13 @@ DATASETS = {
     "natural": DatasetVariant(recorded=True, refusal_recipe=False),
     "refusals": DatasetVariant(recorded=False, refusal_recipe=True),
     "both": DatasetVariant(recorded=True, refusal_recipe=True),
+    "both3": DatasetVariant(recorded=True, refusal_recipe=True, contexts_per_row=3),
+    "templates": DatasetVariant(recorded=False, refusal_recipe=True, contexts_per_row=1),
 }
+MIXED_TEMPLATES = 0.4
+"""Fraction of the rows of the dataset `templates` that the dataset `mixed` adds to those of `both3`."""
 OLD_CONTEXTS: dict[str, JsonValue] = {"unanswerable_share": 0.12, "distractor_share": 0.4}
-NEW_CONTEXTS: dict[str, JsonValue] = {"unanswerable_share": 0.3, "contexts_per_row": 2}
+NEW_CONTEXTS: dict[str, JsonValue] = {"unanswerable_share": 0.3}
 """Most of these refusals are near misses, the others have a context without the right chunk."""
 
 
@@ -134,11 +143,22 @@ def make_dataset(folder: Path, variant: DatasetVariant) -> None:
         run.create()
         write_plan(make_plan(chunks, keys, config), run, chunks)
         generate_run(run, keys, config)
-    contexts = NEW_CONTEXTS if variant.refusal_recipe else OLD_CONTEXTS
+    new_contexts = {**NEW_CONTEXTS, "contexts_per_row": variant.contexts_per_row}
+    contexts = new_contexts if variant.refusal_recipe else OLD_CONTEXTS
     validation = ValidationConfig.parse(
         {"dataset": {"parquet": False, "chat": False, **contexts}, "retriever_check": variant.refusal_recipe}
     )
     print(validate_parts([run.parts], chunks, folder, validation, questions=read_questions("sample")))
+
+
+def mix_datasets(datasets: Path) -> None:
+    """Write the dataset `mixed`: `both3` with a part of the rows of `templates`, chosen at random."""
+    both, templates = DatasetFolder(datasets / "both3"), DatasetFolder(datasets / "templates")
+    mixed = DatasetFolder(datasets / "mixed")
+    shutil.copytree(both.root, mixed.root, dirs_exist_ok=True)
+    rows = read_json(templates.training("rag"))
+    chosen = Random(0).sample(rows, int(MIXED_TEMPLATES * len(rows)))
+    write_json(mixed.training("rag"), [*read_json(both.training("rag")), *chosen])
 
 
 def _hits(inputs: Path) -> None:

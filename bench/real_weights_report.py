@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from pydantic import JsonValue
 
+from bench.markdown import markdown_table, percent, percent_interval
 from insurance_rag.core.files import read_json
 from insurance_rag.core.records import (
     EvaluationSummary,
@@ -81,28 +82,12 @@ def tables(results: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> Iterator[str]:
-    head = list(head)
-    yield "| " + " | ".join(head) + " |"
-    yield "|" + "---|" * len(head)
-    yield from ("| " + " | ".join(map(str, row)) + " |" for row in rows)
-    yield ""
-
-
 def _rate(rate: Rate) -> str:
-    return f"{_interval(rate)} of {rate.n}" if rate.n else "-"
-
-
-def _interval(rate: Rate) -> str:
-    return f"{_percent(rate.rate)} [{_percent(rate.low)}, {_percent(rate.high)}]" if rate.n else "-"
+    return f"{percent_interval(rate)} of {rate.n}" if rate.n else "-"
 
 
 def _points(test: PairedDifference) -> str:
-    return f"{_percent(test.difference)} [{_percent(test.low)}, {_percent(test.high)}]"
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f}"
+    return f"{percent(test.difference)} [{percent(test.low)}, {percent(test.high)}]"
 
 
 def _p(value: float) -> str:
@@ -120,12 +105,12 @@ def _training(results: RealWeightsResults) -> Iterator[str]:
         layout = f"{plan.per_device_train_batch_size} rows x {plan.gradient_accumulation_steps}, Liger {liger}"
         figures = (t.dataset.rows, t.steps, t.loss, t.eval_loss, t.tokens_per_s, t.peak_gib, t.seconds)
         rows.append((version, *figures, layout))
-    yield from _table(("", *columns), rows)
+    yield from markdown_table(("", *columns), rows)
     if held := results.heldout:
         losses = {version: by_model for version in VERSIONS if isinstance(by_model := held[version], dict)}
         yield f"Held-out loss per answer token before (Base) and after training, on {held['rows']} held-out rows:"
         yield ""
-        yield from _table(("prompt format of", *losses["v1"]), ((v, *losses[v].values()) for v in losses))
+        yield from markdown_table(("prompt format of", *losses["v1"]), ((v, *losses[v].values()) for v in losses))
 
 
 def _evaluation(summary: EvaluationSummary, title: str) -> Iterator[str]:
@@ -137,16 +122,16 @@ def _evaluation(summary: EvaluationSummary, title: str) -> Iterator[str]:
     models = summary.models
     rows = ((metric, *(_rate(models[m].rates[metric]) for m in models)) for metric in METRICS)
     columns = tuple(f"{m} ({summary.prompt_formats[m]})" for m in models)
-    yield from _table(("", *columns), rows)
+    yield from markdown_table(("", *columns), rows)
     yield "Correct answers by type of question:"
     yield ""
     types = next(iter(models.values())).by_type
     by_type = ((kind, *(_rate(models[m].by_type[kind]["correct"]) for m in models)) for kind in types)
-    yield from _table(("", *columns), by_type)
+    yield from markdown_table(("", *columns), by_type)
     yield "Paired tests on the same questions (sign-flip test over clusters; Holm over the pairs of a metric):"
     yield ""
     head = ("metric", "a", "b", "n", "only a", "only b", "b - a, points", "p", "p (Holm)")
-    yield from _table(head, map(_test_row, summary.tests))
+    yield from markdown_table(head, map(_test_row, summary.tests))
     for title, counts in (
         ("Findings", {name: model.findings for name, model in models.items()}),
         ("Problems of the answers that are not correct", {name: model.problems for name, model in models.items()}),
@@ -174,9 +159,9 @@ def _tuning_half(sweep: SweepSummary) -> Iterator[str]:
         yield ""
         rows = []
         for arm, by_model in sweep.tuning.items():
-            cells = {m: _interval(by_model[m][metric]) for m in models}
+            cells = {m: percent_interval(by_model[m][metric]) for m in models}
             rows.append((arm, *(f"**{cells[m]}**" if best[m] == arm else cells[m] for m in models)))
-        yield from _table(("arm", *models), rows)
+        yield from markdown_table(("arm", *models), rows)
 
 
 def _report_half(sweep: SweepSummary) -> Iterator[str]:
@@ -192,12 +177,12 @@ def _report_half(sweep: SweepSummary) -> Iterator[str]:
         chosen = sweep.report[best[m]][m]["hallucination"]
         rates = (_rate(rate) for rate in (row.before, row.after, row.default, chosen))
         rows.append((m, *rates, best[m], _points(test), _p(test.p)))
-    yield from _table(("model", *PRESETS, "chosen", "chosen arm", "after - before, points", "p"), rows)
+    yield from markdown_table(("model", *PRESETS, "chosen", "chosen arm", "after - before, points", "p"), rows)
     for metric in ("correct", "faulty", "false_refusal", "missed_refusal", "number_accuracy"):
         yield f"{metric} on the same half:"
         yield ""
         found = ((m, *(_rate(sweep.report[arm][m][metric]) for arm in (*PRESETS, best[m]))) for m in models)
-        yield from _table(("model", *PRESETS, "chosen"), found)
+        yield from markdown_table(("model", *PRESETS, "chosen"), found)
 
 
 def write_report(results: Path, out: Path) -> None:

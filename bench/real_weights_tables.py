@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+from bench.markdown import markdown_table, percent, percent_interval
 from insurance_rag.core.files import read_json
-from insurance_rag.core.records import Decision, EvaluationSummary, Rate
+from insurance_rag.core.records import Decision, EvaluationSummary
 from insurance_rag.core.records.recipes import RecipeRate
 
 METRICS = ("correct", "hallucination", "false_refusal", "missed_refusal", "number_accuracy", "faulty")
@@ -30,17 +31,21 @@ def _recipes(summary: EvaluationSummary) -> Iterator[str]:
         (name, *(_recipe_rate(recipe.rates.get(metric)) for metric in METRICS))
         for name, recipe in summary.recipes.items()
     )
-    yield from _table(("arm", *METRICS), rows)
+    yield from markdown_table(("arm", *METRICS), rows)
 
 
 def _adapters(summary: EvaluationSummary) -> Iterator[str]:
     yield "Each model, % [95 % interval]:"
     yield ""
     rows = (
-        (name, *(_rate(model.rates[metric]) for metric in METRICS), f"{model.new_tokens / summary.questions:.0f}")
+        (
+            name,
+            *(percent_interval(model.rates[metric]) for metric in METRICS),
+            f"{model.new_tokens / summary.questions:.0f}",
+        )
         for name, model in summary.models.items()
     )
-    yield from _table(("model", *METRICS, "tokens per answer"), rows)
+    yield from markdown_table(("model", *METRICS, "tokens per answer"), rows)
 
 
 def _types(summary: EvaluationSummary) -> Iterator[str]:
@@ -49,10 +54,10 @@ def _types(summary: EvaluationSummary) -> Iterator[str]:
     types = next(iter(summary.models.values())).by_type
     head = [f"{kind}, {metric}" for kind in types for metric in ("correct", "false_refusal")]
     rows = (
-        (name, *(_percent(model.by_type[k][m].rate) for k in types for m in ("correct", "false_refusal")))
+        (name, *(percent(model.by_type[k][m].rate) for k in types for m in ("correct", "false_refusal")))
         for name, model in summary.models.items()
     )
-    yield from _table(("model", *head), rows)
+    yield from markdown_table(("model", *head), rows)
 
 
 def _decisions(results: Path) -> Iterator[str]:
@@ -61,24 +66,8 @@ def _decisions(results: Path) -> Iterator[str]:
         challenger = Decision.model_validate(value).challengers[name]
         failed = "; ".join(rule.text for rule in challenger.rules if rule.outcome != "pass")
         rows.append((name, challenger.decision, failed or "-"))
-    yield from _table(("adapter", "decision", "rules that are not passed"), rows)
-
-
-def _table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> Iterator[str]:
-    head = list(head)
-    yield "| " + " | ".join(head) + " |"
-    yield "|" + "---|" * len(head)
-    yield from ("| " + " | ".join(map(str, row)) + " |" for row in rows)
-    yield ""
+    yield from markdown_table(("adapter", "decision", "rules that are not passed"), rows)
 
 
 def _recipe_rate(rate: RecipeRate | None) -> str:
-    return "-" if rate is None else f"{_percent(rate.mean)} [{_percent(rate.low)}, {_percent(rate.high)}]"
-
-
-def _rate(rate: Rate) -> str:
-    return f"{_percent(rate.rate)} [{_percent(rate.low)}, {_percent(rate.high)}]" if rate.n else "-"
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.1f}"
+    return "-" if rate is None else f"{percent(rate.mean)} [{percent(rate.low)}, {percent(rate.high)}]"
