@@ -25,8 +25,7 @@ def leaves(model: type[Config], prefix: str = "") -> set[str]:
     """Return the dotted names of all settings of a configuration."""
     found: set[str] = set()
     for name, field in model.model_fields.items():
-        nested = OVERRIDES.get(name) if model is RunConfig else None
-        nested = nested or field.annotation
+        nested = (OVERRIDES.get(name) if model is RunConfig else None) or field.annotation
         if isinstance(nested, type) and issubclass(nested, Config):
             found |= leaves(nested, f"{prefix}{name}.")
         else:
