@@ -14,7 +14,7 @@ from tests.deploy.files import ROOT, dockerfile, requirements
 
 LOCK = requirements("requirements.lock")
 STAGES = dockerfile()
-EXTRAS = {"airflow": ["airflow", "cluster"], "local": ["train", "gpu"], "gpu": ["train", "gpu"]}
+EXTRAS = {"airflow": ["airflow", "cluster", "ingest"], "local": ["train", "gpu"], "gpu": ["train", "gpu"]}
 
 
 def test_each_stage_installs_its_extras_with_the_lock() -> None:
