@@ -82,8 +82,8 @@ def _known_file() -> Path:
 
 def _files(location: str) -> Iterator[DocumentFile]:
     """Yield the files at a location. Hidden files, such as those of editors and of Office, are left out."""
-    root = _open(location)
     try:
+        root = _open(location)
         found = [root] if root.is_file() else [path for path in root.rglob("*") if path.is_file()]
         for path in found:
             if not path.name.startswith((".", "~$")):
