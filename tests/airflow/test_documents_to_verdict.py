@@ -125,7 +125,7 @@ def test_a_new_edition_costs_one_call_and_flags_the_questions_that_it_touches(
     dag = "refresh_dataset"
     airflow.api.call("PATCH", "/dags/finetune_pipeline", json={"is_paused": True})
     conf: dict[str, JsonValue] = {
-        "documents": str(policy.parent),
+        "documents": [str(policy.parent)],
         "keys": ["policy_key"],
         "generation": {"repair": False, "chunks_per_call": 1},
     }

@@ -79,7 +79,7 @@ def trigger_by_form(page: Page, url: str, inputs: dict[str, str]) -> str:
     assert form.locator(".monaco-editor:visible").count() == 0, "no setting is a JSON editor"
     assert form.locator("[id^=element_][required]").count() == 0, "every setting has a default"
     for name in ("redistribute", "repair"):
-        form.locator(f"[id='element_generation.{name}']").click()
+        form.locator(f"label:has([name='element_generation.{name}'])").click()
     form.get_by_test_id("trigger-dag-submit").click()
     page.wait_for_url(f"**/dags/{DAG}/runs/**")
     return page.url
@@ -107,7 +107,7 @@ def test_a_failed_shard_is_fixed_and_the_dataset_approved(
     page.get_by_role("button", name="Press shift+c to clear").click()
     dialog = page.get_by_role("dialog").filter(has_text="Clear Dag Run")
     dialog.get_by_text("Clear only failed tasks").click()
-    expect(dialog).to_contain_text("Affected Tasks: 6")  # shard 2, validate and what waited for it
+    expect(dialog).to_contain_text("Affected Tasks: 7")  # shard 2, validate and what waited for it
     dialog.get_by_role("button", name="Confirm").click()
     expect(dialog).to_be_hidden(timeout=SLOW)
 

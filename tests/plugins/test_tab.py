@@ -55,6 +55,18 @@ def test_tab_updates_itself_and_reruns_failed_tasks(site: Site, tab: Browser) ->
     assert not [url for url in tab.requests if not url.startswith((site.url, "data:", "blob:"))]
 
 
+def test_the_tab_fits_its_frame(tab: Browser) -> None:
+    """The frame is narrower than the window, because Airflow shows the runs next to it."""
+    page = f"{FRAME}.documentElement"
+    rows = f"[...{FRAME}.querySelectorAll('#progress li, #usage tr')]"
+    for width in (390, 1024, 1280, 1440, 1920):
+        tab.look(width, 900)
+        tab.wait(f"{rows}.length")
+        assert tab.run(f"{page}.scrollWidth <= {page}.clientWidth"), width
+        wide = tab.run(f"{rows}.filter(row => row.scrollWidth > row.clientWidth + 1).map(row => row.innerText)")
+        assert wide == [], width
+
+
 def test_runs_are_compared_under_browse(site: Site, tab: Browser) -> None:
     tab.open(f"{site.url}/plugin/run_reports")
     tab.wait(f"{FRAME}.querySelector('input[type=checkbox]')", timeout_s=60)
