@@ -17,7 +17,7 @@ from gemini_simulator import RunningSimulator, running_simulator
 from insurance_rag.core.files import read_json, read_jsonl
 from insurance_rag.core.records import EvaluationSummary
 
-pytestmark = [pytest.mark.airflow, pytest.mark.browser, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.airflow, pytest.mark.browser, pytest.mark.timeout(900)]
 
 SLOW = 60_000
 """Timeout in milliseconds: Airflow on a busy machine."""
