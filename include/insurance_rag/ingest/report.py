@@ -10,11 +10,12 @@ from functools import cache
 from itertools import groupby
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 from insurance_rag.config.ingest import IngestConfig
 from insurance_rag.core.files import atomic_write
+from insurance_rag.core.html_pages import page_environment
 from insurance_rag.core.records import Chunk
 from insurance_rag.core.records.ingest import LeftOut, OutlineEntry, PageCoverage
 from insurance_rag.ingest.document import Table, join_lines
@@ -150,13 +151,7 @@ def _percent(value: float) -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment(TEMPLATES)
     environment.globals.update(t=_bilingual, max_left_out=MAX_LEFT_OUT)
     environment.filters["percent"] = _percent
     return environment

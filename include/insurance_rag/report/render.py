@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 from pydantic import JsonValue
 
 from insurance_rag.core.artifacts import describe
 from insurance_rag.core.files import atomic_write
+from insurance_rag.core.html_pages import page_environment
 from insurance_rag.core.records import ReportArtifact
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.report import charts, formatting
@@ -125,13 +126,7 @@ def json_block(data: JsonValue) -> Markup:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment(TEMPLATES)
     functions = (
         charts.evaluation_axis, charts.difference_axis, charts.loss_axes, charts.loss_curves,
         charts.preference_curves, charts.funnel_band,

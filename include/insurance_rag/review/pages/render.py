@@ -8,9 +8,10 @@ from datetime import datetime
 from functools import cache, partial
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
+from insurance_rag.core.html_pages import page_environment
 from insurance_rag.review.edits import effective_fields
 from insurance_rag.review.pages.filters import NO_RULE, OUTCOMES, STATUSES
 from insurance_rag.review.pages.texts import page_text
@@ -52,13 +53,7 @@ def short_time(time: str) -> str:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment(TEMPLATES)
     environment.globals.update(
         css=Markup(_file("review.css")),
         js=Markup(_file("review.js")),
