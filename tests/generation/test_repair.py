@@ -108,7 +108,7 @@ def test_nothing_is_requested_again_unless_configured(tmp_path: Path, settings: 
 
 
 def test_daily_quota_that_ends_during_repairs_leaves_the_shard_complete(tmp_path: Path) -> None:
-    with running_simulator(**FAST, quota={"rpd": 32}) as sim:  # enough for some repairs
+    with running_simulator(**FAST, pack_degradation=0, quota={"rpd": 32}) as sim:  # enough for some repairs
         run, config = planned(tmp_path, sim, 30, keys(1), **SINGLE)
         part = generate_shard(run, 1, KEY, config, pair_check=CHECK)
     assert part.pending_repairs > 3
@@ -116,7 +116,7 @@ def test_daily_quota_that_ends_during_repairs_leaves_the_shard_complete(tmp_path
     assert missing_chunks(run) == {}
     assert manifest_path(run.part(1)).exists()
     assert set(first_answers(run).values()) == {1}
-    with running_simulator(**FAST) as sim:
+    with running_simulator(**FAST, pack_degradation=0) as sim:
         config = config.model_copy(update={"base_url": sim.url})
         later = generate_shard(run, 1, KEY, config, pair_check=CHECK)
         stats = sim.stats()
