@@ -11,7 +11,8 @@ from typing import Literal
 from insurance_rag.core.dataset_folder import DatasetFolder
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.orchestration.runs import reviews_folder
-from insurance_rag.questions.review_items import read_question_items, report_path
+from insurance_rag.questions.review_items import read_question_items
+from insurance_rag.questions.set_files import CANDIDATES, report_path
 from insurance_rag.review.records import ReviewItem, ReviewKind
 from insurance_rag.review.store import ReviewStore
 from insurance_rag.validation.review_items import read_row_items
@@ -19,7 +20,6 @@ from insurance_rag.validation.review_items import read_row_items
 SetName = Literal["rows", "questions"]
 KINDS: dict[SetName, ReviewKind] = {"rows": "row", "questions": "question"}
 CACHED_SETS = 8
-CANDIDATES = ".candidates.jsonl"
 
 
 @dataclass(frozen=True)

@@ -95,4 +95,4 @@ def test_a_hundred_thousand_chunks_are_read_in_seconds(tmp_path: Path) -> None:
     path = write(tmp_path / "c.jsonl", *(row(f"c{i}", text.format(i=i)) for i in range(100_000)))
     started = time.process_time()
     assert len(read_chunks(path)) == 100_000
-    assert time.process_time() - started < 3
+    assert time.process_time() - started < 6

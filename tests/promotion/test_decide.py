@@ -206,7 +206,7 @@ def test_a_model_trained_on_the_documents_of_the_questions_is_refused(tmp_path: 
     write_json(folder / "summary.json", summary | {"contaminated": {"v2": 5}})
     decision = decide(folder)
     assert decision.decision == "refuse"
-    assert "5 of 300 questions are about documents that the model was trained on" in decision.reason
+    assert "5 of 300 questions are about documents or sections that the model was trained on" in decision.reason
 
 
 def test_a_limit_can_be_set_removed_and_added(tmp_path: Path) -> None:
@@ -242,7 +242,8 @@ def test_a_damaged_evaluation_is_reported_with_file_and_line(tmp_path: Path) -> 
     answers = folder / "answers.jsonl"
     lines = answers.read_text().splitlines()
     answers.write_text("\n".join([*lines[:2], '{"model": "v2"}', *lines[3:]]))
-    with pytest.raises(InvalidInputError, match=r"answers.jsonl:3: question_id: Field required; run evaluate again"):
+    problem = r"answers.jsonl:3: not a scored answer \(question_id: Field required, .*; run evaluate again"
+    with pytest.raises(InvalidInputError, match=problem):
         decide(folder)
 
 

@@ -22,6 +22,7 @@ from insurance_rag.core.records import (
 )
 from insurance_rag.core.records.dataset import RejectSample, RowCounts, RuleInfo, ValidationReport
 from insurance_rag.core.records.generation import PartManifest, QuarantinedChunk
+from insurance_rag.core.records.split import SplitSummary
 from insurance_rag.core.records.style import StyleSummary
 from insurance_rag.core.run_folder import RunFolder
 
@@ -152,6 +153,13 @@ def write_dataset(run: RunFolder) -> None:
         training=416,
         held_out=40,
         repairable=120,
+        split=SplitSummary(
+            unit="section",
+            sections=["한빛 암보험 > 암진단 특별약관", "한빛 암보험 > 제3관 계약의 성립"],
+            held_out_chunks=14,
+            training_chunks=88,
+            leaking_chunks=["hanbit_cancer/s1/a3"],
+        ),
         samples={
             reason: [RejectSample(chunk_id=chunk.chunk_id, **rejected) for chunk in rng.sample(sample, 3)]
             for reason in DROPS

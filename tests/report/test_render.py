@@ -50,6 +50,15 @@ def test_finished_run_shows_every_part_without_a_problem(finished: RunFolder, tm
     assert len(embedded(html)["questions"]) == 24  # type: ignore[arg-type]
 
 
+def test_what_is_held_out_and_a_weak_part_of_the_retriever_are_shown(finished: RunFolder) -> None:
+    html = render_html(collect(finished)).split('id="data"')[0]
+    assert "2 sections (14 chunks) are not trained on" in html and "88 chunks are left for training" in html
+    assert "1 more chunks are left out" in html and "<li>한빛 암보험 &gt; 암진단 특별약관</li>" in html
+    assert "hybrid 0.87, but bm25 0.91 alone" in html
+    retrievers = html.split('data-t-label="retrievers"')[1].split("</table>")[0]
+    assert [float(rate) for rate in re.findall(r">([\d.]+) ?%<", retrievers)] == [87.0, 91.0, 64.0]
+
+
 def test_nothing_of_the_page_asks_for_anything_outside(finished: RunFolder) -> None:
     html = render_html(collect(finished))
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', html)

@@ -69,7 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser(named).parse_args(argv)
 
     # Imported after parsing, so that `--help` does not load pydantic.
-    from insurance_rag.core.errors import PipelineError
+    from insurance_rag.core.errors import IncompleteError, PipelineError
+    from insurance_rag.core.files import WRITE_ERRNOS, write_error
     from insurance_rag.core.progress import is_main_process
 
     level = logging.INFO if is_main_process() else logging.WARNING
@@ -81,6 +82,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PipelineError as e:
         print(f"{type(e).__name__}: {e}", file=sys.stderr)
         return e.exit_code
+    except OSError as e:
+        if e.errno not in WRITE_ERRNOS:
+            raise
+        print(f"IncompleteError: {write_error(Path(e.filename or 'a file of the command'), e)}", file=sys.stderr)
+        return IncompleteError.exit_code
     except KeyboardInterrupt:
         print("Interrupted; run the same command again to resume", file=sys.stderr)
         return 3
@@ -91,6 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _deliver(result: BaseModel | Mapping[str, object], *, as_json: bool) -> None:
     """Print the result. If $RESULT_JSON names a file, also write the result to this file for the GPU task to read."""
+    from insurance_rag.cli.result_text import result_lines
     from insurance_rag.core.files import write_json
 
     values = dict(result) if isinstance(result, Mapping) else result.model_dump(mode="json")
@@ -99,5 +106,4 @@ def _deliver(result: BaseModel | Mapping[str, object], *, as_json: bool) -> None
     if as_json:
         print(json.dumps(values, ensure_ascii=False))
     else:
-        for key, value in values.items():
-            print(f"{key}: {value}")
+        print("\n".join(result_lines(values)))

@@ -40,6 +40,6 @@ def run(args: argparse.Namespace) -> Decision:
     policy = load_policy(args.policy, parse_settings(args.set))
     decision = decide(args.evaluation, policy, args.registry, dry_run=args.dry_run)
     if decision.decision != "promote":
-        advice = "; keep the champion, or evaluate another adapter" if decision.decision == "refuse" else ""
+        advice = "\nkeep the champion, or evaluate another adapter" if decision.decision == "refuse" else ""
         raise GateRejectedError(f"{args.evaluation}: {decision.reason}{advice}")
     return decision

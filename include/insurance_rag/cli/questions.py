@@ -20,11 +20,15 @@ if TYPE_CHECKING:
 
     from insurance_rag.config import GenerationConfig, QuestionsConfig
 
-EXAMPLE = """insurance-rag questions make --chunks chunks.jsonl --out questions.jsonl --n 200 --keys keys.json
-  insurance-rag questions check --questions questions.jsonl --chunks new_chunks.jsonl
-  insurance-rag questions make --chunks new_chunks.jsonl --previous questions.jsonl --out new_questions.jsonl
-  insurance-rag questions review --questions questions.jsonl --export review.csv
-  insurance-rag questions freeze --questions questions.jsonl --out frozen.jsonl --require-review"""
+EXAMPLES = {
+    "make": """insurance-rag questions make --chunks chunks.jsonl --out questions.jsonl --n 200 --keys keys.json
+  insurance-rag questions make --chunks new_chunks.jsonl --previous questions.jsonl --out new_questions.jsonl""",
+    "check": "insurance-rag questions check --questions questions.jsonl --chunks new_chunks.jsonl",
+    "review": """insurance-rag questions review --questions questions.jsonl --export review.csv
+  insurance-rag questions review --questions questions.jsonl --import review.csv""",
+    "freeze": "insurance-rag questions freeze --questions questions.jsonl --out frozen.jsonl --require-review",
+}
+EXAMPLE = "\n  ".join(EXAMPLES.values())
 
 GENERATION = "generation."
 """Prefix of a key in --set that sets a field of GenerationConfig."""
@@ -38,7 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("review", _add_review, "export and import decisions about the questions"),
         ("freeze", _add_freeze, "write the final set with its hash"),
     ):
-        action = actions.add_parser(name, help=help_text, description=help_text)
+        action = actions.add_parser(
+            name,
+            help=help_text,
+            description=help_text,
+            epilog=f"examples:\n  {EXAMPLES[name]}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         add(action)
         action.add_argument(
             "--json", action="store_true", default=argparse.SUPPRESS, help="print the result as JSON on the last line"
@@ -74,6 +84,7 @@ def _add_review(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--questions", required=True, type=Path, help="question file that `questions make` wrote")
     parser.add_argument("--reviews", type=Path, help="folder with the decisions (default: `reviews` next to the file)")
     parser.add_argument("--chunks", type=Path, help="chunk file (default: the one in the report)")
+    parser.add_argument("--all", action="store_true", help="also export and count the spare candidates, not in the set")
     parser.add_argument("--export", type=Path, metavar="FILE", help="write the questions to this .csv or .jsonl file")
     parser.add_argument("--import", type=Path, metavar="FILE", dest="import_file", help="record this file's decisions")
     parser.add_argument("--reviewer", help="name to record (default: the name of the system user)")
@@ -159,6 +170,7 @@ def _review(args: argparse.Namespace) -> BaseModel:
     action = "export" if args.export else "import" if args.import_file else "status"
     given = {
         "action": action,
+        "all": args.all,
         "questions": args.questions,
         "dataset": None,
         "chunks": args.chunks,

@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     items.add_argument("--dataset", type=Path, help="dataset folder that `validate` wrote")
     items.add_argument("--questions", type=Path, help="question file that `questions make` wrote")
     parser.add_argument("--chunks", type=Path, help="chunk file; default: the one next to the dataset or in the report")
+    parser.add_argument("--all", action="store_true", help="with --questions: also the spare candidates")
     parser.add_argument("--reviews", type=Path, required=True, help="folder with the journals of decisions")
     parser.add_argument("--out", type=Path, help="file for `export`: .csv or .jsonl")
     parser.add_argument("--file", type=Path, help="file for `import`: .csv, .jsonl or .json")
@@ -45,10 +46,11 @@ def run(args: argparse.Namespace) -> BaseModel:
         raise InvalidInputError(f"review {args.action}: no {needed[0]}; name the file")
     items = _read_items(args)
     store = ReviewStore(args.reviews, "row" if args.dataset else "question")
-    if args.action == "export":
-        return _export(args.out, items, store)
     if args.action == "import":
         return _import(args.file, items, store, args.reviewer)
+    items = _without_spare(items, store) if args.questions and not args.all else items
+    if args.action == "export":
+        return _export(args.out, items, store)
     return count_decisions(items, store.states())
 
 
@@ -62,6 +64,12 @@ def _read_items(args: argparse.Namespace) -> list[ReviewItem]:
         return read_question_items(args.questions, args.chunks)
     next_to_it = RunFolder(args.dataset.resolve().parent).chunks
     return read_row_items(DatasetFolder(args.dataset), args.chunks or (next_to_it if next_to_it.is_file() else None))
+
+
+def _without_spare(items: list[ReviewItem], store: ReviewStore) -> list[ReviewItem]:
+    """Return the questions of the set, and the candidates outside the set that somebody decided about."""
+    decided = store.decisions()
+    return [item for item in items if not item.dropped or item.key in decided]
 
 
 def _export(out: Path, items: list[ReviewItem], store: ReviewStore) -> BaseModel:

@@ -6,10 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from insurance_rag.core.errors import InvalidInputError, LineProblem
-from insurance_rag.core.files import parse_jsonl, read_json
+from insurance_rag.core.record_files import read_record, read_records
 from insurance_rag.core.records.training import LossRow, TrainingManifest
 
 _SEED_PREFIX = "seed-"
@@ -103,14 +100,7 @@ class AdapterFolder:
         """Return the manifest, or None if there is none. Raises InvalidInputError if the manifest cannot be read."""
         if not self.manifest.is_file():
             return None
-        try:
-            return TrainingManifest.model_validate(read_json(self.manifest))
-        except ValidationError as e:
-            first = e.errors()[0]
-            field = ".".join(map(str, first["loc"]))
-            raise InvalidInputError(
-                f"{self.manifest}: not a training manifest ({field}: {first['msg']}); train the adapter again"
-            ) from None
+        return read_record(self.manifest, TrainingManifest, "a training manifest", "train the adapter again")
 
     def read_loss_history(self) -> list[LossRow]:
         """Return the logged steps, or an empty list if nothing has been logged yet.
@@ -119,15 +109,4 @@ class AdapterFolder:
         """
         if not self.loss_history.is_file():
             return []
-        lines, unreadable = parse_jsonl(self.loss_history)
-        rows, problems = [], list[str | LineProblem](unreadable)
-        for number, value in lines:
-            try:
-                rows.append(LossRow.model_validate(value))
-            except ValidationError as e:
-                problems.append(
-                    LineProblem(self.loss_history, number, f"not a loss row ({e.errors()[0]['msg']}); train again")
-                )
-        if problems:
-            raise InvalidInputError(problems)
-        return rows
+        return read_records(self.loss_history, LossRow, "a loss row", "train again")

@@ -5,11 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.core.files import read_json
 from insurance_rag.core.prompt_templates import PROMPT_FORMATS, RAG, VERIFY
+from insurance_rag.core.record_files import read_record
 from insurance_rag.core.records.dataset import ValidationReport
 
 _HELDOUT = {RAG.name: "heldout.json", VERIFY.name: "heldout_verifier.json"}
@@ -77,11 +74,4 @@ def read_validation_report(path: Path) -> ValidationReport:
 
     Raises InvalidInputError if the file is missing or not a validation report.
     """
-    try:
-        return ValidationReport.model_validate(read_json(path))
-    except ValidationError as e:
-        first = e.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "whole file"
-        raise InvalidInputError(
-            f"{path}: not a report of `validate` ({where}: {first['msg']}); give report.json of a dataset folder"
-        ) from e
+    return read_record(path, ValidationReport, "a report of `validate`", "give report.json of a dataset folder")

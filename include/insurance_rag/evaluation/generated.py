@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from insurance_rag.config import DecodingConfig, EvaluationConfig
 from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.core.files import read_json, write_json
+from insurance_rag.core.files import write_json
+from insurance_rag.core.record_files import read_record
 from insurance_rag.core.records import (
     Artifact,
     Chunk,
@@ -100,14 +99,7 @@ def read_generated(folder: Path) -> Generated:
     path = folder / FILE
     if not path.is_file():
         raise InvalidInputError(f"{path}: no such file; give a folder that `insurance-rag evaluate` wrote")
-    try:
-        return Generated.model_validate(read_json(path))
-    except ValidationError as e:
-        first = e.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise InvalidInputError(
-            f"{path}: {field}: {first['msg']} ({e.error_count()} problems); run evaluate again"
-        ) from None
+    return read_record(path, Generated, "generated answers", "run evaluate again")
 
 
 def score_generated(

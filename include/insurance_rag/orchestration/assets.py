@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from airflow.sdk import Asset
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from insurance_rag.config import RunConfig
 from insurance_rag.core.dataset_folder import DatasetFolder
-from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.core.files import read_json, write_json
+from insurance_rag.core.files import write_json
+from insurance_rag.core.record_files import read_record
 from insurance_rag.core.records import DatasetArtifact
 from insurance_rag.core.records.run import PublishedDataset, PublishedQuestions, RunArtifact
 from insurance_rag.orchestration.runs import artifact_root
@@ -67,13 +67,7 @@ def _read(path: Path, record: type[R], otherwise: str) -> R | None:
     """Return the record in a file, or None without a file. `otherwise` says what follows if a person removes it."""
     if not path.is_file():
         return None
-    try:
-        return record.model_validate(read_json(path))
-    except ValidationError as e:
-        raise InvalidInputError(
-            f"{path}: not a {record.__name__} ({e.error_count()} problems, first: {e.errors()[0]['msg']}); remove the "
-            f"file, and {otherwise}"
-        ) from None
+    return read_record(path, record, f"a {record.__name__}", f"remove the file, and {otherwise}")
 
 
 def _published_file() -> Path:

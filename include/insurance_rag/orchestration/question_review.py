@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from insurance_rag.core.files import read_json
+from insurance_rag.core.record_files import read_record
 from insurance_rag.core.records import Question
 from insurance_rag.core.records.questions import QuestionsArtifact, QuestionsReport
 from insurance_rag.core.records.usage import RunUsage
@@ -23,10 +23,12 @@ SAMPLES = 5
 def questions_text(made: Mapping[str, JsonValue]) -> str:
     """Return the text for `made`, a QuestionsArtifact as plain JSON."""
     from insurance_rag.chunks import read_questions
+    from insurance_rag.questions.set_files import read_report
 
     artifact = QuestionsArtifact.model_validate(made)
     path = Path(artifact.uri)
-    report = QuestionsReport.model_validate(read_json(Path(artifact.report)))
+    report = read_report(path)
+    assert report is not None, "`questions make` writes the report before the artifact"
     kept = f" {artifact.kept_from_previous:,} are from the published set." if artifact.kept_from_previous else ""
     return "\n".join([
         f"**{artifact.questions:,}** questions in `{path}`.{kept} "
@@ -77,7 +79,8 @@ def _drops(report: QuestionsReport) -> Iterator[str]:
 def _cost(run: Path) -> str:
     from insurance_rag.generation.estimate import show_usd
 
-    usages = [RunUsage.model_validate(read_json(path)).total for path in run.glob("round_*/parts/usage.json")]
+    files = run.glob("round_*/parts/usage.json")
+    usages = [read_record(path, RunUsage, "the usage of a run", "start a new run").total for path in files]
     calls, cost = sum(usage.calls for usage in usages), sum(usage.cost_usd for usage in usages)
     tokens_in, tokens_out = sum(usage.tokens_in for usage in usages), sum(usage.tokens_out for usage in usages)
     return f"{show_usd(cost)}, for {calls:,} calls with {tokens_in:,} tokens in and {tokens_out:,} out."

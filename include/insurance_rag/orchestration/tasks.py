@@ -276,7 +276,7 @@ def report(run: RunArtifact, decision: DecisionArtifact) -> object:
     from insurance_rag.report import render_report
 
     folder, _ = open_run(run)
-    log.info("decision: %s (%s)", decision.decision, decision.reason)
+    log.info("decision: %s: %s", decision.decision, decision.reason)
     log_command("report", "--run", str(folder.root), "--out", str(folder.report))
     return render_report(folder, folder.report)
 

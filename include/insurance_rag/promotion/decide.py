@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import JsonValue
 
 from insurance_rag.config import PromotionConfig
-from insurance_rag.core.errors import InvalidInputError, LineProblem
-from insurance_rag.core.files import parse_jsonl, read_json, write_json
+from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.files import write_json
 from insurance_rag.core.hashing import sha256_file
 from insurance_rag.core.locks import hold_lock
+from insurance_rag.core.record_files import read_record, read_records
 from insurance_rag.core.records import (
     ChallengerDecision,
     Decision,
@@ -35,10 +35,9 @@ from insurance_rag.promotion.repeated_looks import (
 )
 from insurance_rag.promotion.rules import apply_rules
 
-R = TypeVar("R", bound=BaseModel)
-
 PREFERENCE: tuple[DecisionKind, ...] = ("promote", "cannot_tell", "refuse")
 LOCK_WAIT_S = 60
+EVALUATE_AGAIN = "run evaluate again"
 
 
 @dataclass(frozen=True)
@@ -113,34 +112,10 @@ def _read_evaluation(folder: Path) -> _Evaluation:
     answers = folder / "answers.jsonl"
     return _Evaluation(
         folder=folder,
-        summary=_read_record(folder / "summary.json", EvaluationSummary),
-        rows=_read_rows(answers),
+        summary=read_record(folder / "summary.json", EvaluationSummary, "a summary", EVALUATE_AGAIN),
+        rows=read_records(answers, ScoredAnswer, "a scored answer", EVALUATE_AGAIN),
         answers_sha256=sha256_file(answers),
     )
-
-
-def _read_record(path: Path, kind: type[R]) -> R:
-    try:
-        return kind.model_validate(read_json(path))
-    except ValidationError as e:
-        problems = [f"{path}: {'.'.join(map(str, p['loc']))}: {p['msg']}; run evaluate again" for p in e.errors()]
-        raise InvalidInputError(problems) from None
-
-
-def _read_rows(path: Path) -> list[ScoredAnswer]:
-    parsed, problems = parse_jsonl(path)
-    rows = []
-    for line, row in parsed:
-        try:
-            rows.append(ScoredAnswer.model_validate(row))
-        except ValidationError as e:
-            problems += [
-                LineProblem(path, line, f"{'.'.join(map(str, p['loc']))}: {p['msg']}; run evaluate again")
-                for p in e.errors()
-            ]
-    if problems:
-        raise InvalidInputError(problems)
-    return rows
 
 
 def _challengers(summary: EvaluationSummary, champion: str) -> list[str]:
@@ -182,8 +157,9 @@ def _uncontaminated(model: str, summary: EvaluationSummary) -> Iterator[RuleOutc
     """Yield the outcome of the rule `uncontaminated`, or nothing if the model's training documents are unknown."""
     contaminated = summary.contaminated.get(model)
     if contaminated is not None:
-        text = f"{contaminated} of {summary.questions} questions are about documents that the model was trained on"
-        text_ko = f"질문 {summary.questions}개 중 {contaminated}개가 이 모델이 학습한 문서에 관한 것입니다."
+        questions = f"{contaminated} of {summary.questions} questions"
+        text = f"{questions} are about documents or sections that the model was trained on"
+        text_ko = f"질문 {summary.questions}개 중 {contaminated}개가 이 모델이 학습한 문서나 절에 관한 것입니다."
         yield rule("uncontaminated", "fail" if contaminated else "pass", text, text_ko=text_ko)
 
 
@@ -204,7 +180,7 @@ def _earlier_decision(
     path, champion = evaluation.folder / "decision.json", registry.champion
     if champion is None or not path.is_file():
         return None
-    earlier = _read_record(path, Decision)
+    earlier = read_record(path, Decision, "a decision", "remove it")
     promoted = earlier.decision == "promote" and champion.evaluation == str(evaluation.folder.resolve())
     unchanged = earlier.policy == policy and earlier.answers_sha256 == evaluation.answers_sha256
     return earlier if promoted and unchanged else None
@@ -254,18 +230,22 @@ def _combine(rules: Sequence[RuleOutcome]) -> DecisionKind:
 def _reason(
     model: str | None, champion: str, decision: DecisionKind, rules: Sequence[RuleOutcome], more: int | None
 ) -> str:
-    """Return the decision in words: the rules that led to it, and the number of decisions on the same questions."""
+    """Return the decision in words, with one line per rule that led to it and for the decisions on these questions."""
     if model is None:
         return "no adapter was evaluated next to the champion"
-    looks = next((f" ({r.text})" for r in rules if r.name == "repeated_looks"), "")
+    looks = [r.text for r in rules if r.name == "repeated_looks"]
     if decision == "promote":
         better = next((r.text for r in rules if r.name == "better" or r.name.startswith(NO_WORSE)), "")
-        return f"{model} replaces {champion}: {better}{looks}"
+        return _listed(f"{model} replaces {champion}: {better}", looks)
     wanted: Outcome = "fail" if decision == "refuse" else "unknown"
-    listed = "; ".join(f"{r.name} ({r.text})" for r in rules if r.outcome == wanted)
+    decisive = [f"{r.name} ({r.text})" for r in rules if r.outcome == wanted]
     if decision == "refuse":
-        return f"{model} may not replace {champion}: {listed}{looks}"
-    return f"cannot tell whether {model} may replace {champion}: {_advice(rules, more)}; {listed}{looks}"
+        return _listed(f"{model} may not replace {champion}:", [*decisive, *looks])
+    return _listed(f"cannot tell whether {model} may replace {champion}: {_advice(rules, more)}", [*decisive, *looks])
+
+
+def _listed(head: str, items: Sequence[str]) -> str:
+    return "\n  - ".join([head, *items])
 
 
 def _advice(rules: Sequence[RuleOutcome], more: int | None) -> str:

@@ -10,7 +10,7 @@ TITLES = {
     "same_questions": ("Same questions", "같은 질문"),
     "enough_questions": ("Enough questions", "질문 수"),
     "judged": ("Answers can be judged", "채점 가능한 답"),
-    "uncontaminated": ("Not trained on the questions' documents", "학습하지 않은 문서"),
+    "uncontaminated": ("Not trained on what the questions are about", "질문의 문서·절을 학습하지 않음"),
     "repeated_looks": ("Decisions on these questions", "같은 질문으로 내린 판정"),
     "general_text": ("General text not forgotten", "일반 텍스트 능력 유지"),
     "better": ("Better than the champion", "챔피언보다 나음"),

@@ -14,6 +14,7 @@ from insurance_rag.core.records.questions import GoldStatus
 from insurance_rag.korean import remove_whitespace
 from insurance_rag.korean.overlap import content_bigrams, covered_share
 from insurance_rag.questions.corpus import Corpus
+from insurance_rag.questions.set_files import report_path
 
 MIN_SIMILARITY = 0.6
 """A chunk with another id and another text is proposed as the new place of a gold chunk if it contains at least this
@@ -33,7 +34,7 @@ def gold_hashes(questions: Sequence[Question], corpus: Corpus) -> dict[str, str]
 
 def read_gold_hashes(questions: Path) -> dict[str, str]:
     """Return the hashes that `make` or `freeze` wrote next to a set of questions; empty if there are none."""
-    for path in (frozen_manifest_path(questions), questions.with_suffix(".report.json")):
+    for path in (frozen_manifest_path(questions), report_path(questions)):
         if path.is_file() and isinstance(content := read_json(path), dict):
             hashes = content.get("gold_chunks")
             if isinstance(hashes, dict):

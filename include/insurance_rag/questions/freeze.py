@@ -13,16 +13,16 @@ from insurance_rag.chunks.contradictions import find_contradictions
 from insurance_rag.chunks.frozen import frozen_manifest_path, questions_sha256
 from insurance_rag.core.artifacts import describe
 from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.core.files import parse_jsonl, read_json, write_json, write_jsonl
+from insurance_rag.core.files import write_json, write_jsonl
 from insurance_rag.core.records import Question
 from insurance_rag.core.records.questions import (
     FrozenManifest,
     QuestionCandidate,
     QuestionKind,
-    QuestionsReport,
 )
 from insurance_rag.questions.edition import read_gold_hashes
 from insurance_rag.questions.ids import question_id
+from insurance_rag.questions.set_files import candidates_path, read_candidates, read_report
 from insurance_rag.review.records import Decision, ReviewAction, question_key
 from insurance_rag.review.store import ReviewStore
 
@@ -82,7 +82,7 @@ def _apply(path: Path, decisions: Mapping[str, Decision]) -> _Decided:
         if decision is None or decision.action != "reject":
             decided.questions.append(_edited(question, decision))
     known = {question.question_id for question in in_set}
-    for question in (c.question for c in read_candidates_file(path) if c.question.question_id not in known):
+    for question in (c.question for c in _candidates(path) if c.question.question_id not in known):
         decision = decisions.get(question_key(question.question, question.gold_chunk_ids))
         if decision is not None and decision.action != "reject":
             decided.counts[decision.action] += 1
@@ -90,15 +90,9 @@ def _apply(path: Path, decisions: Mapping[str, Decision]) -> _Decided:
     return decided
 
 
-def read_candidates_file(questions: Path) -> list[QuestionCandidate]:
+def _candidates(questions: Path) -> list[QuestionCandidate]:
     """Return the candidates next to a set; empty if there are none."""
-    path = questions.with_suffix(".candidates.jsonl")
-    if not path.is_file():
-        return []
-    rows, problems = parse_jsonl(path)
-    if problems:
-        raise InvalidInputError(problems)
-    return [QuestionCandidate.model_validate(row) for _, row in rows]
+    return read_candidates(questions) if candidates_path(questions).is_file() else []
 
 
 def _edited(question: Question, decision: Decision | None) -> Question:
@@ -130,8 +124,7 @@ def _check_not_other(out: Path, questions: list[Question]) -> None:
 
 
 def _manifest(source: Path, out: Path, decided: _Decided) -> FrozenManifest:
-    path = source.with_suffix(".report.json")
-    report = QuestionsReport.model_validate(read_json(path)) if path.is_file() else None
+    report = read_report(source)
     gold = {i for question in decided.questions for i in question.gold_chunk_ids}
     return describe(
         out,
@@ -151,7 +144,7 @@ def _manifest(source: Path, out: Path, decided: _Decided) -> FrozenManifest:
 
 def _kinds(source: Path, decided: _Decided) -> dict[QuestionKind, int]:
     """Return the number of questions per kind. A question that is no candidate any more counts by its own fields."""
-    known = {c.question.question: c.kind for c in read_candidates_file(source)}
+    known = {c.question.question: c.kind for c in _candidates(source)}
     return dict(Counter(known.get(question.question) or _kind(question) for question in decided.questions))
 
 

@@ -27,6 +27,7 @@ from insurance_rag.questions.candidate import Candidate
 from insurance_rag.questions.corpus import Corpus
 from insurance_rag.questions.edition import gold_hashes
 from insurance_rag.questions.select import Selection
+from insurance_rag.questions.set_files import candidates_path, report_path
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def write_set(out: Path, made: Made) -> QuestionsArtifact:
 
     Raises InvalidInputError if no candidate passed the checks. Then only the candidates are written.
     """
-    candidates, report_path = out.with_suffix(".candidates.jsonl"), out.with_suffix(".report.json")
+    candidates, report_file = candidates_path(out), report_path(out)
     write_jsonl(candidates, (record.model_dump(mode="json") for record in _records(made)))
     questions = made.questions
     if not questions:
@@ -66,7 +67,7 @@ def write_set(out: Path, made: Made) -> QuestionsArtifact:
             "another teacher, or other checks"
         )
     report = make_report(made, questions)
-    write_json(report_path, report.model_dump(mode="json"))
+    write_json(report_file, report.model_dump(mode="json"))
     write_jsonl(out, (candidate.question.model_dump(mode="json") for candidate in questions))
     return describe(
         out,
@@ -77,7 +78,7 @@ def write_set(out: Path, made: Made) -> QuestionsArtifact:
         run=str(made.run.resolve()),
         calls=made.calls,
         kept_from_previous=report.kept_from_previous,
-        report=str(report_path.resolve()),
+        report=str(report_file.resolve()),
         candidates=str(candidates.resolve()),
         warnings=report.warnings,
     )

@@ -5,26 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from insurance_rag.chunks import read_chunks
 from insurance_rag.chunks.headings import chunk_header
-from insurance_rag.core.errors import InvalidInputError, LineProblem
-from insurance_rag.core.files import parse_jsonl, read_json
 from insurance_rag.core.records import Chunk
 from insurance_rag.core.records.questions import QuestionCandidate, QuestionsReport
 from insurance_rag.korean.text import clean
+from insurance_rag.questions.set_files import read_candidates, read_report
 from insurance_rag.review.records import ReviewChunk, ReviewFinding, ReviewItem, question_key
-
-
-def candidates_path(questions: Path) -> Path:
-    """Return the path of the candidates that belong to a question file Q.jsonl: Q.candidates.jsonl."""
-    return questions.with_name(f"{questions.stem}.candidates.jsonl")
-
-
-def report_path(questions: Path) -> Path:
-    """Return the path of the report that belongs to a question file Q.jsonl: Q.report.json."""
-    return questions.with_name(f"{questions.stem}.report.json")
 
 
 def read_question_items(questions: Path, chunk_file: Path | None = None) -> list[ReviewItem]:
@@ -33,40 +20,14 @@ def read_question_items(questions: Path, chunk_file: Path | None = None) -> list
     `chunk_file` defaults to the file that Q.report.json names. Raises an InvalidInputError that lists every line of
     the candidates that cannot be read.
     """
-    path = candidates_path(questions)
-    report = _read_report(questions)
+    report = read_report(questions)
     chunk_file = chunk_file or (Path(report.chunk_file) if report else None)
     chunks = {chunk.chunk_id: chunk for chunk in read_chunks(chunk_file)} if chunk_file else {}
     items: dict[str, ReviewItem] = {}
-    for candidate in sorted(_read_candidates(path), key=lambda candidate: not candidate.kept):
+    for candidate in sorted(read_candidates(questions), key=lambda candidate: not candidate.kept):
         item = _item(candidate, chunks, report)
         items.setdefault(item.key, item)
     return list(items.values())
-
-
-def _read_candidates(path: Path) -> list[QuestionCandidate]:
-    rows, problems = parse_jsonl(path)
-    found = []
-    for number, row in rows:
-        try:
-            found.append(QuestionCandidate.model_validate(row))
-        except ValidationError as e:
-            where = ".".join(map(str, e.errors()[0]["loc"]))
-            text = f"not a candidate of `questions make` ({where}: {e.errors()[0]['msg']}); make the questions again"
-            problems.append(LineProblem(path, number, text))
-    if problems:
-        raise InvalidInputError(problems)
-    return found
-
-
-def _read_report(questions: Path) -> QuestionsReport | None:
-    path = report_path(questions)
-    try:
-        return QuestionsReport.model_validate(read_json(path)) if path.is_file() else None
-    except ValidationError as e:
-        raise InvalidInputError(
-            f"{path}: not a report of `questions make` ({e.errors()[0]['msg']}); make the questions again"
-        ) from None
 
 
 def _item(candidate: QuestionCandidate, chunks: Mapping[str, Chunk], report: QuestionsReport | None) -> ReviewItem:

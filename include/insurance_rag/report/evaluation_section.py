@@ -8,6 +8,7 @@ from pathlib import Path
 
 from insurance_rag.core.records import CheckInfo, EvaluationSummary, MetricInfo, Rate, SweepSummary
 from insurance_rag.core.records.general_text import GeneralText
+from insurance_rag.core.records.retrieval import RetrievalSummary
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.report.formatting import percent, plain_facts
 from insurance_rag.report.reader import Reader
@@ -99,6 +100,8 @@ def _evaluation(summary: EvaluationSummary, gold: EvaluationSummary | None) -> E
             "type": _groups({name: model.by_type for name, model in summary.models.items()}),
             "product": _groups({name: model.by_product for name, model in summary.models.items()}),
         },
+        retrievers=_retrievers(summary.retrieval),
+        retriever_warnings=summary.retrieval.warnings,
         verifier=verifier_table(summary.verifier) if summary.verifier else None,
         findings=_counts({name: model.findings for name, model in summary.models.items()}),
         problems=_counts({name: model.problems for name, model in summary.models.items()}),
@@ -177,6 +180,16 @@ def _setup(summary: EvaluationSummary) -> dict[str, str]:
     facts = {**model, "seconds": summary.wall_seconds, **summary.decoding}
     recall = {name: percent(score.value) for name, score in summary.retrieval.scores.items()}
     return plain_facts({**facts, **recall})
+
+
+def _retrievers(measured: RetrievalSummary) -> dict[str, dict[str, float]]:
+    """Return the scores of the retriever and of its parts; empty if it has no parts."""
+    if not measured.parts:
+        return {}
+    scores = {"all": measured.scores, **measured.parts}
+    return {
+        name: {score: each.value for score, each in of.items() if each.value is not None} for name, of in scores.items()
+    }
 
 
 def read_sweep(reader: Reader, run: RunFolder) -> Sweep | None:

@@ -6,12 +6,22 @@ from collections.abc import Mapping
 
 from insurance_rag.core.dataset_folder import DatasetFolder
 from insurance_rag.core.records.dataset import RejectSample, RowCounts, RuleInfo, ValidationReport
+from insurance_rag.core.records.split import SplitSummary
 from insurance_rag.core.records.style import StyleFigures, StyleSummary
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.report.formatting import percent, plain, plain_facts
 from insurance_rag.report.reader import Reader
 from insurance_rag.report.texts import text_label
-from insurance_rag.report.view import BreakdownRow, DriftRow, DropReason, Funnel, GroupShare, Label, StyleRow
+from insurance_rag.report.view import (
+    BreakdownRow,
+    DriftRow,
+    DropReason,
+    Funnel,
+    GroupShare,
+    HeldOutUnits,
+    Label,
+    StyleRow,
+)
 
 EXAMPLES = 3
 """Maximum number of dropped rows shown per rule."""
@@ -51,7 +61,20 @@ def _funnel(report: ValidationReport) -> Funnel:
         else [],
         style_facts=_style_facts(report.style),
         drift=_drift(report),
+        held_out=_held_out(report.split),
         facts=_facts(report),
+    )
+
+
+def _held_out(split: SplitSummary) -> HeldOutUnits | None:
+    if split.unit is None:
+        return None
+    return HeldOutUnits(
+        unit=split.unit,
+        names=split.names,
+        chunks=split.held_out_chunks,
+        training_chunks=split.training_chunks,
+        repeats=len(split.leaking_chunks) + len(split.repeated_chunks),
     )
 
 

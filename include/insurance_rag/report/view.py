@@ -13,6 +13,7 @@ from insurance_rag.core.records import CorrectnessProblem, Decision, PairedTest,
 from insurance_rag.core.records.general_text import PerplexityRatio
 from insurance_rag.core.records.planning import GenerationEstimate
 from insurance_rag.core.records.recipes import RecipeRate, RecipeTest
+from insurance_rag.core.records.split import HoldoutUnit
 from insurance_rag.core.records.usage import RunUsage, Usage
 
 ShardState = Literal["running", "done", "failed", "waiting"]
@@ -149,6 +150,10 @@ class Evaluation(View):
     )
     problem_kinds: dict[str, Label] = {}
     general_text: GeneralTextTable | None = Field(default=None, description="perplexities, if they were measured")
+    retrievers: dict[str, dict[str, float]] = Field(
+        default={}, description="retriever, and each of its parts alone -> score -> mean over the questions"
+    )
+    retriever_warnings: list[str] = []
     verifier: VerifierTable | None = Field(default=None, description="the verifier that scored the answers, if any")
     assumed_formats: list[str] = Field(
         default=[], description="adapters whose own prompt format is not known, so they were asked in `rag`"
@@ -240,6 +245,16 @@ class StyleRow(View):
     evidence_characters: float | None
 
 
+class HeldOutUnits(View):
+    """What was kept out of training because of the evaluation questions."""
+
+    unit: HoldoutUnit
+    names: list[str] = Field(description="held-out documents, sections or chunks")
+    chunks: int = Field(description="number of held-out chunks")
+    training_chunks: int
+    repeats: int = Field(description="number of chunks left out because they repeat a chunk on the other side")
+
+
 class Funnel(View):
     """How many generated rows were kept and why the others were dropped, with breakdowns."""
 
@@ -252,6 +267,7 @@ class Funnel(View):
     style: list[StyleRow] = []
     style_facts: dict[str, str] = {}
     drift: list[DriftRow] = []
+    held_out: HeldOutUnits | None = None
     facts: dict[str, str] = {}
 
 

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from insurance_rag.core.errors import InvalidInputError, PipelineError
 from insurance_rag.core.journal import Journal
+from insurance_rag.core.record_files import first_problem
 from insurance_rag.review.records import EDITABLE_FIELDS, Decision, ReviewEvent, ReviewKind
 
 FILES: dict[ReviewKind, str] = {"row": "rows.jsonl", "question": "questions.jsonl"}
@@ -155,7 +156,7 @@ class ReviewStore:
                 event = ReviewEvent.model_validate(record)
             except ValidationError as e:
                 raise InvalidInputError(
-                    f"{self.path}: not a journal of decisions ({e.errors()[0]['msg']}); restore the file"
+                    f"{self.path}: not a journal of decisions ({first_problem(e)}); restore the file"
                 ) from None
             history = (*self._states.get(event.key, ItemState()).history, event)
             self._states[event.key] = ItemState(_effective(history), history, self._records)

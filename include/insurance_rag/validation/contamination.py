@@ -6,6 +6,7 @@ are not used for training, and held-out chunks that repeat a training chunk are 
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from insurance_rag.core.records import Chunk, Question, SplitSummary
 from insurance_rag.korean import remove_whitespace
 from insurance_rag.validation.holdout import Holdout, choose_holdout
 from insurance_rag.validation.similar_texts import similar_pairs
+
+log = logging.getLogger(__name__)
 
 NGRAM = 5
 _ARTICLE_NUMBER = re.compile(r"^\s*제\s?\d+\s?조(?:의\s?\d+)?")
@@ -80,12 +83,14 @@ def _split(
     leaking, repeated = _repeats(others, held_out, gold_ids, min_similarity)
     if len(leaking) == len(others):
         raise holdout.no_training_data(f"every chunk outside the held-out {holdout.unit}s repeats a gold chunk")
+    left = len(others) - len(leaking)
+    log.info("evaluation questions: %s; %d of %d chunks are left for training", holdout.reason, left, len(chunks))
     summary = SplitSummary(
         **dict(holdout.record),
         unit=holdout.unit,
         reason=holdout.reason,
         held_out_chunks=len(held_out),
-        training_chunks=len(others) - len(leaking),
+        training_chunks=left,
         leaking_chunks=sorted(leaking),
         repeated_chunks=sorted(repeated),
         questions_sha256=sha256,

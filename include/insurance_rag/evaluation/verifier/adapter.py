@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from insurance_rag.core.adapter_folder import AdapterFolder
 from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.core.files import read_json
 from insurance_rag.core.hashing import model_identity
 from insurance_rag.core.prompt_templates import PROMPT_FORMATS
+from insurance_rag.core.record_files import read_record
 from insurance_rag.core.records import TrainingManifest
 from insurance_rag.core.records.verifier import VerifierCalibration
 
@@ -69,11 +67,4 @@ def read_calibration(adapter: Path) -> VerifierCalibration:
             f"verifier {adapter}: has no {path.name}; calibrate it with "
             f"`insurance-rag verifier --adapter {adapter} --dataset DIR --base-model MODEL`"
         )
-    try:
-        return VerifierCalibration.model_validate(read_json(path))
-    except ValidationError as e:
-        first = e.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise InvalidInputError(
-            f"{path}: not a calibration ({field}: {first['msg']}); run `insurance-rag verifier` again"
-        ) from None
+    return read_record(path, VerifierCalibration, "a calibration", "run `insurance-rag verifier` again")

@@ -17,6 +17,7 @@ from insurance_rag.core.files import read_json, write_json
 from insurance_rag.core.hashing import sha256_file
 from insurance_rag.core.progress import Progress
 from insurance_rag.core.prompt_templates import SUPPORTED, VERIFY
+from insurance_rag.core.record_files import first_problem
 from insurance_rag.core.records import TrainingManifest
 from insurance_rag.core.records.verifier import VerifierArtifact, VerifierCalibration
 from insurance_rag.evaluation.verifier.adapter import check_verifier
@@ -99,9 +100,7 @@ def read_heldout_answers(path: Path) -> list[HeldoutAnswer]:
     try:
         rows = _HELDOUT.validate_python(read_json(path))
     except ValidationError as e:
-        first = e.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InvalidInputError(f"{path}: {where}: {first['msg']}; {_REMEDY}") from None
+        raise InvalidInputError(f"{path}: not held-out rows ({first_problem(e)}); {_REMEDY}") from None
     right = sum(row.completion == SUPPORTED for row in rows)
     if right < MIN_RIGHT_ANSWERS:
         raise InvalidInputError(
