@@ -1,11 +1,13 @@
 # Common commands. A fresh clone needs only Python 3.11+ and make. `make` without a target lists all targets.
 PYTHON ?= python3
 VENV := .venv
+SEED ?= 1
+RUNS ?= 20
 BIN := $(VENV)/bin
 export UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo up down test check lint types docs lock pictures bench-generation bench-dataset bench-airflow clean
+.PHONY: help env demo up down test test-all check lint types docs lock pictures bench-generation bench-dataset bench-airflow chaos clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -25,8 +27,11 @@ up: env ## Start the embedded Airflow and print its URL and login
 down: ## Stop what `make up` started
 	@$(BIN)/python -m demo down
 
-test: env lint types ## Run lint, type checks and the whole test suite (about 8 minutes)
+test: env lint types ## Run lint, type checks and the test suite (under 10 minutes on 2 cores)
 	bash tools/test.sh $(BIN)
+
+test-all: env lint types ## Also run the long tests, and measure the coverage (about 30 minutes)
+	bash tools/test.sh $(BIN) all
 
 check: env lint types ## Run lint, type checks and the fast unit tests (under 2 minutes)
 	$(BIN)/python -m pytest -n 2 -m "not slow and not airflow and not browser"
@@ -43,6 +48,14 @@ docs: env ## Regenerate the documents that are built from the code
 lock: env ## Resolve the dependencies and rewrite requirements.lock
 	bash tools/lock.sh $(BIN)/uv
 
+.PHONY: sbom fuzz
+sbom: env ## Write the software bill of materials of all locked packages to dist/sbom.json
+	bash tools/sbom.sh $(BIN)/uv dist/sbom.json
+
+SECONDS ?= 20
+fuzz: env ## Fuzz every parser of outside data, SECONDS=20 each
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
 pictures: env ## Recreate the images in docs/images from real runs (about 15 minutes)
 	CHROMIUM="$$(bash tools/browser.sh $(BIN))" $(BIN)/python tools/make_pictures.py
 
@@ -54,6 +67,9 @@ bench-dataset: env ## Measure the validation of up to a million rows
 
 bench-airflow: env ## Test Airflow on SQLite: 50 and 500 shards, a missed deadline, two killed schedulers
 	$(BIN)/python -m bench.orchestration
+
+chaos: env ## Inject random faults into real runs and check what is promised: make chaos SEED=1 RUNS=20
+	$(BIN)/python -m chaos --seed $(SEED) --runs $(RUNS) $(if $(OUT),--out $(OUT)) $(if $(PIPELINE),--pipeline)
 
 clean: down ## Delete everything that the embedded Airflow and its runs wrote (but not .venv)
 	rm -rf airflow_home artifacts

@@ -25,6 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name in SLOW_FOLDERS:
             item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: not item.get_closest_marker("slow"))  # so that no worker is left with a long file
     browser_tests = [item for item in items if item.get_closest_marker("browser")]
     if not browser_tests or chromium_path():
         return

@@ -119,6 +119,7 @@ def test_a_pdf_becomes_a_verdict_by_the_pages_alone(
     assert "10 chunks, 100.0% of the text" in airflow.api.log("finetune_pipeline", run_id, "ingest_documents")
 
 
+@pytest.mark.long
 def test_a_new_edition_costs_one_call_and_flags_the_questions_that_it_touches(
     airflow: Airflow, simulator: RunningSimulator, page: Page, policy: Path
 ) -> None:

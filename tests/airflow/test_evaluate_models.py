@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.airflow, pytest.mark.timeout(420)]
 DAG = "evaluate_models"
 
 
+@pytest.mark.long
 def test_new_adapters_are_compared_with_the_champion(airflow: Airflow, finetune_run: str, tmp_path: Path) -> None:
     trained = airflow.folder("finetune_pipeline", finetune_run)
     registry = ModelRegistry(tmp_path / "registry")

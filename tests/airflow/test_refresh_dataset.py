@@ -91,6 +91,7 @@ def test_a_dead_key_fails_its_shard_and_clearing_only_failed_repairs_the_run(
     assert airflow.states(DAG, run_id)["publish"] == "skipped" and len(events(airflow)) == published
 
 
+@pytest.mark.long
 def test_the_chunks_of_a_dead_key_move_to_healthy_keys(
     airflow: Airflow, simulator: RunningSimulator, conf: dict[str, JsonValue]
 ) -> None:

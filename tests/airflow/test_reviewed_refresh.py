@@ -17,7 +17,7 @@ from insurance_rag.review.records import ReviewAction
 from insurance_rag.review.store import ReviewStore
 from insurance_rag.validation.review_items import read_row_items
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(700)]
+pytestmark = [pytest.mark.airflow, pytest.mark.long, pytest.mark.timeout(700)]
 
 DAG = "refresh_dataset"
 

@@ -9,7 +9,8 @@ from insurance_rag.core.adapter_folder import AdapterFolder, seed_folder
 from insurance_rag.core.files import read_json
 from insurance_rag.core.records import EvaluationSummary
 
-pytestmark = [pytest.mark.airflow, pytest.mark.timeout(900)]  # two runs if no other test has started the first
+# two runs if no other test has started the first
+pytestmark = [pytest.mark.airflow, pytest.mark.long, pytest.mark.timeout(900)]
 
 DAG = "finetune_pipeline"
 

@@ -13,12 +13,11 @@ from bench.cheats import answers, champion_answers, decide_on, figures, table, w
 from insurance_rag.core.records import ScoredAnswer
 from insurance_rag.evaluation.samples import EvalSample
 
-pytestmark = pytest.mark.xdist_group("cheats")  # one worker runs all of them, so that it fills the caches once
 QUICK = (
     "first sentence of the chunk + hedge", "always refuses", "copies all chunks", "closest sentence + hedge",
     "reference, negated", "reference, number from elsewhere in the context", "reference + foreign tail",
 )  # fmt: skip
-"""Cheats that the quick tests run; the others take another half minute."""
+"""Cheats that `make test` runs; the others take another minute."""
 
 
 @cache
@@ -27,7 +26,7 @@ def champions() -> dict[str, list[ScoredAnswer]]:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in CHEATS]
+    "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.long) for name in CHEATS]
 )
 def test_a_cheat_is_never_promoted(name: str) -> None:
     found = figures(name, CHEATS[name], champions())
