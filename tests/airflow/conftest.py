@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Page, sync_playwright
 from pydantic import JsonValue
+from tests.browser import chromium_path
 
 from demo.services import Services
 from insurance_rag.chunks import SAMPLE_CHUNKS, SAMPLE_QUESTIONS
@@ -19,6 +21,9 @@ from insurance_rag.orchestration.airflow_api import AirflowApi
 from insurance_rag.orchestration.runs import folder_under
 
 RUN_TIMEOUT_S = 400
+
+SLOW = 60_000
+"""Timeout of a page in milliseconds: Airflow on a busy machine."""
 
 #: Settings of a short run: a few training steps show as much of Airflow as many.
 SMALL: dict[str, JsonValue] = {"question_limit": 8, "training": {"max_steps": 12}, "generation": {"repair": False}}
@@ -119,6 +124,22 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow]:
         yield Airflow(services.start(), services)
     finally:
         services.stop()
+
+
+@pytest.fixture(scope="module")
+def page(airflow: Airflow) -> Iterator[Page]:
+    """A page of a user who logged in."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-US").new_page()
+        page.set_default_timeout(SLOW)
+        page.goto(airflow.services.url)
+        page.fill("input[name=username]", "admin")
+        page.fill("input[name=password]", airflow.services.password)
+        page.click("button[type=submit]")
+        page.get_by_role("button", name="Admin").wait_for()
+        yield page
+        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -8,20 +8,16 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 from pydantic import JsonValue
-from tests.airflow.conftest import Airflow
+from tests.airflow.conftest import SLOW, Airflow
 from tests.airflow.policy_pdf import write_policy
-from tests.browser import chromium_path
 
 from gemini_simulator import RunningSimulator, running_simulator
 from insurance_rag.core.files import read_json, read_jsonl
 from insurance_rag.core.records import EvaluationSummary
 
 pytestmark = [pytest.mark.airflow, pytest.mark.browser, pytest.mark.timeout(900)]
-
-SLOW = 60_000
-"""Timeout in milliseconds: Airflow on a busy machine."""
 
 
 @pytest.fixture(scope="module")
@@ -37,22 +33,6 @@ def policy(airflow: Airflow, simulator: RunningSimulator, tmp_path_factory: pyte
     folder = tmp_path_factory.mktemp("policies")
     write_policy(folder / "policy.pdf")
     return folder / "policy.pdf"
-
-
-@pytest.fixture(scope="module")
-def page(airflow: Airflow) -> Iterator[Page]:
-    """A page of a user who logged in."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path(), args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-US").new_page()
-        page.set_default_timeout(SLOW)
-        page.goto(airflow.services.url)
-        page.fill("input[name=username]", "admin")
-        page.fill("input[name=password]", airflow.services.password)
-        page.click("button[type=submit]")
-        page.get_by_role("button", name="Admin").wait_for()
-        yield page
-        browser.close()
 
 
 def trigger(page: Page, url: str, dag: str, settings: dict[str, str], **folded: dict[str, str]) -> str:

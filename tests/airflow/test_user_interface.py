@@ -1,7 +1,4 @@
-"""A day in Airflow's own pages in headless Chromium: fill in the form, fix a failed shard, approve, read the report.
-
-The name of the file puts it after the tests that count the published datasets.
-"""
+"""A day in Airflow's own pages in headless Chromium: fill in the form, fix a failed shard, approve, read the report."""
 
 from __future__ import annotations
 
@@ -10,9 +7,8 @@ from urllib.parse import quote, unquote
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
-from tests.airflow.conftest import Airflow, write_sample_files
-from tests.browser import chromium_path
+from playwright.sync_api import Page, expect
+from tests.airflow.conftest import SLOW, Airflow, write_sample_files
 
 from gemini_simulator import RunningSimulator, running_simulator
 from insurance_rag.config import GenerationConfig
@@ -21,24 +17,6 @@ pytestmark = [pytest.mark.airflow, pytest.mark.browser, pytest.mark.timeout(600)
 
 DAG = "refresh_dataset"
 DEAD_KEY = "dead-browser-key"
-SLOW = 60_000
-"""Timeout in milliseconds: Airflow on a busy machine."""
-
-
-@pytest.fixture(scope="module")
-def page(airflow: Airflow) -> Iterator[Page]:
-    """A page of a user who logged in."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path(), args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_context(viewport={"width": 1280, "height": 800}, locale="en-US").new_page()
-        page.set_default_timeout(SLOW)
-        page.goto(airflow.services.url)
-        page.fill("input[name=username]", "admin")
-        page.fill("input[name=password]", airflow.services.password)
-        page.click("button[type=submit]")
-        page.get_by_role("button", name="Admin").wait_for()
-        yield page
-        browser.close()
 
 
 @pytest.fixture(scope="module")
