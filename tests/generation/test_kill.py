@@ -32,7 +32,7 @@ def start(run: Path, url: str, window_s: float) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("chunks_per_call", [1, "auto"])
+@pytest.mark.parametrize("chunks_per_call", [pytest.param(1, marks=pytest.mark.long), "auto"])
 def test_killed_again_and_again(tmp_path: Path, chunks_per_call: int | str) -> None:
     named = [key.model_copy(update={"id": f"gemini_{key.id}"}) for key in keys(3)]
     rng, kills, in_flight = random.Random(4), 3, 0  # `in_flight` counts chunks

@@ -213,7 +213,7 @@ def wait_for_answers(run: RunFolder, shard: int, n: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("chunks_per_call", [1, 4])
+@pytest.mark.parametrize("chunks_per_call", [pytest.param(1, marks=pytest.mark.long), 4])
 def test_after_kill_9_of_one_of_two_workers_the_other_finishes_the_run(tmp_path: Path, chunks_per_call: int) -> None:
     named = [key.model_copy(update={"id": f"gemini_{key.id}"}) for key in keys(2)]
     n = 30 * chunks_per_call
