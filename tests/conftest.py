@@ -23,11 +23,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     from tests.browser import chromium_path
 
     for item in items:
-        folder = item.path.parent.name
-        if folder in SLOW_FOLDERS:
+        if item.path.parent.name in SLOW_FOLDERS:
             item.add_marker(pytest.mark.slow)
-        # One worker runs a whole file, so that fixtures are made once. The tests of the plugins share an api-server.
-        item.add_marker(pytest.mark.xdist_group(folder if folder == "plugins" else str(item.path)))
     items.sort(key=lambda item: not item.get_closest_marker("slow"))  # so that no worker is left with a long file
     browser_tests = [item for item in items if item.get_closest_marker("browser")]
     if not browser_tests or chromium_path():

@@ -23,7 +23,7 @@ run_tests() { # $1 is the name of the group; the other arguments are for pytest
 mkdir "$work/airflow" "$work/others"
 run_tests airflow tests/airflow >"$work/airflow.log" 2>&1 &
 airflow=$!
-run_tests others -n 2 --dist loadgroup --no-loadscope-reorder --ignore tests/airflow
+run_tests others -n 2 --dist loadfile --no-loadscope-reorder --ignore tests/airflow
 others=$?
 wait "$airflow"
 with_airflow=$?
