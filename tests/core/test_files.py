@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from insurance_rag.core.errors import IncompleteError
-from insurance_rag.core.files import atomic_write, write_json
+from insurance_rag.core.files import atomic_write, read_json, write_json
+from insurance_rag.core.journal import Journal
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
@@ -28,6 +31,47 @@ def test_full_disk_keeps_the_old_file_and_says_what_to_do(
             write_json(path, "new")
     assert [entry.name for entry in tmp_path.iterdir()] == ["part.json"]
     assert path.read_text() == '"old"\n'
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from insurance_rag.core.errors import IncompleteError
+from insurance_rag.core.files import write_json, write_jsonl
+from insurance_rag.core.journal import Journal
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+folder = Path(sys.argv[1])
+def append():
+    with Journal(folder / "j.jsonl", append=True) as journal:
+        for n in range(1000):
+            journal.append({"n": n, "text": "x" * 100})
+for write in (
+    lambda: write_json(folder / "a.json", "x" * 50_000),
+    lambda: write_jsonl(folder / "b.jsonl", ["x" * 1000] * 100),
+    append,
+):
+    try:
+        write()
+    except IncompleteError as e:
+        print(e)
+"""
+
+
+def test_every_file_that_the_kernel_refuses_is_named_and_stays_whole(tmp_path: Path) -> None:
+    """The real error of a system call: no file may grow beyond 20,000 bytes."""
+    write_json(tmp_path / "a.json", "old")
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60
+    )
+    lines = done.stdout.splitlines()
+    assert [line.partition(": cannot be written (")[0] for line in lines] == [
+        str(tmp_path / name) for name in ("a.json", "b.jsonl", "j.jsonl")
+    ]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["a.json", "j.jsonl"]
+    assert read_json(tmp_path / "a.json") == "old"
+    records = [record["n"] for record in Journal(tmp_path / "j.jsonl").read_new()]
+    assert records == list(range(len(records))) and len(records) > 100
+    assert (tmp_path / "j.jsonl").read_bytes().endswith(b"}\n")
 
 
 def test_folder_that_cannot_be_created(tmp_path: Path) -> None:

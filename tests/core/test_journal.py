@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 import random
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from insurance_rag.core import journal as journal_module
 from insurance_rag.core.errors import IncompleteError
-from insurance_rag.core.journal import Journal, decode_record
+from insurance_rag.core.journal import Journal, decode_record, encode_record, is_readable
 
 
 def write(path: Path, n: int) -> list[dict[str, str]]:
@@ -183,6 +184,60 @@ def test_a_torn_tail_of_any_length_is_removed(tmp_path: Path, length: int) -> No
         path.write_bytes(start + b"x" * length)
         Journal(path, append=True).close()
         assert path.read_bytes() == start
+
+
+def test_a_damaged_line_is_moved_aside_once_and_all_offsets_stay(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, copy = tmp_path / "j.jsonl", tmp_path / "j.jsonl.damaged"
+    records = write(path, 6)
+    lines = path.read_bytes().splitlines(keepends=True)
+    damaged = lines[2].replace(b"0002", b"0003")
+    path.write_bytes(b"".join([*lines[:2], damaged, *lines[3:]]))
+    with caplog.at_level(logging.WARNING):
+        assert list(Journal(path).read_new()) == [*records[:2], *records[3:]]
+        assert not copy.exists()  # only a writer may change files
+        for _ in range(3):
+            with Journal(path, append=True) as writer:
+                found = list(writer.read_new_lines())
+                assert writer.damaged == 1
+    assert copy.read_bytes() == damaged
+    assert [path.read_bytes()[offset:][: len(line)] for offset, line in found] == [line for _, line in found]
+    assert [offset for offset, _ in found] == [sum(map(len, lines[:n])) for n in (0, 1, 3, 4, 5)]
+    assert caplog.text.count(f"{path}: line 3 is damaged and was skipped") == 1
+
+
+def test_a_long_damaged_line_is_moved_aside_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal_module, "MAX_LINE_BYTES", 1000)
+    monkeypatch.setattr(journal_module, "_COPY_BLOCK_BYTES", 700)
+    path = tmp_path / "j.jsonl"
+    records = write(path, 2)
+    path.write_bytes(path.read_bytes() + b"x" * 12_345 + b"\n")
+    with Journal(path, append=True) as journal:
+        assert list(journal.read_new()) == records
+        journal.append({"key": "next"})
+    assert (tmp_path / "j.jsonl.damaged").read_bytes() == b"x" * 12_345 + b"\n"
+    assert list(Journal(path).read_new()) == [*records, {"key": "next"}]
+
+
+def test_lines_of_older_versions_have_no_checksum(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    old = [{"key": "a", "text": "제1조"}, {"key": "b", "meta": {"at": "2026-11-24T10:00:00Z"}}]
+    path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in old))
+    with Journal(path, append=True) as journal:
+        journal.append({"key": "c"})
+        assert list(journal.read_new()) == [*old, {"key": "c"}]
+    assert not (tmp_path / "j.jsonl.damaged").exists()
+
+
+@pytest.mark.parametrize("record", [{"n": 1}, {"key": "ab", "text": "제1조(보험금)", "meta": {"at": "x"}}])
+def test_no_flipped_bit_makes_a_line_pass_for_one_without_a_checksum(record: dict[str, object]) -> None:
+    line = encode_record(record)
+    for position in range(len(line) - 1):
+        for bit in range(8):
+            flipped = bytearray(line)
+            flipped[position] ^= 1 << bit
+            assert not is_readable(bytes(flipped))
 
 
 def test_no_file_is_an_empty_journal(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import subprocess
 import sys
@@ -7,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from insurance_rag.core.errors import IncompleteError
+from insurance_rag.core.errors import IncompleteError, InvalidInputError
 from insurance_rag.core.locks import hold_lock, is_locked
 
 
@@ -41,6 +43,15 @@ with hold_lock(Path({str(path)!r}), "x"):
         assert is_locked(path)
         other.kill()
     assert not is_locked(path)
+
+
+def test_a_file_system_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(InvalidInputError, match="has no file locks"), hold_lock(tmp_path / "lock", "x"):
+        pass
 
 
 def test_a_lock_file_that_does_not_exist_is_not_locked(tmp_path: Path) -> None:

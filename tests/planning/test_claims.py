@@ -145,7 +145,18 @@ def test_the_claim_of_a_suspended_worker_lapses(
     one, two = start_worker(run, 1, locks), start_worker(run, 2, locks)
     claim(one, "a")
     assert claim(two, "a") == []
-    now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + 61)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 61)
     assert claim(one, "a") == [], "a worker does not take its own chunks twice"
     assert claim(two, "a") == ["a"]
+
+
+def test_a_system_clock_that_is_set_forward_ends_no_claim(
+    run: RunFolder, locks: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = start_worker(run, 1, locks), start_worker(run, 2, locks)
+    claim(one, "a")
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 86_400)
+    assert claim(two, *KEYS) == ["b", "c"]
+    assert claim(start_worker(run, 3, locks), *KEYS) == []

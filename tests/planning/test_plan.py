@@ -139,6 +139,7 @@ EDITS: list[tuple[str, Callable[[Json], object], str]] = [
     ("chunk twice", duplicate_chunk, "does not have each chunk in exactly one shard"),
     ("chunk removed", remove_chunk, "does not have each chunk in exactly one shard"),
     ("shard number twice", repeat_shard_number, "shard 1 is listed 2 times"),
+    ("shard number too high", lambda plan: shards_of(plan)[1].update(shard=7), "numbered 1, 7, not 1 to 2"),
     ("no partition", lambda plan: plan.pop("partition"), "partition: Field required"),
     ("empty partition", lambda plan: plan.update(partition={}), "partition.chunk_ids_sha256: Field required"),
     ("no shards", lambda plan: plan.pop("shards"), "shards: Field required"),
@@ -172,6 +173,31 @@ def test_an_edited_plan_is_an_input_error_that_says_what_to_do(
     assert main(["generate", "--run", str(run.root)]) == 2
     assert message in capsys.readouterr().err
     assert write_plan(planned, run, make_chunks(6)) == planned == read_plan(run)
+
+
+def test_a_run_of_version_0_1_0_is_recognised_and_left_alone(
+    run: RunFolder, planned: Plan, make_chunks: MakeChunks, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = json.loads(run.plan.read_text())
+    partition = content.pop("partition")
+    content |= {"proof": partition, "moved": {}}
+    run.plan.write_text(json.dumps(content))
+    old_journal = run.journal / "shard_1.jsonl"
+    old_journal.parent.mkdir(parents=True)
+    old_journal.write_text('{"key": "' + "0" * 64 + '", "state": "answered", "chunk_id": "c00001", "pairs": []}\n')
+    run.part(1).write_text("[]")
+    before = {path: path.read_bytes() for path in run.root.rglob("*") if path.is_file()}
+    advice = r"version 0\.1\.0 wrote this run.*into a new run folder"
+    with pytest.raises(InvalidInputError, match=advice):
+        read_plan(run)
+    with pytest.raises(InvalidInputError, match=advice):
+        write_plan(planned, run, make_chunks(6))
+    assert main(["generate", "--run", str(run.root)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    after = {path: path.read_bytes() for path in run.root.rglob("*") if path.is_file()}
+    assert {path: content for path, content in after.items() if path.suffix != ".lock"} == {
+        path: content for path, content in before.items() if path.suffix != ".lock"
+    }
 
 
 def test_all_problems_of_a_plan_are_listed(run: RunFolder, planned: Plan) -> None:

@@ -1,6 +1,9 @@
-"""A wall clock that is set back while a run is under way."""
+"""A wall clock that is set to another time while a run is under way."""
 
 from __future__ import annotations
+
+import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +13,8 @@ from tests.rate_limit.simulated_server import Server, World, separate_projects
 
 from insurance_rag.core.errors import QuotaExhaustedError
 from insurance_rag.rate_limit.admission import SendRequest, blocking_error, delay_before_send
+from insurance_rag.rate_limit.clock import steady_clock
+from insurance_rag.rate_limit.event_log import RateLimitLog
 from insurance_rag.rate_limit.events import CallRateLimited, DailyQuotaExhausted
 from insurance_rag.rate_limit.quota import next_midnight
 from insurance_rag.rate_limit.state import RateLimitState
@@ -94,3 +99,55 @@ def test_a_run_is_finished_after_the_clock_was_set_back(back_s: float, after_s: 
     second = World(Server(rpm=10), rest, shards["project"], shards["pool"], start=start, seed=seed).run(state)
     assert all(second.answers[k] == rest[k] for k in rest)
     assert second.seconds <= 4 * WINDOW_S + 10  # 30 chunks per key need two windows, and the step costs one more
+
+
+# ---- workers whose clocks differ
+
+
+@pytest.mark.parametrize("offset_s", [-7 * 86_400.0, -3600.0, -20.0, 20.0, 3600.0, 7 * 86_400.0])
+def test_workers_whose_clocks_differ_share_a_quota(tmp_path: Path, offset_s: float) -> None:
+    """The second worker started after the system clock was set to another time. Both use one key with 10 calls."""
+    now = NOW  # the time that has passed for both
+    path = tmp_path / "rate_limit.jsonl"
+    logs = [RateLimitLog(path, RateLimitState(), clock) for clock in (lambda: now, lambda: now + offset_s)]
+    with logs[0].locked():
+        logs[0].write(started(at=NOW, rpm=10))
+    with logs[1].locked():
+        pass
+    times: list[float] = []
+    while len(times) < 60 and now < NOW + 900:
+        for n, log in enumerate(logs):
+            with log.locked() as state:
+                local = now + n * offset_s
+                if blocking_error(state, REQUEST, local) is None and delay_before_send(state, REQUEST, local) <= 0:
+                    call = f"1-{n}-{len(times)}"
+                    log.write(sent(call, local))
+                    log.write(answered(call, local))
+                    times.append(now)
+        now += 0.5
+    for log in logs:
+        log.close()
+    assert all(sum(t - WINDOW_S < x <= t for x in times) <= 10 for t in times)
+    assert len(times) == 60 and times[-1] - NOW <= 7 * WINDOW_S
+
+
+def test_a_daily_quota_that_a_worker_with_a_wrong_clock_reported_ends_by_the_right_one(tmp_path: Path) -> None:
+    path, tomorrow = tmp_path / "rate_limit.jsonl", NOW + 86_400
+    right, wrong = (RateLimitLog(path, RateLimitState(), clock) for clock in (lambda: NOW, lambda: tomorrow))
+    with right.locked():
+        right.write(started(at=NOW))
+    with wrong.locked():
+        wrong.write(sent("1-2-1", tomorrow))
+        wrong.write(DailyQuotaExhausted(at=tomorrow, call="1-2-1", until=next_midnight(tomorrow)))
+    with right.locked() as state:
+        error = blocking_error(state, REQUEST, NOW)
+    right.close()
+    wrong.close()
+    assert isinstance(error, QuotaExhaustedError) and error.resets_at
+    assert error.resets_at.timestamp() == next_midnight(NOW)
+
+
+def test_the_steady_clock_ignores_a_change_of_the_system_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, before = steady_clock(), time.time()
+    monkeypatch.setattr(time, "time", lambda: before - 3600)
+    assert before - 1 < clock() < before + 5

@@ -207,6 +207,28 @@ def test_flipped_bits_never_stop_a_run(events: list[Event], tmp_path: Path, seed
     read_rate_limit_state(path)
 
 
+def test_a_damaged_call_uses_its_place_in_the_window_and_its_tokens_are_paid(path: Path) -> None:
+    """The limiter stays on the safe side: the window is not exceeded, and a budget includes the answer."""
+    path.parent.mkdir()
+    events: list[Event] = [started(1, rpm=3), sent("1-9-1", 1.0), sent("1-9-2", 2.0), sent("1-9-3", 3.0)]
+    events += [answered("1-9-1", 3.5, 0, 0), answered("1-9-3", 3.6, 0, 0)]
+    lines = [encode_record(event.model_dump()) for event in events]
+    lines[2] = lines[2].replace(b"2.0", b"9.0")
+    path.write_bytes(b"".join(lines))
+    for _ in range(2):  # for the second worker, the line has been moved
+        log = RateLimitLog(path, RateLimitState())
+        with log.locked() as state:
+            request = SendRequest(1, "k1", "p", 1.0, 500)
+            assert delay_before_send(state, request, 4.0) > 50
+        log.close()
+    assert path.with_name("rate_limit.jsonl.damaged").read_bytes() == lines[2]
+    log = RateLimitLog(path, RateLimitState())
+    with log.locked() as state:
+        log.write(answered("1-9-2", 5.0, tokens_in=300, tokens_out=70))
+        assert (state.usage_counts[1]["tokens_in"], state.usage_counts[1]["tokens_out"]) == (300, 70)
+    log.close()
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_any_events_may_be_missing(events: list[Event], seed: int) -> None:
     rng = random.Random(seed)

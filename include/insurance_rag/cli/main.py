@@ -69,13 +69,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser(named).parse_args(argv)
 
     # Imported after parsing, so that `--help` does not load pydantic.
+    from insurance_rag.cli.library_messages import hide_library_messages
     from insurance_rag.core.errors import IncompleteError, PipelineError
     from insurance_rag.core.files import WRITE_ERRNOS, write_error
     from insurance_rag.core.progress import is_main_process
 
     level = logging.INFO if is_main_process() else logging.WARNING
     logging.basicConfig(level=level, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # httpx logs every request at level INFO
+    hide_library_messages()
 
     try:
         result = args.execute(args)

@@ -17,7 +17,8 @@ from typing import IO, Any
 
 from insurance_rag.core.errors import IncompleteError, InvalidInputError, LineProblem
 
-DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+WRITE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE})
+"""Errors with which a disk refuses to write: full, over quota, file too large, read-only, defective, unreachable."""
 
 
 @contextlib.contextmanager
@@ -25,33 +26,56 @@ def atomic_write(path: Path, mode: str = "w", durable: bool = True) -> Iterator[
     """Open a temporary file next to `path`. Rename it to `path` on success, or remove it after an error.
 
     `durable=False` skips the fsync. Use this for files that must be written fast and are not needed after a power
-    failure. Raises IncompleteError if the disk is full or the folder is not writable.
+    failure. Raises IncompleteError if the disk refuses to write (see WRITE_ERRNOS) or the folder is not writable.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         fd, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     except OSError as e:
-        raise _write_error(path, e) from e
+        raise write_error(path, e) from e
     try:
         with os.fdopen(fd, mode, encoding=None if "b" in mode else "utf-8") as f:
             yield f
             f.flush()
             if durable:
                 os.fsync(f.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        _publish(name, path)
     except BaseException as e:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             os.unlink(name)
-        if isinstance(e, OSError) and e.errno in DISK_FULL:
-            raise _write_error(path, e) from e
+        if isinstance(e, OSError) and e.errno in WRITE_ERRNOS:
+            raise write_error(path, e) from e
         raise
 
 
-def _write_error(path: Path, error: OSError) -> IncompleteError:
+def _publish(temporary: str, path: Path) -> None:
+    try:
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as e:
+        raise write_error(path, e) from e
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file if it exists. Raises IncompleteError if the folder is not writable."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as e:
+        raise write_error(path, e) from e
+
+
+def write_error(path: Path, error: OSError) -> IncompleteError:
+    """Return the error for a file that cannot be written. Its message says why and what to do."""
     return IncompleteError(
         f"{path}: cannot be written ({error.strerror}); free space or fix the permissions, then run the same command "
         "again"
+    )
+
+
+def read_error(path: Path, error: OSError) -> IncompleteError:
+    """Return the error for a file of a run that exists but cannot be read. Its message says why and what to do."""
+    return IncompleteError(
+        f"{path}: cannot be read ({error.strerror}); fix the permissions, then run the same command again"
     )
 
 

@@ -1,6 +1,9 @@
 """Lock files, so that only one process at a time works on a shard, a registry or a GPU.
 
-The kernel releases a lock when the process that holds it ends, even if that process is killed.
+The kernel releases a lock when the process that holds it ends, even if that process is killed. A lock holds between all
+processes of a machine, whichever deployment started them. It holds between machines if they share the folder through a
+file system with locks, such as NFS 3 or later. A file system without locks is refused, because two deployments on one
+folder would not notice each other there.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from insurance_rag.core.errors import IncompleteError
+from insurance_rag.core.errors import IncompleteError, InvalidInputError
 
 POLL_S = 0.2
 
@@ -26,11 +29,11 @@ def hold_lock(path: Path, what: str, wait_s: float = 0.0) -> Iterator[None]:
 
     `what` is the name of the protected thing in the error message. If another process holds the lock, this function
     waits for up to `wait_s` seconds, then raises an IncompleteError that names the other process. It also raises
-    IncompleteError if the lock file cannot be written.
+    IncompleteError if the lock file cannot be written, and InvalidInputError if the file system has no locks.
     """
     with _open(path) as f:
         deadline = time.monotonic() + wait_s
-        while not _try_lock(f):
+        while not _try_lock(f, path):
             if time.monotonic() >= deadline:
                 f.seek(0)
                 raise IncompleteError(
@@ -47,11 +50,11 @@ def hold_lock(path: Path, what: str, wait_s: float = 0.0) -> Iterator[None]:
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether any process holds the lock file `path`."""
+    """Return whether any process holds the lock file `path`. Raises the same errors as `hold_lock`."""
     if not path.exists():
         return False
-    with path.open("a") as f:
-        return not _try_lock(f)
+    with _open(path) as f:
+        return not _try_lock(f, path)
 
 
 def _open(path: Path) -> IO[str]:
@@ -65,9 +68,14 @@ def _open(path: Path) -> IO[str]:
         ) from e
 
 
-def _try_lock(f: IO[str]) -> bool:
+def _try_lock(f: IO[str], path: Path) -> bool:
     try:
         fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as e:
+        raise InvalidInputError(
+            f"{path}: the file system has no file locks ({e.strerror}); use a folder on a local disk, or on a shared "
+            "file system with locks"
+        ) from e
     return True

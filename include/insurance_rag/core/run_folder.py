@@ -25,6 +25,11 @@ class RunFolder:
         return self.root / "plan.json"
 
     @property
+    def plan_lock(self) -> Path:
+        """Lock file that ensures that only one process writes the plan."""
+        return self.root / "plan.lock"
+
+    @property
     def estimate(self) -> Path:
         """File with the expected calls, tokens and cost, as estimated when the run was planned."""
         return self.root / "estimate.json"

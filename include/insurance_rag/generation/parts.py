@@ -15,8 +15,9 @@ from pydantic import JsonValue
 
 from insurance_rag.core.artifacts import describe, manifest_path
 from insurance_rag.core.errors import IncompleteError, InvalidInputError
-from insurance_rag.core.files import atomic_write, read_json, write_json
+from insurance_rag.core.files import atomic_write, remove_file, write_json
 from insurance_rag.core.locks import hold_lock
+from insurance_rag.core.record_files import read_record
 from insurance_rag.core.records import Artifact, QAPair, Shard
 from insurance_rag.core.records.generation import (
     OTHER_CHUNK_ID,
@@ -52,7 +53,7 @@ def write_part(run: RunFolder, shard: Shard, items: list[WorkItem], journal: Gen
 
     An existing manifest is deleted first. Raises IncompleteError if the disk is full.
     """
-    manifest_path(run.part(shard.shard)).unlink(missing_ok=True)
+    remove_file(manifest_path(run.part(shard.shard)))
     answered = [item for item in items if item.cache_key in journal and not journal.is_quarantined(item.cache_key)]
     counts = RowCounts()
     with atomic_write(run.part(shard.shard)) as f:
@@ -101,10 +102,17 @@ def _is_part_outdated(run: RunFolder, shard: Shard, items: Sequence[WorkItem], j
     if any(item.cache_key not in journal for item in items):
         return False
     try:
-        manifest = PartManifest.model_validate(read_json(manifest_path(run.part(shard.shard))))
+        manifest = read_manifest(run, shard.shard)
     except InvalidInputError:  # it does not exist, or cannot be read
         return True
     return _pending_repairs(items, journal) < manifest.pending_repairs
+
+
+def read_manifest(run: RunFolder, shard: int) -> PartManifest:
+    """Return the manifest of a shard's part. Raises InvalidInputError if it does not exist or is damaged."""
+    return read_record(
+        manifest_path(run.part(shard)), PartManifest, "a manifest of a part", "run `generate` again (answers are kept)"
+    )
 
 
 def _pending_repairs(items: Sequence[WorkItem], journal: GenerationJournal) -> int:

@@ -15,10 +15,10 @@ from insurance_rag.core.errors import (
     PipelineError,
     QuotaExhaustedError,
 )
-from insurance_rag.core.files import read_json
 from insurance_rag.core.records import ApiKey, Shard
-from insurance_rag.core.records.generation import GenerationResult, PartArtifact, PartManifest, PartSummary
+from insurance_rag.core.records.generation import GenerationResult, PartArtifact, PartSummary
 from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.generation.parts import read_manifest
 from insurance_rag.generation.repair import PairCheck
 from insurance_rag.generation.shard import run_shard
 from insurance_rag.generation.usage import budget_guard, write_usage
@@ -53,9 +53,7 @@ def generate_run(
     if missing or unfinished:
         raise _incomplete(missing, [*unfinished.values(), *_stop_reasons(run, keys, config, failed)])
     usage = write_usage(run, plan, read_rate_limit_state(run.rate_limit_log), config)
-    parts = [
-        PartManifest.model_validate(read_json(manifest_path(run.part(shard.shard)))).artifact() for shard in plan.shards
-    ]
+    parts = [read_manifest(run, shard.shard).artifact() for shard in plan.shards]
     return GenerationResult(
         **usage.model_dump(),
         uri=str(run.parts.resolve()),

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from pydantic import TypeAdapter, ValidationError
+
+from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.files import read_json, write_json
+from insurance_rag.core.record_files import first_problem
 from insurance_rag.core.records import Record
 from insurance_rag.core.run_folder import RunFolder
 
@@ -20,10 +24,19 @@ class SubmittedBatch(Record):
     cache_keys: list[str]
 
 
+_BATCHES: TypeAdapter[list[SubmittedBatch]] = TypeAdapter(list[SubmittedBatch])
+
+
 def read_submitted(run: RunFolder, shard: int) -> list[SubmittedBatch]:
-    """Return the batches in the list, in the order of their submission."""
+    """Return the batches in the list, in the order of their submission. Raises InvalidInputError if it is damaged."""
     path = run.batches(shard)
-    return [SubmittedBatch.model_validate(batch) for batch in read_json(path)] if path.exists() else []
+    try:
+        return _BATCHES.validate_python(read_json(path)) if path.exists() else []
+    except ValidationError as e:
+        raise InvalidInputError(
+            f"{path}: not a list of submitted batches ({first_problem(e)}); restore the file, or remove it to submit "
+            "its chunks again (they are then paid for again)"
+        ) from None
 
 
 def write_submitted(run: RunFolder, shard: int, batches: Sequence[SubmittedBatch]) -> None:

@@ -47,8 +47,10 @@ class Worker:
         work = self._work
         await asyncio.sleep(0)  # let all shards in this process start before the first call is sent
         async with asyncio.TaskGroup() as group:
-            while not work.limiter.stopped and (self._in_flight or self._has_work()):
+            while not work.limiter.stopped:
                 try:
+                    if not self._in_flight and not self._has_work():
+                        break
                     call_id = await work.limiter.acquire(work.planner)
                     if call_id is None:
                         await self._wait_for_work()

@@ -6,7 +6,9 @@ that `Client.error` lists. httpx is imported when the first client is created, s
 
 from __future__ import annotations
 
+import asyncio
 import functools
+import math
 import re
 import ssl
 from collections.abc import Mapping
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 MAX_MESSAGE_CHARACTERS = 300
 """Length at which messages from a server are truncated."""
 MAX_CONNECT_S = 10.0
+STEP_S = 1.0
+"""Length of the steps in which the timeout of an asynchronous call is counted."""
+LAST_STEP_S = 0.25
 MAX_RETRY_WAIT_S = 20.0
 """Longest backoff in `Client.call`, unless the server requests a longer wait."""
 MAX_RETRY_AFTER_S = 60.0
@@ -144,8 +149,10 @@ class AsyncClient(_BaseClient):
         import httpx
 
         super().__init__(base_url, key, where)
+        self._timeout_s = timeout_s
+        timeout = httpx.Timeout(None, connect=min(timeout_s, MAX_CONNECT_S))
         self._client = httpx.AsyncClient(
-            headers=dict(headers), limits=_limits(), timeout=_timeout(timeout_s), verify=_verify(base_url)
+            headers=dict(headers), limits=_limits(), timeout=timeout, verify=_verify(base_url)
         )
 
     @property
@@ -160,16 +167,23 @@ class AsyncClient(_BaseClient):
     async def request(self, method: str, path: str, body: JsonValue = None, timeout_s: float | None = None) -> Response:
         """Send one request and return its response, even if its status indicates an error.
 
-        `timeout_s` replaces the client's timeout. Raises ServerUnavailableError if no response arrives, and
-        InvalidInputError if the address is invalid.
+        `timeout_s` replaces the client's timeout, which limits the time until the response is complete. While this
+        process is stopped (SIGSTOP, a suspended machine), the time does not count, so that a response that arrives
+        meanwhile is used. Raises ServerUnavailableError if no response arrives, and InvalidInputError if the address is
+        invalid.
         """
         import httpx
 
-        timeout = httpx.USE_CLIENT_DEFAULT if timeout_s is None else _timeout(timeout_s)
+        sending = asyncio.ensure_future(self._client.request(method, self.base_url + path, json=body))
         try:
-            return _decode(await self._client.request(method, self.base_url + path, json=body, timeout=timeout))
+            await _wait_while_running(sending, timeout_s or self._timeout_s)
+            if not sending.done():
+                raise httpx.ReadTimeout("")
+            return _decode(sending.result())
         except (httpx.RequestError, httpx.InvalidURL) as e:
             error = self._connection_error(e)
+        finally:
+            await _cancel(sending)
         raise error
 
 
@@ -252,6 +266,28 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Return the seconds in a `Retry-After` header; None if the header is absent or contains a date."""
     wait = headers.get("retry-after", "")
     return float(wait) if wait.replace(".", "", 1).isdecimal() else None
+
+
+async def _wait_while_running(task: asyncio.Future[httpx.Response], timeout_s: float) -> None:
+    """Wait until `task` is done, or for `timeout_s` seconds during which this process was not stopped.
+
+    The time is counted in steps. A step during which the process was stopped counts with its planned length. After the
+    last step, a response that has already arrived is still read.
+    """
+    steps = math.ceil(timeout_s / STEP_S)
+    for step_s in (*[timeout_s / steps] * steps, LAST_STEP_S):
+        await asyncio.wait([task], timeout=step_s)
+        if task.done():
+            return
+
+
+async def _cancel(task: asyncio.Future[httpx.Response]) -> None:
+    """Cancel `task` if it is not done, and wait until it has closed its connection."""
+    if not task.done():
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # otherwise asyncio logs that nobody has read it
 
 
 def _limits() -> httpx.Limits:

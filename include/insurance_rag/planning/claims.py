@@ -2,7 +2,8 @@
 
 A worker claims chunks before it requests them, so that no other worker requests them too. A claim ends when the worker
 releases it, when the worker ends, when a new worker starts for the same shard, or when the claim is too old. Whether a
-worker is alive follows from the lock of its shard, which the kernel releases even if the worker is killed.
+worker is alive follows from the lock of its shard, which the kernel releases even if the worker is killed. The age of a
+claim counts from the moment when this process read it, so that a change of the system clock ends no claim.
 
     with claims.locked():
         free = [key for key in wanted if claims.is_free(key)]
@@ -46,7 +47,7 @@ class ChunksClaimed(Record):
     """A worker will request these chunks."""
 
     event: Literal["claimed"] = "claimed"
-    at: float = Field(description="Unix timestamp in seconds")
+    at: float = Field(description="Unix timestamp in seconds, for people who read the log")
     shard: int
     worker: str
     keys: list[str]
@@ -77,7 +78,7 @@ class ClaimLog:
         """
         self._run, self._shard, self._max_age_s = run, shard, max_age_s
         self._worker = f"{shard}-{socket.gethostname()}-{os.getpid()}-{time.time_ns()}"
-        self._holders: dict[str, tuple[int, str, float]] = {}  # key -> (shard, worker, time)
+        self._holders: dict[str, tuple[int, str, float]] = {}  # key -> (shard, worker, time when read)
         self._workers: dict[int, str] = {}  # shard -> its newest worker
         self._alive: dict[int, tuple[float, bool]] = {}  # shard -> (time of the check, whether its worker is alive)
         self._journal = Journal(run.claims, append=True, shared=True)
@@ -110,12 +111,12 @@ class ClaimLog:
 
     def is_free(self, key: str) -> bool:
         """Return whether no living worker holds a claim on `key`. It may take RECHECK_S until a death is noticed."""
-        shard, worker, at = self._holders.get(key, (0, "", 0.0))
+        shard, worker, read_at = self._holders.get(key, (0, "", 0.0))
         if not worker or self._workers.get(shard) != worker:
             return True
         if worker == self._worker:
             return False
-        return time.time() - at > self._max_age_s or not self._is_alive(shard)
+        return time.monotonic() - read_at > self._max_age_s or not self._is_alive(shard)
 
     def add(self, keys: Collection[str]) -> None:
         """Claim `keys`. Call this method only while the log is locked, and only with free keys."""
@@ -143,7 +144,7 @@ class ClaimLog:
             self._workers[event.shard] = event.worker
             self._alive.pop(event.shard, None)
         elif isinstance(event, ChunksClaimed):
-            self._holders.update(dict.fromkeys(event.keys, (event.shard, event.worker, event.at)))
+            self._holders.update(dict.fromkeys(event.keys, (event.shard, event.worker, time.monotonic())))
         else:
             for key in event.keys:
                 self._holders.pop(key, None)

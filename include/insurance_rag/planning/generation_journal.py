@@ -11,7 +11,8 @@ A repairable answer has faulty pairs that will be requested once more. If a cach
 the best state counts: answered is better than repairable, and repairable is better than quarantined. Among records with
 the same state, the last one counts.
 
-Damaged records are skipped (see `core.journal`), so their chunks count as missing and are requested again.
+Damaged records are skipped (see `core.journal`), so their chunks count as missing and are requested again. The process
+that opens a shard's file for `append` also moves the damaged records of this file to FILE.damaged.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from typing import BinaryIO, Literal
 from pydantic import ValidationError
 
 from insurance_rag.core.errors import IncompleteError, InvalidInputError
-from insurance_rag.core.journal import Journal, encode_record, is_intact, strip_checksum
+from insurance_rag.core.files import read_error
+from insurance_rag.core.journal import Journal, encode_record, is_readable, strip_checksum
 from insurance_rag.core.records.generation import AnswerRecord, QuarantinedChunk
 
 ChunkState = Literal["answered", "repairable", "quarantined"]
@@ -139,7 +141,9 @@ class GenerationJournal:
     def refresh(self) -> None:
         """Index the records that other workers have appended since the journal was opened or last refreshed."""
         known = {file.path for file in self._files}
-        self._files += [Journal(path) for path in sorted(self.folder.glob("*.jsonl")) if path not in known]
+        new = [path for path in _journal_paths(self.folder) if path not in known]
+        own = self._own
+        self._files += [own if own and path == own.path else Journal(path) for path in new]
         for number, file in enumerate(self._files):
             for offset, line in file.read_new_lines():
                 rank = _RANKS.get(line[_STATE_LETTER])
@@ -165,9 +169,26 @@ class GenerationJournal:
             for cache_key in cache_keys:
                 number, offset = self._places[cache_key]
                 if number not in files:
-                    files[number] = stack.enter_context(self._files[number].path.open("rb"))
+                    files[number] = stack.enter_context(_open_to_read(self._files[number].path))
                 files[number].seek(offset)
                 yield _parse(files[number].readline(), self._files[number].path, offset)
+
+
+def _journal_paths(folder: Path) -> list[Path]:
+    """Return the journal files. A folder that cannot be read is an error, because its answers would be paid again."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix == ".jsonl")
+    except FileNotFoundError:
+        return []
+    except OSError as e:
+        raise read_error(folder, e) from e
+
+
+def _open_to_read(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as e:
+        raise read_error(path, e) from e
 
 
 def state_of(record: ChunkRecord) -> ChunkState:
@@ -188,7 +209,7 @@ def _as_fields(cache_key: str, record: ChunkRecord) -> dict[str, object]:
 
 
 def _parse(line: bytes, path: Path, offset: int) -> ChunkRecord:
-    if not is_intact(line):
+    if not is_readable(line):
         raise IncompleteError(
             f"{path}: the record at byte {offset} was damaged while the journal was open; run the same command again "
             "to request its chunk again"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from insurance_rag.planning.generation_journal import ChunkRecord, GenerationJou
 from insurance_rag.planning.plan import Plan, read_plan
 from insurance_rag.planning.prompt_spec import PromptSpec
 from insurance_rag.planning.work_items import WorkItem, read_work_items
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -111,5 +114,6 @@ def _keys_in_part(path: Path) -> dict[str, str]:
 def _plan_if_valid(folder: RunFolder) -> Plan | None:
     try:
         return read_plan(folder)
-    except InvalidInputError:
+    except InvalidInputError as e:
+        log.warning("%s: answers of kept models are not reused from this run: %s", folder.root, e)
         return None

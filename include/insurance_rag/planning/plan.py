@@ -1,7 +1,12 @@
-"""The plan of a run, which assigns each chunk to a shard and thus to an API key."""
+"""The plan of a run, which assigns each chunk to a shard and thus to an API key.
+
+Two deployments on one run folder do not destroy each other's work. One process at a time writes a plan (`plan_lock`).
+It replaces an earlier plan only while it holds the locks of all shards, so that no worker still follows the old plan.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 from collections import Counter
@@ -12,8 +17,9 @@ from pydantic import Field, ValidationError
 
 from insurance_rag.config import GenerationConfig
 from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.core.files import atomic_write, read_json, write_json
+from insurance_rag.core.files import atomic_write, read_json, remove_file, write_json
 from insurance_rag.core.hashing import sha256_text
+from insurance_rag.core.locks import hold_lock
 from insurance_rag.core.records import ApiKey, Chunk, Record, Shard
 from insurance_rag.core.records.planning import PartitionCheck, Refresh
 from insurance_rag.core.run_folder import RunFolder
@@ -21,6 +27,16 @@ from insurance_rag.planning.prompt_spec import PromptSpec
 from insurance_rag.planning.shards import check_partition, hash_chunk_ids, make_shards
 
 log = logging.getLogger(__name__)
+
+
+PLAN_WAIT_S = 30.0
+"""Seconds to wait for another process that is writing the plan."""
+SHARD_WAIT_S = 2.0
+"""Other workers look at a shard's lock for an instant, to see whether its worker is alive. This wait outlasts that."""
+
+
+class OldRunError(InvalidInputError):
+    """The run folder belongs to an earlier version of the program. Plan into a new folder."""
 
 
 class Plan(Record):
@@ -82,17 +98,35 @@ def write_plan(plan: Plan, run: RunFolder, chunks: Iterable[Chunk]) -> Plan:
 
     If the folder already holds the same plan, the stored plan is kept, including its `refresh` record. Otherwise the
     part files in the folder are deleted. Their answers remain in the journal and need not be requested again.
+
+    Raises IncompleteError if another process is planning or generating this run, and InvalidInputError if the folder
+    belongs to a run of version 0.1.0.
     """
     run.create()
-    if (stored := _read_plan_if_valid(run)) and stored.plan_id == plan.plan_id:
-        return stored
-    with atomic_write(run.chunks, "wb") as f:
-        f.writelines(_encode(chunks))
-    for part in run.parts.glob("dataset_part_*.json*"):
-        part.unlink()
-    run.claims.unlink(missing_ok=True)
-    save_plan(plan, run)
+    with _plan_locked(run):
+        if (stored := _read_plan_if_valid(run)) and stored.plan_id == plan.plan_id:
+            return stored
+        with _shards_locked(run):
+            with atomic_write(run.chunks, "wb") as f:
+                f.writelines(_encode(chunks))
+            for part in run.parts.glob("dataset_part_*.json*"):
+                remove_file(part)
+            remove_file(run.claims)
+            save_plan(plan, run)
     return plan
+
+
+def _plan_locked(run: RunFolder) -> contextlib.AbstractContextManager[None]:
+    return hold_lock(run.plan_lock, f"the plan of {run.root}", PLAN_WAIT_S)
+
+
+@contextlib.contextmanager
+def _shards_locked(run: RunFolder) -> Iterator[None]:
+    """Hold the locks of all shards. Raises IncompleteError if a worker follows the stored plan."""
+    with contextlib.ExitStack() as locks:
+        for path in sorted(run.parts.glob("shard_*.lock")):
+            locks.enter_context(hold_lock(path, f"{path.stem} of {run.root}", SHARD_WAIT_S))
+        yield
 
 
 def read_plan(run: RunFolder) -> Plan:
@@ -104,6 +138,7 @@ def read_plan(run: RunFolder) -> Plan:
     if not run.plan.exists():
         raise InvalidInputError(f"{run.plan}: no plan; run `plan --chunks C.jsonl --out {run.root}` first")
     content = read_json(run.plan)
+    _refuse_old_version(run, content)
     try:
         plan = Plan.model_validate(content)
     except ValidationError as e:
@@ -121,13 +156,17 @@ def with_config(plan: Plan, config: GenerationConfig, run: RunFolder) -> Plan:
     """Store the plan with new settings and return it. The shards do not change.
 
     If the new settings change the requests to the teacher, the cache keys change too. Then earlier answers do not
-    count.
+    count. Raises IncompleteError if such settings are given while a worker asks with the earlier ones.
     """
     if config == plan.config:
         return plan
-    prompt_version = PromptSpec.from_config(config).prompt_version
-    changed = plan.model_copy(update={"config": config, "prompt_version": prompt_version})
-    save_plan(changed, run)
+    with _plan_locked(run), contextlib.ExitStack() as locks:
+        plan = read_plan(run)
+        spec = PromptSpec.from_config(config)
+        if spec != PromptSpec.from_config(plan.config):
+            locks.enter_context(_shards_locked(run))
+        changed = plan.model_copy(update={"config": config, "prompt_version": spec.prompt_version})
+        save_plan(changed, run)
     return changed
 
 
@@ -141,14 +180,28 @@ def _read_plan_if_valid(run: RunFolder) -> Plan | None:
         return None
     try:
         return read_plan(run)
+    except OldRunError:
+        raise
     except InvalidInputError as e:
         log.warning("replacing an invalid plan: %s", e)
         return None
 
 
+def _refuse_old_version(run: RunFolder, content: object) -> None:
+    """Raise OldRunError if version 0.1.0 wrote the plan. Its answers have other cache keys, so none could be reused."""
+    if isinstance(content, dict) and "proof" in content and "partition" not in content:
+        raise OldRunError(
+            f"{run.plan}: version 0.1.0 wrote this run, and this version cannot continue it; plan into a new run "
+            f"folder, e.g. `plan --chunks {run.chunks} --out NEW_RUN` (this folder is not changed)"
+        )
+
+
 def _inconsistencies(plan: Plan) -> list[str]:
     numbers = Counter(shard.shard for shard in plan.shards)
     problems = [f"shards: shard {number} is listed {n} times" for number, n in sorted(numbers.items()) if n > 1]
+    if not problems and set(numbers) != set(range(1, len(numbers) + 1)):
+        found = ", ".join(map(str, sorted(numbers)))
+        problems.append(f"shards: the shards are numbered {found}, not 1 to {len(numbers)}")
     times = Counter(chunk_id for shard in plan.shards for chunk_id in shard.chunk_ids)
     unchanged = hash_chunk_ids(times) == plan.partition.chunk_ids_sha256 and len(times) == plan.chunks
     if not unchanged or times.total() != len(times):

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
+from pydantic import ValidationError
+
 from insurance_rag.chunks.sections import section_name
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.hashing import sha256_file
+from insurance_rag.core.record_files import first_problem
 from insurance_rag.core.records import Chunk, Shard
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.planning.generation_journal import GenerationJournal
@@ -55,7 +58,7 @@ def _chunks_with_offsets(run: RunFolder) -> Iterator[tuple[int, Chunk]]:
     offset = 0
     with run.chunks.open("rb") as f:
         for line in f:
-            yield offset, Chunk.model_validate_json(line)
+            yield offset, _parse_chunk(run, line, offset)
             offset += len(line)
 
 
@@ -109,7 +112,17 @@ def read_other_chunk(run: RunFolder, item: WorkItem) -> Chunk | None:
 def _read_at(run: RunFolder, offset: int) -> Chunk:
     with run.chunks.open("rb") as f:
         f.seek(offset)
-        return Chunk.model_validate_json(f.readline())
+        return _parse_chunk(run, f.readline(), offset)
+
+
+def _parse_chunk(run: RunFolder, line: bytes, offset: int) -> Chunk:
+    try:
+        return Chunk.model_validate_json(line)
+    except ValidationError as e:
+        raise InvalidInputError(
+            f"{run.chunks}: not a chunk at byte {offset} ({first_problem(e)}); restore the file, or make the plan "
+            "again (answers are kept)"
+        ) from None
 
 
 def missing_chunks(run: RunFolder) -> dict[str, list[str]]:

@@ -4,7 +4,12 @@ Before a call, a worker locks the file and applies the other workers' events to 
 worker appends an event before it unlocks the file. Two processes therefore never use the same slot in a quota window.
 
 The file is not fsynced. Events survive if a process is killed. A power cut may lose the newest events, but their
-quota window has passed when the machine runs again. Damaged events are skipped (see `core.journal`).
+quota window has passed when the machine runs again. A damaged event is skipped (see `core.journal`), and counts as a
+call of every pool, because it may have recorded one.
+
+The clocks of two workers may differ, for example if the system clock was set to another time between their starts. A
+worker reads the log many times per quota window, so it knows between which two times of its own clock an event was
+written. If the event's time is not between them, the time of reading counts instead.
 """
 
 from __future__ import annotations
@@ -12,12 +17,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from insurance_rag.core.journal import Journal, strip_checksum
+from insurance_rag.rate_limit.clock import steady_clock
 from insurance_rag.rate_limit.events import Event, parse_event
 from insurance_rag.rate_limit.state import RateLimitState
 
@@ -27,9 +33,11 @@ log = logging.getLogger(__name__)
 class RateLimitLog:
     """The shared log and the state computed from its events. Each `with log.locked() as state:` is one transaction."""
 
-    def __init__(self, path: Path, state: RateLimitState) -> None:
-        """Open or create the log. Raises IncompleteError if it cannot be written."""
+    def __init__(self, path: Path, state: RateLimitState, clock: Callable[[], float] | None = None) -> None:
+        """Open or create the log. Raises IncompleteError if it cannot be written. `clock` returns Unix timestamps."""
         self.state = state
+        self._clock = clock or steady_clock()
+        self._read_at: float | None = None  # time of the last look into the log
         self._journal = Journal(path, append=True, shared=True)
 
     def close(self) -> None:
@@ -46,7 +54,10 @@ class RateLimitLog:
         try:
             # A killed process may have left an incomplete line. No other process writes while this one holds the lock.
             self._journal.drop_torn_tail()
-            _fold_new_events(self._journal, self.state)
+            now = self._clock()
+            looks = None if self._read_at is None else (self._read_at, now)
+            _fold_new_events(self._journal, self.state, looks)
+            self._read_at = now
             yield self.state
         finally:
             fcntl.flock(self._journal.fileno(), fcntl.LOCK_UN)
@@ -70,11 +81,24 @@ def read_rate_limit_state(path: Path) -> RateLimitState:
     return state
 
 
-def _fold_new_events(journal: Journal, state: RateLimitState) -> None:
+def _fold_new_events(journal: Journal, state: RateLimitState, looks: tuple[float, float] | None = None) -> None:
+    """Apply the new events to the state.
+
+    `looks` has the times of the previous look into the log and of this one; None at the first look. Wrong times of
+    events that are read at the first look are corrected by `RateLimitState.follow_clock`.
+    """
+    damaged = journal.damaged
     for offset, line in journal.read_new_lines():
+        while damaged < journal.damaged:
+            damaged += 1
+            state.count_damaged_event()
         try:
             event = parse_event(strip_checksum(line))
         except ValidationError:
             log.warning("%s: skipped the unknown event at byte %d; another version wrote it", journal.path, offset)
             continue
+        if looks and not looks[0] - state.clock_margin <= event.at <= looks[1] + state.clock_margin:
+            event = event.model_copy(update={"at": looks[1]})
         state.apply(event)
+    for _ in range(journal.damaged - damaged):
+        state.count_damaged_event()

@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import math
 import os
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from insurance_rag.core.errors import IncompleteError, InvalidInputError, Pipeli
 from insurance_rag.core.records import ApiKey, Shard
 from insurance_rag.rate_limit.admission import SendRequest, blocking_error, delay_before_send
 from insurance_rag.rate_limit.backoff import quota_window_s, rate_limit_wait_s
+from insurance_rag.rate_limit.clock import steady_clock
 from insurance_rag.rate_limit.event_log import RateLimitLog
 from insurance_rag.rate_limit.events import (
     BatchAnswered,
@@ -93,12 +93,13 @@ class Limiter:
         key: ApiKey,
         config: GenerationConfig,
         stop_check: StopCheck = lambda state, request: None,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         """Open the event log at `path`, which all shards in the run share, and record that this shard has started.
 
-        The quota pool is the one of `key`. Raises InvalidInputError if `key` is not the key of the shard.
+        The quota pool is the one of `key`. `clock` returns Unix timestamps; the default is a steady clock. Raises
+        InvalidInputError if `key` is not the key of the shard.
         """
         if key.id != shard.key_id:
             raise InvalidInputError(
@@ -107,8 +108,9 @@ class Limiter:
             )
         self.window_s, self._timeout_s, self._pool = quota_window_s(config), config.timeout_s, key.pool
         state = RateLimitState(self.window_s, config.request_gap_s, config.max_in_flight)
-        self._log = RateLimitLog(path, state)
-        self._shard, self._clock, self._sleep, self._stop_check = shard, clock, sleep, stop_check
+        self._clock = clock or steady_clock()
+        self._log = RateLimitLog(path, state, self._clock)
+        self._shard, self._sleep, self._stop_check = shard, sleep, stop_check
         self._queue = asyncio.Lock()
         self._call_ended = asyncio.Event()
         self._call_ids = (f"{shard.shard}-{os.getpid()}-{n}" for n in itertools.count(1))
@@ -118,7 +120,7 @@ class Limiter:
         """The error that stopped the shard; None while calls are allowed."""
         with self._log.locked():
             started = ShardStarted(
-                at=clock(),
+                at=self._clock(),
                 shard=shard.shard,
                 key=key.id,
                 pool=self._pool,

@@ -36,7 +36,7 @@ from insurance_rag.rate_limit.events import (
     KeyRejected,
     ShardStarted,
 )
-from insurance_rag.rate_limit.quota import KeyState, Metric, PackCounts, QuotaPool, SentCall, cost
+from insurance_rag.rate_limit.quota import KeyState, Metric, PackCounts, QuotaPool, SentCall, cost, next_midnight
 
 # The clock margin is needed because calls arrive later than they are sent. The larger of the two minimums applies.
 MIN_MARGIN_SHARE = 0.0125  # minimum as a fraction of the window
@@ -47,7 +47,10 @@ EXPLAINED_SHARE = 0.85  # our calls explain a refusal if they used more than thi
 
 
 class RateLimitState:
-    """What the workers in a run know about keys, quotas and calls. Only `apply` and `follow_clock` may change it."""
+    """What the workers in a run know about keys, quotas and calls.
+
+    Only `apply`, `count_damaged_event` and `follow_clock` may change it.
+    """
 
     def __init__(self, window_s: float = 60.0, gap_s: float = 0.2, max_in_flight: int = 64) -> None:
         """Create an empty state.
@@ -87,7 +90,10 @@ class RateLimitState:
         """Key and limit from the last suspicious refusal (see `_merge_shared_pools`)."""
 
     def apply(self, event: Event) -> None:
-        """Update the state with one event. An event that ends an unknown call is ignored."""
+        """Update the state with one event.
+
+        Of an event that ends an unknown call, only the tokens count. The event that started the call was damaged.
+        """
         self._latest_event_at = max(self._latest_event_at, event.at)
         if isinstance(event, ShardStarted):
             self._start_shard(event)
@@ -97,6 +103,14 @@ class RateLimitState:
             self._count_batch(event)
         elif call := self.in_flight.pop(event.call, None):
             self._end_call(call, event)
+        elif isinstance(event, CallAnswered | CallFailed):
+            self._count_unknown_call(event)
+
+    def count_damaged_event(self) -> None:
+        """Count a call of every pool at the time of the latest event, because a damaged event may have recorded one."""
+        for name, pool in self.pools.items():
+            tokens = max((call.tokens for call in pool.calls), default=0.0)
+            pool.calls.append(SentCall(self._latest_event_at, 0, tokens, shard=0, key="", pool=name, ordinal=0))
 
     def follow_clock(self, now: float) -> None:
         """Correct stored times if the wall clock was set back, so that calls do not wait too long.
@@ -205,7 +219,7 @@ class RateLimitState:
             self._remove_refused(call)
             self._counts(call.shard, call.key).update(requests_429=1)
             if isinstance(event, DailyQuotaExhausted):
-                self.pool(call.pool).day_exhausted_until = event.until
+                self.pool(call.pool).day_exhausted_until = min(event.until, next_midnight(event.at))
             else:
                 self._learn_from_refusal(call, event)
 
@@ -247,6 +261,12 @@ class RateLimitState:
         counts.update(tokens_in=event.tokens_in, tokens_out=event.tokens_out)
         if call.is_repair:
             counts.update(repair_tokens_in=event.tokens_in, repair_tokens_out=event.tokens_out)
+
+    def _count_unknown_call(self, event: CallAnswered | CallFailed) -> None:
+        """Count the tokens of a call without a start, so that a budget includes them. The call's id has its shard."""
+        shard = event.call.partition("-")[0]
+        if shard.isdecimal() and (counts := self.usage_counts.get(int(shard))) is not None:
+            counts.update(tokens_in=event.tokens_in, tokens_out=event.tokens_out)
 
     def _counts(self, shard: int, key: str) -> Counter[str]:
         self.key_of_shard.setdefault(shard, key)

@@ -15,6 +15,7 @@ from typing import IO, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from insurance_rag.core.files import write_error
 from insurance_rag.validation.row import Row
 
 NOT_DROPPED = 999
@@ -74,9 +75,16 @@ class RowTable:
     """Maps the number of each repaired row to the fault that the repair was meant to fix."""
 
     def __init__(self, folder: Path, chunk_texts: Mapping[str, str] | None) -> None:
-        """Create a temporary file in `folder`. `chunk_texts` maps chunk ids to texts; None if no chunks are given."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  closed by `close`
+        """Create a temporary file in `folder`. `chunk_texts` maps chunk ids to texts; None if no chunks are given.
+
+        Raises IncompleteError if `folder` cannot be written.
+        """
+        self._folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  closed by `close`
+        except OSError as e:
+            raise write_error(folder, e) from e
         self._chunk_texts = chunk_texts or {}
         self._keys: list[str] = []
         self._sizes: list[NDArray[np.int64]] = []
@@ -98,9 +106,13 @@ class RowTable:
         return len(self._keys)
 
     def add(self, block: CheckedBlock) -> None:
-        """Append the rows in a block."""
+        """Append the rows in a block. Raises IncompleteError if the folder cannot be written, e.g. on a full disk."""
         first = len(self._keys)
-        self._file.write(b"".join(block.rows))
+        try:
+            self._file.write(b"".join(block.rows))
+            self._file.flush()
+        except OSError as e:
+            raise write_error(self._folder, e) from e
         self._keys += block.keys
         self.spans.update((first + n, span) for n, span in block.spans.items())
         self.repair_reasons.update((first + n, reason) for n, reason in block.repair_reasons.items())
