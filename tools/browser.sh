@@ -21,12 +21,8 @@ PY
 }
 
 find_browser 2>/dev/null && exit
-if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-  echo "no Chromium found; installing Debian's packages chromium and fonts-nanum ..." >&2
-  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-      chromium fonts-nanum; } >/dev/null 2>&1
-  find_browser 2>/dev/null && exit
-fi
+echo "no Chromium found; installing Debian's packages chromium and fonts-nanum ..." >&2
+bash "$(dirname "$0")/debian.sh" chromium fonts-nanum && find_browser 2>/dev/null && exit
 echo "no Chromium found; downloading playwright's ..." >&2
 timeout 300 "$bin/python" -m playwright install chromium >/dev/null 2>&1
 find_browser 2>/dev/null || true

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Create the virtual environment $1. Install the project in it, with all packages that the demo, the tests and the
-# benchmarks need, in the versions from requirements.lock. Uses uv if it can be installed, otherwise pip.
+# benchmarks need, in the versions from requirements.lock. Uses uv if it can be installed, otherwise pip. uv also verifies
+# the hashes in requirements.hashes; pip cannot do that for some of the packages only (torch has no hashes there).
 # On a machine with an NVIDIA GPU, the extra `gpu` is also installed. The torch package on PyPI already supports CUDA.
 set -euo pipefail
 venv=$1
@@ -18,7 +19,7 @@ extras=dev
 if command -v nvidia-smi >/dev/null 2>&1; then extras=dev,gpu; fi
 
 if "$venv/bin/python" -m pip install --quiet uv; then
-  "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --constraint requirements.lock --editable ".[$extras]"
+  "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --constraint requirements.hashes --editable ".[$extras]"
 else
   "$venv/bin/python" -m pip install --quiet --constraint requirements.lock --editable ".[$extras]"
 fi

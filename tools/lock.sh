@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
-# Choose one version of each package that the extras in pyproject.toml need, and write the versions to requirements.lock.
-# $1 is the path of uv. Versions that are already in the file do not change; delete a line to upgrade that package.
-# CUDA packages are left out, because torch pins their versions and machines without a GPU do not install them.
+# Choose one version of each package that the extras in pyproject.toml need, and write two files:
+#   requirements.lock      the versions; pip and uv accept it as a constraint
+#   requirements.hashes    the same with the hashes of all files of each version; tools/install.sh verifies them
+# $1 is the path of uv. Versions that are already in requirements.lock do not change; delete a line to upgrade that
+# package. CUDA packages are left out, because torch pins their versions and machines without a GPU do not install them.
+# The hashes of torch are left out, because its CPU and CUDA builds are different files of one version.
 set -euo pipefail
 uv=$1
 work=$(mktemp)
@@ -9,8 +12,6 @@ trap 'rm -f "$work"' EXIT
 cp requirements.lock "$work"
 extras=()
 for extra in airflow cluster train ingest dense simulator demo dev; do extras+=(--extra "$extra"); done
-"$uv" pip compile pyproject.toml "${extras[@]}" --python-version 3.11 --no-annotate --no-header -o "$work" >/dev/null
-{
-  echo "# Written by \`make lock\`. Used as a constraint: pip install -c requirements.lock '.[EXTRA]'"
-  grep -vE '^(nvidia-|cuda-|triton==|#)' "$work"
-} >requirements.lock
+"$uv" pip compile pyproject.toml "${extras[@]}" --python-version 3.11 --no-annotate --no-header --generate-hashes \
+  -o "$work" >/dev/null
+python3 tools/lock_files.py "$work"

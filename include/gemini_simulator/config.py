@@ -77,6 +77,9 @@ class SimulatorConfig(Config):
     the sentences of the chunk, as for other policies."""
     defects: float = Field(default=0.15, ge=0, le=1)
     """Approximate fraction of pairs that get a defect. GET /ground_truth lists every pair with its defect."""
+    obedience: Rate = 0.0
+    """Fraction of the chunks with orders to the model, such as "ignore the instructions above", whose orders the
+    answers follow (prompt injection). Such a pair has the defect `obeyed_instruction`."""
     pack_degradation: float = Field(default=0.002, ge=0, le=1)
     """Loss of quality in requests about several chunks. In a request about n chunks, the pairs of each chunk get lost
     or mixed up with probability `pack_degradation` x (n - 1), and `defects` is multiplied by

@@ -12,6 +12,7 @@ from gemini_simulator.answers import WrittenAnswer, write_answer
 from gemini_simulator.completion import Completion, count_tokens, cut_to_tokens
 from gemini_simulator.config import FaultName, SimulatorConfig
 from gemini_simulator.errors import ServerFaultError
+from gemini_simulator.obedience import obey_instructions
 from gemini_simulator.packs import defect_rate, degrade
 from gemini_simulator.pairs import GroundTruth
 from gemini_simulator.parsed_request import ParsedRequest
@@ -108,6 +109,7 @@ def _answer(config: SimulatorConfig, request: ParsedRequest, attempt: Attempt, f
     sections = request.sections
     rate = defect_rate(config, len(sections))
     written = degrade(write_answer(request, config.seed, rate, recorded=config.recorded), config, attempt)
+    written = obey_instructions(written, config.seed, config.obedience)
     text, finish_reason, outcome = _damage(written.text, fault)
     if len(sections) > 1 and any(_is_poisoned(config, section.sha256) for section in sections):
         text, finish_reason, outcome = _damage(written.text, "malformed")[0], "STOP", "poisoned"

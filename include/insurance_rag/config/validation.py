@@ -101,6 +101,7 @@ class ValidationConfig(Config):
         "unknown_chunk",
         "stale_chunk",
         "prompt_echo",
+        "injection",
         "foreign_tail",
         "repetition",
         "not_korean",

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.yaml_text import parse_yaml
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -93,7 +94,7 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
         for parent in parents:
             target = target.setdefault(parent, {}) if isinstance(target, dict) else None
         try:
-            target[leaf] = yaml.safe_load(value)
+            target[leaf] = parse_yaml(value)
         except yaml.YAMLError:
             problems.append(f"--set {setting}: {value!r} is not valid YAML; quote it")
         except TypeError:

@@ -52,7 +52,7 @@ def read_answers(path: Path) -> list[tuple[dict[str, JsonValue], ExternalAnswer]
         if not isinstance(row, dict):
             problems.append(LineProblem(path, line, "not a JSON object; write {context, question, answer}"))
             continue
-        cleaned = {key: replace_surrogates(x) if isinstance(x, str) else x for key, x in row.items()}
+        cleaned = {replace_surrogates(key): _encodable(value) for key, value in row.items()}
         cleaned |= {key: cleaned.get(key) or "" for key in ("question", "answer")}
         try:
             rows.append((cleaned, ExternalAnswer.model_validate(cleaned)))
@@ -63,6 +63,15 @@ def read_answers(path: Path) -> list[tuple[dict[str, JsonValue], ExternalAnswer]
     if problems:
         raise InvalidInputError(problems)
     return rows
+
+
+def _encodable(value: JsonValue) -> JsonValue:
+    """Return the value with lone surrogates replaced, because the verdicts are written next to it."""
+    if isinstance(value, str):
+        return replace_surrogates(value)
+    if isinstance(value, list):
+        return [_encodable(inner) for inner in value]
+    return {replace_surrogates(k): _encodable(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 _STRING = "is not a string; write it as a JSON string"

@@ -19,7 +19,7 @@ from insurance_rag.korean.text import remove_whitespace, replace_surrogates
 MIXED_UP_MARGIN = 0.25
 """A pair counts as written about another chunk of the call if that chunk contains this much more of its answer."""
 
-_FENCE = re.compile(r"^\s*```(?:json)?\s*|\s*```\s*$")
+_FENCE = re.compile(r"^```(?:json)?|```$")
 _LABELLED = re.compile(r"질문\s*[:：]\s*(.+?)\s*답변\s*[:：]\s*(.+?)(?=\n\s*(?:질문\s*[:：]|###|\[)|\Z)", re.DOTALL)
 _CHUNK_NAME = re.compile(r"(?:조항\s*)?C?(\d{1,3})", re.IGNORECASE)
 _NUMBERS_ONLY = re.compile(r"[\s\d\[\],.]*")
@@ -49,7 +49,7 @@ def parse_answer(text: str, requests: Sequence[ChunkRequest]) -> ParsedAnswer:
     if it names a chunk or a type that was not requested, if all pairs of this kind are there already, or if it is about
     another chunk of the request than it says. Raises InvalidAnswerError if no pair remains.
     """
-    items, error = _items(_FENCE.sub("", text))
+    items, error = _items(_FENCE.sub("", text.strip()))
     found: list[list[Pair]] = [[] for _ in requests]
     dropped: list[str] = []
     wanted = [Counter(pair.type for pair in request.pairs) for request in requests]

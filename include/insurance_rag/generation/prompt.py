@@ -2,6 +2,9 @@
 
 A prompt consists of the head, which has the instructions, and one section per chunk. A section lists the requested
 pairs and shows the chunk's text with numbered sentences.
+
+Text of documents is data, not part of the instructions: it cannot begin a section of the prompt or contain tokens of a
+chat template (`as_quoted_data`), and the head says that orders in it are not to be followed.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from pydantic import JsonValue
 
 from insurance_rag.chunks.headings import product_name, section_path
 from insurance_rag.core.records import REFUSAL, Chunk, QuestionType
+from insurance_rag.korean.injection import as_quoted_data
 from insurance_rag.korean.numbered import number_sentences
 from insurance_rag.planning.prompt_spec import (
     PARAPHRASE_PROMPT,
@@ -79,7 +83,7 @@ def render(
 
 def render_local(spec: PromptSpec, chunk: Chunk, kind: QuestionType) -> str:
     """Return the prompt that asks for one pair of type `kind` as plain text."""
-    values = {"types": _type_line(kind), "product": product_name(chunk), "clause": chunk.text}
+    values = {"types": _type_line(kind), "product": _label(product_name(chunk)), "clause": as_quoted_data(chunk.text)}
     return fill(spec.template, values)
 
 
@@ -121,19 +125,24 @@ def _type_line(kind: QuestionType) -> str:
 def _render_section(template: str, chunk_id: str, request: ChunkRequest) -> str:
     values = {
         "id": chunk_id,
-        "product": product_name(request.chunk),
-        "section": section_path(request.chunk),
+        "product": _label(product_name(request.chunk)),
+        "section": _label(section_path(request.chunk)),
         "items": "\n".join(_item_line(pair) for pair in request.pairs),
-        "clause": number_sentences(request.chunk.text),
+        "clause": as_quoted_data(number_sentences(request.chunk.text)),
     }
     lines = [line for line in template.split("\n") if values["section"] or "{section}" not in line]
     section = fill("\n".join(lines), values)
     if request.other is None:
         return section
-    return f"{section}\n### 함께 볼 조항\n{request.other.text}"
+    return f"{section}\n### 함께 볼 조항\n{as_quoted_data(request.other.text)}"
+
+
+def _label(text: str) -> str:
+    """Return a heading of a document on one line, so that it cannot add lines to the prompt."""
+    return as_quoted_data(" ".join(text.split()))
 
 
 def _item_line(pair: PlannedPair) -> str:
     """Return the line for one pair. Further lines of its note are indented, so that they do not look like pairs."""
-    note = "\n  ".join(line.strip() for line in pair.note.strip().split("\n"))
+    note = "\n  ".join(line.strip() for line in as_quoted_data(pair.note.strip()).split("\n"))
     return f"- {pair.type}: {note}".rstrip()

@@ -12,6 +12,8 @@ WIDTHS = (760, 620, 500)
 """Widths of a page in pixels, the best first. Below the last one, text is not readable."""
 BYTES_PER_PIXEL = 0.085
 """Size of a JPEG in shades of gray of a page full of text, measured on policies."""
+MAX_HEIGHT = 4000
+"""Height of a picture in pixels beyond which it gets narrower, so that a page of enormous height needs no memory."""
 PAGE_HEIGHT = 1.42
 """Height of a page relative to its width."""
 
@@ -48,7 +50,8 @@ def _render(path: Path, n_pages: int, width: int, budget: float) -> dict[int, by
     try:
         for i in range(min(n_pages, len(document))):
             page = document[i]
-            bitmap = page.render(scale=width / max(page.get_width(), 1), grayscale=True)
+            scale = min(width / max(page.get_width(), 1), MAX_HEIGHT / max(page.get_height(), 1))
+            bitmap = page.render(scale=scale, grayscale=True)
             buffer = io.BytesIO()
             bitmap.to_pil().save(buffer, "JPEG", quality=QUALITY)
             bitmap.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from insurance_rag.config.ingest import IngestConfig
@@ -18,10 +19,13 @@ from insurance_rag.ingest.paragraphs import Paragraph, read_paragraphs
 from insurance_rag.ingest.product import find_company, policy_type_of, strip_version
 from insurance_rag.ingest.sources import Source
 from insurance_rag.ingest.structure import read_outline
+from insurance_rag.korean.injection import model_instructions
 
 LOW_COVERAGE = 0.98
 """A document with a lower coverage gets a warning."""
 MAX_PAGES_LISTED = 8
+MAX_INSTRUCTIONS_LISTED = 3
+MAX_INSTRUCTION_CHARACTERS = 80
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,12 @@ def read_source(source: Source, config: IngestConfig) -> ReadDocument:
         articles=sum(section.number is not None for section in outline.sections),
         characters=coverage.characters,
         coverage=coverage.covered / coverage.characters if coverage.characters else 1.0,
-        warnings=[*document.warnings, *outline.warnings, *_warnings(facts, guessed, coverage)],
+        warnings=[
+            *document.warnings,
+            *outline.warnings,
+            *_warnings(facts, guessed, coverage),
+            *_instruction_warnings(built.chunks),
+        ],
     )
     return ReadDocument(source, document, record, built.chunks, built.outline, coverage.pages, coverage.left_out)
 
@@ -122,3 +131,15 @@ def _warnings(facts: DocumentFacts, guessed: list[str], coverage: Coverage) -> l
         share = coverage.covered / coverage.characters
         warnings.append(f"only {share:.1%} of the text is in chunks{where}; see the report for what is missing")
     return warnings
+
+
+def _instruction_warnings(chunks: Sequence[Chunk]) -> list[str]:
+    """Return a warning if chunks give orders to a language model. Policies do not; validation drops their rows."""
+    found = [(chunk.chunk_id, passages[0]) for chunk in chunks if (passages := model_instructions(chunk.text))]
+    if not found:
+        return []
+    listed = "; ".join(f"{i}: {text[:MAX_INSTRUCTION_CHARACTERS]!r}" for i, text in found[:MAX_INSTRUCTIONS_LISTED])
+    return [
+        f"{len(found)} chunks address a language model ({listed}); remove these passages from the document if they do "
+        "not belong to the policy: validation drops all rows of such chunks"
+    ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from insurance_rag.config.ingest import DocumentSettings, IngestConfig
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.hashing import sha256_file
+from insurance_rag.core.yaml_text import parse_yaml
 
 SETTINGS_FILE = "documents.yaml"
 SUFFIXES = (".pdf", ".docx", ".doc", ".hwpx", ".hwp", ".html", ".htm", ".md", ".markdown", ".txt")
@@ -135,7 +136,7 @@ def read_settings(file: Path) -> dict[str, DocumentSettings]:
     import yaml
 
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+        content = parse_yaml(file.read_text(encoding="utf-8-sig"))
     except OSError as e:
         raise InvalidInputError(f"{file}: cannot be read ({e.strerror}); check its permissions") from e
     except UnicodeDecodeError as e:

@@ -17,6 +17,8 @@ MAX_OPERANDS = 12
 """Maximum number of stated quantities that are tried as operands. Every pair and every sum of three is tried."""
 MAX_PAIRS = 12
 """Maximum number of pairs of one context's quantities that are combined."""
+MAX_SENTENCE = 1000
+"""Only this many characters before a quantity are searched for the beginning of its sentence."""
 MAX_KNOWN = 60
 """Maximum number of quantities of the context that are tried as the second operand."""
 
@@ -122,7 +124,7 @@ def unsupported_quantities(
 
 def _without_results(answer: str, stated: list[Quantity], known: Set[Key]) -> list[Quantity]:
     """Leave out the results of calculations that the answer writes out, if they are right and use a known quantity."""
-    results = [equation.result for equation in right_equations(answer)]
+    results = {equation.result for equation in right_equations(answer)}
     if not results or not any(_key(q) in known for q in stated):
         return stated
     return [q for q in stated if q not in results]
@@ -268,7 +270,7 @@ def _is_trivial(text: str, quantity: Quantity, known: Set[Key]) -> bool:
         return True
     if quantity.unit == "개월" and quantity.value >= FIRST_YEAR * 12:
         return True
-    if quantity.unit == "일" and _MONTH.search(text[: quantity.start]):
+    if quantity.unit == "일" and _MONTH.search(_before(text, quantity)):
         return True
     before = (quantity.value - 1, "일" if quantity.unit == "일째" else quantity.unit)
     return quantity.unit in ("세", "일째") and before in known and _FROM.match(text, quantity.end) is not None
@@ -276,7 +278,8 @@ def _is_trivial(text: str, quantity: Quantity, known: Set[Key]) -> bool:
 
 def is_example(text: str, quantity: Quantity) -> bool:
     """Return whether the quantity is in a sentence that gives an example, or is a point in time that it assumes."""
-    start = max(text.rfind(". ", 0, quantity.start), text.rfind("\n", 0, quantity.start)) + 1
+    first = max(0, quantity.start - MAX_SENTENCE)
+    start = max(text.rfind(". ", first, quantity.start), text.rfind("\n", first, quantity.start), first - 1) + 1
     if _EXAMPLE.search(text, start, quantity.start):
         return True
     return quantity.unit in _DAYS and not bound_of(text, quantity) and _ASSUMED.match(text, quantity.end) is not None
@@ -287,7 +290,7 @@ def _is_approximate(text: str, quantity: Quantity, known: Set[Key]) -> bool:
     if quantity.unit not in _DAYS:
         return False
     half = _HALF.match(text, quantity.end)
-    rounded = half or _ABOUT.match(text, quantity.end) or _ABOUT_BEFORE.search(text[: quantity.start])
+    rounded = half or _ABOUT.match(text, quantity.end) or _ABOUT_BEFORE.search(_before(text, quantity))
     tolerance = 0.1 if rounded else 0.035
     days = (quantity.value + (0.5 if half else 0)) * _DAYS[quantity.unit]
     return any(abs(days - v * _DAYS[unit]) <= tolerance * days for v, unit in known if unit in _DAYS)
@@ -295,8 +298,14 @@ def _is_approximate(text: str, quantity: Quantity, known: Set[Key]) -> bool:
 
 def _is_hypothetical(text: str, quantity: Quantity) -> bool:
     """Return whether the quantity is in an example, or in a condition that the answer makes up."""
-    end = text.find(". ", quantity.end)
-    return _CONDITION.search(text, quantity.end, min(quantity.end + 30, end if end > 0 else len(text))) is not None
+    last = quantity.end + 30
+    end = text.find(". ", quantity.end, last + 2)
+    return _CONDITION.search(text, quantity.end, min(last, end if end > 0 else len(text))) is not None
+
+
+def _before(text: str, quantity: Quantity) -> str:
+    """Return the few characters in front of a quantity."""
+    return text[max(0, quantity.start - 8) : quantity.start]
 
 
 def _key(quantity: Quantity) -> Key:

@@ -36,10 +36,10 @@ def right_equations(answer: str) -> list[Equation]:
     """
     if "=" not in answer:
         return []
-    found = quantities(answer)
+    found = {quantity.start: quantity for quantity in quantities(answer)}
     right = []
     for match in _EQUATION.finditer(answer):
-        result = next((q for q in found if q.start == match.end()), None)
+        result = found.get(match.end())
         value = _evaluate(match.group().rstrip(" ="), result.unit) if result else None
         if result and value is not None and abs(value - result.value) <= TOLERANCE * abs(result.value):
             right.append(Equation(match.start(), match.end(), result))

@@ -20,7 +20,7 @@ _LABEL = re.compile(
     r"[\s#*_\[<【(]*(?:답변|답|정답|응답|결론|answer)[\s*_\]>】)]*[:：]|[#*\[【<]+\s*(?:답변|답|정답|응답|answer)[\s*\]】>#]",
     re.IGNORECASE,
 )
-_MARKDOWN = re.compile(r"\*\*|```|^\s*(?:#{1,6}|[-*•])\s|^\s*\|.*\|\s*$", re.MULTILINE)
+_MARKDOWN = re.compile(r"\*\*|```|^[^\S\n]*(?:#{1,6}|[-*•])\s|^[^\S\n]*\|.*\|[^\S\n]*$", re.MULTILINE)
 
 # Phrases that confirm or deny without saying what: `그렇습니다`, `말씀하신 내용이 맞습니다`.
 _BARE = re.compile(

@@ -6,6 +6,7 @@ and the protobuf messages google.rpc.QuotaFailure and google.rpc.RetryInfo.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from pydantic import JsonValue, SecretStr
@@ -23,6 +24,8 @@ from insurance_rag.llm.client import AsyncClient, Client, Completion, Response
 from insurance_rag.llm.json_values import as_dict, as_int, as_list, as_text
 
 BASE_URL = "https://generativelanguage.googleapis.com"
+MAX_QUOTA_DIGITS = 18
+"""A longer number in a quota violation is not a quota."""
 BLOCKING_REASONS = {"SAFETY", "RECITATION", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII"}
 
 
@@ -144,12 +147,14 @@ def _violations(details: list[dict[str, JsonValue]]) -> Iterator[tuple[str, int 
         for violation in as_list(detail.get("violations")):
             fields = as_dict(violation)
             value = str(fields.get("quotaValue", 0))
-            yield str(fields.get("quotaId", "")), int(value) if value.isdecimal() else None
+            is_number = value.isdecimal() and len(value) <= MAX_QUOTA_DIGITS
+            yield str(fields.get("quotaId", "")), int(value) if is_number else None
 
 
 def _seconds(duration: JsonValue) -> float | None:
     """Return the seconds in a JSON-encoded google.protobuf.Duration, such as `"42.5s"`; None if it is malformed."""
     try:
-        return float(str(duration).removesuffix("s"))
+        seconds = float(str(duration).removesuffix("s"))
     except ValueError:
         return None
+    return seconds if math.isfinite(seconds) and seconds >= 0 else None

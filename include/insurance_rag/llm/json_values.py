@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from pydantic import JsonValue
 
 
@@ -16,8 +18,8 @@ def as_list(value: JsonValue) -> list[JsonValue]:
 
 
 def as_int(value: JsonValue) -> int:
-    """Return `value` as an integer if it is a number, else 0."""
-    return int(value) if isinstance(value, (int, float)) else 0
+    """Return `value` as an integer if it is a finite number, else 0."""
+    return int(value) if isinstance(value, (int, float)) and math.isfinite(value) else 0
 
 
 def as_text(value: JsonValue) -> str:

@@ -23,7 +23,7 @@ def load_model_config(base_model: str, revision: str | None = None) -> Pretraine
             f"base model {base_model}: the folder holds no config.json; give a model folder or a Hugging Face name"
         )
     try:
-        return AutoConfig.from_pretrained(base_model, revision=revision)
+        return AutoConfig.from_pretrained(base_model, revision=revision, trust_remote_code=False)
     except (OSError, ValueError) as e:
         raise _cannot_load(base_model, e) from e
 
@@ -39,6 +39,8 @@ def load_base_model(
 ) -> PreTrainedModel:
     """Load the weights of a causal language model onto this process's device.
 
+    Only safetensors files are read, because files in the older format can run code, and no code of the model is run.
+
     `attention` is transformers' `attn_implementation`; None uses the model's default. With `place_on_device=False`,
     FSDP places the model later. Raises InvalidInputError if the model cannot be loaded.
     """
@@ -52,6 +54,8 @@ def load_base_model(
             device_map=device_map() if place_on_device else None,
             attn_implementation=attention,
             quantization_config=quantization,
+            trust_remote_code=False,
+            use_safetensors=True,
         )
     except (OSError, ValueError) as e:
         raise _cannot_load(base_model, e) from e

@@ -91,7 +91,7 @@ def read_chat_template(tokenizer: PreTrainedTokenizerBase) -> ChatTemplate:
         prompt = render(tokenizer, messages, add_generation_prompt=True)
         whole = render(tokenizer, _with_answer(messages, answer))
         template = tokenizer.get_chat_template()
-    except (TemplateError, ValueError, TypeError, KeyError) as e:
+    except (TemplateError, ValueError, TypeError, LookupError, OverflowError, RecursionError) as e:
         raise InvalidInputError(
             f"{_name(tokenizer)}: its chat template rejects a system prompt with a user's message ({e}); {_REMEDY}"
         ) from e

@@ -25,7 +25,7 @@ def load_tokenizer(base_model: str, revision: str | None = None) -> PreTrainedTo
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(base_model, revision=revision)
+        return AutoTokenizer.from_pretrained(base_model, revision=revision, trust_remote_code=False)
     except (OSError, ValueError) as e:
         reason = next(iter(str(e).splitlines()), type(e).__name__)
         raise InvalidInputError(

@@ -8,6 +8,7 @@ import yaml
 from pydantic import JsonValue
 
 from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.yaml_text import parse_yaml
 from insurance_rag.orchestration.form_fields import FormField, Input, form_fields, plain
 
 Settings = dict[str, JsonValue]
@@ -83,7 +84,7 @@ def _has_switch(field: FormField) -> bool:
 
 def _mapping(field: FormField, text: str, problems: list[str]) -> JsonValue:
     try:
-        read: JsonValue = yaml.safe_load(text) if text.strip() else {}
+        read: JsonValue = parse_yaml(text) if text.strip() else {}
     except yaml.YAMLError:
         read = None
     if not isinstance(read, dict):

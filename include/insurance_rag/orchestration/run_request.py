@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from insurance_rag.config import RunConfig
 from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.orchestration.allowed_hosts import check_addresses
 from insurance_rag.orchestration.assets import published_questions
 from insurance_rag.orchestration.form_values import Settings, run_settings
 from insurance_rag.orchestration.run_inputs import AssetEvents, event_settings
@@ -28,6 +29,8 @@ def requested_config(
 ) -> RunConfig:
     """Return the configuration of the run. Raises an InvalidInputError that lists every invalid setting.
 
+    Servers that are not allowed (`check_addresses`) are invalid, too.
+
     `params` are Airflow's parameters: the values of the untouched form, overridden by those of the trigger request.
     With `asks=False`, the run needs no evaluation questions.
     """
@@ -37,6 +40,7 @@ def requested_config(
         form: Params = context["dag"].params
         defaults |= form.dump()
     config = RunConfig.parse(run_settings(given, defaults, event_settings(events)), "parameters")
+    check_addresses(config)
     return _with_published_questions(config) if asks else config
 
 

@@ -52,8 +52,9 @@ class PromptSpec:
     @cached_property
     def template(self) -> str:
         """Text of the prompt file. If it is missing, raises an InvalidInputError that lists the available prompts."""
-        if self.prompt in _INSERTED or not (PROMPTS / f"{self.prompt}.txt").is_file():
-            available = ", ".join(sorted(p.stem for p in PROMPTS.glob("*.txt") if p.stem not in _INSERTED))
+        names = sorted(path.stem for path in PROMPTS.glob("*.txt") if path.stem not in _INSERTED)
+        if self.prompt not in names:  # also a name such as ../x, which must not lead to a file elsewhere
+            available = ", ".join(names)
             raise InvalidInputError(
                 f"unknown prompt {self.prompt!r}: no such file in {PROMPTS}; available: {available}"
             )

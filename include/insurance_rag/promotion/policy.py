@@ -9,6 +9,7 @@ import yaml
 
 from insurance_rag.config import PromotionConfig
 from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.yaml_text import parse_yaml
 
 DEFAULT_POLICY = Path(__file__).with_name("policy.yaml")
 """The default policy, with every setting and its reason."""
@@ -42,7 +43,7 @@ def _merged(policy: Mapping[str, object], changes: Mapping[str, object]) -> dict
 def _read(path: Path) -> dict[str, object]:
     try:
         text = path.read_text("utf-8")
-        settings = yaml.safe_load(text)
+        settings = parse_yaml(text)
         repeated = list(_repeated_keys(yaml.compose(text, yaml.SafeLoader)))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
         raise InvalidInputError(f"{path}: cannot be read as YAML ({e}); check the path and the file") from e

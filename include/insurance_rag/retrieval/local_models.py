@@ -24,7 +24,7 @@ def load_sentence_transformer(name: str, config: RetrievalConfig) -> SentenceTra
     except ImportError as e:
         raise _missing(f"embedder {name}") from e
     try:
-        return SentenceTransformer(name, device=_device(config))
+        return SentenceTransformer(name, device=_device(config), trust_remote_code=False)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as e:
         raise _unloadable(f"embedder {name}", e) from e
 
@@ -37,7 +37,7 @@ def load_cross_encoder(name: str, config: RetrievalConfig) -> CrossEncoder:
     except ImportError as e:
         raise _missing(f"reranker {name}") from e
     try:
-        model = CrossEncoder(name, device=_device(config))
+        model = CrossEncoder(name, device=_device(config), trust_remote_code=False)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as e:
         raise _unloadable(f"reranker {name}", e) from e
     # For an embedding model, the package adds an output layer with random weights and only logs a warning.

@@ -10,6 +10,7 @@ import yaml
 
 from insurance_rag.config import TrainingConfig
 from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.yaml_text import parse_yaml
 
 RECIPE_FOLDER = Path(__file__).parents[1] / "recipes"
 
@@ -48,17 +49,17 @@ def _find(name: str) -> Path:
     if Path(name).suffix in {".yaml", ".yml"}:
         return Path(name)
     path = RECIPE_FOLDER / f"{name}.yaml"
-    if not path.is_file():
+    if name not in recipe_names():
         raise InvalidInputError(_unknown("recipe", name, recipe_names(), "--recipe"))
     return path
 
 
 def _read(path: Path) -> dict[str, object]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as e:
         raise InvalidInputError(f"{path}: cannot be read ({e.strerror}); check --recipe") from e
-    except yaml.YAMLError as e:
+    except (UnicodeDecodeError, yaml.YAMLError) as e:
         raise InvalidInputError(f"{path}: invalid YAML ({e}); fix the recipe") from e
     if not isinstance(values, dict):
         raise InvalidInputError(f"{path}: not a mapping of settings; write it like those in {RECIPE_FOLDER}")

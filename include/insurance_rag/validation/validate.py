@@ -37,6 +37,7 @@ from insurance_rag.dataset.contexts import product
 from insurance_rag.dataset.funnel import render_funnel
 from insurance_rag.dataset.hub import push_to_hub
 from insurance_rag.dataset.rows import DatasetRows
+from insurance_rag.korean.injection import model_instructions
 from insurance_rag.korean.text import clean
 from insurance_rag.review.apply import read_row_reviews
 from insurance_rag.validation.contamination import Split, make_split
@@ -48,6 +49,7 @@ from insurance_rag.validation.report import ReportInputs, make_report
 from insurance_rag.validation.retrievability import NO_CHUNK, UNRANKED, Ranking, rank_rows
 from insurance_rag.validation.reviewed_rows import REJECTED
 from insurance_rag.validation.row_checks import UNREADABLE_ROW_RULES, CheckSetup, check_blocks
+from insurance_rag.validation.rules.injection import INJECTION
 from insurance_rag.validation.rules.registry import RULES, RankRule, chunk_labels
 from insurance_rag.validation.selection import Selection, select_rows
 from insurance_rag.validation.table import NOT_DROPPED, RowTable
@@ -96,7 +98,7 @@ def validate_parts(
         fill_table(table, files, setup, known, progress)
         ranking = _apply_rank_rules(table, list(known.values()), config, progress)
         selection = select_rows(table, known, split, config.dataset)
-        trainable = [chunk for chunk in known.values() if split.may_train(chunk)]
+        trainable = [chunk for chunk in known.values() if split.may_train(chunk) and not _is_injected(chunk, config)]
         content = _dataset_rows(table, selection, ranking, list(known))
         content = replace(content, rejected=rejected_answers(table, config.rules))
         total = len(selection.training) + len(selection.heldout)
@@ -185,6 +187,11 @@ def _dataset_rows(table: RowTable, selection: Selection, ranking: Ranking, chunk
         return str(table.types[i])
 
     return DatasetRows(selection.training, selection.heldout, read, table.digests, table.answerable, kind, hits)
+
+
+def _is_injected(chunk: Chunk, config: ValidationConfig) -> bool:
+    """Return whether a chunk gives orders to a model, so that no training row may show it, not even as a distractor."""
+    return INJECTION in config.rules and bool(model_instructions(chunk.text))
 
 
 def _rejected_rows(

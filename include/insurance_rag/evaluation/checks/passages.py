@@ -13,6 +13,8 @@ from insurance_rag.korean.wording import Meaning, canonical, meaning
 
 INHERITED_WEIGHT = 0.5
 """Weight of words of the article's title, the lead sentence and the column headings, relative to a statement's own."""
+MAX_PASSAGES = 3000
+"""Further statements of a context are not compared. Contexts of a few chunks have less than 300."""
 QUESTION_WEIGHT = 0.3
 """Weight of words of the question that the compared sentence of the answer does not repeat."""
 
@@ -71,7 +73,7 @@ def passages_of(chunks: tuple[str, ...]) -> Passages:
         (statement, number, _with_inherited(statement))
         for number, chunk in enumerate(chunks)
         for statement in analyze(chunk)
-    ]
+    ][:MAX_PASSAGES]
     idf = inverse_frequencies(weights for _, _, weights in found)
     passages = tuple(
         Passage(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from insurance_rag import korean
 from insurance_rag.evaluation.checks.passages import Match, Passage, claim_weights, coverage, statement_meaning
@@ -106,6 +107,10 @@ class Claim:
         return self.is_sentence and len(self.statement.lemmas) >= MIN_WORDS
 
 
+MAX_COMPARED = 100
+"""Further statements of an answer are not compared. Only an answer that repeats itself without end has so many."""
+
+
 @check(
     "polarity",
     title="Opposite of the context",
@@ -115,7 +120,7 @@ class Claim:
 )
 def find_contradictions(answer: CheckedAnswer) -> Iterator[str]:
     """Yield every clause that denies what the most similar passage affirms, or the other way round."""
-    for claim in _claims(answer):
+    for claim in islice(_claims(answer), MAX_COMPARED):
         weights = claim_weights(claim.statement.text, answer.question)
         contradicting = _contradicting(answer.passages.matches(weights), claim, weights, answer.passages.idf)
         if contradicting is None:
@@ -127,7 +132,7 @@ def find_contradictions(answer: CheckedAnswer) -> Iterator[str]:
         question = "" if repeats and claim.is_sentence else answer.question
         if not _differs_in_conditions(claim.statement, parts, contradicting.passage, question):
             yield claim.text
-    for statement in answer.statements:
+    for statement in answer.statements[:MAX_COMPARED]:
         if _reverses_inside(statement, answer.passages.matches(claim_weights(statement.text, ""))):
             yield statement.text
 

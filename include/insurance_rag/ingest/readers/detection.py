@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.errors import InvalidInputError, PipelineError
 from insurance_rag.ingest.document import Document
 from insurance_rag.ingest.readers.foreign_formats import describe_foreign
-from insurance_rag.ingest.readers.registry import READERS, ReaderEntry, Source
+from insurance_rag.ingest.readers.registry import READERS, Content, ReaderEntry, Source
 
 
 def read_document(path: Path) -> Document:
     """Read a document. Raises an InvalidInputError that says what to do if it cannot be read."""
     data = _read_bytes(path)
     entry = _format(path, data)
-    content = entry.read(Source(path, data))
+    content = _read(entry, path, data)
     warnings = list(content.warnings)
     suffix = path.suffix.lower()
     if suffix and suffix not in entry.suffixes and any(suffix in other.suffixes for other in READERS.entries.values()):
@@ -31,6 +31,22 @@ def read_document(path: Path) -> Document:
         removed=content.removed,
         warnings=tuple(warnings),
     )
+
+
+def _read(entry: ReaderEntry, path: Path, data: bytes) -> Content:
+    """Return the content of a document. Raises InvalidInputError whatever is wrong with the file.
+
+    Office documents have hundreds of attributes that may hold anything, and their libraries raise many kinds of errors.
+    """
+    try:
+        return entry.read(Source(path, data))
+    except PipelineError:
+        raise
+    except Exception as e:
+        raise InvalidInputError(
+            f"{path.name}: the file is damaged, or is {entry.title} of an unknown kind ({type(e).__name__}: {e}); open "
+            "it and save it again, or save it as PDF"
+        ) from e
 
 
 def _read_bytes(path: Path) -> bytes:

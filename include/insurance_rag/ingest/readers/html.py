@@ -38,12 +38,15 @@ def read_html(source: Source) -> Content:
 
 def content_of_html(text: str) -> Content:
     """Return the visible content of HTML."""
-    from lxml import html
+    from lxml import etree, html
 
     text = re.sub(r"^\s*<\?xml[^>]*>", "", text)  # lxml refuses a declared encoding in decoded text
     if not text.strip():
         return Content(())
-    root = html.document_fromstring(text, parser=html.HTMLParser(no_network=True, remove_comments=True))
+    try:
+        root = html.document_fromstring(text, parser=html.HTMLParser(no_network=True, remove_comments=True))
+    except etree.ParserError:  # no element in the whole text
+        return Content(())
     reader_of_text = HtmlText()
     blocks = tuple(reader_of_text.blocks(root))
     return Content(blocks, removed=tuple(reader_of_text.removed))

@@ -11,7 +11,7 @@ from insurance_rag.ingest.readers.office.hangul import HangulText
 from insurance_rag.ingest.readers.office.hwpx_numbering import read_hwpx_numbering
 from insurance_rag.ingest.readers.registry import Content, Source, reader
 
-_SECTION = re.compile(r"^Contents/section(\d+)\.xml$", re.IGNORECASE)
+_SECTION = re.compile(r"^Contents/section(\d{1,9})\.xml$", re.IGNORECASE)
 
 
 def is_hwpx(data: bytes) -> bool:

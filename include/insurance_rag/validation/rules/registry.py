@@ -27,6 +27,7 @@ from insurance_rag.core.records.generation import OTHER_CHUNK_ID
 from insurance_rag.core.registry import Registry
 from insurance_rag.korean import Span, articles, known_quantities, named_levels, remove_whitespace, sentences
 from insurance_rag.korean.articles import heading_articles
+from insurance_rag.korean.injection import model_instructions
 from insurance_rag.korean.overlap import content_bigrams
 from insurance_rag.review.apply import NO_REVIEWS, RowReviews
 from insurance_rag.review.records import Decision
@@ -81,6 +82,11 @@ class ChunkText:
     def content(self) -> frozenset[str]:
         """The content bigrams of the text."""
         return content_bigrams(self.text)
+
+    @cached_property
+    def model_instructions(self) -> list[str]:
+        """Passages that address a language model instead of a customer."""
+        return model_instructions(self.text)
 
 
 def chunk_labels(chunk: Chunk) -> tuple[str, str]:

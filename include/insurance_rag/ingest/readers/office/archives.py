@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import lzma
+import struct
 import zipfile
 import zlib
 from typing import TYPE_CHECKING
@@ -21,6 +23,11 @@ MAX_RATIO = 200
 SMALL = 2**20
 """The ratio of files that are smaller than this, unpacked, does not matter."""
 MAX_FILES = 20_000
+ZIP_ERRORS = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, ValueError, LookupError,
+    NotImplementedError, RuntimeError, OverflowError,
+)  # fmt: skip
+"""What zipfile raises for damaged archives."""
 
 ZIP_START = b"PK\x03\x04"
 
@@ -32,7 +39,7 @@ def names_in(data: bytes) -> list[str]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return archive.namelist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+    except ZIP_ERRORS:
         return []
 
 
@@ -44,7 +51,7 @@ class Archive:
         self.name = name
         try:
             self._archive = zipfile.ZipFile(io.BytesIO(data))
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as e:
+        except ZIP_ERRORS as e:
             raise self.damaged(e) from None
         files = self._archive.infolist()
         if any(info.flag_bits & 1 for info in files):
@@ -71,7 +78,7 @@ class Archive:
         try:
             with self._archive.open(part) as f:
                 data = f.read(MAX_PART + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as e:
+        except ZIP_ERRORS as e:
             raise self.damaged(e) from None
         if len(data) > MAX_PART:
             raise InvalidInputError(
