@@ -14,7 +14,7 @@ help: ## List the targets
 
 env: $(VENV)/.installed ## Create the virtual environment in .venv, with exact package versions
 
-$(VENV)/.installed: requirements.lock pyproject.toml tools/install.sh
+$(VENV)/.installed: requirements.lock requirements.hashes pyproject.toml tools/install.sh
 	PYTHON="$(PYTHON)" bash tools/install.sh $(VENV)
 	@touch $@
 
@@ -69,7 +69,7 @@ bench-airflow: env ## Test Airflow on SQLite: 50 and 500 shards, a missed deadli
 	$(BIN)/python -m bench.orchestration
 
 chaos: env ## Inject random faults into real runs and check what is promised: make chaos SEED=1 RUNS=20
-	$(BIN)/python -m chaos --seed $(SEED) --runs $(RUNS) $(if $(OUT),--out $(OUT)) $(if $(PIPELINE),--pipeline)
+	$(BIN)/python -m chaos --seed $(SEED) --runs $(RUNS) $(if $(OUT),--out $(OUT) --page docs/reliability.md) $(if $(PIPELINE),--pipeline)
 
 clean: down ## Delete everything that the embedded Airflow and its runs wrote (but not .venv)
 	rm -rf airflow_home artifacts

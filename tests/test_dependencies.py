@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-OWN = {"insurance_rag", "gemini_simulator", "demo", "tests", "bench", "tools", "review_pages", "run_report"}
+OWN = {"insurance_rag", "gemini_simulator", "demo", "tests", "bench", "chaos", "tools", "review_pages", "run_report"}
 
 #: Folder or file -> the extra that brings what it imports, in addition to the dependencies of the package itself.
 EXTRAS = {
@@ -33,6 +33,7 @@ EXTRAS = {
     "include/gemini_simulator": "simulator",
     "include/demo": "demo",
     "bench": "dev",
+    "chaos": "dev",
     "tests": "dev",
     "tools": "dev",
 }
@@ -92,7 +93,9 @@ def imports_of(path: Path) -> set[str]:
 
 def python_files() -> list[Path]:
     return [
-        path for top in ("include", "dags", "plugins", "bench", "tools", "tests") for path in (ROOT / top).rglob("*.py")
+        path
+        for top in ("include", "dags", "plugins", "bench", "chaos", "tools", "tests")
+        for path in (ROOT / top).rglob("*.py")
     ]
 
 
@@ -148,24 +151,14 @@ def test_this_environment_is_the_locked_one() -> None:
 
 @pytest.mark.slow
 def test_the_extra_train_is_all_that_training_needs(tmp_path: Path) -> None:
-    """Installs it into a new environment, without the other extras, and imports training and evaluation there."""
+    """Import training and evaluation where only the packages exist that uv would install for the extra `train`."""
     uv = Path(sys.executable).with_name("uv")
     if not uv.exists():
         pytest.skip("uv is not installed: this would take minutes with pip")
-    python = tmp_path / "env/bin/python"
-    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, tmp_path / "env"], check=True)
-    command: list[str | Path] = [
-        uv,
-        "pip",
-        "install",
-        "--quiet",
-        "--python",
-        python,
-        "-c",
-        "requirements.lock",
-        ".[train]",
-    ]
-    subprocess.run(command, cwd=ROOT, check=True)
+    site = tmp_path / "site"
+    site.mkdir()
+    for name in packages_for_train(uv, tmp_path / "env"):
+        link_package(name, site)
     modules = [
         re.sub(r"\.__init__$", "", ".".join(path.relative_to(ROOT / "include").with_suffix("").parts))
         for part in ("training", "models", "evaluation", "generation", "cli")
@@ -173,6 +166,39 @@ def test_the_extra_train_is_all_that_training_needs(tmp_path: Path) -> None:
         if path.name not in ("simulate.py", "pretrain.py")
     ]
     imports = [*modules, "bitsandbytes", "datasets", "peft", "trl"]
-    code = f"import importlib; [importlib.import_module(name) for name in {imports}]"
-    done = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    code = (
+        f"import importlib, sys; sys.path += {[str(ROOT / 'include'), str(site)]}\n"
+        f"for name in {imports}: importlib.import_module(name)\n"
+        "assert not importlib.util.find_spec('airflow')"
+    )
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+
+
+def packages_for_train(uv: Path, environment: Path) -> list[str]:
+    """Return the names of the packages that uv would install into a new environment."""
+    python = environment / "bin/python"
+    subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, environment], check=True)
+    command: list[str | Path] = [
+        uv,
+        "pip",
+        "install",
+        "--dry-run",
+        "--python",
+        python,
+        "-c",
+        "requirements.lock",
+        ".[train]",
+    ]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    names = re.findall(r"^ \+ ([\w.-]+)==", done.stderr, re.M)
+    assert {"torch", "trl", "pydantic"} <= set(names), done.stderr
+    return names
+
+
+def link_package(name: str, site: Path) -> None:
+    """Link the files of a package into the folder `site`, if it is installed here. CUDA's packages may not be."""
+    for installed in distributions(name=name):
+        for top in {Path(path).parts[0] for path in installed.files or ()} - {"..", "__pycache__"}:
+            if not (site / top).exists():
+                (site / top).symlink_to(str(installed.locate_file(top)))

@@ -7,6 +7,7 @@ bin=$1
 CHROMIUM=$(bash tools/browser.sh "$bin")
 # Tests set the clock of a process with libfaketime.
 compgen -G "/usr/lib/*/faketime/libfaketime.so.1" >/dev/null || bash tools/debian.sh faketime
+unset PYTHONDONTWRITEBYTECODE  # the tests start hundreds of processes
 export CHROMIUM OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
 work=$(mktemp -d)
 airflow=

@@ -45,17 +45,17 @@ def sheet(path: Path, *rows: tuple[str, ...]) -> Path:
     return path
 
 
-def test_evaluate_with_judge_and_labels(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_evaluate_with_judge_and_labels(monkeypatch: pytest.MonkeyPatch, cache: Path, tmp_path: Path) -> None:
     monkeypatch.setattr(runner, "open_backend", lambda *_: FakeBackend())
     questions, chunks = read_questions("sample")[:6], read_chunks("sample")
     lie = json.dumps({"claims": [{"claim": "x", "supported": False}], "relevant": True})
     with serving(lambda *_: (200, {"choices": [{"message": {"content": lie}}]})) as url:
         config = EvaluationConfig(judge=f"gpt@{url}")
-        evaluate(questions, chunks, "fake", {}, DecodingConfig(), tmp_path, config)
+        evaluate(questions, chunks, "fake", {}, DecodingConfig(), tmp_path, config, cache=cache)
         rows = list(csv.DictReader((tmp_path / "labelling.csv").read_text("utf-8-sig").splitlines()))
         some = {row["key"]: i % 2 == 0 for i, row in enumerate(rows)}
         labels = Annotations(hallucinated=some, correct=some)
-        evaluate(questions, chunks, "fake", {}, DecodingConfig(), tmp_path, config, labels=labels)
+        evaluate(questions, chunks, "fake", {}, DecodingConfig(), tmp_path, config, labels=labels, cache=cache)
     summary = read_json(tmp_path / "summary.json")
     assert summary["judge"]["models"]["Base"]["hallucination"]["n"] == 6
     assert summary["judge"]["models"]["Base"]["relevance"]["n"] <= 6

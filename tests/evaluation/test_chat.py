@@ -44,10 +44,11 @@ def adapters(base: Path) -> dict[str, Path]:
     return found
 
 
-def ask(base: Path, adapters: dict[str, Path], out: Path, **settings: object) -> list[dict[str, Any]]:
+def ask(base: Path, adapters: dict[str, Path], out: Path, cache: Path, **settings: object) -> list[dict[str, Any]]:
     """Evaluate three questions and return the scored answers."""
     config = EvaluationConfig.parse({"contexts": ["gold"], **settings})
-    evaluate(read_questions("sample")[:3], read_chunks("sample"), str(base), adapters, DECODING, out, config)
+    questions, chunks = read_questions("sample")[:3], read_chunks("sample")
+    evaluate(questions, chunks, str(base), adapters, DECODING, out, config, cache=cache)
     return read_jsonl(out / "answers.jsonl")
 
 
@@ -60,9 +61,11 @@ def test_the_base_is_asked_in_chat_only_if_all_adapters_are(adapters: dict[str, 
 
 
 @pytest.mark.parametrize("backend", ["local", "reference"])
-def test_three_questions_in_chat(backend: str, base: Path, adapters: dict[str, Path], tmp_path: Path) -> None:
+def test_three_questions_in_chat(
+    backend: str, base: Path, adapters: dict[str, Path], cache: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
-    rows = ask(base, {"v2": adapters["chat"]}, out, reference=backend == "reference")
+    rows = ask(base, {"v2": adapters["chat"]}, out, cache, reference=backend == "reference")
     assert [(row["model"], row["prompt_format"]) for row in rows] == [("Base", "chat"), ("v2", "chat")] * 3
     assert all(row["new_tokens"] for row in rows)
     assert read_json(out / "summary.json")["prompt_formats"] == {"Base": "chat", "v2": "chat"}
@@ -90,7 +93,7 @@ def test_the_chat_template_renders_prompts_and_ends_answers(
 
 
 def test_unusable_templates_are_reported_before_weights_are_loaded(
-    base: Path, adapters: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: Path, adapters: dict[str, Path], cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("insurance_rag.evaluation.backends.local.backend.load_inference_model", None)
     for file in base.iterdir():
@@ -104,12 +107,12 @@ def test_unusable_templates_are_reported_before_weights_are_loaded(
         (tmp_path / "chat_template.jinja").unlink(missing_ok=True)
         tokenizer.save_pretrained(tmp_path)
         with pytest.raises(InvalidInputError, match=message):
-            ask(tmp_path, {"v2": adapters["chat"]}, tmp_path / "out")
+            ask(tmp_path, {"v2": adapters["chat"]}, tmp_path / "out", cache)
         assert PromptTokens(tokenizer).encode(build_prompt("며칠?", [], "rag"), "rag")
 
 
 def test_a_server_gets_messages_for_chat_formats_and_text_for_the_others(
-    base: Path, adapters: dict[str, Path], tmp_path: Path
+    base: Path, adapters: dict[str, Path], cache: Path, tmp_path: Path
 ) -> None:
     seen: list[tuple[str, dict[str, Any]]] = []
 
@@ -121,7 +124,7 @@ def test_a_server_gets_messages_for_chat_formats_and_text_for_the_others(
         return 200, {"choices": [choice], "usage": {"completion_tokens": 2}}
 
     with serving(answer) as url:
-        rows = ask(base, adapters, tmp_path / "out", server=url)
+        rows = ask(base, adapters, tmp_path / "out", cache, server=url)
     assert {(row["model"], row["raw_answer"]) for row in rows} == {("Base", "문장"), ("rag", "문장"), ("chat", "대화")}
     assert {body["model"]: path for path, body in seen} == {
         "Base": "/v1/completions", "rag": "/v1/completions", "chat": "/v1/chat/completions",

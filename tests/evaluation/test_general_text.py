@@ -101,11 +101,13 @@ def test_the_interval_is_that_of_the_bootstrap_over_windows() -> None:
     assert perplexity_ratio(own[:1], base[:1], tokens[:1]).low is None
 
 
-def test_summary_and_report_show_the_perplexities(base: Path, adapter: Path, text: Path, tmp_path: Path) -> None:
+def test_summary_and_report_show_the_perplexities(
+    base: Path, adapter: Path, text: Path, cache: Path, tmp_path: Path
+) -> None:
     run = RunFolder(tmp_path / "run")
     questions, chunks = read_questions("sample")[:2], read_chunks("sample")
     config, decoding = EvaluationConfig(contexts=("gold",), general_text=str(text)), DecodingConfig(max_new_tokens=4)
-    evaluate(questions, chunks, str(base), {"v1": adapter}, decoding, run.evaluation, config)
+    evaluate(questions, chunks, str(base), {"v1": adapter}, decoding, run.evaluation, config, cache=cache)
     rescore(run.evaluation, questions, chunks)
     summary = EvaluationSummary.model_validate(read_json(run.evaluation / "summary.json"))
     assert summary.general_text == GeneralText.model_validate(read_json(run.evaluation / "general_text.json"))

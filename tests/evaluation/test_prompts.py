@@ -55,8 +55,9 @@ class RecordingBackend(FakeBackend):
 
 
 @pytest.fixture
-def adapters(tmp_path: Path) -> dict[str, Path]:
+def adapters(cache: Path, tmp_path: Path) -> dict[str, Path]:
     """Three adapters with training manifests, and one without."""
+    (tmp_path / "cache").symlink_to(cache)  # the search index, next to the folders of the evaluations
     folders = {name: tmp_path / "adapters" / name for name in (*FORMATS, "bare")}
     for name, folder in folders.items():
         folder.mkdir(parents=True)

@@ -122,7 +122,9 @@ def test_recipes_with_one_adapter_each_are_left_to_the_paired_tests() -> None:
     assert list(found) == ["Base v2", "v1 v2"]
 
 
-def test_the_summary_has_the_recipes_and_a_rescore_keeps_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_summary_has_the_recipes_and_a_rescore_keeps_them(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seeds = {f"v2-s{seed}": adapter(tmp_path / f"v2-s{seed}", seed=seed) for seed in (42, 43)}
     for folder in seeds.values():
         (folder / "adapter_config.json").touch()
@@ -131,7 +133,7 @@ def test_the_summary_has_the_recipes_and_a_rescore_keeps_them(tmp_path: Path, mo
     monkeypatch.setattr(backend, "identities", dict.fromkeys(["Base", *seeds], "fake"), raising=False)
     monkeypatch.setattr(runner, "open_backend", lambda *_: backend)
     questions, chunks, out = read_questions("sample")[:12], read_chunks("sample"), tmp_path / "evaluation"
-    runner.evaluate(questions, chunks, "fake", seeds, DecodingConfig(), out)
+    runner.evaluate(questions, chunks, "fake", seeds, DecodingConfig(), out, cache=cache)
     before = read_json(out / "summary.json")
     summary = EvaluationSummary.model_validate(before)
     assert (summary.recipes["v2"].adapters, summary.recipes["v2"].seeds) == (["v2-s42", "v2-s43"], [42, 43])

@@ -45,11 +45,6 @@ def adapter(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_adapter(base, tmp_path_factory.mktemp("v1"), 1)
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("index")
-
-
 @pytest.fixture(autouse=True)
 def _restore_open_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     """Undo what `evaluate_with` replaces."""

@@ -17,7 +17,7 @@ from insurance_rag.evaluation.runner import evaluate
 
 
 @pytest.mark.slow
-def test_server_answers_and_a_failed_request_is_retried(tmp_path: Path) -> None:
+def test_server_answers_and_a_failed_request_is_retried(cache: Path, tmp_path: Path) -> None:
     seen: list[dict[str, Any]] = []
 
     def answer(path: str, body: dict[str, Any]) -> HttpResponse:
@@ -36,13 +36,13 @@ def test_server_answers_and_a_failed_request_is_retried(tmp_path: Path) -> None:
             (folder / name).write_text("{}")
         asked = (read_questions("sample")[:3], read_chunks("sample"), "served", {"v1": folder})
         decoding = DecodingConfig.preset("after")
-        assert evaluate(*asked, decoding, tmp_path / "out", config).rows == 6
+        assert evaluate(*asked, decoding, tmp_path / "out", config, cache=cache).rows == 6
         rows = read_jsonl(tmp_path / "out" / "answers.jsonl")
         assert {row["raw_answer"] for row in rows} == {"Base의 답입니다. ### 지시", "v1의 답입니다. ### 지시"}
         assert all(row["new_tokens"] == 9 for row in rows)
         assert len(seen) == 7
         with pytest.raises(InvalidInputError, match="counts the prompt's tokens too"):
-            evaluate(*asked, DecodingConfig(), tmp_path / "out", config)
+            evaluate(*asked, DecodingConfig(), tmp_path / "out", config, cache=cache)
         with pytest.raises(InvalidInputError, match="does not serve v9; it serves Base, v1"):
             ServerBackend("served", {"v9": folder}, config)
     with pytest.raises(ServerUnavailableError, match="is the server running"):

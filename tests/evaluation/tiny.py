@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import torch
@@ -32,6 +33,7 @@ def make_base(folder: Path, **changes: object) -> Path:
         "eos_token_id": 1, "pad_token_id": 0, "bos_token_id": None, "initializer_range": 0.3,
     }  # fmt: skip
     LlamaForCausalLM(LlamaConfig(**(settings | changes))).save_pretrained(folder)
+    gc.freeze()  # a backend that unloads its model runs a full collection, which need not visit imported libraries
     return folder
 
 

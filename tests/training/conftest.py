@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -62,6 +63,7 @@ def base_model(chunks: list[Chunk], tmp_path_factory: pytest.TempPathFactory) ->
     out = tmp_path_factory.mktemp("base")
     config = PretrainConfig(vocab_size=600, context=512, steps=8, tokens_per_step=512)
     pretrain_base_model(chunks, out, config)
+    gc.freeze()  # each training ends with a full collection, which need not visit the imported libraries
     return out
 
 
@@ -73,14 +75,17 @@ def chat_base_model(base_model: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def dataset(chunks: list[Chunk], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a dataset folder with five formats and preference pairs, as the validation stage writes it."""
+    """Return a dataset folder with five formats and preference pairs, as the validation stage writes it.
+
+    The chunks are cut, so that a row has about a hundred tokens less and a step takes half the time.
+    """
     out = tmp_path_factory.mktemp("dataset")
     short = [chunk for chunk in chunks if len(chunk.text) < 260][:16]
     fields = [
         {
             "chunk_id": chunk.chunk_id,
             "instruction": "이 조항은 무엇을 정합니까?",
-            "input": chunk.text,
+            "input": chunk.text[: 60 + 5 * i],
             "output": f"제{i + 1}조에 따르면 {chunk.text[:20]}입니다." if i % 4 else REFUSAL + ".",
         }
         for i, chunk in enumerate(short)

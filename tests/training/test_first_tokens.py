@@ -41,7 +41,7 @@ def test_rows_whose_prompt_counts_toward_the_loss_are_not_measured(base_model: P
 
 def test_early_stopping_can_watch_the_decisions(base_model: Path, dataset: Path, tmp_path: Path) -> None:
     recipe = quick(
-        max_steps=6, eval_steps=2, save_steps=2, early_stopping_patience=1, early_stopping_metric=DECISION_ACCURACY
+        max_steps=3, batch_size=2, eval_steps=1, early_stopping_patience=1, early_stopping_metric=DECISION_ACCURACY
     )
     train_adapter(recipe, dataset, str(base_model), tmp_path / "adapter")
     history = AdapterFolder(tmp_path / "adapter").read_loss_history()

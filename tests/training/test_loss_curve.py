@@ -22,6 +22,7 @@ LEARNING_RATE = 2e-3
 #: Largest difference of a step's loss: a different order of sums on a CPU, the rounding of bfloat16 on a GPU.
 TOLERANCE = 0.05 if torch.cuda.is_available() else 0.001
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
+LORA = {"target_modules": "all-linear", "use_rslora": True, "init_lora_weights": "gaussian"}
 #: The queries and keys of the small base model have rows of zeros, for which DoRA is undefined.
 DORA = {"use_dora": True, "target_modules": ["v_proj", "o_proj", "up_proj"]}
 
@@ -51,15 +52,18 @@ def same(**arguments: object) -> Option:
 
 
 OPTIONS = {
-    "default": Option(steps=10),
-    "fp32 adapters": Option(nf4=False),
-    "all-linear": Option({"lora": {"target_modules": "all-linear"}}, {"target_modules": "all-linear"}),
-    "rslora": Option({"lora": {"use_rslora": True}}, {"use_rslora": True}),
+    "default": Option(steps=8),
+    "all-linear, rslora, gaussian": Option({"lora": LORA}, LORA, nf4=False),
     "dora": Option({"lora": DORA}, DORA),
-    "dora, fp32": Option({"lora": DORA}, DORA, nf4=False),
-    "gaussian": Option({"lora": {"init_lora_weights": "gaussian"}}, {"init_lora_weights": "gaussian"}),
-    "optimizer": same(weight_decay=5.0, max_grad_norm=0.05, adam_beta1=0.5, adam_beta2=0.6),
-    "cosine, warm-up share": same(lr_scheduler_type="cosine", warmup_steps=0.5),
+    "dora, fp32 adapters": Option({"lora": DORA}, DORA, nf4=False),
+    "optimizer, cosine, warm-up share": same(
+        weight_decay=5.0,
+        max_grad_norm=0.05,
+        adam_beta1=0.5,
+        adam_beta2=0.6,
+        lr_scheduler_type="cosine",
+        warmup_steps=0.5,
+    ),
     "neftune": Option(
         {"neftune_noise_alpha": 20.0, "padding_free": False}, trainer={"neftune_noise_alpha": 20.0}, nf4=False
     ),
@@ -85,7 +89,7 @@ def plain_trl_losses(base_model: Path, dataset: Path, out: Path, option: Option,
     set_seed(42)
     arguments = {
         "output_dir": str(out), "per_device_train_batch_size": 1 if option.has_noise else 2,
-        "gradient_accumulation_steps": 1 if option.has_noise else 4, "max_steps": option.steps,
+        "gradient_accumulation_steps": 1 if option.has_noise else 2, "max_steps": option.steps,
         "learning_rate": LEARNING_RATE, "warmup_steps": 0, "max_length": None, "logging_steps": 1,
         "save_strategy": "no", "seed": 42, "bf16": on_gpu, "use_cpu": not on_gpu, "gradient_checkpointing": False,
         "optim": "adamw_torch_fused", "disable_tqdm": True,
@@ -105,7 +109,7 @@ def plain_trl_losses(base_model: Path, dataset: Path, out: Path, option: Option,
 def fast_losses(base_model: Path, dataset: Path, out: Path, option: Option) -> list[float]:
     """Train with the product's settings and micro-batches of another size."""
     settings = {
-        "max_steps": option.steps, "batch_size": 1 if option.has_noise else 8,
+        "max_steps": option.steps, "batch_size": 1 if option.has_noise else 4,
         "per_device_train_batch_size": 1 if option.has_noise else 4, "learning_rate": LEARNING_RATE,
         "warmup_steps": 0, "eval_steps": None, "quantization": "nf4" if option.nf4 else "none",
         "adapter_dtype": "bf16" if option.nf4 else "auto",

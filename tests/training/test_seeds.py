@@ -15,7 +15,7 @@ from insurance_rag.core.errors import InterruptedRunError, InvalidInputError
 from insurance_rag.core.records.training import AdapterArtifact, TrainedSeeds
 from insurance_rag.training import seeds, train_adapter, train_seeds
 
-SHORT = {**QUICK, "max_steps": 2, "eval_steps": 2}
+SHORT = {**QUICK, "max_steps": 2, "batch_size": 2, "per_device_train_batch_size": 1, "eval_rows": 2}
 
 
 def test_the_command_trains_one_adapter_per_seed(
@@ -55,7 +55,7 @@ def test_a_second_call_trains_only_the_missing_seeds(
         trained.append(config.seed)
         return train_adapter(config, dataset, str(base_model), tmp_path / f"seed-{config.seed}")
 
-    recipe = quick(**SHORT)
+    recipe = quick(**{**SHORT, "max_steps": 1})
     with monkeypatch.context() as patched, pytest.raises(InterruptedRunError):
         patched.setattr(seeds, "train_adapter", record)
         train_seeds(recipe, 2, dataset, str(base_model), tmp_path)

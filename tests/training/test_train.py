@@ -100,7 +100,7 @@ def test_out_of_memory_with_one_row_says_what_to_change(
 def test_early_stopping_keeps_the_best_adapter(base_model: Path, dataset: Path, tmp_path: Path) -> None:
     """The learning rate destroys the adapter, so the held-out loss rises and the run ends before its last step."""
     settings = quick(
-        early_stopping_patience=1, max_steps=30, eval_steps=1, save_steps=1, learning_rate=0.5, warmup_steps=0
+        early_stopping_patience=1, max_steps=30, batch_size=2, eval_steps=1, learning_rate=0.5, warmup_steps=0
     )
     result = train_adapter(settings, dataset, str(base_model), tmp_path / "a")
     history = AdapterFolder(tmp_path / "a").read_loss_history()
