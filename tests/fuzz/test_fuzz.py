@@ -11,7 +11,7 @@ from tests.fuzz.targets import Target, targets
 EXAMPLES = 24
 
 
-@pytest.mark.parametrize("target", targets(), ids=lambda target: target.name)
+@pytest.mark.parametrize("target", list(targets()), ids=lambda target: target.name)
 def test_damaged_input_never_ends_in_a_traceback(target: Target, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.CRITICAL)
     fuzz(target, max(6, EXAMPLES // target.cost))

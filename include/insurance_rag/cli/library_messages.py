@@ -11,7 +11,7 @@ def hide_library_messages() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs every request at level INFO
     logging.getLogger("bm25s").addFilter(_is_warning)  # it sets its own level, and logs each step of an index
     logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(_is_not_about_missing_kernel)
-    # TRL and PEFT read this property; their next releases use its new name.
+    # TRL and PEFT read this property.
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
 
