@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import shutil
 import time
 from collections import Counter
@@ -46,7 +45,6 @@ SECRET = "chaos-secret-{seed}-{number}-Zq7"  # noqa: S105 - not a real key
 def run_scenario(scenario: Scenario, folder: Path, base_model: Path | None = None) -> Outcome:
     """Run one campaign in `folder` and judge it. The folder must not exist."""
     started = time.monotonic()
-    logging.getLogger("insurance_rag").setLevel(logging.ERROR)  # damaged lines are expected
     chunks = sample_chunks(scenario)
     with prepared(scenario, folder, chunks) as (world, folders):
         folders = replace(folders, base_model=base_model)
