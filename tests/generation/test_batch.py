@@ -38,7 +38,7 @@ def test_batch_costs_half_and_fills_the_same_journal(tmp_path: Path, monkeypatch
         with pytest.raises(IncompleteError, match="chunks are still open"):
             fetch_batch(run, handle, KEY, config)
         part = generate_shard(run, 1, KEY, config)  # requests the chunks that the batch left open
-        assert part.calls < 30
+        assert part.calls < 45  # with the calls that faults of the server repeat
         assert submit_batch(run, 1, KEY, config) is None
     assert part.chunks == 60
     assert set(first_answers(run).values()) == {1}
