@@ -27,7 +27,7 @@ from insurance_rag.core.records import Chunk, EvaluationArtifact, Question, Swee
 from insurance_rag.evaluation.backends import OnAnswer, open_backend
 from insurance_rag.evaluation.requests import GenerationRequest
 from insurance_rag.retrieval import Hit
-from insurance_rag.retrieval.base import Filters
+from insurance_rag.retrieval.base import Filters, Part
 
 GENERATED, JOURNAL = "generated.json", "answers.journal.jsonl"
 IDENTITIES = "identities.json"
@@ -47,6 +47,9 @@ class Input:
 
 class RecordedRetriever:
     """Returns recorded hits. `prepare` recorded them by searching for each question with the pipeline's retriever."""
+
+    label = "recorded search"
+    parts: tuple[Part, ...] = ()
 
     def __init__(self, hits: Mapping[str, list[Hit]]) -> None:
         self.hits = hits

@@ -51,18 +51,20 @@ FORMER: dict[str, JsonValue] = {
     "lr_scheduler_type": "linear",
 }
 """The training settings before the comparison."""
+TWO_EPOCHS: dict[str, JsonValue] = {"num_train_epochs": 2, "learning_rate": 3e-4}
 ARMS = {
-    "mixed": Arm("mixed", settings={"num_train_epochs": 3}),
+    "wide": Arm("mixed", settings=TWO_EPOCHS),
+    "capped": Arm("capped", settings=TWO_EPOCHS),
     "both": Arm("both", settings={"num_train_epochs": 3}),
     "refusals": Arm("refusals", settings={"num_train_epochs": 3}),
     "natural": Arm("natural", settings=BARE),
     "now": Arm("now", settings={**BARE, **FORMER}),
     "preference": Arm(
-        "both3", "v4", {"max_steps": 100, "per_device_train_batch_size": 8, "learning_rate": 5e-5}, init_from="mixed"
+        "both3", "v4", {"max_steps": 100, "per_device_train_batch_size": 8, "learning_rate": 5e-5}, init_from="capped"
     ),
 }
-"""Longest training first. A row of the dataset `mixed` has three contexts, and one of `both` and `refusals` two, so
-three epochs show a row nine or six times."""
+"""Longest training first. A pair has three contexts in `mixed` and `capped`, and two in `both` and `refusals`, so that
+every pair is shown six times."""
 FIRST_SEED = 42
 
 

