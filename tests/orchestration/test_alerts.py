@@ -13,17 +13,12 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from insurance_rag.core.errors import InvalidInputError, KeyRejectedError
-from insurance_rag.orchestration.alerts import (
-    DeadlineContext,
-    FirstQueuedAt,
-    deadline_after,
-    failure_text,
-    notify_failure,
-    notify_late,
-)
+from insurance_rag.orchestration.alert_texts import AlertContext, failure_text, success_text
+from insurance_rag.orchestration.alerts import FirstQueuedAt, deadline_after, notify_failure
+from insurance_rag.orchestration.notifier import AlertNotifier
 
 RUN = "manual__2026-11-23T04:00:00+00:00"
-LATE: DeadlineContext = {"dag_run": {"dag_id": "finetune_pipeline", "dag_run_id": RUN}, "deadline": {}}
+LATE: AlertContext = {"dag_run": {"dag_id": "finetune_pipeline", "dag_run_id": RUN}, "deadline": {}}
 
 
 @dataclass
@@ -37,6 +32,7 @@ class FailedTask:
     task_id: str = "generate"
     try_number: int = 1
     max_tries: int = 3
+    state: str = "failed"
 
 
 class Webhook(HTTPServer):
@@ -59,6 +55,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *args: object) -> None:
         pass
+
+
+async def await_notifier(notifier: AlertNotifier) -> None:
+    """Do what the triggerer does with the callback of a deadline."""
+    await notifier
 
 
 @pytest.fixture
@@ -95,10 +96,31 @@ def test_a_failure_without_an_error_or_with_a_long_one() -> None:
 
 def test_messages_are_posted_to_the_webhook_of_the_connection(webhook: Webhook) -> None:
     notify_failure({"ti": FailedTask(), "exception": KeyRejectedError("no")})
-    asyncio.run(notify_late(24, LATE))
+    asyncio.run(await_notifier(AlertNotifier(hours=24, context=LATE)))
     assert [path for path, _ in webhook.posts] == ["/hooks/secret-end"] * 2
     assert webhook.posts[0][1] == failure_text(FailedTask(), KeyRejectedError("no"))
     assert "not done 24 hours after it was queued" in webhook.posts[1][1]
+
+
+def test_one_notifier_renders_its_templates_again_for_every_task(webhook: Webhook) -> None:
+    notifier = AlertNotifier("{{ ti.task_id }} of {{ ti.dag_id }}", connection="{{ 'chat' }}")
+    for task in ("train", "evaluate"):
+        notifier({"ti": FailedTask(task_id=task), "exception": KeyRejectedError("no")})
+    late = AlertNotifier("{{ dag_run.dag_id }} is late", connection="chat", context=LATE)
+    asyncio.run(await_notifier(late))
+    texts = [text for _, text in webhook.posts]
+    assert texts == ["train of finetune_pipeline", "evaluate of finetune_pipeline", "finetune_pipeline is late"]
+
+
+def test_the_text_fits_the_kind_of_callback(webhook: Webhook) -> None:
+    done = FailedTask(state="success")
+    notify_failure({"ti": done})
+    notify_failure({"ti": FailedTask(state="up_for_retry"), "exception": KeyRejectedError("no")})
+    notify_failure({"ti": done, "dag_run": done, "reason": "task_failure"})
+    success, retry, run = (text for _, text in webhook.posts)
+    assert success == success_text(done) and success.startswith("done:   finetune_pipeline · generate")
+    assert retry.startswith("again:  finetune_pipeline") and "why:    KeyRejectedError: no" in retry
+    assert run.startswith(f"run:    finetune_pipeline · {RUN}: task_failure")
 
 
 def test_an_undelivered_message_is_logged_without_the_address(
@@ -107,15 +129,19 @@ def test_an_undelivered_message_is_logged_without_the_address(
     webhook.status = 403
     with caplog.at_level(logging.WARNING):
         notify_failure({"ti": FailedTask(), "exception": KeyRejectedError("no")})
-        asyncio.run(notify_late(24, LATE))
+        asyncio.run(await_notifier(AlertNotifier(hours=24, context=LATE)))
         monkeypatch.setenv("ALERT_CONNECTION", "no_such_connection")
         notify_failure({"ti": FailedTask(), "exception": KeyRejectedError("no")})
-    assert caplog.text.count("the alert could not be posted") == 3 and "secret-end" not in caplog.text
+        wrong = {"conn_type": "http", "host": "http://[::hooks", "password": "secret-end"}
+        monkeypatch.setenv("AIRFLOW_CONN_WRONG", json.dumps(wrong))
+        monkeypatch.setenv("ALERT_CONNECTION", "wrong")
+        notify_failure({"ti": FailedTask(), "exception": KeyRejectedError("no")})
+    assert caplog.text.count("the alert could not be posted") == 4 and "secret-end" not in caplog.text
 
 
 def test_the_deadline_names_a_callback_that_the_triggerer_can_import() -> None:
     alert = deadline_after(hours=24)
-    assert alert.callback.path == "insurance_rag.orchestration.alerts.notify_late"
+    assert alert.callback.path == "insurance_rag.orchestration.notifier.AlertNotifier"
     assert alert.interval.total_seconds() == 24 * 3600 and alert.name == "done in 24 h"
 
 
