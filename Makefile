@@ -1,13 +1,11 @@
 # Common commands. A fresh clone needs only Python 3.11+ and make. `make` without a target lists all targets.
 PYTHON ?= python3
 VENV := .venv
-SEED ?= 1
-RUNS ?= 20
 BIN := $(VENV)/bin
 export UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo up down test test-all check lint types docs lock pictures bench-generation bench-dataset bench-airflow chaos clean
+.PHONY: help env demo up down test test-all test-distributed check lint types docs lock pictures bench-generation bench-dataset bench-airflow bench-scale chaos sbom fuzz clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -33,6 +31,9 @@ test: env lint types ## Run lint, type checks and the test suite (under 10 minut
 test-all: env lint types ## Also run the long tests, and measure the coverage (about 30 minutes)
 	bash tools/test.sh $(BIN) all
 
+test-distributed: env ## Run the pipeline on Postgres, Redis and Celery while workers are killed (about 10 minutes)
+	bash tools/test.sh $(BIN) distributed
+
 check: env lint types ## Run lint, type checks and the fast unit tests (under 2 minutes)
 	$(BIN)/python -m pytest -n 2 -m "not slow and not airflow and not browser"
 
@@ -45,10 +46,10 @@ types: env ## Check static types in all Python code
 docs: env ## Regenerate the documents that are built from the code
 	$(BIN)/python tools/make_docs.py
 
-lock: env ## Resolve the dependencies and rewrite requirements.lock
+lock: env ## Resolve the dependencies and rewrite requirements.lock and the requirements of the images
 	bash tools/lock.sh $(BIN)/uv
+	bash tools/image_requirements.sh $(BIN)/uv
 
-.PHONY: sbom fuzz
 sbom: env ## Write the software bill of materials of all locked packages to dist/sbom.json
 	bash tools/sbom.sh $(BIN)/uv dist/sbom.json
 
@@ -68,6 +69,11 @@ bench-dataset: env ## Measure the validation of up to a million rows
 bench-airflow: env ## Test Airflow on SQLite: 50 and 500 shards, a missed deadline, two killed schedulers
 	$(BIN)/python -m bench.orchestration
 
+bench-scale: env ## Measure time and memory of every stage with 10,000 to 1,000,000 items (about two hours)
+	$(BIN)/python -m bench.scale --out docs/results/scale
+
+SEED ?= 1
+RUNS ?= 20
 chaos: env ## Inject random faults into real runs and check what is promised: make chaos SEED=1 RUNS=20
 	$(BIN)/python -m chaos --seed $(SEED) --runs $(RUNS) $(if $(OUT),--out $(OUT) --page docs/reliability.md) $(if $(PIPELINE),--pipeline)
 

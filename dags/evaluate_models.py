@@ -11,11 +11,17 @@ from airflow.sdk import dag
 
 from insurance_rag.orchestration import tasks
 from insurance_rag.orchestration.alerts import deadline_after
-from insurance_rag.orchestration.assets import ADAPTERS
+from insurance_rag.orchestration.assets import ADAPTERS, CHUNKS, DECISION, QUESTION_SET
 from insurance_rag.orchestration.commands import evaluate_argv
 from insurance_rag.orchestration.gpu_job import gpu_job
 from insurance_rag.orchestration.params import trigger_params
-from insurance_rag.orchestration.settings import DAG_DEFAULTS, EVALUATE_FIELDS, EVALUATE_SECTIONS, form_defaults
+from insurance_rag.orchestration.settings import (
+    DAG_DEFAULTS,
+    EVALUATE_FIELDS,
+    EVALUATE_SECTIONS,
+    GPU_TASK,
+    form_defaults,
+)
 from insurance_rag.orchestration.task_groups import as_task
 
 
@@ -30,8 +36,9 @@ from insurance_rag.orchestration.task_groups import as_task
 def evaluate_models() -> None:
     run = as_task(tasks.check_input)()
     comparison = as_task(tasks.evaluation_jobs)(run)
-    evaluations = gpu_job("evaluate", comparison, evaluate_argv, label="Base and adapters")
-    decision = as_task(tasks.promote)(run, evaluations)
+    inlets = [ADAPTERS, CHUNKS, QUESTION_SET]
+    evaluations = gpu_job("evaluate", comparison, evaluate_argv, label="Base and adapters", inlets=inlets, **GPU_TASK)
+    decision = as_task(tasks.promote, outlets=[DECISION])(run, evaluations)
     as_task(tasks.report)(run, decision)
 
 

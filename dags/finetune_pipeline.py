@@ -21,7 +21,7 @@ from airflow.sdk import TriggerRule, dag
 
 from insurance_rag.orchestration import tasks
 from insurance_rag.orchestration.alerts import deadline_after
-from insurance_rag.orchestration.assets import ADAPTERS, QA_DATASET
+from insurance_rag.orchestration.assets import ADAPTERS, CHUNKS, DECISION, QA_DATASET, QUESTION_SET
 from insurance_rag.orchestration.commands import evaluate_argv, pretrain_argv, train_argv
 from insurance_rag.orchestration.gpu_job import gpu_job
 from insurance_rag.orchestration.params import trigger_params
@@ -29,6 +29,7 @@ from insurance_rag.orchestration.settings import (
     DAG_DEFAULTS,
     FINETUNE_FIELDS,
     FINETUNE_SECTIONS,
+    GPU_TASK,
     TRAIN_LABEL,
     form_defaults,
 )
@@ -47,14 +48,18 @@ def finetune_pipeline() -> None:
     run = as_task(tasks.check_input)()
     dataset = make_dataset(run)
 
-    base_models = gpu_job("pretrain", as_task(tasks.pretrain_jobs)(run), pretrain_argv, label="demo base model")
+    base_models = gpu_job(
+        "pretrain", as_task(tasks.pretrain_jobs)(run), pretrain_argv, label="demo base model", **GPU_TASK
+    )
     # `pretrain` runs only for the demo's own base model. With NONE_FAILED, training starts even if it is skipped.
     training = as_task(tasks.training_jobs, trigger_rule=TriggerRule.NONE_FAILED)(run, dataset, base_models)
-    adapters = gpu_job("train", training, train_argv, label=TRAIN_LABEL)
+    adapters = gpu_job("train", training, train_argv, label=TRAIN_LABEL, inlets=[QA_DATASET], **GPU_TASK)
     comparison = as_task(tasks.evaluation_jobs, trigger_rule=TriggerRule.NONE_FAILED)(run, adapters, base_models)
-    evaluations = gpu_job("evaluate", comparison, evaluate_argv, label="Base and adapters")
+    evaluations = gpu_job(
+        "evaluate", comparison, evaluate_argv, label="Base and adapters", inlets=[CHUNKS, QUESTION_SET], **GPU_TASK
+    )
 
-    decision = as_task(tasks.promote, outlets=[ADAPTERS])(run, evaluations, adapters)
+    decision = as_task(tasks.promote, outlets=[ADAPTERS, DECISION])(run, evaluations, adapters)
     as_task(tasks.report)(run, decision)
 
 

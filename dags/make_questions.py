@@ -17,7 +17,7 @@ from airflow.sdk import TriggerRule, dag
 
 from insurance_rag.orchestration import input_tasks, tasks
 from insurance_rag.orchestration.alerts import deadline_after
-from insurance_rag.orchestration.assets import QUESTION_SET
+from insurance_rag.orchestration.assets import CHUNKS, QUESTION_SET
 from insurance_rag.orchestration.params import trigger_params
 from insurance_rag.orchestration.question_review import questions_text
 from insurance_rag.orchestration.settings import (
@@ -27,6 +27,7 @@ from insurance_rag.orchestration.settings import (
     QUESTION_FIELDS,
     QUESTION_SECTIONS,
     form_defaults,
+    watched_inlets,
 )
 from insurance_rag.orchestration.task_groups import as_task, short_circuit
 
@@ -42,8 +43,8 @@ from insurance_rag.orchestration.task_groups import as_task, short_circuit
 )
 def make_questions() -> None:
     run = as_task(tasks.check_input)(asks=False)
-    ingested = as_task(input_tasks.ingest_documents)(run)
-    made = as_task(input_tasks.make_questions, pool="gemini")(run)
+    ingested = as_task(input_tasks.ingest_documents, inlets=watched_inlets(), outlets=[CHUNKS])(run)
+    made = as_task(input_tasks.make_questions, pool="gemini", inlets=[CHUNKS])(run)
     approval_wanted = short_circuit(tasks.wants_approval, ignore_downstream_trigger_rules=False)(run)
     approve = ApprovalOperator(
         task_id="approve",

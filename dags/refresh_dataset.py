@@ -12,7 +12,7 @@ from airflow.sdk import TriggerRule, dag
 
 from insurance_rag.orchestration import review_tasks, tasks
 from insurance_rag.orchestration.alerts import deadline_after
-from insurance_rag.orchestration.assets import QA_DATASET
+from insurance_rag.orchestration.assets import CHUNKS, QA_DATASET
 from insurance_rag.orchestration.params import trigger_params
 from insurance_rag.orchestration.review import review_text
 from insurance_rag.orchestration.settings import (
@@ -52,7 +52,7 @@ def refresh_dataset() -> None:
     )
     # `approve` is skipped if no approval is wanted. If a person rejects the dataset, both tasks below are skipped.
     reviewed = as_task(review_tasks.apply_reviews, trigger_rule=TriggerRule.NONE_FAILED)(run, dataset)
-    as_task(tasks.publish, outlets=[QA_DATASET])(run, reviewed)
+    as_task(tasks.publish, inlets=[CHUNKS], outlets=[QA_DATASET])(run, reviewed)
 
     changed >> approval_wanted >> approve >> reviewed
 

@@ -14,7 +14,9 @@ from airflow.models import DagModel, DagRun
 from fastapi import Depends, HTTPException
 from sqlalchemy import select
 
+from insurance_rag.core.artifact_store.locations import local_value, public_text, public_uri
 from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.orchestration.artifact_parts import fetch_for_page
 from insurance_rag.orchestration.runs import artifact_root, run_folder
 from insurance_rag.review.store import ReviewStore
 from review_pages.sets import LoadedSet, SetName, load_set, set_file, store_of
@@ -48,7 +50,9 @@ def known_run(dag_id: str, run_id: str, session: SessionDep) -> RunFolder:
     known = session.scalar(select(DagRun.run_id).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
     if known is None:
         raise HTTPException(404, f"Airflow has no run {run_id!r} of the DAG {dag_id!r}")
-    return run_folder(dag_id, known)
+    run = run_folder(dag_id, known)
+    fetch_for_page(run)
+    return run
 
 
 def the_place(dag_id: str, run_id: str, name: SetName, session: SessionDep) -> Place:
@@ -82,7 +86,7 @@ def run_of_path(path: str, user: GetUserDep, session: SessionDep) -> tuple[str, 
 
     Raises a 404 error if there is no such run, or if the user may not read it.
     """
-    root = artifact_root()
+    root, path = artifact_root(), str(local_value(path))
     for dag_id in readable_dags(user, session):
         if not path.startswith(str(run_folder(dag_id, "x").root.parent) + "/"):
             continue
@@ -90,4 +94,5 @@ def run_of_path(path: str, user: GetUserDep, session: SessionDep) -> tuple[str, 
             folder = str(run_folder(dag_id, run_id).root)
             if path == folder or path.startswith(f"{folder}/"):
                 return dag_id, run_id
-    raise HTTPException(404, f"no run that you may read has made {path!r}; look for it in the list of sets ({root})")
+    where = f"{public_text(path)!r}; look for it in the list of sets ({public_uri(root)})"
+    raise HTTPException(404, f"no run that you may read has made {where}")

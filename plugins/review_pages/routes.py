@@ -20,6 +20,7 @@ from fastapi.responses import RedirectResponse
 from sqlalchemy import select
 
 from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.orchestration.artifact_parts import fetch_for_list
 from insurance_rag.orchestration.runs import run_folder
 from insurance_rag.review.edits import new_decision
 from insurance_rag.review.exchange import FileFormat, ImportSummary, export_items, import_decisions
@@ -65,8 +66,10 @@ def sets(request: Request, user: GetUserDep, session: SessionDep) -> Response:
         .order_by(DagRun.run_after.desc())
         .limit(200)
     )
+    runs = [(dag_id, run_id, when) for dag_id, run_id, when in latest]
+    fetch_for_list(run_folder(dag_id, run_id) for dag_id, run_id, _ in runs)
     lines: list[SetLine] = []
-    for dag_id, run_id, when in latest:
+    for dag_id, run_id, when in runs:
         lines += _lines_of(dag_id, run_id, when, counted=len(lines) < MAX_COUNTED)
     page = page_of(request, user, home="./")
     return html(request, "sets.html.j2", page, lines=lines[:MAX_SETS])

@@ -20,6 +20,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from sqlalchemy import select
 
 from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.orchestration.artifact_parts import fetch_for_list, fetch_for_page
 from insurance_rag.orchestration.runs import run_folder
 from insurance_rag.report.collect import collect, collect_live
 from insurance_rag.report.render import Live, render_html, render_live_parts
@@ -89,9 +90,10 @@ def runs(user: GetUserDep, session: SessionDep, compare: Annotated[list[str], Qu
         .order_by(DagRun.run_after.desc())
         .limit(MAX_RUNS)
     )
+    found = [(run_folder(dag_id, run_id), dag_id, run_id, state, when) for dag_id, run_id, state, when in latest]
+    fetch_for_list(folder for folder, *_ in found)
     lines: list[RunLine] = []
-    for dag_id, run_id, state, when in latest:
-        folder = run_folder(dag_id, run_id)
+    for folder, dag_id, run_id, state, when in found:
         if folder.root.is_dir():
             url = f"./dags/{quote(dag_id)}/runs/{quote(run_id)}"
             lines.append(read_run(folder, key=f"{dag_id}/{run_id}", url=url, state=str(state), when=when))
@@ -102,7 +104,9 @@ def _folder(dag_id: str, run_id: str, session: SessionDep) -> RunFolder:
     known = session.scalar(select(DagRun.run_id).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
     if known is None:
         raise HTTPException(404, f"Airflow has no run {run_id!r} of the DAG {dag_id!r}")
-    return run_folder(dag_id, known)
+    folder = run_folder(dag_id, known)
+    fetch_for_page(folder)
+    return folder
 
 
 def _can_rerun(dag_id: str, run_id: str, user: GetUserDep, session: SessionDep) -> bool:

@@ -47,9 +47,11 @@ class ReportLink(BaseOperatorLink):
         """Return the URL of the report section about this task, or "" (no button) if the run has no run folder."""
         from airflow.configuration import conf
 
+        from insurance_rag.core.artifact_store.locations import location_of
         from insurance_rag.orchestration.runs import run_folder
 
-        if not run_folder(ti_key.dag_id, ti_key.run_id).root.is_dir():
+        folder = run_folder(ti_key.dag_id, ti_key.run_id).root
+        if not (folder.is_dir() or location_of(folder)):  # looking into an object store would take too long here
             return ""
         task = ti_key.task_id.rsplit(".", 1)[-1]
         # If a reverse proxy serves Airflow under a path, the base URL contains that path.

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from insurance_rag.core.artifacts import artifact, manifest_path, write_manifest
-from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.errors import IncompleteError, InvalidInputError
 from insurance_rag.core.files import atomic_write, parse_jsonl, read_json, read_jsonl, write_json, write_jsonl
 from insurance_rag.core.hashing import sha256_text, sha256_tree
 from insurance_rag.core.run_folder import RunFolder
@@ -100,5 +100,18 @@ def test_joined_texts_do_not_collide(a: str, b: str) -> None:
 
 def test_a_run_folder_that_cannot_be_made_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InvalidInputError, match="cannot be written"):
-        RunFolder(tmp_path / "file" / "run").create()
+    for path in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(InvalidInputError, match=r"cannot be written .*; choose another folder"):
+            RunFolder(path).create()
+
+
+@pytest.mark.parametrize("option", ["ro", "nr_inodes=1"])  # read-only, full
+def test_a_disk_that_refuses_to_write_is_no_invalid_input(tmp_path: Path, option: str) -> None:
+    mount = ["mount", "-t", "tmpfs", "-o", option, "tmpfs", str(tmp_path)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("only root can mount a small file system")
+    try:
+        with pytest.raises(IncompleteError, match=r"run: cannot be written \(.*\); free space or fix the permissions"):
+            RunFolder(tmp_path / "run").create()
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True)

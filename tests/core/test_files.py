@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from insurance_rag.core.errors import IncompleteError
-from insurance_rag.core.files import atomic_write, read_json, write_json
+from insurance_rag.core.errors import IncompleteError, InvalidInputError
+from insurance_rag.core.files import atomic_write, parse_jsonl, read_json, write_json
 from insurance_rag.core.journal import Journal
 
 
@@ -84,3 +84,12 @@ def test_other_errors_of_the_writer_pass_through(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "a") as f:
         f.write((tmp_path / "missing").read_text())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_number_that_python_does_not_read_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text('{"chunks": ' + "7" * 5000 + "}")
+    with pytest.raises(InvalidInputError, match=r"plan\.json: a number has too many digits; shorten it"):
+        read_json(path)
+    rows, problems = parse_jsonl(path)
+    assert rows == [] and problems[0].message == "a number has too many digits; shorten it"

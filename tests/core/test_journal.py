@@ -10,7 +10,8 @@ import pytest
 
 from insurance_rag.core import journal as journal_module
 from insurance_rag.core.errors import IncompleteError
-from insurance_rag.core.journal import Journal, decode_record, encode_record, is_readable
+from insurance_rag.core.journal import Journal
+from insurance_rag.core.journal_lines import decode_record, encode_record, is_readable
 
 
 def write(path: Path, n: int) -> list[dict[str, str]]:

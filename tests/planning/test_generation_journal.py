@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.planning.records import answer, cache_key, quarantined, repairable, repaired
 
 from insurance_rag.core.errors import IncompleteError, InvalidInputError
-from insurance_rag.core.journal import encode_record
+from insurance_rag.core.journal_lines import encode_record
 from insurance_rag.planning.generation_journal import ChunkRecord, GenerationJournal, state_of
 
 MakeRecord = Callable[[str], ChunkRecord]

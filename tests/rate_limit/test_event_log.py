@@ -12,7 +12,7 @@ from tests.rate_limit.events import answered, sent, started
 from tests.rate_limit.simulated_server import Server, World, separate_projects
 
 from insurance_rag.core.errors import IncompleteError
-from insurance_rag.core.journal import encode_record
+from insurance_rag.core.journal_lines import encode_record
 from insurance_rag.rate_limit.admission import SendRequest, blocking_error, delay_before_send
 from insurance_rag.rate_limit.event_log import RateLimitLog, read_rate_limit_state
 from insurance_rag.rate_limit.events import Event

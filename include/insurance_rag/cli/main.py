@@ -1,7 +1,8 @@
 """The command-line interface `insurance-rag COMMAND`, used by people, DAG tasks and pods.
 
 Only the module of the given command is imported, so that `--help` remains fast. Each command module defines `EXAMPLE`,
-`add_arguments(parser)` and `run(args)`. The result of `run` is a record or a dict.
+`add_arguments(parser)` and `run(args)`. The result of `run` is a record or a dict. A command sees only local paths; see
+`store_arguments` for the URIs of object stores.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
+
+from insurance_rag.cli.store_arguments import localize, workspace_of
+from insurance_rag.core.errors import PipelineError
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    from pydantic import BaseModel, JsonValue
 
 #: Command -> one-line help text. The module of a command has the same name as the command.
 COMMANDS: dict[str, str] = {
@@ -38,6 +42,7 @@ COMMANDS: dict[str, str] = {
     "promote": "decide by the promotion policy whether an adapter replaces the champion",
     "report": "write the report about a run as a self-contained HTML file",
     "export": "merge an adapter into the base model and write 16-bit weights",
+    "prune": "remove old runs that nothing in use rests on",
     "simulate": "serve a Gemini-compatible API with quotas and faults",
 }
 
@@ -66,11 +71,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     named = [word for word in argv if word in COMMANDS][:1]
+    try:
+        argv, stored = localize(argv)
+    except PipelineError as e:
+        return _fail(e)
     args = build_parser(named).parse_args(argv)
 
     # Imported after parsing, so that `--help` does not load pydantic.
     from insurance_rag.cli.library_messages import hide_library_messages
-    from insurance_rag.core.errors import IncompleteError, PipelineError
     from insurance_rag.core.files import WRITE_ERRNOS, write_error
     from insurance_rag.core.progress import is_main_process
 
@@ -79,15 +87,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     hide_library_messages()
 
     try:
-        result = args.execute(args)
+        with workspace_of(stored if getattr(args, "fetches_arguments", True) else []):
+            result = args.execute(args)
     except PipelineError as e:
-        print(f"{type(e).__name__}: {e}", file=sys.stderr)
-        return e.exit_code
+        return _fail(e)
     except OSError as e:
         if e.errno not in WRITE_ERRNOS:
             raise
-        print(f"IncompleteError: {write_error(Path(e.filename or 'a file of the command'), e)}", file=sys.stderr)
-        return IncompleteError.exit_code
+        return _fail(write_error(Path(e.filename or "a file of the command"), e))
     except KeyboardInterrupt:
         print("Interrupted; run the same command again to resume", file=sys.stderr)
         return 3
@@ -96,12 +103,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _fail(error: PipelineError) -> int:
+    """Print an error, and return the exit code of its class."""
+    from insurance_rag.core.artifact_store.locations import public_text
+
+    print(f"{type(error).__name__}: {public_text(str(error))}", file=sys.stderr)
+    return error.exit_code
+
+
 def _deliver(result: BaseModel | Mapping[str, object], *, as_json: bool) -> None:
     """Print the result. If $RESULT_JSON names a file, also write the result to this file for the GPU task to read."""
     from insurance_rag.cli.result_text import result_lines
+    from insurance_rag.core.artifact_store.locations import public_value
     from insurance_rag.core.files import write_json
 
-    values = dict(result) if isinstance(result, Mapping) else result.model_dump(mode="json")
+    plain = dict(result) if isinstance(result, Mapping) else result.model_dump(mode="json")
+    values = {key: public_value(cast("JsonValue", value)) for key, value in plain.items()}
     if target := os.environ.get("RESULT_JSON"):
         write_json(Path(target), values)
     if as_json:

@@ -99,6 +99,14 @@ class IncompleteError(PipelineError):
     exit_code = 3
 
 
+class LogChangedError(IncompleteError):
+    """Another machine appended to a shared file at the same moment. Read its records, then decide again."""
+
+
+class RepairsPendingError(IncompleteError):
+    """Every chunk is answered, but an error stopped the shard before it requested the faulty pairs again."""
+
+
 class QuotaExhaustedError(IncompleteError):
     """The daily quota of a project is used up. The work can be resumed after `resets_at`."""
 

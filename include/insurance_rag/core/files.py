@@ -109,6 +109,8 @@ def read_json(path: Path) -> Any:
         raise InvalidInputError(f"{path}: byte {e.start} is not UTF-8; save the file as UTF-8") from e
     except json.JSONDecodeError as e:
         raise InvalidInputError(f"{path}:{e.lineno}: invalid JSON ({e.msg}, column {e.colno}); fix this line") from e
+    except ValueError as e:  # an integer with thousands of digits
+        raise InvalidInputError(f"{path}: a number has too many digits; shorten it") from e
     except RecursionError as e:
         raise InvalidInputError(f"{path}: nested too deeply; write it with fewer levels") from e
 
@@ -133,6 +135,8 @@ def parse_jsonl(path: Path) -> tuple[list[tuple[int, Any]], list[LineProblem]]:
             problems.append(LineProblem(path, number, "not UTF-8; save the file as UTF-8"))
         except json.JSONDecodeError as e:
             problems.append(LineProblem(path, number, f"invalid JSON ({e.msg}); write one JSON object per line"))
+        except ValueError:
+            problems.append(LineProblem(path, number, "a number has too many digits; shorten it"))
         except RecursionError:
             problems.append(LineProblem(path, number, "nested too deeply; write it with fewer levels"))
     return rows, problems

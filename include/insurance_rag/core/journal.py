@@ -1,32 +1,36 @@
 """An append-only file of JSON records that survives kills, power failures and damaged bytes.
 
-Each line is one JSON object, and the last field of the object is a checksum of the bytes before that field:
+Each line is one JSON object with a checksum (see `journal_lines`). A line is written with a single `write` call. If the
+writer is killed during the call, the last line is incomplete ("torn"): it has no newline. Readers ignore a torn line,
+and the next writer removes it. A complete line that is damaged (wrong checksum, or too long) is logged and skipped;
+all other records remain readable. The next writer copies damaged lines to FILE.damaged and overwrites them with spaces,
+so that all offsets remain valid.
 
-    {"key": "ab12", "state": "answered", "crc32": "0f3c9a77"}
-
-A line is written with a single `write` call. If the writer is killed during the call, the last line is incomplete
-("torn"): it has no newline. Readers ignore a torn line, and the next writer removes it. A complete line that is damaged
-(wrong checksum, or too long) is logged once and skipped; all other records remain readable. The next writer copies
-damaged lines to FILE.damaged and overwrites them with spaces, so that all offsets remain valid.
-
-Lines of older versions have no checksum. They are read if they contain a JSON object. A damaged line never passes for
-such a line: its checksum field would have to be gone without a trace, and the rest would still have to be valid JSON.
+In an object store, a journal consists of segments (see `artifact_store.segments`). The file in the mirror then has the
+same content as on a local disk, `sync` puts new records into the store, and records of a shared journal are there when
+`append` returns.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import json
+import fcntl
 import logging
 import os
-import zlib
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from insurance_rag.core.artifact_store.locations import location_of
+from insurance_rag.core.errors import PipelineError
 from insurance_rag.core.files import read_error, write_error
+from insurance_rag.core.journal_lines import decode_record, encode_record, is_readable
+
+if TYPE_CHECKING:
+    from insurance_rag.core.artifact_store.segments import SegmentedFile
 
 log = logging.getLogger(__name__)
 
@@ -35,62 +39,17 @@ MAX_LINE_BYTES = 16 * 1024 * 1024
 DAMAGED_SUFFIX = ".damaged"
 """Suffix of the file next to a journal to which damaged lines are copied."""
 
-_CHECKSUM = b', "crc32": "%08x"}\n'
-_CHECKSUM_BYTES = len(_CHECKSUM % 0)
-_BEFORE_VALUE, _AFTER_VALUE = _CHECKSUM.split(b"%08x")
-_MIN_CHECKSUM_MATCHES = len(_BEFORE_VALUE + _AFTER_VALUE) - 5
 _TAIL_BLOCK_BYTES = 4096
 _COPY_BLOCK_BYTES = 1024 * 1024
-_to_json = json.JSONEncoder(ensure_ascii=False).encode
 _reported = set[tuple[str, int]]()
 """Path and offset of each damaged line that this process has logged."""
-
-
-def encode_record(record: Mapping[str, object]) -> bytes:
-    """Return `record` as one line with its checksum. `record` must not be empty."""
-    body = _to_json(record).encode("utf-8", "replace")[:-1]
-    return body + _CHECKSUM % zlib.crc32(body)
-
-
-def is_intact(line: bytes) -> bool:
-    """Return whether `line`, which includes the newline, ends with the correct checksum."""
-    body = line[:-_CHECKSUM_BYTES]
-    return line[-_CHECKSUM_BYTES:] == _CHECKSUM % zlib.crc32(body)
-
-
-def is_readable(line: bytes) -> bool:
-    """Return whether `line` is intact, or holds a JSON object that an older version wrote without a checksum."""
-    if is_intact(line):
-        return True
-    tail = line[-_CHECKSUM_BYTES:]
-    frame = tail[: len(_BEFORE_VALUE)] + tail[-len(_AFTER_VALUE) :]
-    matches = sum(found == byte for found, byte in zip(frame, _BEFORE_VALUE + _AFTER_VALUE, strict=False))
-    if matches >= _MIN_CHECKSUM_MATCHES:  # the line has a checksum, and the line or its checksum is damaged
-        return False
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(record, dict) and bool(record)
-
-
-def strip_checksum(line: bytes) -> bytes:
-    """Return the JSON object in a readable line, without its checksum field."""
-    start = len(line) - _CHECKSUM_BYTES
-    return line[:start] + b"}" if line.startswith(_BEFORE_VALUE, max(0, start)) else line
-
-
-def decode_record(line: bytes) -> dict[str, Any]:
-    """Return the record in a readable line, without its checksum field."""
-    record: dict[str, Any] = json.loads(strip_checksum(line))
-    return record
 
 
 class Journal:
     """One journal file. Open it for reading, or with `append=True` for reading and writing.
 
-    By default, a single process writes the file. With `shared=True`, several processes may write it, and each must hold
-    an exclusive `flock` on `fileno()` while it calls `drop_torn_tail`, `read_new` or `append`.
+    By default, a single process writes the file. With `shared=True`, several processes may write it, and each must be
+    in a `with journal.locked()` block while it calls `read_new` or `append`.
     """
 
     def __init__(self, path: Path, *, append: bool = False, shared: bool = False) -> None:
@@ -104,8 +63,12 @@ class Journal:
         """Number of damaged lines that were read, including those that a writer has overwritten with spaces."""
         self._position = 0
         self._lines_read = 0
+        self._shared = shared
         self._file: BinaryIO | None = None
+        self._segments = _segments_of(path)
         if append:
+            if self._segments and not shared:
+                self._segments.pull(keep_tail=True)
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._file = path.open("a+b", buffering=0)
@@ -121,22 +84,59 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Close the file if it was opened for writing."""
-        if self._file:
-            self._file.close()
+        """Close the file if it was opened for writing. Raises IncompleteError if the object store cannot be written."""
+        if not self._file:
+            return
+        in_error = sys.exc_info()[0] is not None
+        self._file.close()
+        if self._segments is None:
+            return
+        try:
+            if not self._shared:
+                self._segments.push()
+            self._segments.compact(at_end=True)
+        except PipelineError as e:
+            if not in_error:
+                raise
+            log.warning("%s", e)  # the error that ended the work matters more
 
     def fileno(self) -> int:
-        """Return the descriptor of the open file, for `flock`."""
+        """Return the descriptor of the open file."""
         return self._writable().fileno()
 
-    def append(self, record: Mapping[str, object]) -> int:
-        """Write one record and return its byte offset.
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Lock a shared journal for other processes of this machine, and see what other machines have written.
 
-        The record survives if this process is killed. It survives a power failure only after a call of `sync`.
-        Raises IncompleteError if the write fails; no partial line is left behind.
+        An incomplete line of a killed process is removed. Raises IncompleteError if the file cannot be changed.
         """
-        file, line = self._writable(), encode_record(record)
+        file = self._writable()
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+        try:
+            if self._segments:
+                self._segments.pull(keep_tail=True)
+            self.drop_torn_tail()
+            yield
+        finally:
+            fcntl.flock(file.fileno(), fcntl.LOCK_UN)
+
+    def append(self, record: Mapping[str, object]) -> int:
+        """Write one record and return its byte offset; see `append_all`."""
+        return self.append_all([record])
+
+    def append_all(self, records: Sequence[Mapping[str, object]]) -> int:
+        """Write some records in one piece and return the byte offset of the first.
+
+        The records survive if this process is killed. They survive a power failure, or the loss of the machine, only
+        after a call of `sync`. Raises IncompleteError if the write fails; no partial line is left behind. In a shared
+        journal in an object store, raises LogChangedError, which is an IncompleteError, if another machine has written
+        since `locked` was entered; nothing is written then.
+        """
+        file, line = self._writable(), b"".join(map(encode_record, records))
         offset = file.seek(0, os.SEEK_END)
+        if self._segments and self._shared:
+            self._segments.append(line)
+            return offset
         try:
             if file.write(line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -159,10 +159,14 @@ class Journal:
         return offset
 
     def sync(self) -> None:
-        """Wait until every written record is on disk. Any thread may call this.
+        """Wait until every written record is on disk, or in the object store. Any thread may call this.
 
-        Raises IncompleteError if the disk reports an error.
+        Raises IncompleteError if the disk or the object store reports an error.
         """
+        if self._segments:
+            if not self._shared:
+                self._segments.push()
+            return
         try:
             os.fsync(self._writable().fileno())
         except OSError as e:
@@ -175,6 +179,10 @@ class Journal:
         counted in `damaged` and skipped. If the file was opened for writing, they are also moved to FILE.damaged. An
         incomplete last line is left for a later call. Raises IncompleteError if the file exists but cannot be read.
         """
+        if self._segments and not self._file:
+            from insurance_rag.core.artifact_store.segments import pull_to_read
+
+            pull_to_read(self._segments)
         if not self._has_new_bytes():
             return
         with self._open_to_read() as f:
@@ -260,6 +268,15 @@ class Journal:
     def _writable(self) -> BinaryIO:
         assert self._file is not None, "the journal was opened for reading only"
         return self._file
+
+
+def _segments_of(path: Path) -> SegmentedFile | None:
+    """Return the segments of a journal in an object store, or None for a local path."""
+    if location_of(path) is None:
+        return None
+    from insurance_rag.core.artifact_store.segments import SegmentedFile
+
+    return SegmentedFile.at(path)
 
 
 def _move_bytes(path: Path, offset: int, length: int, copy: Path) -> None:

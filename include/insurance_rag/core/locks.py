@@ -3,7 +3,8 @@
 The kernel releases a lock when the process that holds it ends, even if that process is killed. A lock holds between all
 processes of a machine, whichever deployment started them. It holds between machines if they share the folder through a
 file system with locks, such as NFS 3 or later. A file system without locks is refused, because two deployments on one
-folder would not notice each other there.
+folder would not notice each other there. For a path in an object store, a lease in the store holds between machines
+(see `artifact_store.leases`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from insurance_rag.core.artifact_store.locations import location_of
 from insurance_rag.core.errors import IncompleteError, InvalidInputError
 
 POLL_S = 0.2
@@ -30,8 +32,11 @@ def hold_lock(path: Path, what: str, wait_s: float = 0.0) -> Iterator[None]:
     `what` is the name of the protected thing in the error message. If another process holds the lock, this function
     waits for up to `wait_s` seconds, then raises an IncompleteError that names the other process. It also raises
     IncompleteError if the lock file cannot be written, and InvalidInputError if the file system has no locks.
+
+    In an object store, a lock whose holder has vanished on another machine can be taken only after the term of its
+    lease. Until then, the IncompleteError names the holder.
     """
-    with _open(path) as f:
+    with _open(path) as f, contextlib.ExitStack() as leases:
         deadline = time.monotonic() + wait_s
         while not _try_lock(f, path):
             if time.monotonic() >= deadline:
@@ -46,15 +51,24 @@ def hold_lock(path: Path, what: str, wait_s: float = 0.0) -> Iterator[None]:
         with contextlib.suppress(OSError):  # on a full disk, the lock works but does not name its holder
             os.ftruncate(f.fileno(), 0)
             os.write(f.fileno(), holder.encode())
+        if location := location_of(path):
+            from insurance_rag.core.artifact_store.leases import hold_lease
+
+            leases.enter_context(hold_lease(location, what, wait_s))
         yield
 
 
 def is_locked(path: Path) -> bool:
     """Return whether any process holds the lock file `path`. Raises the same errors as `hold_lock`."""
-    if not path.exists():
-        return False
-    with _open(path) as f:
-        return not _try_lock(f, path)
+    if path.exists():
+        with _open(path) as f:
+            if not _try_lock(f, path):
+                return True
+    if location := location_of(path):
+        from insurance_rag.core.artifact_store.leases import is_leased
+
+        return is_leased(location)
+    return False
 
 
 def _open(path: Path) -> IO[str]:

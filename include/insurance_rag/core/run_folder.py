@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.files import write_error
 
 #: Base model -> its short name, which is used in the names of its adapters.
 BASE_NAMES = {"beomi/Llama-3-Open-Ko-8B": "llama-3-ko"}
@@ -134,16 +135,21 @@ class RunFolder:
         return self.root / "report.html"
 
     def create(self) -> RunFolder:
-        """Create the folder and return self. Raises InvalidInputError if the folder is not writable."""
+        """Create the folder and return self.
+
+        Raises IncompleteError if the disk refuses to write or the folder is read-only, and InvalidInputError if the
+        path cannot be a folder.
+        """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.root):
                 pass
-        except OSError as e:
+        except (FileExistsError, NotADirectoryError) as e:
             raise InvalidInputError(
-                f"{self.root}: the run folder cannot be written ({e.strerror}); choose another folder, or fix "
-                "its permissions"
+                f"{self.root}: the run folder cannot be written ({e.strerror}); choose another folder"
             ) from e
+        except OSError as e:
+            raise write_error(self.root, e) from e
         return self
 
 

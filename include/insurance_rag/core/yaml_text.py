@@ -1,4 +1,4 @@
-"""Parses YAML of users and of web forms. All parsers of the package use this one."""
+"""Parses YAML that users write: values of `--set`, recipes, promotion policies, `documents.yaml` and trigger forms."""
 
 from __future__ import annotations
 

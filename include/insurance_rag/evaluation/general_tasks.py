@@ -9,11 +9,10 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.core.files import read_json, write_json
+from insurance_rag.core.files import write_json
 from insurance_rag.core.hashing import sha256_text
+from insurance_rag.core.record_files import read_record
 from insurance_rag.core.records.general_text import GeneralTasks
 
 if TYPE_CHECKING:
@@ -53,8 +52,8 @@ def run_general_tasks(backend: LocalBackend, tasks: Sequence[str], out: Path) ->
 def _read_stored(path: Path) -> GeneralTasks | None:
     """Return the stored scores, or None if there are none that can be read."""
     try:
-        return GeneralTasks.model_validate(read_json(path)) if path.is_file() else None
-    except (InvalidInputError, ValidationError):
+        return read_record(path, GeneralTasks, "scores of general tasks", "run evaluate again")
+    except InvalidInputError:
         return None
 
 

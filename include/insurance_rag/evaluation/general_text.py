@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
+from insurance_rag.core.artifact_store.locations import public_uri
 from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.core.files import read_json, read_jsonl, write_json
+from insurance_rag.core.files import read_jsonl, write_json
 from insurance_rag.core.hashing import sha256_file, sha256_text
+from insurance_rag.core.record_files import read_record
 from insurance_rag.core.records.general_text import GeneralText, ModelPerplexity
 from insurance_rag.core.stats import perplexity, perplexity_ratio
 from insurance_rag.evaluation.requests import BASE
@@ -85,7 +85,7 @@ def measure_general_text(backend: LocalBackend, path: Path, out: Path) -> Genera
     tokens = [len(window) - 1 for window in windows]
     result = GeneralText(
         key=key,
-        file=str(path.resolve()),
+        file=public_uri(path),
         tokens=sum(tokens),
         window_tokens=tokens,
         models=_compare({name: window_losses(backend, name, windows) for name in backend.identities}, tokens),
@@ -97,8 +97,8 @@ def measure_general_text(backend: LocalBackend, path: Path, out: Path) -> Genera
 def _read_stored(path: Path) -> GeneralText | None:
     """Return the stored measurement, or None if there is none that can be read."""
     try:
-        return GeneralText.model_validate(read_json(path)) if path.is_file() else None
-    except (InvalidInputError, ValidationError):
+        return read_record(path, GeneralText, "a measurement of perplexity", "run evaluate again")
+    except InvalidInputError:
         return None
 
 

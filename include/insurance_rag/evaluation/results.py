@@ -140,7 +140,7 @@ def _summary(
 
 
 def _write_manifest(out: Path, summary: EvaluationSummary, rows: int) -> EvaluationArtifact:
-    """Write the manifest for answers.jsonl and return the artifact that describes the folder `out`."""
+    """Write the manifest for answers.jsonl and return its content."""
     answers = describe(
         out / "answers.jsonl",
         EvaluationArtifact,
@@ -152,4 +152,4 @@ def _write_manifest(out: Path, summary: EvaluationSummary, rows: int) -> Evaluat
         parents=list(summary.adapters.values()),
     )
     write_json(manifest_path(out / "answers.jsonl"), answers.model_dump(mode="json"))
-    return answers.model_copy(update={"uri": str(out.resolve())})
+    return answers

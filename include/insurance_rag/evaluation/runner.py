@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from insurance_rag.config import DecodingConfig, EvaluationConfig
+from insurance_rag.core.artifact_store.locations import public_text
 from insurance_rag.core.artifacts import describe
 from insurance_rag.core.files import write_json
 from insurance_rag.core.records import Artifact, Chunk, EvaluationArtifact, Question
@@ -87,7 +88,7 @@ def generate(
         answered = generate_answers(samples, formats.by_model, backend, decoding, out, progress)
         general_text, general_tasks = _measure_forgetting(backend, config, out)
     run = EvaluationRun(
-        base_model=base_model,
+        base_model=public_text(base_model),
         models=[BASE, *adapters],
         adapters={name: describe(folder, Artifact) for name, folder in adapters.items()},
         decoding=decoding,

@@ -15,6 +15,7 @@ from pydantic import JsonValue
 
 from insurance_rag.config import DecodingConfig, EvaluationConfig
 from insurance_rag.config.evaluation import DECODING_PRESETS
+from insurance_rag.core.artifact_store.locations import public_text
 from insurance_rag.core.artifacts import describe
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.files import write_json
@@ -108,7 +109,7 @@ def sweep(
     result = SweepSummary(
         questions=SweepHalves(tuning=len(tuning_half), report=n),
         notes=[too_few_questions(n, config.warn_below)] if n < config.warn_below else [],
-        base_model=base_model,
+        base_model=public_text(base_model),
         tuning=tuning,
         best=best,
         report={arm: _rates_by_model(rows, models) for arm, rows in reported.items()},

@@ -36,6 +36,7 @@ from insurance_rag.core.locks import hold_lock
 from insurance_rag.core.records import ApiKey
 from insurance_rag.core.records.generation import BatchHandle, PartArtifact
 from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.generation.live_usage import OnUsage, live_usage
 from insurance_rag.generation.next_call import Call, plan_call
 from insurance_rag.generation.packing import FIRST_SIZE, approved_size, proven_size
 from insurance_rag.generation.parts import finish_part, write_part
@@ -112,6 +113,7 @@ def fetch_batch(
     key: ApiKey,
     config: GenerationConfig | None = None,
     pair_check: PairCheck | None = None,
+    on_usage: OnUsage | None = None,
 ) -> PartArtifact:
     """Fetch the answers from the batches in `handle`, write them to the journal, and return the shard's part.
 
@@ -131,6 +133,8 @@ def fetch_batch(
     ):
         items_by_shard = work_items_by_shard(run, spec, plan.shards)
         items = items_by_shard[shard.shard]
+        if on_usage:
+            on_usage(live_usage(shard, limiter, config, handle.chunks))
         items_by_key = {item.cache_key: item for others in items_by_shard.values() for item in others}
         for entry in (entry for operation in operations for entry in _entries(operation)):
             if all(k in items_by_key for k in entry.cache_keys):
@@ -143,7 +147,10 @@ def fetch_batch(
         forget_ended(run, shard.shard, [_display_name(o) for o in operations if o.get("done")])
         usage = summarize_shard_usage(limiter.state, shard.shard, config)
         write_usage(run, plan, limiter.state, config)
-        if missing := [i.chunk_id for i in items if i.cache_key not in journal or journal.is_repairable(i.cache_key)]:
+        missing = [i.chunk_id for i in items if i.cache_key not in journal or journal.is_repairable(i.cache_key)]
+        if on_usage:
+            on_usage(live_usage(shard, limiter, config, len(missing)))
+        if missing:
             write_part(run, shard, items, journal)
             states = ", ".join(as_text(as_dict(operation.get("metadata")).get("state")) for operation in operations)
             raise IncompleteError(

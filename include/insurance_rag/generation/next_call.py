@@ -124,10 +124,11 @@ class CallPlanner:
         """
         if not self._repairs_enabled or self._pool.next_chunks(1):
             return None
-        if not (repairable := self._pool.repairable()):
-            return None
         per_chunk = len(self._spec.types) * self._spec.pairs_per_type
         n_pairs = per_chunk * self._repair_chunks(state)
+        # One chunk more than fits, because each has a pair. All of them would take quadratic time.
+        if not (repairable := self._pool.repairable(n_pairs + 1)):
+            return None
         items: list[WorkItem] = []
         pairs = 0
         max_chars = self._max_repair_chars(state, now)

@@ -112,6 +112,8 @@ class Outcomes:
         if not call.is_repair:
             self.helped += sum(item.cache_key not in self._own_keys for item in answered)
         await asyncio.to_thread(work.journal.sync)
+        if recorded.damage:
+            raise recorded.damage
         if recorded.open_items:
             error = InvalidAnswerError("the answer has no usable pair for this chunk")
             n = len(call.items) if call.is_repair else 2  # a chunk that failed in a pack is asked alone

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from insurance_rag.core.artifact_store.locations import public_uri
 from insurance_rag.core.artifacts import describe, manifest_path
 from insurance_rag.core.errors import IncompleteError, InvalidInputError
 from insurance_rag.core.files import atomic_write, remove_file, write_json
@@ -82,10 +83,13 @@ def finish_answered_parts(
 
     `usage` returns the usage of a shard. Shards that a process is working on are left to that process.
     """
+    candidates = [s for s in plan.shards if s.shard in items_by_shard and _pending_in_manifest(run, s) != 0]
+    if not candidates:  # opening the journal of a large run takes long
+        return
     with GenerationJournal(run.journal) as journal:
-        for shard in plan.shards:
-            items = items_by_shard.get(shard.shard)
-            if items is None or not _is_part_outdated(run, shard, items, journal):
+        for shard in candidates:
+            items = items_by_shard[shard.shard]
+            if not _is_part_outdated(run, shard, items, journal):
                 continue
             with contextlib.suppress(IncompleteError), hold_lock(run.lock(shard.shard), shard.label):
                 journal.refresh()
@@ -101,11 +105,16 @@ def _is_part_outdated(run: RunFolder, shard: Shard, items: Sequence[WorkItem], j
     """
     if any(item.cache_key not in journal for item in items):
         return False
+    pending = _pending_in_manifest(run, shard)
+    return pending is None or _pending_repairs(items, journal) < pending
+
+
+def _pending_in_manifest(run: RunFolder, shard: Shard) -> int | None:
+    """Return the number of pending repairs in the manifest of a part; None if there is no manifest that can be read."""
     try:
-        manifest = read_manifest(run, shard.shard)
-    except InvalidInputError:  # it does not exist, or cannot be read
-        return True
-    return _pending_repairs(items, journal) < manifest.pending_repairs
+        return read_manifest(run, shard.shard).pending_repairs
+    except InvalidInputError:
+        return None
 
 
 def read_manifest(run: RunFolder, shard: int) -> PartManifest:
@@ -166,7 +175,7 @@ def finish_part(
         pending_repairs=_pending_repairs(items, journal),
         quarantined=len(quarantined),
         quarantined_chunks=quarantined,
-        parents=[Artifact(uri=str(run.chunks.resolve()), sha256=plan.chunks_sha256)],
+        parents=[Artifact(uri=public_uri(run.chunks), sha256=plan.chunks_sha256)],
     )
     write_json(manifest_path(path), manifest.model_dump(mode="json"))
     return manifest.artifact()
@@ -183,10 +192,15 @@ def answered_by(items: Sequence[WorkItem], journal: GenerationJournal) -> Counte
 
 
 def _helped(shard: Shard, items_by_shard: Mapping[int, list[WorkItem]], journal: GenerationJournal) -> int:
-    """Return how many chunks of other shards the shard's key answered in this run."""
+    """Return how many chunks of other shards the shard's key answered in this run.
+
+    Only the records that the shard's workers wrote are read. Reading those of all shards for each shard would take
+    quadratic time.
+    """
     own = {item.cache_key for item in items_by_shard[shard.shard]}
     others = [item for items in items_by_shard.values() for item in items if item.cache_key not in own]
-    return answered_by(others, journal)[shard.key_id]
+    candidates = [item for item in others if journal.is_written_by(shard.shard, item.cache_key)]
+    return answered_by(candidates, journal)[shard.key_id]
 
 
 def _pairs_with_meta(answer: AnswerRecord) -> Iterator[tuple[PairRecord, RowMeta]]:

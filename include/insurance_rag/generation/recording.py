@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Literal
 
 from insurance_rag.config import GenerationConfig
-from insurance_rag.core.errors import InvalidAnswerError, InvalidRequestError, PipelineError
+from insurance_rag.core.errors import IncompleteError, InvalidAnswerError, InvalidRequestError, PipelineError
 from insurance_rag.core.records.generation import (
     AnswerMeta,
     AnswerRecord,
@@ -24,7 +24,7 @@ from insurance_rag.generation.next_call import Call
 from insurance_rag.generation.prompt import ChunkRequest
 from insurance_rag.generation.repair import PairCheck, find_faults
 from insurance_rag.generation.teachers.base import Pair, TeacherAnswer
-from insurance_rag.planning.generation_journal import GenerationJournal
+from insurance_rag.planning.generation_journal import DamagedRecordError, GenerationJournal
 from insurance_rag.planning.prompt_spec import PromptSpec, repair_version
 from insurance_rag.planning.question_plan import PlannedPair
 from insurance_rag.planning.work_items import WorkItem
@@ -38,6 +38,8 @@ class Recorded:
     counts: AnswerCounts
     open_items: list[WorkItem]
     """Chunks for which the answer has no usable pairs. They are not recorded."""
+    damage: IncompleteError | None = None
+    """The error if the first answer of a repaired chunk is damaged. Only the repairs of the others are recorded."""
 
 
 def record_answers(
@@ -53,6 +55,9 @@ def record_answers(
     The tokens of the call are divided among the recorded chunks. The last chunk of a cut answer may lack pairs: it
     counts as open, unless the missing pairs can be requested as a repair. Chunks that another call has answered
     meanwhile keep that answer.
+
+    A repair belongs to a first answer. If this is damaged on disk, the repair is lost as well, but the other chunks are
+    recorded nevertheless: their answers have been paid for.
     """
     paired = [
         (item, request, pairs)
@@ -66,32 +71,38 @@ def record_answers(
     ]
     recorded = {item.cache_key for item, _, _ in usable}
     tokens = _divide_tokens(answer, [(request, pairs) for _, request, pairs in usable])
-    accepted = 0
+    accepted = n_recorded = 0
+    damage: IncompleteError | None = None
     for (item, request, pairs), used in zip(usable, tokens, strict=True):
         faults = find_faults(pair_check, request.checked_chunk, pairs, request.pairs) if pair_check else []
         good = len(pairs) - sum(fault.pair is not None for fault in faults)
-        accepted += good
         if call.is_repair:
+            try:
+                first = journal.answer(item.cache_key)
+            except DamagedRecordError as e:
+                damage = e
+                continue
             repaired = _pairs(pairs, request.pairs)
-            _append_repair(
-                journal, item, RepairRecord(pairs=repaired, usage=used, meta=_repair_meta(key_id), accepted=good)
-            )
+            repair = RepairRecord(pairs=repaired, usage=used, meta=_repair_meta(key_id), accepted=good)
+            record = first.model_copy(update={"repair": repair})
         else:
             meta = _answer_meta(config, answer, key_id, len(call.items))
             record = AnswerRecord(
                 chunk_id=item.chunk_id, pairs=_pairs(pairs, request.pairs), usage=used, meta=meta, faults=faults
             )
-            journal.append(item.cache_key, record)
+        journal.append(item.cache_key, record)
+        accepted += good
+        n_recorded += 1
     counts = AnswerCounts(
-        answer.tokens_in, answer.tokens_out, len(usable), accepted, model=answer.model, asked_model=config.model
+        answer.tokens_in, answer.tokens_out, n_recorded, accepted, model=answer.model, asked_model=config.model
     )
-    return Recorded(counts, [item for item, _, _ in paired if item.cache_key not in recorded])
+    return Recorded(counts, [item for item, _, _ in paired if item.cache_key not in recorded], damage)
 
 
 def record_failed_repair(journal: GenerationJournal, item: WorkItem, error: PipelineError, key_id: str) -> None:
     """Record that the faulty pairs of a chunk cannot be repaired."""
     repair = RepairRecord(pairs=[], usage=TokenCount(), meta=_repair_meta(key_id), failed=str(error))
-    _append_repair(journal, item, repair)
+    journal.append(item.cache_key, journal.answer(item.cache_key).model_copy(update={"repair": repair}))
 
 
 def record_quarantine(journal: GenerationJournal, item: WorkItem, error: PipelineError) -> None:
@@ -99,10 +110,6 @@ def record_quarantine(journal: GenerationJournal, item: WorkItem, error: Pipelin
     journal.append(
         item.cache_key, QuarantinedChunk(chunk_id=item.chunk_id, reason=_quarantine_reason(error), detail=str(error))
     )
-
-
-def _append_repair(journal: GenerationJournal, item: WorkItem, repair: RepairRecord) -> None:
-    journal.append(item.cache_key, journal.answer(item.cache_key).model_copy(update={"repair": repair}))
 
 
 def _quarantine_reason(error: PipelineError) -> Literal["blocked", "request", "unreadable"]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from insurance_rag.config import GenerationConfig
+from insurance_rag.core.artifact_store.locations import public_uri
 from insurance_rag.core.artifacts import manifest_path
 from insurance_rag.core.errors import (
     BudgetExceededError,
@@ -14,6 +15,7 @@ from insurance_rag.core.errors import (
     KeyRejectedError,
     PipelineError,
     QuotaExhaustedError,
+    RepairsPendingError,
 )
 from insurance_rag.core.records import ApiKey, Shard
 from insurance_rag.core.records.generation import GenerationResult, PartArtifact, PartSummary
@@ -49,14 +51,14 @@ def generate_run(
     config = plan.config
     failed = _generate_with_redistribution(run, plan, keys, config, pair_check)
     missing = missing_chunks(run)
-    unfinished = {number: error for number, error in failed.items() if not manifest_path(run.part(number)).exists()}
+    unfinished = {number: error for number, error in failed.items() if not _is_finished(run, number, error)}
     if missing or unfinished:
         raise _incomplete(missing, [*unfinished.values(), *_stop_reasons(run, keys, config, failed)])
     usage = write_usage(run, plan, read_rate_limit_state(run.rate_limit_log), config)
     parts = [read_manifest(run, shard.shard).artifact() for shard in plan.shards]
     return GenerationResult(
         **usage.model_dump(),
-        uri=str(run.parts.resolve()),
+        uri=public_uri(run.parts),
         rows=sum(part.rows for part in parts),
         chunks=plan.chunks,
         repaired=sum(part.repaired for part in parts),
@@ -67,6 +69,13 @@ def generate_run(
             for p in parts
         ],
     )
+
+
+def _is_finished(run: RunFolder, shard: int, error: IncompleteError) -> bool:
+    """Return whether other workers have finished a shard whose worker ended with an error."""
+    if not manifest_path(run.part(shard)).exists():
+        return False
+    return not isinstance(error, RepairsPendingError) or not read_manifest(run, shard).pending_repairs
 
 
 def _generate_with_redistribution(

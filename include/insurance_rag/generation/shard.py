@@ -14,6 +14,7 @@ from insurance_rag.core.progress import Progress
 from insurance_rag.core.records import ApiKey, Shard
 from insurance_rag.core.records.generation import PartArtifact
 from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.generation.live_usage import OnUsage
 from insurance_rag.generation.next_call import CallPlanner
 from insurance_rag.generation.parts import finish_answered_parts, finish_part
 from insurance_rag.generation.repair import PairCheck
@@ -47,6 +48,7 @@ def generate_shard(
     config: GenerationConfig | None = None,
     on_update: OnUpdate | None = None,
     pair_check: PairCheck | None = None,
+    on_usage: OnUsage | None = None,
 ) -> PartArtifact:
     """Generate the pairs for one shard and return its part. To resume an interrupted shard, call this function again.
 
@@ -58,7 +60,8 @@ def generate_shard(
     still counts as complete, and the unrepaired chunks are counted in `pending_repairs`.
 
     Raises KeyRejectedError, QuotaExhaustedError, BudgetExceededError or IncompleteError if the shard stops before it is
-    complete; its answers are kept. Raises InvalidInputError if the input or the settings are invalid.
+    complete; its answers are kept. Raises RepairsPendingError if it is complete, but an error that may be over by now
+    prevented its repairs. Raises InvalidInputError if the input or the settings are invalid.
     """
     plan = read_plan(run)
     check_run_chunks(run, plan)
@@ -67,7 +70,7 @@ def generate_shard(
     config = config or plan.config
     served = plan.shards if config.redistribute else [chosen]
     items = work_items_by_shard(run, PromptSpec.from_config(config), served)
-    return asyncio.run(run_shard(run, plan, chosen, items, key, config, on_update, pair_check))
+    return asyncio.run(run_shard(run, plan, chosen, items, key, config, on_update, pair_check, on_usage))
 
 
 async def run_shard(
@@ -79,6 +82,7 @@ async def run_shard(
     config: GenerationConfig,
     on_update: OnUpdate | None = None,
     pair_check: PairCheck | None = None,
+    on_usage: OnUsage | None = None,
 ) -> PartArtifact:
     """Generate one shard like `generate_shard`, but with a plan and work items that the caller has read and checked.
 
@@ -105,7 +109,9 @@ async def run_shard(
                 on_update=on_update,
             ) as progress:  # fmt: skip
                 worker = Worker(
-                    ShardWork(run, shard, items, config, repairs, journal, pool, limiter, teacher, planner, progress)
+                    ShardWork(
+                        run, shard, items, config, repairs, journal, pool, limiter, teacher, planner, progress, on_usage
+                    )
                 )
                 await worker.run()
                 state = limiter.state
@@ -123,6 +129,7 @@ async def run_shard(
         usage = summarize_shard_usage(state, shard.shard, config)
         part = await _in_thread(finish_part, run, plan, shard, items_by_shard, journal, usage)
         _log_moved_chunks(part)
+        worker.check_repairs()
         return part
 
 

@@ -9,6 +9,7 @@ from insurance_rag.core.errors import PipelineError
 from insurance_rag.core.progress import Progress
 from insurance_rag.core.records import Shard
 from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.generation.live_usage import OnUsage
 from insurance_rag.generation.next_call import CallPlanner
 from insurance_rag.generation.repair import PairCheck
 from insurance_rag.generation.teachers.base import Teacher
@@ -35,6 +36,7 @@ class ShardWork:
     teacher: Teacher
     planner: CallPlanner
     progress: Progress
+    on_usage: OnUsage | None = None
 
     def stop(self, reason: PipelineError) -> None:
         """Stop the shard. If it was stopped before, the first reason is kept."""

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from insurance_rag.core.errors import LogChangedError
 from insurance_rag.planning.claims import ClaimLog
 from insurance_rag.planning.generation_journal import GenerationJournal
 from insurance_rag.planning.work_items import WorkItem
@@ -74,24 +75,28 @@ class WorkPool:
         queues = [self._queues[number] for number in ([self._shard] if own_only else self._served_shards())]
         return any(queue.free or any(map(self._is_expected, queue.elsewhere)) for queue in queues)
 
-    def repairable(self) -> list[WorkItem]:
-        """Return the chunks whose faulty pairs nobody is about to request again."""
+    def repairable(self, n: int) -> list[WorkItem]:
+        """Return up to `n` chunks whose faulty pairs nobody is about to request again."""
         served = set(self._served_shards())
-        return [
+        found = (
             self._items[cache_key]
             for cache_key in self._journal.repairable_keys()
             if self._owners.get(cache_key) in served and self._claims.is_free(_claim_key(cache_key, repair=True))
-        ]
+        )
+        return list(itertools.islice(found, n))
 
     def claim(self, items: Sequence[WorkItem], *, repair: bool = False) -> bool:
         """Claim all of `items`. If some of them are not free any more, claim nothing and return False."""
         keys = [_claim_key(item.cache_key, repair=repair) for item in items]
-        with self._claims.locked():
-            are_free = all(self._claims.is_free(key) for key in keys)
-            self._journal.refresh()  # after the check: a worker that has just ended wrote its answers before
-            if not are_free or not all(self._is_open(item, repair) for item in items):
-                return False
-            self._claims.add(keys)
+        try:
+            with self._claims.locked():
+                are_free = all(self._claims.is_free(key) for key in keys)
+                self._journal.refresh()  # after the check: a worker that has just ended wrote its answers before
+                if not are_free or not all(self._is_open(item, repair) for item in items):
+                    return False
+                self._claims.add(keys)
+        except LogChangedError:  # on another machine, a worker has just claimed something: look again
+            return False
         if not repair:
             self._remove(items)
         return True
@@ -111,8 +116,7 @@ class WorkPool:
 
     def renew(self, items: Sequence[WorkItem], *, repair: bool = False) -> None:
         """Renew the claims on chunks that are requested again."""
-        with self._claims.locked():
-            self._claims.add([_claim_key(item.cache_key, repair=repair) for item in items])
+        self._claims.renew([_claim_key(item.cache_key, repair=repair) for item in items])
 
     def refresh(self) -> None:
         """Read what other workers have answered and claimed, and take back the chunks of workers that have ended."""

@@ -7,12 +7,22 @@ before its chunks count as done, so killing the process loses at most the calls 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from insurance_rag.core.errors import IncompleteError, PipelineError
+from insurance_rag.core.errors import (
+    BudgetExceededError,
+    IncompleteError,
+    KeyRejectedError,
+    PipelineError,
+    QuotaExhaustedError,
+    RepairsPendingError,
+)
 from insurance_rag.core.records import ProgressState
+from insurance_rag.generation.live_usage import REPORT_INTERVAL_S, live_usage
 from insurance_rag.generation.next_call import Call
 from insurance_rag.generation.outcomes import Outcomes
 from insurance_rag.generation.parts import write_part
@@ -38,6 +48,7 @@ class Worker:
         self._call_ended = asyncio.Event()
         self._done_at_last_save = work.progress.done
         self._saving = asyncio.Lock()
+        self._reported_at = -math.inf
 
     async def run(self) -> None:
         """Request missing first answers, then repairs, and save the part file.
@@ -45,6 +56,7 @@ class Worker:
         An error that stops the shard is not raised, but stored in `Limiter.stopped`, so that no more calls are sent.
         """
         work = self._work
+        self._report_usage(last=False)
         await asyncio.sleep(0)  # let all shards in this process start before the first call is sent
         async with asyncio.TaskGroup() as group:
             while not work.limiter.stopped:
@@ -63,6 +75,7 @@ class Worker:
                 group.create_task(self._send(call_id, work.planner.planned))
         await self._outcomes.finish()
         self._note_progress()
+        self._report_usage(last=True)
         if self._missing:  # the part of a complete shard is written with its manifest
             await self._save_part()
 
@@ -80,6 +93,20 @@ class Worker:
         message = f"{work.shard.label}: {len(missing)} of {len(work.items)} chunks missing, e.g. {examples}: {reason}"
         raise reason.fresh(message) from None
 
+    def check_repairs(self) -> None:
+        """Raise RepairsPendingError if an error stopped the shard before its repairs, and may be over by now.
+
+        Repairs that the quota, the budget or the key does not allow stay pending: they are not worth another run.
+        """
+        work, reason = self._work, self._work.limiter.stopped
+        if work.pair_check is None or not isinstance(reason, IncompleteError):
+            return
+        pending = sum(work.journal.is_repairable(item.cache_key) for item in work.items)
+        if pending and not isinstance(reason, (QuotaExhaustedError, BudgetExceededError, KeyRejectedError)):
+            raise RepairsPendingError(
+                f"{work.shard.label}: {pending} answers have faulty pairs that were not requested again: {reason}"
+            ) from None
+
     def _has_work(self) -> bool:
         """Return whether this worker can still ask for something, or waits for others to finish its own shard."""
         work = self._work
@@ -87,7 +114,7 @@ class Worker:
             return True
         if work.pair_check is None:
             return False
-        return bool(work.pool.repairable()) or not self._own_keys.isdisjoint(work.journal.repairable_keys())
+        return bool(work.pool.repairable(1)) or not self._own_keys.isdisjoint(work.journal.repairable_keys())
 
     async def _wait_for_work(self) -> None:
         """Wait until a call of this worker ends, or for a short time, then look at the work of the others."""
@@ -144,3 +171,14 @@ class Worker:
         answered = {key for key in candidates if key in self._missing and key in work.journal}
         if answered:
             work.progress.advance(sum(self._missing.pop(key) for key in answered))
+        self._report_usage(last=False)
+
+    def _report_usage(self, *, last: bool) -> None:
+        """Report the usage, at most once per interval unless it is the last report."""
+        work = self._work
+        if work.on_usage is None or (time.monotonic() - self._reported_at < REPORT_INTERVAL_S and not last):
+            return
+        waiting = work.progress.total - work.progress.done
+        with contextlib.suppress(PipelineError):  # the next call raises the error, too, and stops the shard
+            work.on_usage(live_usage(work.shard, work.limiter, work.config, waiting))
+        self._reported_at = time.monotonic()

@@ -6,15 +6,15 @@ import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from insurance_rag import __version__
 from insurance_rag.chunks import read_chunks
 from insurance_rag.config.ingest import IngestConfig
+from insurance_rag.core.artifact_store.locations import public_uri
 from insurance_rag.core.artifacts import describe
 from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.core.files import read_json, write_json, write_jsonl
+from insurance_rag.core.files import write_json, write_jsonl
 from insurance_rag.core.hashing import sha256_file, sha256_text
+from insurance_rag.core.record_files import read_record
 from insurance_rag.core.records.ingest import EditionChanges, IngestArtifact, IngestedDocument, IngestManifest
 from insurance_rag.ingest.build import mark_duplicates
 from insurance_rag.ingest.editions import compare_editions
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 VERSION = f"{__version__}/1"
 """Version of the division into chunks. Documents are read again if it differs from that of the manifest."""
+INGEST_AGAIN = "run `ingest` again"
 
 
 def ingest_documents(
@@ -78,14 +79,18 @@ def _reusable(out: Path, inputs: str) -> IngestArtifact | None:
     if not (out.is_file() and manifest_path.is_file() and report.is_file()):
         return None
     try:
-        manifest = IngestManifest.model_validate(read_json(manifest_path))
-        changes = EditionChanges.model_validate(read_json(changes_path)) if manifest.has_changes else None
-    except (InvalidInputError, ValidationError):
+        manifest = read_record(manifest_path, IngestManifest, "a manifest of `ingest`", INGEST_AGAIN)
+        changes = _read_changes(changes_path) if manifest.has_changes else None
+    except InvalidInputError:
         return None
     if manifest.inputs_sha256 != inputs or manifest.chunks_sha256 != sha256_file(out):
         return None
     log.info("%s: documents and settings have not changed; nothing was read", out)
     return _artifact(out, manifest, changes, reused=True)
+
+
+def _read_changes(path: Path) -> EditionChanges:
+    return read_record(path, EditionChanges, "a comparison of editions", INGEST_AGAIN)
 
 
 def _read_all(sources: Sequence[Source], config: IngestConfig) -> tuple[list[ReadDocument], list[str]]:
@@ -155,7 +160,7 @@ def _artifact(out: Path, manifest: IngestManifest, changes: EditionChanges | Non
         coverage=_coverage(manifest.documents),
         changes=changes.counts if changes else None,
         warnings=[*manifest.warnings, *(f"{d.source}: {w}" for d in manifest.documents for w in d.warnings)],
-        report=str(paths_next_to(out)[1].resolve()),
+        report=public_uri(paths_next_to(out)[1]),
         reused=reused,
     )
 

@@ -20,9 +20,11 @@ from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.llm.gemini import BASE_URL
 
 VARIABLE = "ALLOWED_API_HOSTS"
-"""Environment variable with further hosts, separated by commas, e.g. `llm.internal,10.0.0.7:8000`. Entries without a
-port allow every port of the host."""
+"""Environment variable with further hosts, separated by commas, e.g. `llm.internal,10.0.0.7:8000,[fd00::7]:8000`.
+Entries without a port allow every port of the host."""
 ADDRESS_VARIABLES = ("GEMINI_BASE_URL", "OPENAI_BASE_URL")
+Host = tuple[str, int | None]
+"""Name and port of a server. IPv6 addresses are without brackets."""
 _ADDRESS = re.compile(r"(?:^|@)(\w+://.*)$", re.DOTALL)
 
 
@@ -34,7 +36,7 @@ def check_addresses(config: RunConfig) -> None:
     """
     values: dict[str, JsonValue] = config.model_dump(mode="json", include={"generation", "evaluation"})
     problems = [
-        f"parameters: {name}: API keys and texts may not be sent to {host or url!r}; put the address into the "
+        f"parameters: {name}: API keys and texts may not be sent to {_show(host) or url!r}; put the address into the "
         f"connection, or add the host to {VARIABLE} in the environment of Airflow"
         for name, url in _addresses(values, "")
         if not _is_allowed(host := _host(url))
@@ -52,22 +54,27 @@ def _addresses(value: JsonValue, name: str) -> Iterator[tuple[str, str]]:
         yield name, found[1]
 
 
-def _host(url: str) -> str:
-    """Return the host, with the port if there is one; an empty string if the address has none."""
+def _host(url: str) -> Host:
+    """Return the host's name and its port; an empty name if the address has none."""
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
+        return parts.hostname or "", parts.port
     except ValueError:
-        return ""
-    return f"{host}:{port}" if host and port else host
+        return "", None
 
 
-def _is_allowed(host: str) -> bool:
-    name = host.rpartition(":")[0] if re.search(r":\d+$", host) else host
+def _show(host: Host) -> str:
+    name, port = host
+    shown = f"[{name}]" if ":" in name else name
+    return f"{shown}:{port}" if name and port else shown
+
+
+def _is_allowed(host: Host) -> bool:
+    name = host[0]
     own = [os.environ.get(variable, "") for variable in ADDRESS_VARIABLES]
-    configured = {entry.strip().lower() for entry in os.environ.get(VARIABLE, "").split(",") if entry.strip()}
-    known = {_host(url) for url in (BASE_URL, *own) if url} - {""}
-    return bool(name) and (host in known or bool({host, name} & configured) or _is_this_machine(name))
+    configured = {_host(f"//{entry.strip()}") for entry in os.environ.get(VARIABLE, "").split(",")}
+    known = {_host(url) for url in (BASE_URL, *own)}
+    return bool(name) and (host in known or bool({host, (name, None)} & configured) or _is_this_machine(name))
 
 
 def _is_this_machine(name: str) -> bool:

@@ -1,39 +1,84 @@
-"""The assets that connect the DAGs: the published dataset, the published questions and the trained adapters.
+"""The assets that connect the tasks: chunks, the published dataset and questions, adapters, and the gate's decision.
 
-The task `publish` emits one event per published dataset. Partial and unchanged datasets are not published. The file
-published/qa_dataset.json names the currently published dataset. If `publish` is killed between
-writing this file and emitting the event, its next try emits the event.
+The URI of an asset is a file in the folder `published` that describes the newest version, e.g. qa_dataset.json. A task
+writes this file and emits an event with the same facts. If the task is killed between the two, its next try emits the
+event. The task `publish` emits one event per published dataset. Partial and unchanged datasets are not published.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TypeVar
 
 from airflow.sdk import Asset
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 
 from insurance_rag.config import RunConfig
+from insurance_rag.core.artifact_store.locations import public_value
 from insurance_rag.core.dataset_folder import DatasetFolder
 from insurance_rag.core.files import write_json
 from insurance_rag.core.record_files import read_record
 from insurance_rag.core.records import DatasetArtifact
 from insurance_rag.core.records.run import PublishedDataset, PublishedQuestions, RunArtifact
+from insurance_rag.orchestration.artifact_parts import localized
+from insurance_rag.orchestration.run_inputs import OutletEvents
 from insurance_rag.orchestration.runs import artifact_root
 
-QA_DATASET = Asset("qa_dataset")
-QUESTION_SET = Asset("question_set")
-ADAPTERS = Asset("adapters")
+R = TypeVar("R", bound=BaseModel)
+
+
+def root_uri() -> str:
+    """Return the URI of the artifact root. It does not end with a slash."""
+    root = os.environ.get("ARTIFACT_ROOT", "")
+    return root.rstrip("/") if "://" in root else f"file://{artifact_root()}"
+
+
+def _published_asset(name: str, file: str) -> Asset:
+    return Asset(name=name, uri=f"{root_uri()}/published/{file}")
+
+
+CHUNKS = _published_asset("chunks", "chunks.json")
+QA_DATASET = _published_asset("qa_dataset", "qa_dataset.json")
+QUESTION_SET = _published_asset("question_set", "questions.json")
+ADAPTERS = _published_asset("adapters", "adapters.json")
+DECISION = _published_asset("decision", "decision.json")
+
+
+def publish(asset: Asset, record: R, events: OutletEvents | None = None, **extra: JsonValue) -> R:
+    """Write the record that describes the newest version of an asset to the file of the asset, and return it.
+
+    If `events` has the asset, its event gets the same facts, and `extra`. Airflow ignores the event if the asset is no
+    outlet of the task.
+    """
+    facts = {name: public_value(value) for name, value in record.model_dump(mode="json").items()}
+    write_json(_file_of(asset), facts)
+    if events is not None and asset in events:
+        events[asset].extra = {**facts, **{name: public_value(value) for name, value in extra.items()}}
+    return record
+
+
+def publish_dataset(
+    run: RunArtifact,
+    dataset: DatasetArtifact,
+    config: RunConfig,
+    events: OutletEvents | None = None,
+    **extra: JsonValue,
+) -> PublishedDataset:
+    """Publish `dataset`, which a run with this configuration made, and return its record. See `publish`."""
+    facts = dataset.model_dump(include={"uri", "sha256", "rows", "data_sha256"})
+    record = PublishedDataset(**facts, run=run.uri, chunks=config.chunks, documents=[*config.documents])
+    return publish(QA_DATASET, record, events, **extra)
 
 
 def published_dataset() -> PublishedDataset | None:
     """Return the currently published dataset, or None. Raises InvalidInputError if qa_dataset.json is invalid."""
-    return _read(_published_file(), PublishedDataset, "the next refresh publishes again")
+    return _read(_file_of(QA_DATASET), PublishedDataset, "the next refresh publishes again")
 
 
 def published_questions() -> PublishedQuestions | None:
     """Return the currently published question set, or None. Raises InvalidInputError if questions.json is invalid."""
-    return _read(_questions_file(), PublishedQuestions, "start the DAG make_questions again")
+    return _read(_file_of(QUESTION_SET), PublishedQuestions, "start the DAG make_questions again")
 
 
 def published_report() -> Path | None:
@@ -46,33 +91,12 @@ def published_report() -> Path | None:
     return path if path and path.is_file() else None
 
 
-def publish_dataset(run: RunArtifact, dataset: DatasetArtifact, config: RunConfig) -> PublishedDataset:
-    """Record `dataset`, which a run with this configuration made, as the published dataset. Return the record."""
-    facts = dataset.model_dump(include={"uri", "sha256", "rows", "data_sha256"})
-    published = PublishedDataset(**facts, run=run.uri, chunks=config.chunks, documents=[*config.documents])
-    write_json(_published_file(), published.model_dump(mode="json"))
-    return published
-
-
-def publish_questions(published: PublishedQuestions) -> PublishedQuestions:
-    """Record `published` as the published question set, and return it."""
-    write_json(_questions_file(), published.model_dump(mode="json"))
-    return published
-
-
-R = TypeVar("R", bound=BaseModel)
-
-
 def _read(path: Path, record: type[R], otherwise: str) -> R | None:
     """Return the record in a file, or None without a file. `otherwise` says what follows if a person removes it."""
     if not path.is_file():
         return None
-    return read_record(path, record, f"a {record.__name__}", f"remove the file, and {otherwise}")
+    return localized(read_record(path, record, f"a {record.__name__}", f"remove the file, and {otherwise}"))
 
 
-def _published_file() -> Path:
-    return artifact_root() / "published" / "qa_dataset.json"
-
-
-def _questions_file() -> Path:
-    return artifact_root() / "published" / "questions.json"
+def _file_of(asset: Asset) -> Path:
+    return artifact_root() / "published" / asset.uri.rsplit("/", 1)[1]

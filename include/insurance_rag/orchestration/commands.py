@@ -9,6 +9,7 @@ import logging
 import shlex
 import sys
 
+from insurance_rag.core.artifact_store.locations import public_text
 from insurance_rag.core.records.run import EvaluationJob, PretrainJob, TrainingJob
 
 log = logging.getLogger(__name__)
@@ -36,4 +37,4 @@ def evaluate_argv(job: EvaluationJob) -> list[str]:
 
 def log_command(*argv: str, python: str = sys.executable) -> None:
     """Log the `insurance-rag` command with which a person can repeat the work of the task."""
-    log.info("Equivalent command: %s", shlex.join([python, "-m", "insurance_rag", *argv]))
+    log.info("Equivalent command: %s", public_text(shlex.join([python, "-m", "insurance_rag", *argv])))

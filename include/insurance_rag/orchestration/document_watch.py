@@ -11,7 +11,14 @@ from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from pydantic import JsonValue
 
 from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.orchestration.documents import content_hash, known_hash, list_documents, remember_documents
+from insurance_rag.orchestration.assets import root_uri
+from insurance_rag.orchestration.documents import (
+    content_hash,
+    known_hash,
+    list_documents,
+    location_uri,
+    remember_documents,
+)
 
 POLL_S = 60.0
 """Number of seconds between two looks at the folders, if $DOCUMENTS_POLL_S is not set."""
@@ -54,7 +61,11 @@ class DocumentsTrigger(BaseEventTrigger):
 
 
 def documents_asset(locations: list[str]) -> Asset:
-    """Return the asset that stands for the documents at the locations, with its watcher."""
+    """Return the asset that stands for the documents at the locations, with its watcher.
+
+    Its URI is that of the location. For several locations, it is the file that records which documents were seen last.
+    """
     poll_s = float(os.environ.get("DOCUMENTS_POLL_S") or POLL_S)
     watcher = AssetWatcher(name="documents_changed", trigger=DocumentsTrigger(locations, poll_s))
-    return Asset("documents", watchers=[watcher])
+    uri = location_uri(locations[0]) if len(locations) == 1 else f"{root_uri()}/published/documents.json"
+    return Asset(name="documents", uri=uri, watchers=[watcher])

@@ -65,6 +65,15 @@ def missing_documents(locations: Iterable[str]) -> list[str]:
     ]
 
 
+def location_uri(location: str) -> str:
+    """Return the URI of a location, without the Airflow connection of a bucket."""
+    if "://" not in location:
+        return f"file://{Path(location).expanduser().resolve()}"
+    scheme, _, rest = location.partition("://")
+    bucket, slash, path = rest.partition("/")
+    return f"{scheme}://{bucket.rpartition('@')[2]}{slash}{path}"
+
+
 def known_hash() -> str | None:
     """Return the hash of the documents that the newest refresh started from, or None if there was none."""
     path = _known_file()

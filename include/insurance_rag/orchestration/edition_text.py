@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from insurance_rag.core.files import read_json
+from insurance_rag.core.record_files import read_record
 from insurance_rag.core.records.ingest import EditionChanges
 from insurance_rag.core.records.questions import GoldStatus, QuestionsCheck
 from insurance_rag.core.run_folder import RunFolder
@@ -32,7 +32,7 @@ def _chunk_lines(run: RunFolder) -> Iterator[str]:
     path = run.ingested.with_suffix(".changes.json")
     if not path.is_file():
         return
-    changes = EditionChanges.model_validate(read_json(path))
+    changes = read_record(path, EditionChanges, "a comparison of editions", "clear the task `ingest_documents`")
     counts = changes.counts
     yield "#### What changed in the documents"
     yield ""
@@ -52,7 +52,11 @@ def _question_lines(run: RunFolder) -> Iterator[str]:
     path = run.questions.with_suffix(".check.json")
     if not path.is_file():
         return
-    flagged = [q for q in QuestionsCheck.model_validate(read_json(path)).questions if q.flagged]
+    flagged = [
+        q
+        for q in read_record(path, QuestionsCheck, "a check of questions", "clear the task that checks them").questions
+        if q.flagged
+    ]
     if not flagged:
         return
     left_out = sum(q.status in ("broken", "gone") for q in flagged)

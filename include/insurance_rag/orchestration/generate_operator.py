@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from airflow.providers.standard.triggers.temporal import TimeDeltaTrigger
@@ -13,12 +15,16 @@ from airflow.sdk.exceptions import AirflowRuntimeError
 from pydantic import JsonValue
 
 from insurance_rag.config import GenerationConfig
+from insurance_rag.core.artifact_store.locations import local_value
 from insurance_rag.core.errors import IncompleteError, KeyRejectedError, QuotaExhaustedError
 from insurance_rag.core.records import ApiKey, ProgressState
 from insurance_rag.core.records.generation import BatchHandle, PartArtifact
 from insurance_rag.core.records.run import ShardArtifact
 from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.orchestration.artifact_parts import CHECKPOINTS, LATER_STAGES, run_artifacts
 from insurance_rag.orchestration.commands import log_command
+from insurance_rag.orchestration.operation_metrics import UsageMetrics
+from insurance_rag.orchestration.result_reports import ReportsResult
 from insurance_rag.orchestration.run_inputs import open_run
 from insurance_rag.orchestration.task_errors import message_only
 from insurance_rag.orchestration.xcom import dump
@@ -30,7 +36,7 @@ LABEL_NOTE = "label_note"
 """Variable in the task's context with the end of the task's label. Airflow renders the label again after execution."""
 
 
-class GenerateOperator(BaseOperator):
+class GenerateOperator(ReportsResult, BaseOperator):
     """Asks the teacher for the QA pairs of one shard. Answers that are in the journal are not requested again.
 
     In batch mode the task submits a batch, frees its worker slot, and wakes up every `batch_poll_s` seconds to ask
@@ -49,14 +55,19 @@ class GenerateOperator(BaseOperator):
         """Request the QA pairs, or submit a batch and defer. Return the artifact that describes the part file."""
         from insurance_rag.generation.batch import submit_batch
 
-        folder, key, config = self._inputs()
-        if config.batch and (handle := submit_batch(folder, self._shard.shard, key, config)):
-            self._wait(config, handle)
-        return self._generate(context)
+        with self._artifacts():
+            folder, key, config = self._inputs()
+            if config.batch and (handle := submit_batch(folder, self._shard.shard, key, config)):
+                self._wait(config, handle)
+            return self._generate(context)
 
     @message_only
     def resume_batch(self, context: Context, handle: dict[str, JsonValue], event: object = None) -> JsonValue:
         """Defer again if the batch is still running. Otherwise, fetch its answers."""
+        with self._artifacts():
+            return self._resume_batch(context, handle)
+
+    def _resume_batch(self, context: Context, handle: dict[str, JsonValue]) -> JsonValue:
         from insurance_rag.generation.batch import fetch_batch, poll_batch
 
         folder, key, config = self._inputs()
@@ -64,7 +75,7 @@ class GenerateOperator(BaseOperator):
         if not poll_batch(submitted, key, config):
             self._wait(config, submitted)
         try:
-            part = fetch_batch(folder, submitted, key, config, self._pair_check())
+            part = fetch_batch(folder, submitted, key, config, self._pair_check(), UsageMetrics(self.dag_id))
         except IncompleteError as e:
             self.log.info("%s; the missing chunks are requested one at a time", e)
             return self._generate(context)
@@ -72,7 +83,11 @@ class GenerateOperator(BaseOperator):
 
     @property
     def _shard(self) -> ShardArtifact:
-        return ShardArtifact.model_validate(self.shard)
+        return ShardArtifact.model_validate(local_value(dict(self.shard)))
+
+    def _artifacts(self) -> AbstractContextManager[None]:
+        """Fetch what generation needs of the run, and publish it at the end."""
+        return run_artifacts(RunFolder(Path(self._shard.run)), without=(*CHECKPOINTS, *LATER_STAGES), named=False)
 
     def _generate(self, context: Context) -> JsonValue:
         from insurance_rag.generation import generate_shard
@@ -89,7 +104,15 @@ class GenerateOperator(BaseOperator):
                     store.set("progress", progress.model_dump(mode="json"))
 
         try:
-            part = generate_shard(folder, number, key, config, on_update=show, pair_check=self._pair_check())
+            part = generate_shard(
+                folder,
+                number,
+                key,
+                config,
+                on_update=show,
+                pair_check=self._pair_check(),
+                on_usage=UsageMetrics(self.dag_id),
+            )
         except (KeyRejectedError, QuotaExhaustedError):
             _add_to_label(context, _open_chunks(folder, self._shard.label, config))
             raise
@@ -97,6 +120,7 @@ class GenerateOperator(BaseOperator):
 
     def _finish(self, context: Context, part: PartArtifact) -> JsonValue:
         """Add to the task's label how many chunks moved between keys, and return the part as plain JSON."""
+        self.report_result(part)
         moved = sum(part.moved.values())
         notes = [f"{_count_chunks(moved)} by other keys"] if moved else []
         notes += [f"helped with {part.helped}"] if part.helped else []

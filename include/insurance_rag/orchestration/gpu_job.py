@@ -24,6 +24,7 @@ from insurance_rag.core.errors import IncompleteError, PipelineError
 from insurance_rag.core.files import read_json
 from insurance_rag.core.locks import hold_lock
 from insurance_rag.orchestration.commands import log_command
+from insurance_rag.orchestration.result_reports import ReportsJob
 from insurance_rag.orchestration.retries import ERROR_BY_EXIT_CODE, RETRY_POLICY
 from insurance_rag.orchestration.task_errors import message_only
 from insurance_rag.orchestration.xcom import with_records
@@ -60,7 +61,7 @@ def _operator() -> type[BaseOperator]:
     return PodJobOperator
 
 
-class LocalJobOperator(BaseOperator):
+class LocalJobOperator(ReportsJob, BaseOperator):
     """Runs `python -m insurance_rag <arguments>` as a child process and streams the output into the task's log.
 
     $GPU_PYTHON selects another Python interpreter, e.g. the one in an environment with CUDA.
@@ -81,12 +82,14 @@ class LocalJobOperator(BaseOperator):
         with tempfile.TemporaryDirectory() as folder, acquire_gpu() as gpu:
             result = Path(folder) / "result.json"
             command = [python, "-m", "insurance_rag", *self.arguments]
-            exit_code, last_lines = self._run(command, {**os.environ, **gpu, "RESULT_JSON": str(result)})
+            with self.counted_gpu_time():
+                exit_code, last_lines = self._run(command, {**os.environ, **gpu, "RESULT_JSON": str(result)})
             if exit_code:
                 error = ERROR_BY_EXIT_CODE.get(exit_code, PipelineError)
                 raise error(f"{self.arguments[0]} exited with {exit_code}:\n" + "\n".join(last_lines))
             value: JsonValue = read_json(result)
-            return value
+        self.report_job(value)
+        return value
 
     def _run(self, command: list[str], env: dict[str, str]) -> tuple[int, list[str]]:
         """Run `command` and return its exit code and the last lines of its output."""

@@ -9,20 +9,18 @@ import logging
 from pathlib import Path
 
 from insurance_rag.config import GenerationConfig, RunConfig
+from insurance_rag.core.artifact_store.locations import local_path
 from insurance_rag.core.artifacts import describe
 from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.core.files import read_json, write_jsonl
+from insurance_rag.core.files import write_jsonl
+from insurance_rag.core.record_files import read_record
 from insurance_rag.core.records import Question
 from insurance_rag.core.records.ingest import IngestArtifact
 from insurance_rag.core.records.questions import FrozenManifest, QuestionsArtifact, QuestionsCheck
 from insurance_rag.core.records.run import PublishedQuestions, QuestionSetArtifact, RunArtifact
 from insurance_rag.core.run_folder import RunFolder
-from insurance_rag.orchestration.assets import (
-    QUESTION_SET,
-    publish_questions,
-    published_dataset,
-    published_questions,
-)
+from insurance_rag.orchestration.announcements import announce_chunks
+from insurance_rag.orchestration.assets import QUESTION_SET, publish, published_dataset, published_questions
 from insurance_rag.orchestration.commands import log_command
 from insurance_rag.orchestration.run_inputs import OutletEvents, open_run, stored_run
 from insurance_rag.orchestration.runs import reviews_folder
@@ -33,11 +31,11 @@ UNUSABLE = ("broken", "gone")
 """States of a question whose chunk no longer gives the answer."""
 
 
-def ingest_documents(run: RunArtifact) -> IngestArtifact | None:
+def ingest_documents(run: RunArtifact, outlet_events: OutletEvents | None = None) -> IngestArtifact | None:
     """Turn the documents of the run into chunks, and compare them with the edition that was published last.
 
-    A report next to the chunk file shows which text is in which chunk, and what was left out. Does nothing if the run
-    starts from a chunk file.
+    A report next to the chunk file shows which text is in which chunk, and what was left out. Reads no documents if the
+    run starts from a chunk file. In both cases, an asset event announces the chunk file.
     """
     from insurance_rag import ingest
     from insurance_rag.orchestration.documents import local_documents
@@ -45,6 +43,7 @@ def ingest_documents(run: RunArtifact) -> IngestArtifact | None:
     folder, config = stored_run(run)
     if not config.documents:
         log.info("the run starts from the chunk file %s", config.chunks)
+        announce_chunks(run, config, None, outlet_events)
         return None
     documents = local_documents(config.documents, folder.ingested.parent / "copies")
     previous = _previous_edition(config)
@@ -56,6 +55,7 @@ def ingest_documents(run: RunArtifact) -> IngestArtifact | None:
     for warning in artifact.warnings:
         log.warning("%s", warning)
     log.info("%s chunks, %.1f%% of the text; report: %s", artifact.chunks, 100 * artifact.coverage, artifact.report)
+    announce_chunks(run, config, artifact, outlet_events)
     return artifact
 
 
@@ -70,7 +70,7 @@ def prepare_questions(run: RunArtifact) -> QuestionSetArtifact | None:
         return None
     if config.make_questions:
         made = make_questions(run)
-        frozen = _freeze(folder.questions, Path(made.uri))
+        frozen = _freeze(folder.questions, local_path(made.uri))
         facts = frozen.model_dump(include={"uri", "sha256", "questions"})
         return QuestionSetArtifact(**facts, flagged=0, left_out=0, check=None)
     return _check_questions(folder, config)
@@ -113,11 +113,9 @@ def publish_question_set(
 ) -> PublishedQuestions:
     """Freeze the questions with what people decided on the review pages, and publish the set for later runs."""
     folder, config = open_run(run)
-    facts = _freeze(folder.questions, Path(made.uri)).model_dump(include={"uri", "sha256", "questions"})
-    published = publish_questions(PublishedQuestions(**facts, sources=_sources(config), chunks=config.chunks))
-    if outlet_events is not None:
-        outlet_events[QUESTION_SET].extra = published.model_dump(mode="json")
-    return published
+    facts = _freeze(folder.questions, local_path(made.uri)).model_dump(include={"uri", "sha256", "questions"})
+    record = PublishedQuestions(**facts, sources=_sources(config), chunks=config.chunks)
+    return publish(QUESTION_SET, record, outlet_events, calls=made.calls)
 
 
 def _freeze(out: Path, made: Path) -> FrozenManifest:
@@ -138,7 +136,10 @@ def _check_questions(folder: RunFolder, config: RunConfig) -> QuestionSetArtifac
     log_command("questions", "check", "--questions", config.questions, "--chunks", chunks)
     folder.questions.parent.mkdir(parents=True, exist_ok=True)
     found = check_questions(config.questions, chunks, check, config.question_set)
-    results = {q.question_id: q for q in QuestionsCheck.model_validate(read_json(check)).questions}
+    results = {
+        q.question_id: q
+        for q in read_record(check, QuestionsCheck, "a check of questions", "clear this task").questions
+    }
     usable: list[Question] = []
     for question in read_questions(config.questions):
         result = results[question.question_id]

@@ -14,9 +14,11 @@ from pydantic import JsonValue
 
 from insurance_rag.core.errors import IncompleteError
 from insurance_rag.orchestration.commands import log_command
+from insurance_rag.orchestration.operation_metrics import send_gpu_time
 from insurance_rag.orchestration.pod_config import PodConfig
 from insurance_rag.orchestration.pod_errors import GONE, pod_error
 from insurance_rag.orchestration.pod_spec import build_pod
+from insurance_rag.orchestration.result_reports import ReportsJob
 from insurance_rag.orchestration.runs import artifact_root
 from insurance_rag.orchestration.task_errors import message_only
 
@@ -29,7 +31,7 @@ RESULT_JSON = "/airflow/xcom/return.json"
 SIDECAR_SECURITY = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
 
-class PodJobOperator(KubernetesPodOperator):
+class PodJobOperator(ReportsJob, KubernetesPodOperator):
     """Runs `python -m insurance_rag <arguments>` in a pod and streams the pod's output into the task's log.
 
     If the pod fails, the task raises an error for the cause (see `pod_errors`), so that the retry policy treats pods
@@ -73,7 +75,9 @@ class PodJobOperator(KubernetesPodOperator):
         log_command(*self.arguments, python="python")
         result = super().execute(context)
         # In deferrable mode the parent class always returns None, even if the pod finished before the task could defer.
-        return self._result if self.deferrable else result
+        value = self._result if self.deferrable else result
+        self.report_job(value)
+        return value
 
     @message_only
     def trigger_reentry(self, context: Context, event: dict[str, JsonValue]) -> JsonValue:
@@ -82,6 +86,7 @@ class PodJobOperator(KubernetesPodOperator):
             self._result = super().trigger_reentry(context, event)
         except PodNotFoundException as e:
             raise IncompleteError(GONE) from e
+        self.report_job(self._result)
         return self._result
 
     def cleanup(
@@ -93,6 +98,7 @@ class PodJobOperator(KubernetesPodOperator):
     ) -> None:
         """Read the last state of the pod and delete the pod. If the pod failed, raise the error for this state."""
         last = None if self._killed else self._read(pod)
+        send_gpu_time(self.dag_id, self.task_id, _job_seconds(last))
         try:
             super().cleanup(pod, remote_pod, xcom_result, context)
         except AirflowException as e:
@@ -106,3 +112,12 @@ class PodJobOperator(KubernetesPodOperator):
             if e.status != 404:
                 raise
             return None
+
+
+def _job_seconds(pod: V1Pod | None) -> float:
+    """Return how long the job of a pod ran; 0 if it did not start, or if the state of the pod is unknown."""
+    statuses = (pod.status.container_statuses or []) if pod else []
+    ended = next((status.state.terminated for status in statuses if status.name == "base"), None)
+    if ended is None or not (ended.started_at and ended.finished_at):
+        return 0.0
+    return float((ended.finished_at - ended.started_at).total_seconds())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,16 @@ from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperato
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 from kubernetes.client import ApiClient, V1Pod
 
+from insurance_rag.core.artifact_store.locations import location_of
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.orchestration.pod_config import PREFIX, PodConfig
 from insurance_rag.orchestration.runs import artifact_root
+
+STORE_VARIABLES = (
+    "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION", "ARTIFACT_LEASE_S",
+    "ARTIFACT_RETRY_S",
+)  # fmt: skip
+"""Environment variables without secrets that a pod needs to find an object store."""
 
 #: A mapping in a Kubernetes manifest, as parsed from YAML.
 Fields = dict[str, Any]
@@ -27,9 +35,12 @@ def check_pods() -> None:
 def build_pod(config: PodConfig, root: Path) -> V1Pod:
     """Apply the settings to the template and return the pod. Raises InvalidInputError if the template is invalid.
 
-    `root` is the artifact root, which the pod must mount at the same path as this machine.
+    `root` is the artifact root, which the pod must mount at the same path as this machine. If it is the local copy of
+    an object store, the pod mounts nothing, and gets the settings of the store instead; credentials come from a Secret
+    or from the pod's service account.
     """
     manifest = _read_template(config.template)
+    in_store = location_of(root) is not None
     spec = manifest["spec"]
     base = spec["containers"][0]
     if config.image:
@@ -40,10 +51,16 @@ def build_pod(config: PodConfig, root: Path) -> V1Pod:
         _extend(base, "volumeMounts", {"name": "artifacts", "mountPath": str(root)})
     spec["nodeSelector"] = {**(spec.get("nodeSelector") or {}), **config.node_selector}
     _extend(base, "envFrom", *({"secretRef": {"name": name}} for name in config.secrets))
-    # Keep downloaded model weights on the shared volume, where later pods find them.
-    _extend(base, "env", {"name": "HF_HOME", "value": str(root / ".huggingface")})
+    if in_store:
+        settings = {name: os.environ[name] for name in STORE_VARIABLES if name in os.environ}
+        _extend(base, "env", *({"name": name, "value": value} for name, value in settings.items()))
+    else:
+        # Keep downloaded model weights on the shared volume, where later pods find them.
+        _extend(base, "env", {"name": "HF_HOME", "value": str(root / ".huggingface")})
     pod = PodGenerator.deserialize_model_dict(manifest)
-    if not any(root.is_relative_to(mount.mount_path) for mount in pod.spec.containers[0].volume_mounts or []):
+    if not in_store and not any(
+        root.is_relative_to(mount.mount_path) for mount in pod.spec.containers[0].volume_mounts or []
+    ):
         raise InvalidInputError(
             f"GPU_BACKEND=kubernetes: nothing is mounted at ARTIFACT_ROOT ({root}), so a pod could not read its input; "
             f"name a ReadWriteMany claim in {PREFIX}ARTIFACTS_CLAIM, or mount a volume there in {config.template}"

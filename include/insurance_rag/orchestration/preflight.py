@@ -11,6 +11,7 @@ from pathlib import Path
 from insurance_rag.chunks import read_chunks, read_questions
 from insurance_rag.config import RunConfig
 from insurance_rag.core.adapter_folder import AdapterFolder, expand_seeds
+from insurance_rag.core.artifact_store.locations import public_text
 from insurance_rag.core.dataset_folder import DatasetFolder
 from insurance_rag.core.errors import (
     InvalidInputError,
@@ -261,7 +262,7 @@ def check_registry(config: RunConfig) -> None:
             "registry: `demo` is a different base model in every run; name a permanent one, or leave the registry empty"
         )
     champion = ModelRegistry(Path(config.registry)).champion
-    if champion and champion.base_model != config.base_model:
+    if champion and champion.base_model != public_text(config.base_model):
         raise InvalidInputError(
             f"registry: the champion in {config.registry} was trained on the base model {champion.base_model}, but "
             f"this run uses {config.base_model}; choose the same base model, or another registry"

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from insurance_rag.core.artifact_store.locations import public_uri
 from insurance_rag.core.record_files import read_record
 from insurance_rag.core.records import Question
 from insurance_rag.core.records.questions import QuestionsArtifact, QuestionsReport
 from insurance_rag.core.records.usage import RunUsage
 from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.orchestration.artifact_parts import localized, run_artifacts
 from insurance_rag.orchestration.edition_text import edition_lines
 from insurance_rag.orchestration.markdown import escape, quote_block, table
 from insurance_rag.orchestration.review_links import questions_page
@@ -22,16 +24,21 @@ SAMPLES = 5
 
 def questions_text(made: Mapping[str, JsonValue]) -> str:
     """Return the text for `made`, a QuestionsArtifact as plain JSON."""
+    artifact = localized(QuestionsArtifact.model_validate(made))
+    path = Path(artifact.uri)
+    with run_artifacts(RunFolder(path.parents[1])):
+        return _questions_text(artifact, path)
+
+
+def _questions_text(artifact: QuestionsArtifact, path: Path) -> str:
     from insurance_rag.chunks import read_questions
     from insurance_rag.questions.set_files import read_report
 
-    artifact = QuestionsArtifact.model_validate(made)
-    path = Path(artifact.uri)
     report = read_report(path)
     assert report is not None, "`questions make` writes the report before the artifact"
     kept = f" {artifact.kept_from_previous:,} are from the published set." if artifact.kept_from_previous else ""
     return "\n".join([
-        f"**{artifact.questions:,}** questions in `{path}`.{kept} "
+        f"**{artifact.questions:,}** questions in `{public_uri(path)}`.{kept} "
         f"[Review them one by one]({questions_page(path)}); what you decide there is applied if you approve.",
         "",
         *(f"- {escape(warning)}" for warning in artifact.warnings),

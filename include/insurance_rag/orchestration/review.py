@@ -7,14 +7,17 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from insurance_rag.core.artifact_store.locations import local_path, public_uri
 from insurance_rag.core.dataset_folder import DatasetFolder
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.files import read_json
+from insurance_rag.core.record_files import read_record
 from insurance_rag.core.records import Chunk, GenerationEstimate, QARow, ValidationReport
 from insurance_rag.core.records.planning import Refresh
 from insurance_rag.core.records.usage import RunUsage
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.dataset.balance import drop_title
+from insurance_rag.orchestration.artifact_parts import run_artifacts
 from insurance_rag.orchestration.dataset_changes import RowChanges, compare_datasets, product_of
 from insurance_rag.orchestration.edition_text import edition_lines
 from insurance_rag.orchestration.markdown import escape, quote_block, table
@@ -30,16 +33,21 @@ def review_text(dataset: Mapping[str, JsonValue]) -> str:
 
     The rows are read from the dataset folder, the cost and the changes from the run folder that contains it.
     """
+    folder = DatasetFolder(local_path(str(dataset["uri"])))
+    run = RunFolder(folder.root.parent)
+    with run_artifacts(run):
+        return _review_text(folder, run)
+
+
+def _review_text(folder: DatasetFolder, run: RunFolder) -> str:
     from insurance_rag.orchestration.assets import published_dataset
 
-    folder = DatasetFolder(Path(str(dataset["uri"])))
-    run = RunFolder(folder.root.parent)
     report = folder.read_report()
     published = published_dataset()
     before = Path(published.uri) if published else None
     chunks = {chunk.chunk_id: chunk for path in (run.chunks, *_earlier_chunks(before)) for chunk in _read(path)}
     return "\n".join([
-        f"**{report.kept:,}** of {report.rows:,} rows kept, in `{folder.root}`. "
+        f"**{report.kept:,}** of {report.rows:,} rows kept, in `{public_uri(folder.root)}`. "
         f"[Review the rows one by one]({rows_page(folder.root)}); what you decide there is applied if you approve.",
         "",
         *edition_lines(run),
@@ -140,13 +148,13 @@ def _costs(run: RunFolder) -> Iterator[str]:
     from insurance_rag.generation.estimate import show_usd
 
     if run.estimate.is_file():
-        estimate = GenerationEstimate.model_validate(read_json(run.estimate))
+        estimate = read_record(run.estimate, GenerationEstimate, "an estimate", "run `plan` again")
         cost = "unknown" if estimate.cost_usd is None else show_usd(estimate.cost_usd)
         yield f"Estimated cost: {cost}, for {estimate.chunks:,} chunks in {estimate.calls:,} calls."
     if not run.usage.is_file():
         yield "No answer was requested."
         return
-    usage = RunUsage.model_validate(read_json(run.usage))
+    usage = read_record(run.usage, RunUsage, "the usage of a run", "run `generate` again")
     total, per_pair = usage.total, usage.cost_per_accepted_pair_usd
     each = f", {show_usd(1000 * per_pair)} per 1,000 accepted pairs" if per_pair else ""
     yield (

@@ -14,6 +14,7 @@ from insurance_rag.config import RunConfig
 from insurance_rag.core.files import read_json
 from insurance_rag.core.records.run import RunArtifact, ShardArtifact
 from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.orchestration.artifact_parts import localized
 
 
 class AssetEvent(Protocol):
@@ -55,7 +56,7 @@ def stored_run(artifact: RunArtifact | ShardArtifact | None) -> tuple[RunFolder,
             "check_input did not succeed; fix the problems listed in its log, then clear check_input"
         )
     folder = RunFolder(Path(artifact.run if isinstance(artifact, ShardArtifact) else artifact.uri))
-    return folder, RunConfig.parse(read_json(folder.config), str(folder.config))
+    return folder, localized(RunConfig.parse(read_json(folder.config), str(folder.config)))
 
 
 def event_settings(events: AssetEvents | None) -> dict[str, JsonValue]:

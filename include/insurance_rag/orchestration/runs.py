@@ -6,12 +6,16 @@ import os
 import re
 from pathlib import Path
 
+from insurance_rag.core.artifact_store.locations import local_path
 from insurance_rag.core.run_folder import RunFolder
 
 
 def artifact_root() -> Path:
-    """Return $ARTIFACT_ROOT as an absolute path, by default `artifacts` in the working directory."""
-    return Path(os.environ.get("ARTIFACT_ROOT") or "artifacts").resolve()
+    """Return $ARTIFACT_ROOT as an absolute path, by default `artifacts` in the working directory.
+
+    For the URI of an object store, this is the path of its local copy. Raises InvalidInputError for an invalid URI.
+    """
+    return local_path(os.environ.get("ARTIFACT_ROOT") or "artifacts").resolve()
 
 
 def reviews_folder() -> Path:

@@ -5,11 +5,23 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 
-from airflow.sdk import AssetOrTimeSchedule, CronTriggerTimetable
+from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable
 from pydantic import JsonValue
 
 from insurance_rag.orchestration.alerts import notify_failure
 from insurance_rag.orchestration.retries import RETRY_POLICY
+
+
+def queue_of(variable: str) -> dict[str, object]:
+    """Return the task argument that selects the queue in an environment variable; empty if it is not set.
+
+    Only the CeleryExecutor has queues. A task without one goes to Airflow's `[operators] default_queue`.
+    """
+    return {"queue": queue} if (queue := os.environ.get(variable)) else {}
+
+
+#: Arguments of all GPU tasks: the Celery queue of the workers with GPUs.
+GPU_TASK: dict[str, object] = queue_of("GPU_QUEUE")
 
 DAG_DEFAULTS: dict[str, object] = {
     "catchup": False,
@@ -22,6 +34,7 @@ DAG_DEFAULTS: dict[str, object] = {
         "retry_policy": RETRY_POLICY,
         "on_failure_callback": notify_failure,
         "execution_timeout": timedelta(hours=12),
+        **queue_of("API_QUEUE"),
     },
 }
 
@@ -166,3 +179,15 @@ def refresh_schedule() -> CronTriggerTimetable | AssetOrTimeSchedule:
     from insurance_rag.orchestration.document_watch import documents_asset
 
     return AssetOrTimeSchedule(timetable=timetable, assets=[documents_asset(watched_documents())])
+
+
+def watched_inlets() -> list[Asset]:
+    """Return the asset of the documents in $DOCUMENTS, as the inlet of the task that reads them; empty without any.
+
+    It has the same watcher as in the schedule, because Airflow stores the watcher of whichever it has parsed last.
+    """
+    if not watched_documents():
+        return []
+    from insurance_rag.orchestration.document_watch import documents_asset
+
+    return [documents_asset(watched_documents())]

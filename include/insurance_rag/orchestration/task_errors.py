@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 
 from airflow.sdk.exceptions import AirflowFailException
 
+from insurance_rag.core.artifact_store.locations import public_text
 from insurance_rag.core.errors import PipelineError
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,14 @@ def message_only(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         except (PipelineError, AirflowFailException) as e:
             log.debug("traceback of the error below", exc_info=True)
-            raise e.with_traceback(None) from None
+            raise _public(e).with_traceback(None) from None
 
     return call
+
+
+def _public(error: PipelineError | AirflowFailException) -> PipelineError | AirflowFailException:
+    """Return the error with the URIs of artifacts in place of the paths of their local copies."""
+    text = public_text(str(error))
+    if text == str(error):
+        return error
+    return error.fresh(text) if isinstance(error, PipelineError) else AirflowFailException(text)

@@ -8,18 +8,24 @@ from typing import Any
 from airflow.sdk import TriggerRule, XComArg, task
 
 from insurance_rag.orchestration import input_tasks, tasks
+from insurance_rag.orchestration.artifact_parts import with_artifacts
+from insurance_rag.orchestration.assets import CHUNKS
 from insurance_rag.orchestration.generate_operator import GenerateOperator
-from insurance_rag.orchestration.settings import GENERATE
+from insurance_rag.orchestration.result_reports import record_task
+from insurance_rag.orchestration.settings import GENERATE, watched_inlets
 from insurance_rag.orchestration.task_errors import message_only
 from insurance_rag.orchestration.xcom import with_records
 
 
-def as_task(function: Callable[..., object], **settings: Any) -> Callable[..., XComArg]:
+def as_task(function: Callable[..., object], *, earlier_runs: bool = False, **settings: Any) -> Callable[..., XComArg]:
     """Turn a plain function into a task. Airflow shows the docstring of the function as the task's documentation.
 
-    The function may take and return records; XCom carries them as plain JSON. The result is a single XCom value.
+    The function may take and return records; XCom carries them as plain JSON. The result is a single XCom value. Its
+    metrics and lineage are reported (see `result_reports`). If the artifacts are in an object store, it works on local
+    copies (see `artifact_parts`), with `earlier_runs` also on the answers of earlier runs.
     """
-    return task(multiple_outputs=False, doc_md=function.__doc__, **settings)(message_only(with_records(function)))
+    wrapped = with_artifacts(with_records(function), earlier_runs=earlier_runs)
+    return record_task(message_only(wrapped), doc_md=function.__doc__, **settings)
 
 
 def short_circuit(
@@ -32,7 +38,7 @@ def short_circuit(
     """
     return task.short_circuit(
         ignore_downstream_trigger_rules=ignore_downstream_trigger_rules, doc_md=function.__doc__, **settings
-    )(message_only(with_records(function)))
+    )(message_only(with_artifacts(with_records(function))))
 
 
 def make_dataset(run: XComArg) -> XComArg:
@@ -44,8 +50,12 @@ def make_dataset(run: XComArg) -> XComArg:
     answer chunks that are missing when all of them have ended. The task of a dead key remains failed. The run still
     continues if no answer is missing, because `validate` looks at the plan and the journals instead of the task states.
     """
-    shards = as_task(tasks.plan)(run)
-    as_task(input_tasks.ingest_documents)(run) >> as_task(input_tasks.prepare_questions)(run) >> shards
+    shards = as_task(tasks.plan, earlier_runs=True, inlets=[CHUNKS])(run)
+    (
+        as_task(input_tasks.ingest_documents, inlets=watched_inlets(), outlets=[CHUNKS])(run)
+        >> as_task(input_tasks.prepare_questions)(run)
+        >> shards
+    )
     parts = GenerateOperator.partial(task_id="generate", **GENERATE).expand(shard=shards)
     redistributed = as_task(tasks.plan_redistributed, trigger_rule=TriggerRule.ALL_DONE_MIN_ONE_SUCCESS)(run)
     more_parts = GenerateOperator.partial(task_id="generate_redistributed", **GENERATE).expand(shard=redistributed)

@@ -17,10 +17,12 @@ from airflow.sdk.exceptions import AirflowFailException
 from pydantic import JsonValue
 
 from insurance_rag.config import RunConfig
+from insurance_rag.core.artifact_store.locations import public_value
 from insurance_rag.core.artifacts import describe
 from insurance_rag.core.dataset_folder import DatasetFolder
 from insurance_rag.core.errors import IncompleteError, InvalidInputError
-from insurance_rag.core.files import read_json, write_json
+from insurance_rag.core.files import write_json
+from insurance_rag.core.record_files import read_record
 from insurance_rag.core.records import (
     AdapterArtifact,
     Chunk,
@@ -42,13 +44,9 @@ from insurance_rag.core.records.run import (
 )
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.orchestration.adapters import adapter_jobs, named_adapters
-from insurance_rag.orchestration.assets import (
-    ADAPTERS,
-    QA_DATASET,
-    publish_dataset,
-    published_dataset,
-    published_report,
-)
+from insurance_rag.orchestration.announcements import announce_adapters, announce_decision, dataset_facts
+from insurance_rag.orchestration.artifact_parts import localized, named_artifacts
+from insurance_rag.orchestration.assets import publish_dataset, published_dataset, published_report
 from insurance_rag.orchestration.commands import log_command
 from insurance_rag.orchestration.run_inputs import AssetEvents, OutletEvents, open_run
 from insurance_rag.orchestration.run_request import requested_config
@@ -78,12 +76,14 @@ def check_input(
     dag_run = context["dag_run"]
     run = run_folder(dag_run.dag_id, dag_run.run_id).create()
     generates = "keys" in form
-    if problems := validate_run_config(config, generates=generates, compares="base_model" in form, asks=asks):
-        raise InvalidInputError(problems)
-    for warning in warnings_of(config, generates=generates):
-        log.warning("%s", warning)
-    write_json(run.config, config.model_dump(mode="json"))
-    facts = _input_facts(config, estimated=generates and asks, asks=asks)
+    with named_artifacts([], config.model_dump(mode="json"), of_run=run.root):
+        config = localized(config)
+        if problems := validate_run_config(config, generates=generates, compares="base_model" in form, asks=asks):
+            raise InvalidInputError(problems)
+        for warning in warnings_of(config, generates=generates):
+            log.warning("%s", warning)
+        facts = _input_facts(config, estimated=generates and asks, asks=asks)
+    write_json(run.config, public_value(config.model_dump(mode="json")))
     return describe(run.config, RunArtifact, **facts).model_copy(update={"uri": str(run.root)})
 
 
@@ -179,8 +179,7 @@ def wants_approval(run: RunArtifact) -> bool:
 
 def publish(run: RunArtifact, dataset: DatasetArtifact, outlet_events: OutletEvents | None = None) -> PublishedDataset:
     """Publish the dataset, which starts the DAGs that train on it."""
-    _, config = open_run(run)
-    published = publish_dataset(run, dataset, config)
+    folder, config = open_run(run)
     settings: JsonValue = {
         "documents": [],
         "make_questions": False,
@@ -188,9 +187,8 @@ def publish(run: RunArtifact, dataset: DatasetArtifact, outlet_events: OutletEve
         "chunks": config.chunks,
         "questions": config.questions,
     }
-    if outlet_events is not None:
-        outlet_events[QA_DATASET].extra = {**published.model_dump(mode="json"), "settings": settings}
-    return published
+    facts = dataset_facts(folder, dataset)
+    return publish_dataset(run, dataset, config, outlet_events, settings=settings, **facts)
 
 
 def pretrain_jobs(run: RunArtifact) -> list[PretrainJob]:
@@ -256,19 +254,13 @@ def promote(
     dry_run = config.question_limit is not None
     options = ["--registry", str(registry), *["--dry-run"] * dry_run] if registry else []
     policy_options = [*(["--policy", config.policy] if config.policy else []), *_settings(config.promotion)]
-    log_command("promote", "--evaluation", evaluation.uri, *options, *policy_options)
-    decision = decide(Path(evaluation.uri), policy, registry, dry_run=dry_run)
-    if outlet_events is not None and ADAPTERS in outlet_events:
-        trained: dict[str, JsonValue] = {**named_adapters(config, adapters)}
-        settings: dict[str, JsonValue] = {
-            **config.model_dump(mode="json", include={"chunks", "questions", "registry", "policy", "promotion"}),
-            "base_model": read_summary(evaluation).base_model,
-            "adapters": trained,
-            "question_limit": None,
-        }
-        outlet_events[ADAPTERS].extra = {"run": run.uri, "settings": settings}
+    log_command("promote", "--evaluation", str(evaluation.folder), *options, *policy_options)
+    decision = decide(evaluation.folder, policy, registry, dry_run=dry_run)
     facts = {"decision": decision.decision, "model": decision.model, "champion": decision.champion}
-    return describe(Path(evaluation.uri) / "decision.json", DecisionArtifact, **facts, reason=decision.reason)
+    artifact = describe(evaluation.folder / "decision.json", DecisionArtifact, **facts, reason=decision.reason)
+    announce_decision(artifact, evaluation, outlet_events)
+    announce_adapters(run, config, read_summary(evaluation).base_model, adapters, outlet_events)
+    return artifact
 
 
 def report(run: RunArtifact, decision: DecisionArtifact) -> object:
@@ -299,7 +291,7 @@ def _settings(values: Mapping[str, JsonValue]) -> list[str]:
 
 def read_summary(evaluation: EvaluationArtifact) -> EvaluationSummary:
     """Read the summary.json of a finished evaluation."""
-    return EvaluationSummary.model_validate(read_json(Path(evaluation.uri) / "summary.json"))
+    return read_record(evaluation.folder / "summary.json", EvaluationSummary, "a summary", "run `evaluate` again")
 
 
 def _given_dataset(folder: Path) -> DatasetArtifact:

@@ -1,14 +1,18 @@
-"""Converts between typed records, which the tasks use, and plain JSON values, which XCom carries."""
+"""Converts between typed records, which the tasks use, and plain JSON values, which XCom carries.
+
+For artifacts in an object store, XCom carries their URIs. The records hold local paths (see `artifact_parts`).
+"""
 
 from __future__ import annotations
 
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import ParamSpec, get_args, get_type_hints
+from typing import ParamSpec, cast, get_args, get_type_hints
 
 from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
 
+from insurance_rag.core.artifact_store.locations import local_value, public_value
 from insurance_rag.core.errors import InvalidInputError
 
 P = ParamSpec("P")
@@ -17,12 +21,11 @@ P = ParamSpec("P")
 def dump(result: object) -> JsonValue:
     """Convert a record or a list of records to a plain JSON value, and return other JSON values unchanged."""
     if isinstance(result, BaseModel):
-        value: JsonValue = result.model_dump(mode="json")
-        return value
+        return public_value(result.model_dump(mode="json"))
     if isinstance(result, (list, tuple)):
         return [dump(item) for item in result]
     if result is None or isinstance(result, (dict, str, int, float)):
-        return result
+        return public_value(result)
     raise TypeError(f"XCom carries records and JSON values, not {type(result).__name__}")
 
 
@@ -55,7 +58,7 @@ def _load(name: str, adapter: TypeAdapter[object], value: object) -> object:
         # send one request per item.
         value = value[:]
     try:
-        return adapter.validate_python(value)
+        return adapter.validate_python(local_value(cast(JsonValue, value)))
     except ValidationError as e:
         problems = [f"{'.'.join(map(str, error['loc'])) or 'value'}: {error['msg']}" for error in e.errors()]
         raise InvalidInputError(

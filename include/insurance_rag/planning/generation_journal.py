@@ -18,15 +18,18 @@ that opens a shard's file for `append` also moves the damaged records of this fi
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 from pydantic import ValidationError
 
+from insurance_rag.core.artifact_store.locations import location_of
 from insurance_rag.core.errors import IncompleteError, InvalidInputError
 from insurance_rag.core.files import read_error
-from insurance_rag.core.journal import Journal, encode_record, is_readable, strip_checksum
+from insurance_rag.core.journal import Journal
+from insurance_rag.core.journal_lines import encode_record, is_readable, strip_checksum
 from insurance_rag.core.records.generation import AnswerRecord, QuarantinedChunk
 
 ChunkState = Literal["answered", "repairable", "quarantined"]
@@ -35,6 +38,8 @@ ChunkRecord = AnswerRecord | QuarantinedChunk
 REUSED_ANSWERS = "previous.jsonl"
 """Name of the journal file with the answers that were copied from earlier runs."""
 
+_OFFSET_BITS = 48
+"""Number of bits of a byte offset. One number per record takes a third of the memory of a pair of numbers."""
 _STATES: tuple[ChunkState, ...] = ("quarantined", "repairable", "answered")  # from worst to best
 _RANKS = {state[:1].encode(): rank for rank, state in enumerate(_STATES)}  # by the first letter of the state
 
@@ -44,6 +49,10 @@ _BEFORE_STATE = b'", "state": "'
 _KEY = slice(len(_BEFORE_KEY), len(_BEFORE_KEY) + 64)
 _SEPARATOR = slice(_KEY.stop, _KEY.stop + len(_BEFORE_STATE))
 _STATE_LETTER = slice(_SEPARATOR.stop, _SEPARATOR.stop + 1)
+
+
+class DamagedRecordError(IncompleteError):
+    """A record was damaged after the journal was opened. The next process skips it and requests its chunk again."""
 
 
 class GenerationJournal:
@@ -56,10 +65,12 @@ class GenerationJournal:
         Raises IncompleteError if a file cannot be read or written.
         """
         self.folder = folder
-        self._places: dict[str, tuple[int, int]] = {}  # cache key -> (index of the file, byte offset)
+        self._places: dict[
+            str, int
+        ] = {}  # cache key -> index of the file and byte offset in one number (see `_file_and_offset`)
         self._not_answered: dict[str, int] = {}  # cache key -> rank in _STATES; no entry if answered
         self._reused = set[str]()  # cache keys of the records in REUSED_ANSWERS
-        own_path = folder / f"shard_{shard}.jsonl" if shard else None
+        own_path = folder / shard_file(shard) if shard else None
         self._own = Journal(own_path, append=True) if own_path else None
         self._files: list[Journal] = []
         self.refresh()
@@ -93,14 +104,19 @@ class GenerationJournal:
         """Return whether the chunk's first answer was copied from an earlier run. Its repair may be new."""
         return cache_key in self._reused
 
+    def is_written_by(self, shard: int, cache_key: str) -> bool:
+        """Return whether the key has a record, and a worker of this shard wrote it."""
+        place = self._places.get(cache_key)
+        return place is not None and self._files[_file_and_offset(place)[0]].path.name == shard_file(shard)
+
     def is_repairable(self, cache_key: str) -> bool:
         """Return whether the answer has faulty pairs that have not been requested again yet."""
         return self.state(cache_key) == "repairable"
 
-    def repairable_keys(self) -> list[str]:
-        """Return the cache keys of the repairable answers."""
+    def repairable_keys(self) -> Iterator[str]:
+        """Yield the cache keys of the repairable answers. Nothing may be appended meanwhile."""
         repairable = _STATES.index("repairable")
-        return [cache_key for cache_key, rank in self._not_answered.items() if rank == repairable]
+        return (cache_key for cache_key, rank in self._not_answered.items() if rank == repairable)
 
     def record(self, cache_key: str) -> ChunkRecord:
         """Return the record for a key. Raises KeyError if there is none. For other errors, see `answers`."""
@@ -113,8 +129,9 @@ class GenerationJournal:
     def answers(self, cache_keys: Iterable[str]) -> Iterator[AnswerRecord]:
         """Yield the answers for `cache_keys` in the given order. Opens each file at most once.
 
-        Raises KeyError for a key without an answer, IncompleteError if a record was damaged after the journal was
-        opened, and InvalidInputError if another version of the program wrote the record.
+        Raises KeyError for a key without an answer, DamagedRecordError if a record was damaged after the journal was
+        opened, IncompleteError if a file cannot be read, and InvalidInputError if another version of the program wrote
+        the record.
         """
         cache_keys = list(cache_keys)
         for cache_key, record in zip(cache_keys, self._records(cache_keys), strict=True):
@@ -148,7 +165,7 @@ class GenerationJournal:
             for offset, line in file.read_new_lines():
                 rank = _RANKS.get(line[_STATE_LETTER])
                 if rank is not None and line.startswith(_BEFORE_KEY) and line[_SEPARATOR] == _BEFORE_STATE:
-                    cache_key = line[_KEY].decode("ascii", "replace")
+                    cache_key = sys.intern(line[_KEY].decode("ascii", "replace"))  # the workers of a run share it
                     self._enter(cache_key, rank, number, offset)
                     if file.path.name == REUSED_ANSWERS:
                         self._reused.add(cache_key)
@@ -161,21 +178,34 @@ class GenerationJournal:
             self._not_answered[cache_key] = rank
         else:
             self._not_answered.pop(cache_key, None)
-        self._places[cache_key] = (number, offset)
+        self._places[cache_key] = number << _OFFSET_BITS | offset
 
     def _records(self, cache_keys: list[str]) -> Iterator[ChunkRecord]:
         with contextlib.ExitStack() as stack:
             files: dict[int, BinaryIO] = {}
             for cache_key in cache_keys:
-                number, offset = self._places[cache_key]
+                number, offset = _file_and_offset(self._places[cache_key])
                 if number not in files:
                     files[number] = stack.enter_context(_open_to_read(self._files[number].path))
                 files[number].seek(offset)
                 yield _parse(files[number].readline(), self._files[number].path, offset)
 
 
+def _file_and_offset(place: int) -> tuple[int, int]:
+    return divmod(place, 1 << _OFFSET_BITS)
+
+
+def shard_file(shard: int) -> str:
+    """Return the name of the journal file that the workers of a shard write."""
+    return f"shard_{shard}.jsonl"
+
+
 def _journal_paths(folder: Path) -> list[Path]:
     """Return the journal files. A folder that cannot be read is an error, because its answers would be paid again."""
+    if location_of(folder):
+        from insurance_rag.core.artifact_store.segments import discover_files
+
+        discover_files(folder)
     try:
         return sorted(path for path in folder.iterdir() if path.suffix == ".jsonl")
     except FileNotFoundError:
@@ -210,7 +240,7 @@ def _as_fields(cache_key: str, record: ChunkRecord) -> dict[str, object]:
 
 def _parse(line: bytes, path: Path, offset: int) -> ChunkRecord:
     if not is_readable(line):
-        raise IncompleteError(
+        raise DamagedRecordError(
             f"{path}: the record at byte {offset} was damaged while the journal was open; run the same command again "
             "to request its chunk again"
         )

@@ -16,6 +16,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from insurance_rag.config import GenerationConfig
+from insurance_rag.core.artifact_store.locations import location_of
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.files import atomic_write, read_json, remove_file, write_json
 from insurance_rag.core.hashing import sha256_text
@@ -23,6 +24,7 @@ from insurance_rag.core.locks import hold_lock
 from insurance_rag.core.records import ApiKey, Chunk, Record, Shard
 from insurance_rag.core.records.planning import PartitionCheck, Refresh
 from insurance_rag.core.run_folder import RunFolder
+from insurance_rag.planning.claims import clear_claims
 from insurance_rag.planning.prompt_spec import PromptSpec
 from insurance_rag.planning.shards import check_partition, hash_chunk_ids, make_shards
 
@@ -111,7 +113,7 @@ def write_plan(plan: Plan, run: RunFolder, chunks: Iterable[Chunk]) -> Plan:
                 f.writelines(_encode(chunks))
             for part in run.parts.glob("dataset_part_*.json*"):
                 remove_file(part)
-            remove_file(run.claims)
+            clear_claims(run)
             save_plan(plan, run)
     return plan
 
@@ -124,9 +126,18 @@ def _plan_locked(run: RunFolder) -> contextlib.AbstractContextManager[None]:
 def _shards_locked(run: RunFolder) -> Iterator[None]:
     """Hold the locks of all shards. Raises IncompleteError if a worker follows the stored plan."""
     with contextlib.ExitStack() as locks:
-        for path in sorted(run.parts.glob("shard_*.lock")):
+        for path in sorted({*run.parts.glob("shard_*.lock"), *_locks_in_store(run)}):
             locks.enter_context(hold_lock(path, f"{path.stem} of {run.root}", SHARD_WAIT_S))
         yield
+
+
+def _locks_in_store(run: RunFolder) -> Iterator[Path]:
+    """Yield the locks of the stored plan's shards if the run is in an object store.
+
+    Workers on other machines hold leases there, which leave no lock files on this one.
+    """
+    if location_of(run.plan) and (stored := _read_plan_if_valid(run)):
+        yield from (run.lock(shard.shard) for shard in stored.shards)
 
 
 def read_plan(run: RunFolder) -> Plan:

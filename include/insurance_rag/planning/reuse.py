@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
 from insurance_rag.chunks import ChunkDiff, diff_chunks, read_chunks
+from insurance_rag.core.artifact_store.locations import public_uri
 from insurance_rag.core.files import atomic_write
 from insurance_rag.core.records.generation import AnswerRecord, QuarantinedChunk
 from insurance_rag.core.records.planning import Refresh
@@ -52,7 +53,7 @@ def reuse_answers(run: RunFolder, previous: Sequence[RunFolder]) -> Plan:
                 kept_from[record.meta.model] += 1
     difference = _difference(run, earlier)
     refresh = Refresh(
-        previous=[str(folder.root.resolve()) for folder in earlier],
+        previous=[public_uri(folder.root) for folder in earlier],
         added=len(difference.added),
         changed=len(difference.changed),
         removed=len(difference.removed),

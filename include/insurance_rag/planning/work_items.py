@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -51,7 +52,8 @@ def read_work_items(run: RunFolder, prompt_spec: PromptSpec, chunk_ids: Containe
             if other is None and asks_about_two(prompt_spec, chunk):
                 other = neighbors.get(offset)
             other_chunk = None if other is None else _read_at(run, other)
-            yield WorkItem(chunk.chunk_id, prompt_spec.cache_key(chunk, other_chunk), offset, other)
+            cache_key = sys.intern(prompt_spec.cache_key(chunk, other_chunk))  # the journals of a run share it
+            yield WorkItem(chunk.chunk_id, cache_key, offset, other)
 
 
 def _chunks_with_offsets(run: RunFolder) -> Iterator[tuple[int, Chunk]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from insurance_rag.config import PromotionConfig
+from insurance_rag.core.artifact_store.locations import public_uri
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.files import write_json
 from insurance_rag.core.hashing import sha256_file
@@ -181,7 +182,7 @@ def _earlier_decision(
     if champion is None or not path.is_file():
         return None
     earlier = read_record(path, Decision, "a decision", "remove it")
-    promoted = earlier.decision == "promote" and champion.evaluation == str(evaluation.folder.resolve())
+    promoted = earlier.decision == "promote" and champion.evaluation == public_uri(evaluation.folder)
     unchanged = earlier.policy == policy and earlier.answers_sha256 == evaluation.answers_sha256
     return earlier if promoted and unchanged else None
 
@@ -212,7 +213,7 @@ def _decision(judged: Mapping[str, list[RuleOutcome]], evaluation: _Evaluation, 
         more_questions=more if decision == "cannot_tell" else None,
         rules=rules,
         challengers={m: ChallengerDecision(decision=decisions[m], rules=own) for m, own in judged.items()},
-        evaluation=str(evaluation.folder.resolve()),
+        evaluation=public_uri(evaluation.folder),
         policy=terms.policy.model_dump(mode="json"),
         answers_sha256=evaluation.answers_sha256,
         question_set=evaluation.question_set,

@@ -15,11 +15,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from insurance_rag.core.artifact_store.workspace import fetched
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.files import read_json, write_json
 from insurance_rag.core.hashing import sha256_tree
 from insurance_rag.core.journal import Journal
-from insurance_rag.core.records import Champion, Decision, DecisionLogEntry, EvaluationSummary
+from insurance_rag.core.records import Artifact, Champion, Decision, DecisionLogEntry, EvaluationSummary
 from insurance_rag.promotion.repeated_looks import policy_sha256
 
 CHAMPION = "champion"
@@ -80,7 +81,7 @@ class ModelRegistry:
         was evaluated.
         """
         for adapter in summary.adapters.values():
-            self._store(Path(adapter.uri), adapter.sha256)
+            self._store(adapter)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         entry = DecisionLogEntry(
             at=now,
@@ -114,12 +115,13 @@ class ModelRegistry:
         """Return all logged decisions, oldest first. Damaged lines are skipped."""
         return [DecisionLogEntry.model_validate(record) for record in Journal(self.root / "decisions.jsonl").read_new()]
 
-    def _store(self, folder: Path, sha256: str) -> None:
+    def _store(self, adapter: Artifact) -> None:
         """Copy an adapter into the registry unless a copy already exists."""
-        target = self.adapter(sha256)
+        target = self.adapter(adapter.sha256)
         if target.is_dir():
             return
-        if sha256_tree(folder) != sha256:
+        folder = fetched(adapter.uri)
+        if sha256_tree(folder) != adapter.sha256:
             raise InvalidInputError(f"{folder}: the adapter changed since it was evaluated; evaluate it again")
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".copy."))

@@ -9,6 +9,7 @@ from insurance_rag.config import GenerationConfig
 from insurance_rag.config.generation import QuestionStyle
 from insurance_rag.config.questions import QuestionsConfig
 from insurance_rag.core.files import read_json
+from insurance_rag.core.record_files import read_record
 from insurance_rag.core.records import REFUSAL, ApiKey, Chunk, QAPair, Question, QuestionType
 from insurance_rag.core.records.generation import OTHER_CHUNK_ID
 from insurance_rag.core.records.questions import QuestionKind
@@ -72,7 +73,9 @@ def ask_teacher(
 
 def _calls(run: RunFolder) -> int:
     """Return the number of calls that earlier processes sent for this run."""
-    return RunUsage.model_validate(read_json(run.usage)).total.calls if run.usage.is_file() else 0
+    if not run.usage.is_file():
+        return 0
+    return read_record(run.usage, RunUsage, "the usage of a run", "remove it").total.calls
 
 
 def _of_type(wanted: Mapping[QuestionKind, int], kind: QuestionType) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from insurance_rag.chunks.frozen import questions_sha256
 from insurance_rag.config.questions import QuestionsConfig
+from insurance_rag.core.artifact_store.locations import public_uri
 from insurance_rag.core.artifacts import describe
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.files import write_json, write_jsonl
@@ -75,11 +76,11 @@ def write_set(out: Path, made: Made) -> QuestionsArtifact:
         questions=report.questions,
         questions_sha256=report.questions_sha256,
         kinds=report.kinds,
-        run=str(made.run.resolve()),
+        run=public_uri(made.run),
         calls=made.calls,
         kept_from_previous=report.kept_from_previous,
-        report=str(report_file.resolve()),
-        candidates=str(candidates.resolve()),
+        report=public_uri(report_file),
+        candidates=public_uri(candidates),
         warnings=report.warnings,
     )
 
@@ -96,7 +97,7 @@ def make_report(made: Made, candidates: Sequence[Candidate]) -> QuestionsReport:
         questions_sha256=questions_sha256(questions),
         chunks_sha256=made.corpus.sha256,
         chunk_file=made.chunk_file,
-        run=str(made.run.resolve()),
+        run=public_uri(made.run),
         kinds=kinds,
         documents=dict(sorted(Counter(sources).items())),
         asked_unit=made.asked.unit,

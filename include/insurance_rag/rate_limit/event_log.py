@@ -3,6 +3,10 @@
 Before a call, a worker locks the file and applies the other workers' events to its state. If the call may be sent, the
 worker appends an event before it unlocks the file. Two processes therefore never use the same slot in a quota window.
 
+In an object store, no lock holds between machines. The log then consists of objects that are created only if they do
+not exist. A worker reads the new events, decides, and creates the object behind the last one. If another machine was
+faster, `write` raises LogChangedError, and the worker decides again.
+
 The file is not fsynced. Events survive if a process is killed. A power cut may lose the newest events, but their
 quota window has passed when the machine runs again. A damaged event is skipped (see `core.journal`), and counts as a
 call of every pool, because it may have recorded one.
@@ -15,14 +19,15 @@ written. If the event's time is not between them, the time of reading counts ins
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from insurance_rag.core.journal import Journal, strip_checksum
+from insurance_rag.core.errors import LogChangedError
+from insurance_rag.core.journal import Journal
+from insurance_rag.core.journal_lines import strip_checksum
 from insurance_rag.rate_limit.clock import steady_clock
 from insurance_rag.rate_limit.events import Event, parse_event
 from insurance_rag.rate_limit.state import RateLimitState
@@ -50,25 +55,32 @@ class RateLimitLog:
 
         Raises IncompleteError if the log cannot be read or repaired.
         """
-        fcntl.flock(self._journal.fileno(), fcntl.LOCK_EX)
-        try:
-            # A killed process may have left an incomplete line. No other process writes while this one holds the lock.
-            self._journal.drop_torn_tail()
+        with self._journal.locked():
             now = self._clock()
             looks = None if self._read_at is None else (self._read_at, now)
             _fold_new_events(self._journal, self.state, looks)
             self._read_at = now
             yield self.state
-        finally:
-            fcntl.flock(self._journal.fileno(), fcntl.LOCK_UN)
 
     def write(self, event: Event) -> None:
         """Append one event and apply it to the state. Call this method only while the log is locked.
 
-        Raises IncompleteError if the event cannot be written.
+        Raises IncompleteError if the event cannot be written, and its subclass LogChangedError if the log is in an
+        object store and another machine has written since it was locked.
         """
         self._journal.append_as_read(event.model_dump())
         self.state.apply(event)
+
+    def transact(self, decide: Callable[[RateLimitState], Event | None]) -> None:
+        """Lock the log, and append the event that `decide` returns for the state, if it returns one.
+
+        If another machine writes at the same moment, decide again.
+        """
+        while True:
+            with contextlib.suppress(LogChangedError), self.locked() as state:
+                if event := decide(state):
+                    self.write(event)
+                return
 
 
 def read_rate_limit_state(path: Path) -> RateLimitState:

@@ -6,13 +6,14 @@ import asyncio
 import itertools
 import math
 import os
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from insurance_rag.config import GenerationConfig
-from insurance_rag.core.errors import IncompleteError, InvalidInputError, PipelineError
+from insurance_rag.core.errors import IncompleteError, InvalidInputError, LogChangedError, PipelineError
 from insurance_rag.core.records import ApiKey, Shard
 from insurance_rag.rate_limit.admission import SendRequest, blocking_error, delay_before_send
 from insurance_rag.rate_limit.backoff import quota_window_s, rate_limit_wait_s
@@ -33,6 +34,7 @@ from insurance_rag.rate_limit.quota import Metric, next_midnight
 from insurance_rag.rate_limit.state import RateLimitState
 from insurance_rag.rate_limit.timeouts import call_timeout_s
 
+MAX_CONFLICT_DELAY_S = 0.05  # longest wait before a decision that another machine interrupted is made again
 MAX_REFUSED_WINDOWS = 10  # stop the shard after more quota windows than this in which every call was refused
 
 
@@ -118,8 +120,10 @@ class Limiter:
         self._refused_windows, self._refused_window_at = 0, -math.inf
         self.stopped: PipelineError | None = None
         """The error that stopped the shard; None while calls are allowed."""
-        with self._log.locked():
-            started = ShardStarted(
+        self._claimed: CallSize | None = None
+        """A call whose chunks are claimed, but that waits again because another machine sent a call meanwhile."""
+        self._log.transact(
+            lambda _: ShardStarted(
                 at=self._clock(),
                 shard=shard.shard,
                 key=key.id,
@@ -130,7 +134,7 @@ class Limiter:
                 tpm=key.tpm,
                 rpd=key.rpd,
             )
-            self._log.write(started)
+        )
 
     def close(self) -> None:
         """Close the event log."""
@@ -141,6 +145,18 @@ class Limiter:
         """The current state, including the newest events from all workers."""
         with self._log.locked() as state:
             return state
+
+    def quota_use(self) -> dict[str, float]:
+        """Return which fraction of each known limit is used in the key's quota pool: requests, tokens and day."""
+        state, now = self.state, self._clock()
+        pool, used = state.pool(self._pool), dict[str, float]()
+        metrics: tuple[Metric, ...] = ("requests", "tokens")
+        for metric in metrics:
+            if limit := state.known_limit(pool, metric):
+                used[metric] = pool.used(metric, now - self.window_s) / limit
+        if pool.rpd:
+            used["day"] = pool.calls_today / pool.rpd
+        return used
 
     async def acquire(self, next_call: NextCall) -> str | None:
         """Wait until this shard may make its next call, then return a new id for the call.
@@ -203,19 +219,29 @@ class Limiter:
         `entry` is the id of the answer. An answer that was recorded before, even by another shard, is ignored.
         """
         shard = self._shard
-        with self._log.locked() as state:
-            if entry not in state.batch_entries:
-                event = BatchAnswered(
-                    at=self._clock(), shard=shard.shard, key=shard.key_id, entry=entry, pairs=pairs, **vars(answer)
-                )
-                self._log.write(event)
+
+        def decide(state: RateLimitState) -> BatchAnswered | None:
+            if entry in state.batch_entries:
+                return None
+            return BatchAnswered(
+                at=self._clock(), shard=shard.shard, key=shard.key_id, entry=entry, pairs=pairs, **vars(answer)
+            )
+
+        self._log.transact(decide)
 
     def _try_acquire(self, next_call: NextCall) -> tuple[CallSize | None, str | None, float]:
+        """Do the same as `_try_acquire_once`. If another machine writes meanwhile, decide again after a moment."""
+        try:
+            return self._try_acquire_once(next_call)
+        except LogChangedError:
+            return self._claimed or CallSize(chars=0), None, random.uniform(0.001, MAX_CONFLICT_DELAY_S)
+
+    def _try_acquire_once(self, next_call: NextCall) -> tuple[CallSize | None, str | None, float]:
         """Return (size of the next call, its id if it may be sent now, seconds to wait if not)."""
         shard = self._shard
         with self._log.locked() as state:
             now = self._clock()
-            size = next_call.size(state, now)
+            size = self._claimed or next_call.size(state, now)
             request = SendRequest(shard.shard, shard.key_id, self._pool, shard.share, size.chars if size else 0)
             self.stopped = (
                 self.stopped
@@ -228,8 +254,9 @@ class Limiter:
                 return None, None, 0.0
             if (delay_s := delay_before_send(state, request, now)) > 0:
                 return size, None, delay_s
-            if not next_call.claim(size):
+            if self._claimed is None and not next_call.claim(size):
                 return size, None, 0.0
+            self._claimed = size
             call = next(self._call_ids)
             timeout_s = call_timeout_s(self._timeout_s, size.chunks)
             sent = CallSent(
@@ -242,6 +269,7 @@ class Limiter:
                 **vars(size),
             )
             self._log.write(sent)
+            self._claimed = None
             return size, call, 0.0
 
     def _error_if_always_refused(self) -> PipelineError | None:
@@ -266,6 +294,5 @@ class Limiter:
             task.cancel()
 
     def _end(self, event: CallEnded) -> None:
-        with self._log.locked():
-            self._log.write(event)
+        self._log.transact(lambda _: event)
         self._call_ended.set()

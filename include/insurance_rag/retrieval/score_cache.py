@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -44,12 +43,8 @@ class ScoreCache:
         if self._journal is None:
             return
         try:
-            fcntl.flock(self._journal.fileno(), fcntl.LOCK_EX)  # another process may have the same cache folder
-            try:
-                self._journal.drop_torn_tail()
+            with self._journal.locked():  # another process may have the same cache folder
                 self._journal.append({"question": _key(question), "scores": by_key})
-            finally:
-                fcntl.flock(self._journal.fileno(), fcntl.LOCK_UN)
         except IncompleteError as e:
             self._give_up(e)
 

@@ -7,7 +7,6 @@ time. A reviewer's decision is accepted only if nobody else decided about the it
 
 from __future__ import annotations
 
-import fcntl
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -106,9 +105,11 @@ class ReviewStore:
             raise InvalidInputError(problems)
         with self._writing() as journal:
             self._check_versions(decisions)
+            events = []
             for decision, expected in decisions:
                 facts = decision.model_dump() | {"time": decision.time or _now(), "version": expected + 1}
-                journal.append(ReviewEvent.model_validate(facts).model_dump(exclude_defaults=True))
+                events.append(ReviewEvent.model_validate(facts).model_dump(exclude_defaults=True))
+            journal.append_all(events)
             journal.sync()
             self._read_new()
             return [self._states[decision.key] for decision, _ in decisions]
@@ -135,9 +136,7 @@ class ReviewStore:
     @contextmanager
     def _writing(self) -> Iterator[Journal]:
         """Hold the lock on the journal, with all earlier records read. Other processes wait for the lock."""
-        with self._lock, Journal(self.path, append=True, shared=True) as journal:
-            fcntl.flock(journal.fileno(), fcntl.LOCK_EX)  # closing the journal releases the lock
-            journal.drop_torn_tail()
+        with self._lock, Journal(self.path, append=True, shared=True) as journal, journal.locked():
             self._read_new()
             yield journal
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from insurance_rag.core.adapter_folder import AdapterFolder
+from insurance_rag.core.artifact_store.locations import public_text, public_uri
 from insurance_rag.core.artifacts import describe
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.files import write_json
@@ -46,7 +47,7 @@ def export_adapter(adapter: Path, base_model: str, out: Path, max_shard_size: st
     merged.save_pretrained(staging, max_shard_size=max_shard_size)
     load_tokenizer(str(adapter)).save_pretrained(staging)
     (staging / "README.md").write_text(merged_model_card(manifest), encoding="utf-8")
-    export = ExportManifest(adapter=str(adapter.resolve()), training=manifest)
+    export = ExportManifest(adapter=public_uri(adapter), training=manifest)
     write_json(staging / "export.json", export.model_dump(mode="json"))
     shutil.rmtree(out, ignore_errors=True)
     staging.rename(out)
@@ -67,7 +68,7 @@ def _read_manifest(adapter: Path, base_model: str) -> TrainingManifest:
         raise InvalidInputError(
             f"--adapter {adapter}: no training.json; give a folder that `insurance-rag train` wrote"
         )
-    if manifest.base_model != base_model:
+    if manifest.base_model != public_text(base_model):
         raise InvalidInputError(
             f"--base-model {base_model}: the adapter was trained on {manifest.base_model}; give that base model"
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from insurance_rag.config import LoraSettings, TrainingConfig
 from insurance_rag.core.adapter_folder import AdapterFolder
+from insurance_rag.core.artifact_store.locations import public_text
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.records import TrainingManifest
 from insurance_rag.models.linear_layers import LinearLayers
@@ -55,7 +56,7 @@ def _differences(
     config: TrainingConfig, manifest: TrainingManifest, base_model: str, revision: str | None, layers: LinearLayers
 ) -> Iterator[str]:
     """Yield a message for each difference that prevents the adapter's weights from being used."""
-    identities = [(manifest.base_model, manifest.base_revision), (base_model, revision)]
+    identities = [(manifest.base_model, manifest.base_revision), (public_text(base_model), revision)]
     if identities[0] != identities[1]:
         bases = [f"{base} (revision {r})" if r else base for base, r in identities]
         yield f"was trained on {bases[0]}, not on {bases[1]}; train on the same base model"

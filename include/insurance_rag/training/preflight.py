@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from insurance_rag.config import TrainingConfig
+from insurance_rag.core.artifact_store.locations import public_text, public_uri
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.hashing import sha256_file
 from insurance_rag.core.prompt_templates import PROMPT_FORMATS
@@ -155,13 +156,13 @@ def prepare_training(
         config, plan, device, tokenizer, rows, heldout_rows, data.path,
         _describe_replay(config, len(rows.rows) - n_dataset_rows), data.held_out, base_model, revision,
         training_fingerprint(config, [*files, *init_weights(config)], base_model, revision),
-        recipe_fingerprint(config, files, base_model, revision, init_recipe(config)),
+        recipe_fingerprint(config, files, public_text(base_model), revision, init_recipe(config)),
     )  # fmt: skip
 
 
 def _describe_replay(config: TrainingConfig, rows: int) -> ReplayData | None:
     """Return the record of the general dataset, of which `rows` rows are used. None if the recipe names none."""
-    found = (ReplayData(uri=str(path.resolve()), sha256=sha256_file(path), rows=rows) for path in replay_file(config))
+    found = (ReplayData(uri=public_uri(path), sha256=sha256_file(path), rows=rows) for path in replay_file(config))
     return next(found, None)
 
 

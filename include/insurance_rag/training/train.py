@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from insurance_rag.config import TrainingConfig
 from insurance_rag.core.adapter_folder import AdapterFolder
+from insurance_rag.core.artifact_store.locations import public_text, public_uri
 from insurance_rag.core.artifacts import describe
 from insurance_rag.core.errors import InterruptedRunError, InvalidInputError
 from insurance_rag.core.files import write_json
@@ -166,7 +167,9 @@ def _save(
     The manifest is written after all other files. The checkpoints are then removed.
     """
     trainer = outcome.trainer
-    trainer.model.peft_config["default"].revision = training.revision
+    adapter_config = trainer.model.peft_config["default"]
+    adapter_config.revision = training.revision
+    adapter_config.base_model_name_or_path = public_text(adapter_config.base_model_name_or_path or training.base_model)
     trainer.save_model(str(folder.staging))  # a collective operation under FSDP, so every process must call it
     if is_main_process():
         training.tokenizer.save_pretrained(folder.staging)
@@ -189,7 +192,7 @@ def _manifest(outcome: _Outcome, training: PreparedTraining, recipe_name: str) -
     config, rows, heldout = training.config, training.rows, outcome.heldout or LossRow(step=0)
     held_out = training.held_out
     dataset = TrainingDataset(
-        uri=str(training.dataset.resolve()),
+        uri=public_uri(training.dataset),
         sha256=sha256_file(training.dataset),
         rows=len(rows.rows) - (training.replay.rows if training.replay else 0),
         heldout_documents=held_out.documents if held_out else None,
@@ -201,7 +204,7 @@ def _manifest(outcome: _Outcome, training: PreparedTraining, recipe_name: str) -
         recipe=recipe_name,
         seed=config.seed,
         prompt_format=config.prompt_format,
-        base_model=training.base_model,
+        base_model=public_text(training.base_model),
         base_revision=training.revision,
         quantization=config.quantization,
         dataset=dataset,

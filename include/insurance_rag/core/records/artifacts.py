@@ -11,6 +11,6 @@ class Artifact(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     uri: str
-    """Absolute path."""
+    """Absolute path, or URI in an object store."""
     sha256: str
     """Hash of the file, or of the relative paths and contents of all files in the folder."""

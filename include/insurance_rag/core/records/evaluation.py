@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, JsonValue
@@ -131,7 +132,7 @@ class EvaluationSummary(SummaryFigures):
 
 
 class EvaluationArtifact(Artifact):
-    """A finished evaluation: `uri` is its folder, `sha256` the hash of `answers.jsonl`."""
+    """A finished evaluation: `uri` is the path of `answers.jsonl`. The other files are in the same folder."""
 
     rows: int
     questions: int
@@ -142,6 +143,11 @@ class EvaluationArtifact(Artifact):
     notes: list[str]
     parents: list[Artifact]
     """Adapters that were evaluated."""
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the evaluation."""
+        return Path(self.uri).parent
 
 
 CorrectnessProblemKind = Literal[

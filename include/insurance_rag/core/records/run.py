@@ -7,6 +7,7 @@ from pydantic import ConfigDict
 from insurance_rag.core.records.artifacts import Artifact
 from insurance_rag.core.records.data import Record
 from insurance_rag.core.records.planning import GenerationEstimate
+from insurance_rag.core.records.promotion import DecisionKind
 
 
 class RunArtifact(Artifact):
@@ -32,6 +33,19 @@ class ShardArtifact(Artifact):
     """Airflow connection that holds the shard's API key."""
     rows: int
     """Number of chunks in the shard."""
+
+
+class PublishedChunks(Record):
+    """published/chunks.json: the chunk file that the newest run reads, or that it made from documents."""
+
+    uri: str
+    """Absolute path of the chunk file."""
+    sha256: str
+    rows: int
+    documents: list[str]
+    """Documents that the chunks were made from; empty if the run starts from the chunk file."""
+    run: str
+    """Absolute path of the run folder."""
 
 
 class PublishedDataset(Record):
@@ -63,6 +77,37 @@ class QuestionSetArtifact(Artifact):
     """Number of questions that cannot be used any more, because their chunk no longer gives the answer."""
     check: str | None
     """File that says which questions are flagged; None if the questions were made from these chunks."""
+
+
+class PublishedAdapters(Record):
+    """published/adapters.json: the newest adapters that a run trained."""
+
+    run: str
+    """Absolute path of the run folder."""
+    base_model: str
+    adapters: dict[str, str]
+    """Adapter name -> folder."""
+    sha256: dict[str, str]
+    """Adapter name -> hash of the folder; an adapter from an earlier run has none here."""
+    rows: int
+    """Largest number of rows that one of the adapters was trained on."""
+    gpu_seconds: float
+    """Seconds that the training of the adapters took together."""
+
+
+class PublishedDecision(Record):
+    """published/decision.json: the newest decision of the promotion gate."""
+
+    uri: str
+    """Absolute path of decision.json."""
+    sha256: str
+    questions: int
+    """Number of questions that the decision is based on."""
+    decision: DecisionKind
+    model: str | None
+    """The best challenger; None if no adapter was evaluated."""
+    champion: str
+    reason: str
 
 
 class PublishedQuestions(Record):

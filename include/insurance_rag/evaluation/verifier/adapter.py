@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from insurance_rag.core.adapter_folder import AdapterFolder
+from insurance_rag.core.artifact_store.locations import local_path
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.hashing import model_identity
 from insurance_rag.core.prompt_templates import PROMPT_FORMATS
@@ -47,9 +48,10 @@ def _base_problems(adapter: Path, manifest: TrainingManifest, base_model: str) -
         yield f"cannot be attached: {problem}"
         return
     # A folder may have been moved or be a copy of a Hugging Face model, so its path is not compared.
-    folders = Path(manifest.base_model).is_dir(), Path(base_model).is_dir()
-    names_differ = not Path(manifest.base_model).is_absolute() and not folders[1] and manifest.base_model != base_model
-    if names_differ or (all(folders) and model_identity(manifest.base_model) != model_identity(base_model)):
+    trained_on = local_path(manifest.base_model)
+    folders = trained_on.is_dir(), Path(base_model).is_dir()
+    names_differ = not trained_on.is_absolute() and not folders[1] and manifest.base_model != base_model
+    if names_differ or (all(folders) and model_identity(str(trained_on)) != model_identity(base_model)):
         yield f"was trained on {manifest.base_model}, not on {base_model}; give the same base model"
         return
     layers = linear_layers(load_model_config(base_model, manifest.base_revision))

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from insurance_rag.core.adapter_folder import AdapterFolder
+from insurance_rag.core.artifact_store.locations import public_uri
 from insurance_rag.core.artifacts import describe
 from insurance_rag.core.dataset_folder import DatasetFolder
 from insurance_rag.core.errors import InvalidInputError
@@ -76,7 +77,7 @@ def calibrate(
     calibration = VerifierCalibration(
         base_model=manifest.base_model,
         base_revision=manifest.base_revision,
-        heldout_file=str(path.resolve()),
+        heldout_file=public_uri(path),
         heldout_sha256=sha256_file(path),
         target_specificity=specificity,
         threshold=measured.threshold,

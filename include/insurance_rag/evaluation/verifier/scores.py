@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from insurance_rag.config import DecodingConfig
+from insurance_rag.core.artifact_store.locations import local_path
 from insurance_rag.core.artifacts import describe
 from insurance_rag.core.hashing import model_identity, sha256_text
 from insurance_rag.core.journal import Journal
@@ -84,7 +85,7 @@ def score_answers(
             if missing:
                 from insurance_rag.evaluation.backends.local.verifier_model import VerifierModel
 
-                with VerifierModel(Path(verifier.adapter.uri), base_model, precision) as model:
+                with VerifierModel(local_path(verifier.adapter.uri), base_model, precision) as model:
                     model.score([claims[key].prompt for key in missing], keep)
         journal.sync()
 

@@ -137,7 +137,7 @@ def _has_outcome(item: ReviewItem, outcome: str) -> bool:
 def _matches(item: ReviewItem, states: States, filters: Filters) -> bool:
     return (
         _has_outcome(item, filters.show)
-        and filters.rule in ("", *rules_of(item))
+        and (not filters.rule or filters.rule in rules_of(item))
         and filters.type in ("", item.type)
         and filters.shard in ("", item.shard)
         and (not filters.q or filters.q.casefold() in _text(item, states))
