@@ -71,7 +71,6 @@ class Campaign:
                 return True
             self._world.history.tries[stage] = attempt
             edited = self._world.edited_plan
-            self._world.was_read_only = False
             self._world.processes.start(commands)
             before = len(self._world.history.exits)
             self._follow(stage)
@@ -91,8 +90,10 @@ class Campaign:
     def _commands(self, stage: str, attempt: int) -> Sequence[Command]:
         if stage != "generate":
             return [stage_command(stage, self._folders)]
+        last = {ended.shard: ended.code for ended in self._world.history.exits if ended.stage == stage}
+        failed = [number for number, code in last.items() if number is not None and code != 0]
         return generate_commands(
-            self._folders, per_shard=self._world.scenario.process_per_shard and attempt <= PER_SHARD_TRIES
+            self._folders, self._world.scenario.process_per_shard and attempt <= PER_SHARD_TRIES, failed
         )
 
     def _follow(self, stage: str) -> None:
@@ -176,7 +177,7 @@ class Campaign:
             signals=tuple(process.signals),
             errors=process.errors.read_text(errors="replace"),
             complete=code == 0 and is_complete(command, self._world.run, output),
-            may_reject_input=self._world.edited_plan or self._world.was_read_only,
+            may_reject_input=self._world.edited_plan,
         )
 
     def _validate_undisturbed(self) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from random import Random
 
-from insurance_rag.core.journal import is_intact, strip_checksum
+from insurance_rag.core.journal_lines import is_intact, strip_checksum
 
 MAX_CUT_LINES = 2
 """A truncated file lacks up to this many lines, the last one possibly in part."""

@@ -14,7 +14,8 @@ from gemini_simulator.records import RequestRecord
 from insurance_rag.core.errors import PipelineError
 from insurance_rag.core.files import read_json
 from insurance_rag.core.hashing import sha256_file
-from insurance_rag.core.journal import DAMAGED_SUFFIX, is_intact
+from insurance_rag.core.journal import DAMAGED_SUFFIX
+from insurance_rag.core.journal_lines import is_intact
 from insurance_rag.core.records import Chunk, QAPair
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.planning.generation_journal import GenerationJournal

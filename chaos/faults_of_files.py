@@ -106,7 +106,6 @@ def make_read_only(world: World, rng: Random) -> str | None:
     folders = [world.run.root, *(path for path in world.run.root.rglob("*") if path.is_dir())]
     modes = {folder: folder.stat().st_mode & 0o777 for folder in folders}
     seconds = rng.uniform(0.5, 2.0)
-    world.was_read_only = True
     for folder in folders:
         folder.chmod(0o555)
     try:

@@ -41,7 +41,7 @@ class ProcessExit:
     complete: bool
     """Whether the work of the command was complete when the process ended."""
     may_reject_input: bool
-    """Whether a fault explains exit code 2: an edited plan, or a run folder that was read-only at the start."""
+    """Whether a fault explains exit code 2: an edited plan."""
 
 
 @dataclass

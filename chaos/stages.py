@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,8 +44,8 @@ class PipelineFolders:
         return self.run.adapters / "smoke"
 
 
-def generate_commands(folders: PipelineFolders, per_shard: bool) -> list[Command]:
-    """Return one command per incomplete shard, or one command for the whole run."""
+def generate_commands(folders: PipelineFolders, per_shard: bool, failed: Collection[int] = ()) -> list[Command]:
+    """Return one command per shard that is incomplete or whose command `failed`, or one command for the whole run."""
     arguments = ("--run", str(folders.run.root), "--keys", str(folders.keys))
     try:
         plan = read_plan(folders.run)
@@ -53,8 +53,9 @@ def generate_commands(folders: PipelineFolders, per_shard: bool) -> list[Command
         return [Command("generate", arguments)]
     if not per_shard:
         return [Command("generate", arguments)]
-    missing = [shard.shard for shard in plan.shards if not is_part_complete(folders.run, shard.shard, plan)]
-    return [Command("generate", (*arguments, "--shard", str(shard)), shard) for shard in missing]
+    numbers = [shard.shard for shard in plan.shards]
+    again = [number for number in numbers if number in failed or not is_part_complete(folders.run, number, plan)]
+    return [Command("generate", (*arguments, "--shard", str(number)), number) for number in again]
 
 
 def stage_command(stage: str, folders: PipelineFolders) -> Command:
@@ -91,8 +92,6 @@ def is_complete(command: Command, run: RunFolder, output: str) -> bool:
     if not isinstance(result, dict) or "sha256" not in result:
         return command.stage == "promote" and isinstance(result, dict)
     path = Path(str(result["uri"]))
-    if command.stage == "evaluate":
-        path /= "answers.jsonl"  # the folder gets more files later
     return path.exists() and result["sha256"] == (sha256_tree(path) if path.is_dir() else sha256_file(path))
 
 

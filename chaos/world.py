@@ -32,8 +32,6 @@ class World:
     secrets: tuple[str, ...]
     edited_plan: bool = False
     """Whether the plan is invalid at present, because a fault edited it."""
-    was_read_only: bool = False
-    """Whether the run folder was read-only for a while since the present try began."""
     damaged_parts: set[str] = field(default_factory=set)
     """Names of the part files that a fault damaged and that have not been written again yet."""
 

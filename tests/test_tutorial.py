@@ -60,9 +60,9 @@ class Step:
     shown: list[str]
 
 
-def read_steps() -> list[Step]:
-    """Return the `sh` blocks of the page. A `text` block after one shows its output."""
-    blocks = re.findall(r"^```(sh|text)\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S)
+def read_steps(page: Path = PAGE) -> list[Step]:
+    """Return the `sh` blocks of a page. A `text` block after one shows its output."""
+    blocks = re.findall(r"^```(sh|text)\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
     steps: list[Step] = []
     for language, body in blocks:
         if language == "sh":

@@ -11,7 +11,7 @@ work=$(mktemp)
 trap 'rm -f "$work"' EXIT
 cp requirements.lock "$work"
 extras=()
-for extra in airflow cluster operations train ingest dense simulator demo dev; do extras+=(--extra "$extra"); done
+for extra in airflow cluster operations train ingest dense simulator demo gguf site dev; do extras+=(--extra "$extra"); done
 "$uv" pip compile pyproject.toml "${extras[@]}" --python-version 3.11 --no-annotate --no-header --generate-hashes \
   -o "$work" >/dev/null
 python3 tools/lock_files.py "$work"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from playwright.sync_api import Page, sync_playwright
@@ -21,6 +22,8 @@ from insurance_rag.orchestration.airflow_api import AirflowApi
 from insurance_rag.orchestration.runs import folder_under
 
 RUN_TIMEOUT_S = 400
+
+T = TypeVar("T")
 
 SLOW = 60_000
 """Timeout of a page in milliseconds: Airflow on a busy machine."""
@@ -45,11 +48,12 @@ class Airflow:
 
     def wait(self, dag_id: str, run_id: str, timeout_s: float = RUN_TIMEOUT_S) -> str:
         """Wait for the end of a run and return its state."""
-        deadline = time.monotonic() + timeout_s
-        while (state := self.api.run_state(dag_id, run_id)) not in ("success", "failed"):
-            assert time.monotonic() < deadline, f"{run_id} still {state}: {self.states(dag_id, run_id)}"
-            time.sleep(1)
-        return state
+        ends = {"success", "failed"}
+        return self.wait_until(
+            lambda: ends & {self.api.run_state(dag_id, run_id)},
+            lambda: f"{run_id} has not ended: {self.states(dag_id, run_id)}",
+            timeout_s,
+        ).pop()
 
     def states(self, dag_id: str, run_id: str) -> dict[str, str]:
         """Return `task [label]` -> state."""
@@ -60,10 +64,23 @@ class Airflow:
 
     def wait_for(self, dag_id: str, run_id: str, task_id: str, states: set[str], timeout_s: float = 150) -> None:
         """Wait until a task is in one of the states."""
+        self.wait_until(
+            lambda: self.states(dag_id, run_id).get(task_id) in states,
+            lambda: self.explain(dag_id, run_id),
+            timeout_s,
+        )
+
+    def wait_until(self, look: Callable[[], T], explain: Callable[[], str], timeout_s: float = 60) -> T:
+        """Wait until the value of `look` is true, and return it. `explain` says what is wrong if it takes too long."""
         deadline = time.monotonic() + timeout_s
-        while self.states(dag_id, run_id).get(task_id) not in states:
-            assert time.monotonic() < deadline, self.explain(dag_id, run_id)
+        while not (value := look()):
+            assert time.monotonic() < deadline, explain()
             time.sleep(1)
+        return value
+
+    def pause(self, dag_id: str, *, paused: bool = True) -> None:
+        """Pause a DAG, or let it run again."""
+        self.api.call("PATCH", f"/dags/{dag_id}", json={"is_paused": paused})
 
     def decide(self, dag_id: str, run_id: str, choice: str) -> None:
         """Answer the task `approve` like a person: after a few seconds, and once more if it requests the answer again.

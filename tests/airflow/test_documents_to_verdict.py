@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -105,7 +104,7 @@ def test_a_new_edition_costs_one_call_and_flags_the_questions_that_it_touches(
 ) -> None:
     """It needs the questions that the test above published."""
     dag = "refresh_dataset"
-    pause(airflow, "finetune_pipeline", paused=True)
+    airflow.pause("finetune_pipeline")
     conf: dict[str, JsonValue] = {
         "documents": [str(policy.parent)],
         "keys": ["policy_key"],
@@ -128,7 +127,7 @@ def test_a_new_edition_costs_one_call_and_flags_the_questions_that_it_touches(
     text = page.locator("body")
     expect(text).to_contain_text("0 added, 1 changed, 0 removed, 0 moved, 9 unchanged")
     expect(text).to_contain_text("도란-든든-상해보험/보통약관/제10조")
-    pause(airflow, "finetune_pipeline", paused=False)
+    airflow.pause("finetune_pipeline", paused=False)
     approve(page, run_page, "Publish the refreshed dataset?")
     assert airflow.wait(dag, new) == "success", airflow.explain(dag, new)
     assert airflow.states(dag, new)["publish"] == "success"
@@ -139,18 +138,14 @@ def check_training_starts(airflow: Airflow, dataset: Path) -> None:
     """Check that the published dataset starts a training run, which generates nothing. Then stop this run."""
     dag = "finetune_pipeline"
     query = {"run_type": "asset_triggered", "order_by": "-run_after"}
-    deadline = time.monotonic() + 60
-    while not (runs := airflow.api.call("GET", f"/dags/{dag}/dagRuns", params=query)["dag_runs"]):
-        assert time.monotonic() < deadline, "the published dataset started no run"
-        time.sleep(1)
+    runs = airflow.wait_until(
+        lambda: airflow.api.call("GET", f"/dags/{dag}/dagRuns", params=query)["dag_runs"],
+        lambda: "the published dataset started no run",
+    )
     run_id = runs[0]["dag_run_id"]
     airflow.wait_for(dag, run_id, "training_jobs", {"success", "failed", "upstream_failed"})
     states = airflow.states(dag, run_id)
     airflow.api.call("PATCH", f"/dags/{dag}/dagRuns/{run_id}", json={"state": "failed"})
-    pause(airflow, dag, paused=True)
+    airflow.pause(dag)
     assert (states["generate"], states["training_jobs"]) == ("skipped", "success"), airflow.explain(dag, run_id)
     assert str(dataset) in airflow.api.log(dag, run_id, "check_input")
-
-
-def pause(airflow: Airflow, dag: str, *, paused: bool) -> None:
-    airflow.api.call("PATCH", f"/dags/{dag}", json={"is_paused": paused})

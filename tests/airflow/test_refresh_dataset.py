@@ -42,7 +42,7 @@ def conf(
     files = write_sample_files(tmp_path_factory.mktemp("input"), every=2)
     for n in (1, 2, 3):
         airflow.put_key(f"test_k{n}", simulator.url, f"test-key-{n}")
-    airflow.api.call("PATCH", "/dags/finetune_pipeline", json={"is_paused": True})
+    airflow.pause("finetune_pipeline")
     return {
         **files,
         "keys": ["test_k1", "test_k2", "test_k3"],

@@ -23,7 +23,7 @@ DAG = "refresh_dataset"
 
 
 def test_approval_publishes_what_reviewers_decided(airflow: Airflow, tmp_path: Path) -> None:
-    airflow.api.call("PATCH", "/dags/finetune_pipeline", json={"is_paused": True})
+    airflow.pause("finetune_pipeline")
     with running_simulator(quota={"rpm": 600}, speed=20) as simulator:
         airflow.put_key("review_k1", simulator.url, "review-key-1")
         files = write_sample_files(tmp_path, every=6, ending="\n이 조항은 2027년 1월 1일부터 적용합니다.")

@@ -37,7 +37,7 @@ def inputs(
     """
     for name, key in {"ui_k1": "browser-key-1", "ui_k2": DEAD_KEY, "ui_k3": "browser-key-3"}.items():
         airflow.put_key(name, simulator.url, key)
-    airflow.api.call("PATCH", "/dags/finetune_pipeline", json={"is_paused": True})
+    airflow.pause("finetune_pipeline")
     return write_sample_files(tmp_path_factory.mktemp("input"), every=5, ending="\n⑨ 이 약관은 2026년판입니다.")
 
 

@@ -111,7 +111,7 @@ def store(s3_url: str, proxy: FaultyProxy, tmp_path: Path, monkeypatch: pytest.M
     bucket = f"bucket-{uuid.uuid4().hex[:12]}"
     httpx.put(f"{s3_url}/{bucket}").raise_for_status()
     for name, value in {
-        "AWS_ACCESS_KEY_ID": "AKIAFAKEFAKEFAKEFAKE",
+        "AWS_ACCESS_KEY_ID": "AKIAEXAMPLEEXAMPLE00",
         "AWS_SECRET_ACCESS_KEY": "not-a-secret-of-anyone",
         "AWS_REGION": "us-east-1",
         "AWS_ENDPOINT_URL": proxy.url,

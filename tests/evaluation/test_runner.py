@@ -21,6 +21,7 @@ from insurance_rag.config import DecodingConfig, EvaluationConfig
 from insurance_rag.core.adapter_folder import AdapterFolder
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.files import read_json, read_jsonl, write_json
+from insurance_rag.core.hashing import sha256_file
 from insurance_rag.core.prompt_templates import ContextChunkText, rag_prompt
 from insurance_rag.core.records import EvaluationSummary, SweepSummary
 from insurance_rag.evaluation import runner
@@ -91,6 +92,7 @@ def test_files_rates_and_resume(base: Path, adapter: Path, cache: Path, tmp_path
     journal = (out / "answers.journal.jsonl").read_bytes()
     again = evaluate(questions, chunks, str(base), {"v1": adapter}, SHORT, out, cache=cache)
     assert again.sha256 == result.sha256  # nothing was generated again
+    assert result.folder == out and sha256_file(Path(result.uri)) == result.sha256
     assert (out / "answers.jsonl").read_bytes() == before
     assert (out / "answers.journal.jsonl").read_bytes() == journal
 

@@ -16,13 +16,15 @@ from gemini_simulator import RunningSimulator, running_simulator
 from insurance_rag.cli.main import main
 from insurance_rag.config import GenerationConfig
 from insurance_rag.core.artifacts import manifest_path
+from insurance_rag.core.errors import IncompleteError, RepairsPendingError
 from insurance_rag.core.files import read_json
-from insurance_rag.core.records import Chunk, QAPair
+from insurance_rag.core.records import Chunk, ProgressState, QAPair
 from insurance_rag.core.records.generation import AnswerMeta, AnswerRecord, PairRecord, RepairRecord, TokenCount
 from insurance_rag.core.records.usage import RunUsage
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.generation import generate_run, generate_shard, missing_chunks
 from insurance_rag.generation.batch import fetch_batch, poll_batch, submit_batch
+from insurance_rag.generation.parts import read_manifest
 from insurance_rag.generation.prompt import ChunkRequest, render
 from insurance_rag.generation.repair import FAULT_TEXTS, find_faults, repair_request
 from insurance_rag.generation.teachers.base import Pair
@@ -125,6 +127,23 @@ def test_daily_quota_that_ends_during_repairs_leaves_the_shard_complete(tmp_path
         assert (stats["distinct_answered"], stats["repeated_answers"]) == (part.pending_repairs, 0)
     assert later.pending_repairs == 0
     assert later.repaired > part.repaired
+
+
+def test_an_error_before_the_repairs_is_not_a_success(tmp_path: Path) -> None:
+    """For example, the disk is full for a moment. All first answers arrive, and the same command makes the repairs."""
+
+    def fail_at_the_end(state: ProgressState) -> None:
+        if state.state == "running" and state.done == state.total:
+            raise IncompleteError("the disk is full; run the same command again")
+
+    with running_simulator(**FAST | {"speed": 15}, pack_degradation=0, quota={"rpm": 20}) as sim:
+        run, config = planned(tmp_path, sim, 20, keys(1, rpm=20), **SINGLE)  # no repair in the first quota window
+        with pytest.raises(RepairsPendingError, match=r"answers have faulty pairs .*: the disk is full; run the same"):
+            generate_shard(run, 1, keys(1, rpm=20)[0], config, fail_at_the_end, CHECK)
+        assert read_manifest(run, 1).pending_repairs > 0 and missing_chunks(run) == {}
+        part = generate_shard(run, 1, keys(1, rpm=20)[0], config, pair_check=CHECK)
+        assert sim.stats()["repeated_answers"] == 0
+    assert part.pending_repairs == 0 and part.repaired > 0
 
 
 def test_failed_repair_is_not_requested_a_third_time(tmp_path: Path) -> None:

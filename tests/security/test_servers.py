@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import re
 import threading
 from collections.abc import Iterator
 from typing import ClassVar
@@ -94,18 +95,21 @@ def test_a_user_who_starts_a_run_cannot_send_the_keys_elsewhere(name: str, setti
 
 def test_the_hosts_of_the_administrator_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GEMINI_BASE_URL", "http://simulator:8787")
-    monkeypatch.setenv(VARIABLE, "llm.internal, 10.0.0.7:8000")
+    monkeypatch.setenv(VARIABLE, "llm.internal, 10.0.0.7:8000, [fd00::7]:8000")
     for url in (
         "http://simulator:8787/",
         "https://generativelanguage.googleapis.com",
         "http://127.0.0.1:1",
         "http://[::1]:9/v1",
+        "http://[::1]/",
+        "http://[fd00::7]:8000/v1",
         "https://LLM.internal:9000/v1",
         "http://10.0.0.7:8000/v1",
     ):
         check_addresses(run(generation={"base_url": url}))
-    for url in ("http://simulator:22", "http://10.0.0.7:22"):
-        with pytest.raises(InvalidInputError, match="may not be sent"):
+    for host in ("simulator:22", "10.0.0.7:22", "[fd00::7]:22", "[fd00::8]"):
+        url = f"http://{host}"
+        with pytest.raises(InvalidInputError, match=rf"may not be sent to '{re.escape(host)}'"):
             check_addresses(run(generation={"base_url": url}))
 
 

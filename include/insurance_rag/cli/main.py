@@ -40,8 +40,10 @@ COMMANDS: dict[str, str] = {
     "retrieve": "measure how often the retriever finds the gold chunk",
     "check": "find hallucinations in answers from any model, given their context",
     "promote": "decide by the promotion policy whether an adapter replaces the champion",
+    "registry": "show the champion and all adapters, promote one by hand, or roll back",
     "report": "write the report about a run as a self-contained HTML file",
-    "export": "merge an adapter into the base model and write 16-bit weights",
+    "export": "write an adapter for a server: for vLLM, merged 16-bit weights, or GGUF",
+    "smoke": "ask a served model the questions of an evaluation, and compare its answers",
     "prune": "remove old runs that nothing in use rests on",
     "simulate": "serve a Gemini-compatible API with quotas and faults",
 }

@@ -3,7 +3,7 @@
 `make` asks the teacher for candidates, checks them, and writes the best ones as planned: Q.jsonl, Q.candidates.jsonl
 (all candidates with the reasons) and Q.report.json. `check` applies the checks to an existing set, and names the
 questions that a new edition of the chunks breaks. `review` exchanges decisions with files. `freeze` writes the final
-set with its hash.
+set with its hash. `import` reads questions and feedback from production, without personal data, and sorts them.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ EXAMPLES = {
     "review": """insurance-rag questions review --questions questions.jsonl --export review.csv
   insurance-rag questions review --questions questions.jsonl --import review.csv""",
     "freeze": "insurance-rag questions freeze --questions questions.jsonl --out frozen.jsonl --require-review",
+    "import": """insurance-rag questions import feedback.csv --columns question=문의 --chunks chunks.jsonl --out live
+  insurance-rag questions import traces.jsonl scores.jsonl --chunks chunks.jsonl --questions frozen.jsonl --out live""",
 }
 EXAMPLE = "\n  ".join(EXAMPLES.values())
 
@@ -41,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("check", _add_check, "check a set, with the same or a new edition of the chunks"),
         ("review", _add_review, "export and import decisions about the questions"),
         ("freeze", _add_freeze, "write the final set with its hash"),
+        ("import", _add_import, "import questions and feedback from production, without personal data"),
     ):
         action = actions.add_parser(
             name,
@@ -97,6 +100,27 @@ def _add_freeze(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--require-review", action="store_true", help="fail if a question has no decision")
 
 
+def _add_import(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help=".jsonl, .json or .csv; also Langfuse exports"
+    )
+    parser.add_argument("--out", required=True, type=Path, help="folder to write; a later import adds to it")
+    parser.add_argument("--chunks", required=True, help='chunk file (JSON lines), or "sample"')
+    parser.add_argument(
+        "--columns",
+        action="append",
+        default=[],
+        metavar="COLUMN=NAME",
+        help="name of a column in the files; repeatable",
+    )
+    parser.add_argument("--questions", help="frozen set to compare with; its questions are not proposed again")
+    parser.add_argument("--dataset", type=Path, help="dataset folder, whose pairs per chunk are compared")
+    parser.add_argument("--skip-invalid", action="store_true", help="leave out invalid lines, and count them")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="set a field of LiveQuestionsConfig"
+    )
+
+
 def run(args: argparse.Namespace) -> BaseModel:
     """Run one action and return its result."""
     actions: dict[str, Callable[[argparse.Namespace], BaseModel]] = {
@@ -104,6 +128,7 @@ def run(args: argparse.Namespace) -> BaseModel:
         "check": _check,
         "review": _review,
         "freeze": _freeze,
+        "import": _import,
     }
     return actions[args.action](args)
 
@@ -187,6 +212,37 @@ def _freeze(args: argparse.Namespace) -> BaseModel:
 
     frozen = freeze_questions(args.questions, args.out, reviews=_reviews(args), require_review=args.require_review)
     return frozen.summary()
+
+
+def _import(args: argparse.Namespace) -> BaseModel:
+    from insurance_rag.config.live_questions import LiveQuestionsConfig
+    from insurance_rag.core.config_base import parse_settings
+    from insurance_rag.core.errors import InvalidInputError
+    from insurance_rag.questions.live.columns import parse_columns
+    from insurance_rag.questions.live.run import import_questions
+
+    problems: list[str] = []
+    config, names = LiveQuestionsConfig(), dict[str, str]()
+    try:
+        config = LiveQuestionsConfig.parse(parse_settings(args.set), "--set")
+    except InvalidInputError as e:
+        problems += e.problems
+    try:
+        names = parse_columns(args.columns)
+    except InvalidInputError as e:
+        problems += e.problems
+    if problems:
+        raise InvalidInputError(problems)
+    return import_questions(
+        args.files,
+        args.out,
+        args.chunks,
+        config,
+        names=names,
+        questions=args.questions,
+        dataset=args.dataset,
+        skip_invalid=args.skip_invalid,
+    )
 
 
 def _reviews(args: argparse.Namespace) -> Path:

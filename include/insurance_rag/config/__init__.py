@@ -9,6 +9,7 @@ from __future__ import annotations
 from insurance_rag.config.evaluation import REFERENCE_STOP_PHRASES, DecodingConfig, EvaluationConfig, RetrievalConfig
 from insurance_rag.config.generation import GenerationConfig, Price
 from insurance_rag.config.ingest import IngestConfig
+from insurance_rag.config.live_questions import LiveQuestionsConfig
 from insurance_rag.config.promotion import PromotionConfig
 from insurance_rag.config.questions import QuestionsConfig
 from insurance_rag.config.run import RunConfig, RunEvaluationConfig
@@ -25,6 +26,7 @@ __all__ = [
     "EvaluationConfig",
     "GenerationConfig",
     "IngestConfig",
+    "LiveQuestionsConfig",
     "LoraSettings",
     "PreferenceConfig",
     "PreferenceSettings",

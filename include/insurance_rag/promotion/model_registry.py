@@ -2,7 +2,9 @@
 
 champion.json          the champion; its field `adapter` is the folder to serve
 adapters/SHA256/       a copy of an evaluated adapter; SHA256 stands for the first 16 digits of the adapter's hash
-decisions.jsonl        one line per decision, with a checksum
+decisions.jsonl        one line per decision, with a checksum; lines are only added
+
+`insurance_rag.promotion.champions` changes the champion by hand.
 """
 
 from __future__ import annotations
@@ -20,7 +22,14 @@ from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.files import read_json, write_json
 from insurance_rag.core.hashing import sha256_tree
 from insurance_rag.core.journal import Journal
-from insurance_rag.core.records import Artifact, Champion, Decision, DecisionLogEntry, EvaluationSummary
+from insurance_rag.core.records import (
+    Artifact,
+    Champion,
+    Decision,
+    DecisionLogEntry,
+    EvaluatedAdapter,
+    EvaluationSummary,
+)
 from insurance_rag.promotion.repeated_looks import policy_sha256
 
 CHAMPION = "champion"
@@ -43,7 +52,8 @@ class ModelRegistry:
             return Champion.model_validate(read_json(path))
         except ValidationError as e:
             raise InvalidInputError(
-                f"{path}: not a champion ({e.error_count()} problems); restore it, or delete it to start without one"
+                f"{path}: not a champion ({e.error_count()} problems); restore it with `insurance-rag registry "
+                "rollback --to ADAPTER`, or delete it to start without one"
             ) from e
 
     def adapter(self, sha256: str) -> Path:
@@ -82,7 +92,10 @@ class ModelRegistry:
         """
         for adapter in summary.adapters.values():
             self._store(adapter)
-        now = datetime.now(UTC).isoformat(timespec="seconds")
+        adapters = _evaluated(summary, decision.evaluation)
+        chosen = next((a for a in adapters if a.model == decision.model), None)
+        now = timestamp()
+        promoted = self.champion_of(chosen, now) if chosen and decision.decision == "promote" else None
         entry = DecisionLogEntry(
             at=now,
             decision=decision.decision,
@@ -94,22 +107,27 @@ class ModelRegistry:
             policy_sha256=policy_sha256(decision.policy),
             question_set=decision.question_set,
             earlier_decisions=decision.earlier_decisions,
+            adapters=adapters,
+            promoted=promoted,
         )
+        self.log(entry)
+
+    def champion_of(self, adapter: EvaluatedAdapter, since: str) -> Champion:
+        """Return the record that makes an adapter the champion."""
+        folder = self.adapter(adapter.sha256).relative_to(self.root).as_posix()
+        return Champion(**adapter.model_dump(), adapter=folder, since=since)
+
+    def log(self, entry: DecisionLogEntry) -> None:
+        """Log a decision. If it changes the champion, replace champion.json after the entry is on disk."""
         with Journal(self.root / "decisions.jsonl", append=True) as journal:
             journal.append(entry.model_dump(mode="json"))
             journal.sync()
-        if decision.decision == "promote" and decision.model is not None:
-            sha256 = summary.adapters[decision.model].sha256
-            champion = Champion(
-                model=decision.model,
-                adapter=self.adapter(sha256).relative_to(self.root).as_posix(),
-                sha256=sha256,
-                base_model=summary.base_model,
-                prompt_format=summary.prompt_formats[decision.model],
-                evaluation=decision.evaluation,
-                since=now,
-            )
-            write_json(self.root / "champion.json", champion.model_dump(mode="json"))
+        if entry.promoted:
+            self.publish(entry.promoted)
+
+    def publish(self, champion: Champion) -> None:
+        """Replace champion.json in one atomic step."""
+        write_json(self.root / "champion.json", champion.model_dump(mode="json"))
 
     def decisions(self) -> list[DecisionLogEntry]:
         """Return all logged decisions, oldest first. Damaged lines are skipped."""
@@ -127,3 +145,21 @@ class ModelRegistry:
         temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".copy."))
         shutil.copytree(folder, temporary, dirs_exist_ok=True)
         temporary.rename(target)
+
+
+def timestamp() -> str:
+    """Return the current time, ISO 8601 in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _evaluated(summary: EvaluationSummary, evaluation: str) -> list[EvaluatedAdapter]:
+    return [
+        EvaluatedAdapter(
+            model=name,
+            sha256=adapter.sha256,
+            base_model=summary.base_model,
+            prompt_format=summary.prompt_formats[name],
+            evaluation=evaluation,
+        )
+        for name, adapter in summary.adapters.items()
+    ]

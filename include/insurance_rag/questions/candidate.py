@@ -20,7 +20,7 @@ class Candidate:
     rank: int | None = None
     """Rank of the first gold chunk in a BM25 search; None if it is not found, or if there is no gold chunk."""
     findings: tuple[QuestionFinding, ...] = field(default=())
-    origin: Literal["teacher", "template", "previous"] = "teacher"
+    origin: Literal["teacher", "template", "previous", "live"] = "teacher"
 
     @property
     def dropped_by(self) -> str | None:

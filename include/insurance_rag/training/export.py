@@ -33,12 +33,13 @@ log = logging.getLogger(__name__)
 def export_adapter(adapter: Path, base_model: str, out: Path, max_shard_size: str = "4GB") -> ExportArtifact:
     """Merge the adapter into its base model and write a 16-bit model: safetensors files, tokenizer and model card.
 
-    Raises InvalidInputError in three cases: `adapter` is not a finished adapter, it was trained on another base model,
-    or the disk has too little free space.
+    Raises InvalidInputError in four cases: `adapter` is not a finished adapter, it was trained on another base model,
+    `out` has other files than an earlier export, or the disk has too little free space.
     """
     from peft import PeftModel
 
-    manifest = _read_manifest(adapter, base_model)
+    manifest = read_export_manifest(adapter, base_model)
+    check_output_folder(out)
     model = _load_trained_base(base_model, manifest)
     _check_disk(model, out)
     merged = PeftModel.from_pretrained(model, adapter).merge_and_unload()
@@ -62,7 +63,8 @@ def export_adapter(adapter: Path, base_model: str, out: Path, max_shard_size: st
     )
 
 
-def _read_manifest(adapter: Path, base_model: str) -> TrainingManifest:
+def read_export_manifest(adapter: Path, base_model: str) -> TrainingManifest:
+    """Return the adapter's manifest. Raises InvalidInputError if it has none or was trained on another base model."""
     manifest = AdapterFolder(adapter).read_manifest()
     if manifest is None:
         raise InvalidInputError(
@@ -73,6 +75,12 @@ def _read_manifest(adapter: Path, base_model: str) -> TrainingManifest:
             f"--base-model {base_model}: the adapter was trained on {manifest.base_model}; give that base model"
         )
     return manifest
+
+
+def check_output_folder(out: Path) -> None:
+    """Raise InvalidInputError if `out` exists and is not an earlier export, because the export replaces the folder."""
+    if out.exists() and not (out / "export.json").is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise InvalidInputError(f"--out {out}: exists and is not an export; choose a new folder")
 
 
 def _load_trained_base(base_model: str, manifest: TrainingManifest) -> PreTrainedModel:

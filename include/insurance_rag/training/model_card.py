@@ -146,5 +146,15 @@ def merged_model_card(manifest: TrainingManifest) -> str:
         "this model needs no adapter.\n\n"
         "    vllm serve .\n\n"
     )
+    return _with_note(manifest, "transformers", note)
+
+
+def gguf_model_card(manifest: TrainingManifest, serve: str) -> str:
+    """Return the text of the README.md next to a GGUF file. `serve` is the command that starts llama.cpp's server."""
+    return _with_note(manifest, "gguf", f"Made from `{manifest.base_model}` for llama.cpp:\n\n    {serve}\n\n")
+
+
+def _with_note(manifest: TrainingManifest, library: str, note: str) -> str:
+    """Return the adapter's card for another library, with a note in place of the command that serves the adapter."""
     before, _, after = adapter_card(manifest).partition(_SERVE_HEADING)
-    return before.replace("library_name: peft", "library_name: transformers") + note + after.partition("\n\n")[2]
+    return before.replace("library_name: peft", f"library_name: {library}") + note + after.partition("\n\n")[2]

@@ -9,6 +9,8 @@ Files whose names begin with a dot, lock files and files that are kept in segmen
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import fnmatch
 import json
 import logging
@@ -21,7 +23,7 @@ from pathlib import Path
 from insurance_rag.core.artifact_store.bucket import Bucket, ObjectInfo, bucket_of, in_parallel
 from insurance_rag.core.artifact_store.index import Entry, entries_below, remove_entries, save_entries
 from insurance_rag.core.artifact_store.leases import check_leases
-from insurance_rag.core.artifact_store.locations import Location, location_of
+from insurance_rag.core.artifact_store.locations import Location, location_of, scratch_folder
 from insurance_rag.core.artifact_store.segments import SUFFIX, SegmentedFile, is_segmented
 from insurance_rag.core.files import remove_file
 from insurance_rag.core.hashing import sha256_file, sha256_tree
@@ -104,17 +106,32 @@ def fetch(part: Part, *, alone: bool = False) -> None:
     location = location_of(part.path)
     assert location is not None, f"{part.path} is not in the mirror"
     for delay_s in (*RETRY_DELAYS_S, None):
-        fetched = _fetch_once(part, location, alone=alone)
-        doubtful = [path for path in _manifests(part) if _is_touched(path, fetched) and not _fits(path)]
-        if not doubtful:
-            return
-        for manifest in doubtful:
-            _forget(manifest)
+        with _only_fetch():
+            fetched = _fetch_once(part, location, alone=alone)
+            doubtful = [path for path in _manifests(part) if _is_touched(path, fetched) and not _fits(path)]
+            if not doubtful:
+                return
+            for manifest in doubtful:
+                _forget(manifest)
         if delay_s is not None:
             time.sleep(delay_s)
     for manifest in doubtful:
         log.warning("%s does not fit its file or folder, so it is not trusted", _uri(manifest))
         remove_file(manifest)
+
+
+@contextlib.contextmanager
+def _only_fetch() -> Iterator[None]:
+    """Let one process of this machine fetch at a time.
+
+    Otherwise, a process could check a folder while another one still copies files into it, and would discard what the
+    other process is about to read.
+    """
+    folder = scratch_folder()
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (folder / ".fetch.lock").open("a") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        yield
 
 
 def _fetch_once(part: Part, location: Location, *, alone: bool) -> set[Path]:

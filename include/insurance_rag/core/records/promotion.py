@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from insurance_rag.core.records.artifacts import Artifact
 from insurance_rag.core.records.data import Record
@@ -113,12 +113,26 @@ class Champion(Record):
     """Time of the promotion, ISO 8601 in UTC."""
 
 
+class EvaluatedAdapter(Record):
+    """An adapter of an evaluation that a decision was made about. The registry has a copy of its folder."""
+
+    model: str
+    """Name of the adapter in the evaluation."""
+    sha256: str
+    """Hash of the adapter folder."""
+    base_model: str
+    prompt_format: str
+    """Prompt format in which the adapter was evaluated."""
+    evaluation: str
+    """Path or URI of the evaluation folder."""
+
+
 class DecisionLogEntry(Record):
     """One line of `decisions.jsonl`."""
 
     at: str
     """Time of the decision, ISO 8601 in UTC."""
-    decision: DecisionKind
+    decision: DecisionKind | Literal["rollback"]
     model: str | None
     champion: str
     reason: str
@@ -130,3 +144,9 @@ class DecisionLogEntry(Record):
     """Hash of the questions. None in lines of earlier versions, which are not counted as decisions on any questions."""
     earlier_decisions: int | None = None
     """Number of earlier decisions on the same question set."""
+    by: str | None = None
+    """Person who decided. None if the gate decided."""
+    adapters: list[EvaluatedAdapter] = Field(default_factory=list)
+    """Adapters that were evaluated for this decision."""
+    promoted: Champion | None = None
+    """The new champion. None if this decision did not change the champion."""

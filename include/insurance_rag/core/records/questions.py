@@ -38,7 +38,7 @@ class QuestionCandidate(Record):
     reason: str | None = Field(
         default=None, description="why it is not used: the name of a check, `near_duplicate`, or `not_needed`"
     )
-    origin: Literal["teacher", "template", "previous"] = "teacher"
+    origin: Literal["teacher", "template", "previous", "live"] = "teacher"
 
 
 class KindCounts(Record):

@@ -44,9 +44,16 @@ CHARACTERS_PER_TOKEN = 1.0
 class ServerBackend:
     """Sends up to `server_concurrency` requests in parallel, so that the server can batch them."""
 
-    def __init__(self, base_model: str, adapters: Mapping[str, Path], config: EvaluationConfig) -> None:
-        """Connect to the server and check that it serves the base model (as `Base`) and all adapters.
+    def __init__(
+        self,
+        base_model: str,
+        adapters: Mapping[str, Path],
+        config: EvaluationConfig,
+        models: Sequence[str] | None = None,
+    ) -> None:
+        """Connect to the server and check that it lists `models`: by default `Base` and the names of all adapters.
 
+        A server that loads adapters on request lists them only later; give no `models` for such a server.
         Raises InvalidInputError if a model is not served, ServerUnavailableError if the server does not answer, and
         KeyRejectedError if the server rejects the key in EVALUATION_API_KEY.
         """
@@ -54,7 +61,7 @@ class ServerBackend:
         key = SecretStr(os.environ.get("EVALUATION_API_KEY", ""))
         self._client = Client(config.server, key, openai.bearer(key), TIMEOUT_S, where="server")
         self._concurrency = config.server_concurrency
-        models = [BASE, *adapters]
+        models = [BASE, *adapters] if models is None else models
         context_tokens = self._served_models()
         if missing := [model for model in models if model not in context_tokens]:
             served = ", ".join(context_tokens) or "nothing"
@@ -62,7 +69,7 @@ class ServerBackend:
                 f"{config.server}: does not serve {', '.join(missing)}; it serves {served}; start it with the "
                 "missing names"
             )
-        self._context_limit = min(context_tokens[model] for model in models)
+        self._context_limit = min((context_tokens[model] for model in models), default=DEFAULT_CONTEXT_TOKENS)
         # The server does not report which weights it loaded. The identities therefore describe the arguments
         # `base_model` and `adapters`. After an adapter is retrained, the server must reload it.
         base = f"{config.server} {model_identity(base_model)}"
@@ -99,21 +106,29 @@ class ServerBackend:
         Raises InvalidInputError if the server rejects the settings, and IncompleteError for every other failure.
         """
         check_prompt_penalty("a server", decoding)
-        errors: list[BaseException] = []
+        try:
+            self.send(requests, decoding, on_answer)
+        except PipelineError as e:
+            raise _with_advice(e) from e
+
+    def send(self, requests: Sequence[GenerationRequest], decoding: DecodingConfig, on_answer: OnAnswer) -> None:
+        """Do the same as `answer`, but raise the errors of the client."""
         with ThreadPoolExecutor(self._concurrency) as pool:
             waiting: dict[Future[GeneratedAnswer], GenerationRequest] = {
                 pool.submit(self._complete, request, decoding): request for request in requests
             }
-            for future in as_completed(waiting):
-                if future.cancelled():
-                    continue
-                if (error := future.exception()) is None:
+            error: BaseException | None = None
+            for future in as_completed([*waiting]):
+                if error := future.exception():
+                    break
+                on_answer(waiting.pop(future), future.result())
+            if error is None:
+                return
+            # `as_completed` would wait forever for a canceled request, so only those that were sent are passed to it.
+            for future in as_completed([future for future in waiting if not future.cancel()]):
+                if future.exception() is None:
                     on_answer(waiting[future], future.result())
-                    continue
-                errors.append(error)
-                pool.shutdown(wait=False, cancel_futures=True)
-        if errors:
-            raise _with_advice(errors[0])
+            raise error
 
     def _complete(self, request: GenerationRequest, decoding: DecodingConfig) -> GeneratedAnswer:
         is_chat = PROMPT_FORMATS[request.prompt_format].chat
@@ -158,8 +173,6 @@ def _settings(decoding: DecodingConfig) -> dict[str, JsonValue]:
     }
 
 
-def _with_advice(error: BaseException) -> BaseException:
-    if not isinstance(error, PipelineError):
-        return error
+def _with_advice(error: PipelineError) -> PipelineError:
     message = f"{error}; the answers received so far are kept; run the same command again"
     return error.fresh(message) if isinstance(error, (InvalidInputError, IncompleteError)) else IncompleteError(message)

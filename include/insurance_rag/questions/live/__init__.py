@@ -1,0 +1,1 @@
+"""Imports questions and feedback from production, without personal data, and sorts them into work for the project."""
