@@ -27,6 +27,7 @@ OUTAGE_S = 60.0
 
 def test_a_run_survives_a_minute_without_the_database(cluster: Cluster, store: Store) -> None:
     """Meanwhile, a second deployment on the same shard ends with the name of the first, and pays for nothing."""
+    cluster.api.wait_for_dag(DAG)
     before = cluster.delivered()
     run_id = cluster.airflow.run(DAG, CONF, wait=False)
     cluster.wait_until("answers arrive", lambda: cluster.delivered() > before)

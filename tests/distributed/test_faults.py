@@ -112,7 +112,6 @@ def test_nothing_is_lost_and_nothing_is_paid_twice_beyond_calls_in_flight(faulty
     chunks = sum(1 for _ in read_jsonl(faulty_run.folder.chunks))
     assert _lines(faulty_run.folder) == chunks
     assert faulty_run.delivered - chunks <= faulty_run.unrecorded <= 2 * faulty_run.max_in_flight
-    print(f"{chunks} chunks, {faulty_run.delivered} answers, {faulty_run.unrecorded} not recorded at the kill")
 
 
 def test_the_dataset_is_the_same_as_that_of_the_embedded_run(faulty_run: FaultyRun, reference: RunFolder) -> None:

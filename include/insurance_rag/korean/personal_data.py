@@ -21,7 +21,7 @@ from insurance_rag.korean.personal_addresses import ADDRESS_PATTERNS
 Accept = Callable[[re.Match[str]], bool]
 
 _EMAIL = re.compile(
-    r"[\w.+%-]+\s?(?:@|\(at\)|\[at\])\s?[A-Za-z0-9가-힣](?:[\w-]*[A-Za-z0-9가-힣])?(?:\s?\.\s?[A-Za-z가-힣]"
+    r"(?<![\w.+%-])[\w.+%-]+\s?(?:@|\(at\)|\[at\])\s?[A-Za-z0-9가-힣](?:[\w-]*[A-Za-z0-9가-힣])?(?:\s?\.\s?[A-Za-z가-힣]"
     r"[A-Za-z0-9-]*)+(?<![가-힣])",
     re.ASCII | re.IGNORECASE,
 )

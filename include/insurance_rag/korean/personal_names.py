@@ -80,7 +80,11 @@ _NO_NAMES = re.compile(
 
 
 def is_name(match: re.Match[str]) -> bool:
-    """Return whether a word before 님, 씨 or a title is the name of a person."""
+    """Return whether a word before 님, 씨 or a title is the name of a person.
+
+    >>> [match[0] for pattern in NAME_PATTERNS for match in pattern.finditer("김철수님, 고객님") if is_name(match)]
+    ['김철수']
+    """
     found = {kind: text for kind, text in match.groupdict().items() if text and kind != "keep"}
     word = "".join(next(iter(found.values())).split())
     if _NO_NAMES.match(word):

@@ -51,11 +51,13 @@ def is_card(match: re.Match[str]) -> bool:
 
 
 def passes_luhn(digits: str) -> bool:
-    """Return whether the last digit is the check digit of a card number.
+    """Return whether the last digit is the check digit of a card number. False for anything but digits.
 
     >>> passes_luhn("4111111111111111"), passes_luhn("4111111111111112")
     (True, False)
     """
+    if not digits.isdecimal():
+        return False
     doubled = [int(d) * (1 + n % 2) for n, d in enumerate(reversed(digits))]
     return sum(d - 9 if d > 9 else d for d in doubled) % 10 == 0
 
@@ -125,4 +127,5 @@ def is_car_plate(match: re.Match[str]) -> bool:
 
 def _around(match: re.Match[str]) -> str:
     """Return the text next to a match, without the match."""
-    return match.string[max(0, match.start() - CONTEXT) : match.start()] + match.string[match.end() :][:CONTEXT]
+    text, start, end = match.string, match.start(), match.end()
+    return text[max(0, start - CONTEXT) : start] + text[end : end + CONTEXT]
