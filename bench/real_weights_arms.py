@@ -53,6 +53,7 @@ FORMER: dict[str, JsonValue] = {
 """The training settings before the comparison."""
 TWO_EPOCHS: dict[str, JsonValue] = {"num_train_epochs": 2, "learning_rate": 3e-4}
 ARMS = {
+    "made27": Arm("made", settings=TWO_EPOCHS),
     "wide": Arm("mixed", settings=TWO_EPOCHS),
     "capped": Arm("capped", settings=TWO_EPOCHS),
     "both": Arm("both", settings={"num_train_epochs": 3}),
@@ -63,7 +64,7 @@ ARMS = {
         "both3", "v4", {"max_steps": 100, "per_device_train_batch_size": 8, "learning_rate": 5e-5}, init_from="capped"
     ),
 }
-"""Longest training first. A pair has three contexts in `mixed` and `capped`, and two in `both` and `refusals`, so that
+"""Longest training first. A pair has three contexts in `made`, `mixed` and `capped`, and two in `both` and `refusals`, so that
 every pair is shown six times."""
 FIRST_SEED = 42
 

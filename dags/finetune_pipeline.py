@@ -29,7 +29,6 @@ from insurance_rag.orchestration.settings import (
     DAG_DEFAULTS,
     FINETUNE_FIELDS,
     FINETUNE_SECTIONS,
-    GPU_TASK,
     TRAIN_LABEL,
     form_defaults,
 )
@@ -48,16 +47,13 @@ def finetune_pipeline() -> None:
     run = as_task(tasks.check_input)()
     dataset = make_dataset(run)
 
-    base_models = gpu_job(
-        "pretrain", as_task(tasks.pretrain_jobs)(run), pretrain_argv, label="demo base model", **GPU_TASK
-    )
+    base_models = gpu_job("pretrain", as_task(tasks.pretrain_jobs)(run), pretrain_argv, label="demo base model")
     # `pretrain` runs only for the demo's own base model. With NONE_FAILED, training starts even if it is skipped.
     training = as_task(tasks.training_jobs, trigger_rule=TriggerRule.NONE_FAILED)(run, dataset, base_models)
-    adapters = gpu_job("train", training, train_argv, label=TRAIN_LABEL, inlets=[QA_DATASET], **GPU_TASK)
+    adapters = gpu_job("train", training, train_argv, label=TRAIN_LABEL, inlets=[QA_DATASET])
     comparison = as_task(tasks.evaluation_jobs, trigger_rule=TriggerRule.NONE_FAILED)(run, adapters, base_models)
-    evaluations = gpu_job(
-        "evaluate", comparison, evaluate_argv, label="Base and adapters", inlets=[CHUNKS, QUESTION_SET], **GPU_TASK
-    )
+    inlets = [CHUNKS, QUESTION_SET]
+    evaluations = gpu_job("evaluate", comparison, evaluate_argv, label="Base and adapters", inlets=inlets)
 
     decision = as_task(tasks.promote, outlets=[ADAPTERS, DECISION])(run, evaluations, adapters)
     as_task(tasks.report)(run, decision)

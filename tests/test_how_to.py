@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.test_tutorial import Shell, missing_lines, read_steps
+from tests.reader import Shell, missing_lines, read_steps
 
-from insurance_rag.core.files import read_json, read_jsonl, write_json, write_jsonl
+from gemini_simulator import running_simulator
+from insurance_rag.core.files import read_jsonl, write_json, write_jsonl
 
 pytestmark = pytest.mark.slow
 
@@ -27,22 +25,15 @@ KEYS = [
 
 
 @pytest.fixture(scope="module")
-def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def simulator() -> Iterator[str]:
     """A simulator whose minute lasts a second, in which the project of `k3` is suspended."""
-    ready = tmp_path_factory.mktemp("simulator") / "ready.json"
-    command = [sys.executable, "-m", "insurance_rag", "simulate", "--rpm", "10", "--speed", "60"]
-    command += ["--project", "key-a1=team-a", "--project", "key-a2=team-a", "--ready-file", str(ready)]
-    command += ["--set", f"key_states={json.dumps({'dead-key': 'suspended'})}"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 60
-        while not ready.is_file():
-            assert process.poll() is None and time.monotonic() < deadline, "the simulator did not start"
-            time.sleep(0.05)
-        yield read_json(ready)["url"]
-    finally:
-        process.terminate()
-        process.wait()
+    with running_simulator(
+        quota={"rpm": 10},
+        speed=60,
+        projects={"key-a1": "team-a", "key-a2": "team-a"},
+        key_states={"dead-key": "suspended"},
+    ) as simulator:
+        yield simulator.url
 
 
 def test_the_pages_work_as_written(tmp_path: Path, simulator: str) -> None:

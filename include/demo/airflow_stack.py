@@ -127,6 +127,16 @@ class AirflowStack:
 
         Raises AirflowStartError if any of these steps fails.
         """
+        self.migrate()
+        for name in COMPONENTS:
+            self.start_component(name)
+        self.wait_healthy()
+
+    def migrate(self) -> None:
+        """Store the password of the user `admin`, and create or migrate the database.
+
+        Raises AirflowStartError if the database cannot be migrated.
+        """
         write_json(self.home / "passwords.json", {"admin": self.settings["password"]})
         (self.home / "passwords.json").chmod(0o600)
         with (self.home / "migrate.log").open("wb") as log:
@@ -138,9 +148,6 @@ class AirflowStack:
                 "`airflow db migrate` failed; fix the cause and start again. The end of its log:\n"
                 + _tail(self.home / "migrate.log")
             )
-        for name in COMPONENTS:
-            self.start_component(name)
-        self.wait_healthy()
 
     def start_component(self, name: str) -> None:
         """Start one component without waiting until it is healthy."""

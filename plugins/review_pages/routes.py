@@ -65,11 +65,10 @@ def sets(request: Request, user: GetUserDep, session: SessionDep) -> Response:
         .where(DagRun.dag_id.in_(readable_dags(user, session)))
         .order_by(DagRun.run_after.desc())
         .limit(200)
-    )
-    runs = [(dag_id, run_id, when) for dag_id, run_id, when in latest]
-    fetch_for_list(run_folder(dag_id, run_id) for dag_id, run_id, _ in runs)
+    ).all()
+    fetch_for_list(run_folder(dag_id, run_id) for dag_id, run_id, _ in latest)
     lines: list[SetLine] = []
-    for dag_id, run_id, when in runs:
+    for dag_id, run_id, when in latest:
         lines += _lines_of(dag_id, run_id, when, counted=len(lines) < MAX_COUNTED)
     page = page_of(request, user, home="./")
     return html(request, "sets.html.j2", page, lines=lines[:MAX_SETS])

@@ -6,7 +6,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,9 +16,8 @@ import obstore
 import pytest
 from obstore.store import S3Store
 from tests.artifact_store.faulty_proxy import FaultyProxy
-from tools.local_servers import moto_server
+from tools.local_servers import S3, running
 
-from demo.airflow_stack import free_port
 from insurance_rag.core.artifact_store.locations import local_path
 
 
@@ -86,17 +84,9 @@ class Store:
 
 
 @pytest.fixture(scope="session")
-def s3_url() -> Iterator[str]:
-    port = free_port()
-    command = [str(moto_server()), "-H", "127.0.0.1", "-p", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        for _ in range(300):
-            with contextlib.suppress(httpx.HTTPError):
-                httpx.get(f"http://127.0.0.1:{port}/moto-api/", timeout=2)
-                break
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-        process.kill()
+def s3_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with running(S3, tmp_path_factory.mktemp("s3") / "server") as server:
+        yield server.url
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import pytest
 from tests.artifact_store.conftest import Store
 from tests.artifact_store.faulty_proxy import FaultyProxy
 
-from insurance_rag.core.artifact_store import segments
 from insurance_rag.core.errors import IncompleteError, LogChangedError
 from insurance_rag.core.journal import Journal
 
@@ -101,13 +100,13 @@ def test_two_machines_share_a_log_and_decide_again_after_a_conflict(store: Store
 
 def test_many_segments_are_copied_into_one_object(store: Store, proxy: FaultyProxy) -> None:
     with Journal(store.path("j.jsonl"), append=True) as journal:
-        for n in range(segments.COMPACT_AFTER):
+        for n in range(32):
             journal.append({"n": n})
             journal.sync()
     assert "j.jsonl.segments/compacted" in store.listed()
     proxy.requests.clear()
     with store.on("machine-2"):
-        assert len(records(store.path("j.jsonl"))) == segments.COMPACT_AFTER
+        assert len(records(store.path("j.jsonl"))) == 32
     assert len(proxy.requests) < 5
 
 

@@ -11,7 +11,8 @@ import pytest
 from tests.artifact_store.conftest import Store
 from tests.artifact_store.faulty_proxy import FaultyProxy
 
-from insurance_rag.core.artifact_store.leases import check_leases
+from insurance_rag.core.artifact_store.bucket import retry_seconds
+from insurance_rag.core.artifact_store.leases import check_leases, lease_seconds
 from insurance_rag.core.errors import IncompleteError, InvalidInputError
 from insurance_rag.core.locks import hold_lock, is_locked
 
@@ -51,6 +52,16 @@ def test_a_process_that_was_killed_on_this_machine_loses_its_lease_at_once(store
     assert not is_locked(store.path("shard.lock"))
     with hold_lock(store.path("shard.lock"), "shard 1"):
         pass
+
+
+@pytest.mark.parametrize("seconds", ["soon", "nan", "inf", "-1"])
+def test_seconds_in_the_environment_that_make_no_sense_are_refused(
+    seconds: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, read in (("ARTIFACT_LEASE_S", lease_seconds), ("ARTIFACT_RETRY_S", retry_seconds)):
+        monkeypatch.setenv(name, seconds)
+        with pytest.raises(InvalidInputError, match=f"{name}: '{seconds}' is not a number of seconds from"):
+            read()
 
 
 def test_the_lease_of_a_vanished_machine_can_be_taken_after_its_term(

@@ -13,8 +13,10 @@ from tests.artifact_store.faulty_proxy import FaultyProxy
 from insurance_rag.core.artifact_store import mirror
 from insurance_rag.core.artifact_store.mirror import Part
 from insurance_rag.core.artifact_store.workspace import Workspace
-from insurance_rag.core.artifacts import manifest_path, write_manifest
+from insurance_rag.core.artifacts import describe, manifest_path
 from insurance_rag.core.errors import IncompleteError, InvalidInputError
+from insurance_rag.core.files import write_json
+from insurance_rag.core.records import Artifact
 
 
 def write(path: Path, text: str) -> Path:
@@ -28,7 +30,8 @@ def publish_dataset(store: Store) -> None:
     with Workspace([Part(run)]):
         write(run / "dataset" / "rows.json", "rows")
         write(run / "dataset" / "inner" / "more.json", "more")
-        write_manifest(run / "dataset", rows=1)
+        manifest = describe(run / "dataset", Artifact)
+        write_json(manifest_path(run / "dataset"), manifest.model_dump(mode="json"))
 
 
 def test_another_machine_sees_what_was_published(store: Store, proxy: FaultyProxy) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -12,7 +11,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from insurance_rag.core.artifacts import artifact, manifest_path, write_manifest
 from insurance_rag.core.errors import IncompleteError, InvalidInputError
 from insurance_rag.core.files import atomic_write, parse_jsonl, read_json, read_jsonl, write_json, write_jsonl
 from insurance_rag.core.hashing import sha256_text, sha256_tree
@@ -70,18 +68,6 @@ def test_unreadable_json_says_which_file(tmp_path: Path, content: bytes | None) 
         path.write_bytes(content)
     with pytest.raises(InvalidInputError, match=r"a\.json"):
         read_json(path)
-
-
-def test_the_manifest_names_content_and_parents(tmp_path: Path) -> None:
-    parent, child = tmp_path / "p", tmp_path / "c"
-    parent.write_text("p")
-    child.mkdir()
-    (child / "x").write_text("x")
-    write_manifest(child, parents=[artifact(parent, rows=1)], rows=2)
-    manifest = json.loads(manifest_path(child).read_text())
-    assert manifest["rows"] == 2
-    assert manifest["sha256"] == sha256_tree(child)
-    assert manifest["parents"] == [{"uri": str(parent), "sha256": artifact(parent)["sha256"]}]
 
 
 def test_a_folder_hash_depends_on_names_and_contents(tmp_path: Path) -> None:

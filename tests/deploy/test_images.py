@@ -6,10 +6,8 @@ import json
 import re
 import subprocess
 import sys
-import threading
 import tomllib
 from fnmatch import fnmatch
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from tests.deploy.files import ROOT, dockerfile, packages
 from tests.deploy.tools import HADOLINT, run_tool
+from tests.evaluation.openai_server import serving
 
 import insurance_rag
 
@@ -142,26 +141,13 @@ def test_the_entry_point_reads_secrets_from_files(tmp_path: Path) -> None:
 
 def test_the_health_check_believes_the_server_only() -> None:
     """Ask a server that reports one healthy and one unhealthy component."""
-    states = json.dumps({"metadatabase": {"status": "healthy"}, "scheduler": {"status": "unhealthy"}}).encode()
+    states = {"metadatabase": {"status": "healthy"}, "scheduler": {"status": "unhealthy"}}
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200 if self.path == "/health" else 503)
-            self.end_headers()
-            self.wfile.write(states)
+    def check(*arguments: str) -> int:
+        command = [sys.executable, str(ROOT / "deploy/health.py"), *arguments]
+        return subprocess.run(command, capture_output=True).returncode
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}"
-
-        def check(*arguments: str) -> int:
-            command = [sys.executable, str(ROOT / "deploy/health.py"), *arguments]
-            return subprocess.run(command, capture_output=True).returncode
-
+    with serving(lambda path, _: (200 if path == "/v1/health" else 503, states)) as url:
         assert check(f"{url}/health") == 0 and check(f"{url}/health", "metadatabase") == 0
         assert check(f"{url}/health", "metadatabase", "scheduler") == 1 and check(f"{url}/other") == 1
-        server.shutdown()
     assert check(f"{url}/health") == 1

@@ -33,9 +33,14 @@ def run_tool(package: str, *command: str, text: str | None = None) -> subprocess
     """Run a command of a package from PyPI in an environment that uv keeps. Skips the test if there is no index."""
     argv = [uv(), "tool", "run", "--quiet", "--from", package, *command]
     done = subprocess.run(argv, input=text, capture_output=True, text=True)
-    if "error sending request" in done.stderr or "Could not connect" in done.stderr:
-        pytest.skip(f"{package} cannot be installed: no package index can be reached")
+    skip_without_index(done)
     return done
+
+
+def skip_without_index(done: subprocess.CompletedProcess[str]) -> None:
+    """Skip the test if uv failed because it could not reach a package index."""
+    if "error sending request" in done.stderr or "Could not connect" in done.stderr:
+        pytest.skip("no package index can be reached")
 
 
 def compose_program() -> list[str] | None:

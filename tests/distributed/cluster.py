@@ -91,8 +91,7 @@ class Cluster:
         """Start all processes and wait until the DAG is loaded."""
         httpx.put(f"{self.s3.url}/{BUCKET}").raise_for_status()
         self._start_simulator()
-        write_json(self._stack.home / "passwords.json", {"admin": self._stack.settings["password"]})
-        self._migrate()
+        self._stack.migrate()
         for name in COMPONENTS:
             self._airflow(name, name)
         for name, queue in WORKERS.items():
@@ -157,11 +156,6 @@ class Cluster:
     def _airflow(self, name: str, *arguments: str) -> None:
         env = {**self._stack.env, "ARTIFACT_SCRATCH": str(self.scratch(name))}
         self.processes.start(name, [sys.executable, "-m", "airflow", *arguments], env)
-
-    def _migrate(self) -> None:
-        command = [sys.executable, "-m", "airflow", "db", "migrate"]
-        done = subprocess.run(command, env=self._stack.env, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr[-2000:]
 
     def _start_simulator(self) -> None:
         projects = [word for key in self._keys.values() for word in ("--project", f"{key}={key}")]

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,30 +53,20 @@ class ProcessSet:
         """
         found = _tree(self._services[name].process.pid)
         for signal_number in (signal.SIGSTOP, signal.SIGKILL):
-            for process in found:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.send_signal(signal_number)
+            _signal(found, signal_number)
             if signal_number == signal.SIGSTOP:
                 found = list({p.pid: p for p in [*found, *_tree(self._services[name].process.pid)]}.values())
                 commands = [_command(process) for process in found]
         return commands
-
-    def log(self, name: str) -> str:
-        """Return everything that a process has printed."""
-        return (self._logs / f"{name}.log").read_text(errors="replace")
 
     def stop(self) -> None:
         """Stop all processes with SIGTERM, then SIGKILL, including all their descendants."""
         self._stopping.set()
         self._watcher.join()
         found = [process for service in self._services.values() for process in _tree(service.process.pid)]
-        for process in found:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.terminate()
+        _signal(found, signal.SIGTERM)
         _, alive = psutil.wait_procs(found, timeout=STOP_TIMEOUT_S)
-        for process in alive:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
+        _signal(alive, signal.SIGKILL)
         for service in self._services.values():
             service.process.wait()
 
@@ -98,6 +88,13 @@ class ProcessSet:
                 argv, env={**os.environ, **env}, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )  # fmt: skip
+
+
+def _signal(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
+    """Send a signal to the processes that still exist."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
 
 
 def _tree(pid: int) -> list[psutil.Process]:

@@ -95,7 +95,7 @@ def test_the_chat_template_renders_prompts_and_ends_answers(
 def test_unusable_templates_are_reported_before_weights_are_loaded(
     base: Path, adapters: dict[str, Path], cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("insurance_rag.evaluation.backends.local.backend.load_inference_model", None)
+    monkeypatch.setattr("insurance_rag.evaluation.backends.local.attached_model.load_inference_model", None)
     for file in base.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     for template, message in (

@@ -253,6 +253,6 @@ def test_a_repeated_evaluation_loads_no_weights(monkeypatch: pytest.MonkeyPatch,
     assert main(arguments) == 0
     answers = (tmp_path / "out" / "answers.jsonl").read_bytes()
     assert {row["prompt_format"] for row in read_jsonl(tmp_path / "out" / "answers.jsonl")} == {"rag", "merged"}
-    monkeypatch.setattr("insurance_rag.evaluation.backends.local.backend.load_inference_model", None)
+    monkeypatch.setattr("insurance_rag.evaluation.backends.local.attached_model.load_inference_model", None)
     assert main(arguments) == 0
     assert (tmp_path / "out" / "answers.jsonl").read_bytes() == answers

@@ -74,7 +74,7 @@ def _sample(line: str) -> Sample:
 
 @contextmanager
 def running_otlp() -> Iterator[Received]:
-    """Receive OTLP over HTTP. A counter arrives as its running total, so the last value replaces the earlier ones."""
+    """Receive OTLP over HTTP. Senders must have the temporality `delta`: each value of a counter is an increase."""
     server = _Collector(("127.0.0.1", 0), _Handler)
     server.received = Received(server.server_port)
     thread = threading.Thread(target=server.serve_forever)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.generation.runs import SINGLE, chunks, first_answers, journal_records
 from gemini_simulator import RunningSimulator, running_simulator
 from insurance_rag.cli.main import main
 from insurance_rag.config import GenerationConfig
+from insurance_rag.core import progress
 from insurance_rag.core.artifacts import manifest_path
 from insurance_rag.core.errors import IncompleteError, RepairsPendingError
 from insurance_rag.core.files import read_json
@@ -129,22 +131,51 @@ def test_daily_quota_that_ends_during_repairs_leaves_the_shard_complete(tmp_path
     assert later.repaired > part.repaired
 
 
-@pytest.mark.long  # depends on the order in which first answers and repairs get the quota
-def test_an_error_before_the_repairs_is_not_a_success(tmp_path: Path) -> None:
+def is_repair(prompt: str) -> bool:
+    return "### 다시 작성" in prompt
+
+
+def requested_pairs(prompt: str, answer: str) -> tuple[int, object]:
+    """Return the response of a server that gives this answer in every pair that a prompt asks for."""
+    wanted = re.findall(r"### 조항 (C\d+)\n.*?문항:\n(.*?)### 보험", prompt, re.DOTALL)
+    items = [
+        {"chunk": chunk, "type": kind, "evidence": [2], "question": f"{n} {kind} 질문?", "answer": answer}
+        for n, (chunk, lines) in enumerate(wanted)
+        for kind in re.findall(r"^- (\w+)", lines, re.MULTILINE)
+    ]
+    return 200, completion(json.dumps(items))
+
+
+def test_an_error_before_the_repairs_is_not_a_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """For example, the disk is full for a moment. All first answers arrive, and the same command makes the repairs."""
+    monkeypatch.setattr(progress, "FILE_INTERVAL_S", 0.0)  # so that no update is left out
+    first_run_fails = threading.Event()
+    first_answers_sent: list[str] = []
 
     def fail_at_the_end(state: ProgressState) -> None:
-        if state.state == "running" and state.done == state.total:
+        if state.done == state.total and not first_run_fails.is_set():
+            first_run_fails.set()
             raise IncompleteError("the disk is full; run the same command again")
 
-    with running_simulator(**FAST | {"speed": 15, "defects": 0.2}, pack_degradation=0, quota={"rpm": 20}) as sim:
-        run, config = planned(tmp_path, sim, 20, keys(1, rpm=20), **SINGLE)
+    def answer(prompt: str, temperature: float) -> tuple[int, object]:
+        if is_repair(prompt):
+            assert first_run_fails.wait(30)
+            return requested_pairs(prompt, "새 답변입니다.")
+        first_answers_sent.append(prompt)
+        return requested_pairs(prompt, "첫 답변입니다.")
+
+    def first_is_faulty(chunk: Chunk, pairs: Sequence[Pair]) -> list[tuple[str, str] | None]:
+        return [("too_short", "답변") if n == 0 and "첫" in pair.answer else None for n, pair in enumerate(pairs)]
+
+    with server(answer, window_s=2.0) as slow:
+        # One call at a time. It repairs at most 12 pairs, and no repair is answered before the error.
+        run, config = planned(tmp_path, slow, 20, keys(1), **SINGLE, max_in_flight=1)
         with pytest.raises(RepairsPendingError, match=r"answers have faulty pairs .*: the disk is full; run the same"):
-            generate_shard(run, 1, keys(1, rpm=20)[0], config, fail_at_the_end, CHECK)
-        assert read_manifest(run, 1).pending_repairs > 0 and missing_chunks(run) == {}
-        part = generate_shard(run, 1, keys(1, rpm=20)[0], config, pair_check=CHECK)
-        assert sim.stats()["repeated_answers"] == 0
-    assert part.pending_repairs == 0 and part.repaired > 0
+            generate_shard(run, 1, KEY, config, fail_at_the_end, first_is_faulty)
+        assert read_manifest(run, 1).pending_repairs >= 8 and missing_chunks(run) == {}
+        part = generate_shard(run, 1, KEY, config, pair_check=first_is_faulty)
+    assert len(first_answers_sent) == 20
+    assert (part.pending_repairs, part.repaired) == (0, 20)
 
 
 def test_failed_repair_is_not_requested_a_third_time(tmp_path: Path) -> None:
@@ -167,18 +198,11 @@ def test_failed_repair_is_not_requested_a_third_time(tmp_path: Path) -> None:
 
 def test_a_repair_that_the_server_fails_again_and_again_does_not_hold_up_the_shard(tmp_path: Path) -> None:
     def answer(prompt: str, temperature: float) -> tuple[int, object]:
-        is_repair = "### 다시 작성" in prompt
-        if is_repair and "] 제1조(" in prompt:
+        if is_repair(prompt) and "] 제1조(" in prompt:
             time.sleep(0.3)  # longer than the other calls, so that others are answered meanwhile
             return 503, {"error": {"code": 503, "message": "overloaded"}}
-        time.sleep(0.1 if is_repair else 0.0)
-        wanted = re.findall(r"### 조항 (C\d+)\n.*?문항:\n(.*?)### 보험", prompt, re.DOTALL)
-        items = [
-            {"chunk": chunk, "type": kind, "evidence": [2], "question": f"{n} {kind} 질문?", "answer": "답변입니다."}
-            for n, (chunk, lines) in enumerate(wanted)
-            for kind in re.findall(r"^- (\w+)", lines, re.MULTILINE)
-        ]
-        return 200, completion(json.dumps(items))
+        time.sleep(0.1 if is_repair(prompt) else 0.0)
+        return requested_pairs(prompt, "답변입니다.")
 
     def first_is_faulty(chunk: Chunk, pairs: Sequence[Pair]) -> list[tuple[str, str] | None]:
         return [("too_short", "답변") if n == 0 else None for n, _ in enumerate(pairs)]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from airflow.triggers.base import TriggerEvent
+from tests.artifact_store.conftest import Store
 
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.orchestration.document_watch import DocumentsTrigger, documents_asset
@@ -65,6 +66,21 @@ def test_a_changed_document_emits_one_event(policies: Path) -> None:
         restarted.cancel()
 
     asyncio.run(watch())
+
+
+def test_a_triggerer_that_lost_its_disk_emits_no_event_again(policies: Path, store: Store) -> None:
+    store.monkeypatch.setenv("ARTIFACT_ROOT", store.uri("artifacts"))
+
+    async def watch() -> None:
+        events = DocumentsTrigger([str(policies)], poll_s=0.02).run()
+        await asyncio.wait_for(anext(events), 5)
+        with store.on("machine-2"):
+            restarted = asyncio.ensure_future(_next(DocumentsTrigger([str(policies)], poll_s=0.02).run()))
+            assert not (await asyncio.wait([restarted], timeout=NOTHING_S))[0]
+            restarted.cancel()
+
+    asyncio.run(watch())
+    assert store.listed() == ["artifacts/published/documents.json"]
 
 
 async def _next(events: AsyncIterator[TriggerEvent]) -> TriggerEvent:

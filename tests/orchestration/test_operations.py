@@ -47,8 +47,8 @@ def jobs() -> list[Job]:
     """Jobs."""
     return [Job(uri="unused")]
 
-def version_argv(job: Job) -> list[str]:
-    """Print the help."""
+def plan_argv(job: Job) -> list[str]:
+    """Command that plans a run."""
     return ["plan", "--chunks", "sample", "--keys", "KEYS", "--out", "OUT"]
 
 def decide() -> DecisionArtifact:
@@ -58,7 +58,7 @@ def decide() -> DecisionArtifact:
 
 @dag(schedule=None, **DAG_DEFAULTS)
 def small():
-    gpu_job("train", as_task(jobs)(), version_argv, label="job") >> as_task(decide)()
+    gpu_job("train", as_task(jobs)(), plan_argv, label="job") >> as_task(decide)()
 
 small()
 '''
@@ -129,6 +129,9 @@ def operations(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operations]
     (tmp / "dags" / "small.py").write_text(small)
     for file in (ROOT / "dags").glob("*.py"):
         shutil.copy(file, tmp / "dags")
+    slow_python = tmp / "slow_python"  # so that the GPU job takes at least a second
+    slow_python.write_text(f'#!/bin/sh\nsleep 1\nexec {sys.executable} "$@"\n')
+    slow_python.chmod(0o755)
     with running_simulator(speed=600, defects=0.2) as simulator, running_statsd() as statsd, running_otlp() as otlp:
         conf = {**paths, "keys": [*KEYS], "generation": {"quota_window_s": simulator.window_s}, "approve": False}
         to_statsd = {"AIRFLOW__METRICS__STATSD_ON": "True", "AIRFLOW__METRICS__STATSD_PORT": str(statsd.port)}
@@ -150,6 +153,7 @@ def operations(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operations]
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{otlp.port}",
             "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta",
             "ARTIFACT_ROOT": str(tmp / "artifacts"),
+            "GPU_PYTHON": str(slow_python),
             "PYTHONPATH": str(ROOT / "include"),
             "RUNS": json.dumps([json.dumps(run) for run in runs]),
         })  # fmt: skip

@@ -255,9 +255,13 @@ def test_the_mapped_pod_task_survives_serialization(cluster: FakeKubernetes) -> 
 
 @pytest.mark.parametrize("deferrable", [False, True])
 def test_a_restarted_worker_finds_its_pod(
-    cluster: FakeKubernetes, job: Job, monkeypatch: pytest.MonkeyPatch, deferrable: bool
+    cluster: FakeKubernetes,
+    job: Job,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    deferrable: bool,
 ) -> None:
-    """The pod may have ended in between: the sidecar kept the result."""
+    """The pod may have ended in between: the sidecar kept the result. The result is reported once."""
     monkeypatch.setenv("GPU_POD_DEFERRABLE", str(deferrable))
     store = Store()
     killed = job(python=RESULT)
@@ -266,6 +270,7 @@ def test_a_restarted_worker_finds_its_pod(
 
     assert job(python="raise SystemExit(1)").execute(context(store)) == {"rows": 7}
     assert len(cluster.created) == 1
+    assert caplog.text.count("the result of train has no lineage") == 1, "it is no record of an adapter"
 
 
 def test_a_killed_task_stops_its_pod(cluster: FakeKubernetes, job: Job, tmp_path: Path) -> None:
@@ -290,6 +295,20 @@ def test_a_killed_task_stops_its_pod(cluster: FakeKubernetes, job: Job, tmp_path
     wait_for(mark.exists)
     thread.join(20)
     assert not thread.is_alive() and ended and not cluster.pods
+
+
+@pytest.mark.parametrize("root", ["s3://bucket/artifacts", "/shared/artifacts"])
+def test_a_pod_finds_the_store_of_its_artifacts_or_registry(
+    job: Job, monkeypatch: pytest.MonkeyPatch, root: str
+) -> None:
+    monkeypatch.setenv("ARTIFACT_ROOT", root)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://minio:9000")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
+    pod = ApiClient().sanitize_for_serialization(job("train").build_pod_request_obj(dry_run=True))
+    environment = {e["name"]: e.get("value") for e in pod["spec"]["containers"][0]["env"]}
+    assert environment["AWS_ENDPOINT_URL"] == "http://minio:9000"
+    assert ("HF_HOME" in environment) is root.startswith("/")
+    assert "a-secret" not in json.dumps(pod)
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 15) -> None:

@@ -108,6 +108,21 @@ def test_a_registry_that_was_edited_by_hand_is_reported(registry: ModelRegistry)
         show_champion(registry.root)
 
 
+def test_a_log_of_an_earlier_version_says_how_to_continue(registry: ModelRegistry, tmp_path: Path) -> None:
+    """Lines without the adapters and the new champion, as earlier versions wrote them."""
+    first, *_ = registry.decisions()
+    champion = first.promoted
+    assert champion
+    (registry.root / "decisions.jsonl").unlink()
+    registry.log(first.model_copy(update={"adapters": [], "promoted": None}))
+    registry.publish(champion)
+    with pytest.raises(InvalidInputError, match=r"of an earlier version, .* remove champion.json, and run"):
+        show_champion(registry.root)
+    (registry.root / "champion.json").unlink()
+    assert decide(tmp_path / "1", registry=registry.root).decision == "promote"
+    assert show_champion(registry.root).model == "v1"
+
+
 def test_an_interrupted_rollback_is_completed_by_the_same_command(registry: ModelRegistry) -> None:
     before = read_json(registry.root / "champion.json")
     roll_back(registry.root, "kim", "wrong amounts")

@@ -130,6 +130,48 @@ def test_what_the_dataset_covers_is_no_target_and_no_new_question(out: Path, tmp
     assert texts[0] not in [question.question for question in read_questions(out / "questions.jsonl")]
 
 
+def test_filters_of_a_record_limit_the_search(tmp_path: Path) -> None:
+    """An empty company is no filter, even if a chunk has no company, and `use_filters=false` searches all chunks."""
+    chunks = [chunk.model_dump(mode="json") for chunk in read_chunks("sample")[:30]]
+    chunks[0]["metadata"]["company"] = ""
+    for chunk in chunks[15:]:
+        chunk["metadata"]["company"] = "푸른화재"
+    chunk_file = tmp_path / "chunks.jsonl"
+    chunk_file.write_text("".join(json.dumps(chunk) + "\n" for chunk in chunks), encoding="utf-8")
+    question = chunks[20]["text"][:60]
+    source = tmp_path / "rows.jsonl"
+    rows = [{"question": question, "company": company} for company in ("", "한빛생명", "다른회사")]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    found = {}
+    for use in ("true", "false"):
+        more = ["--chunks", str(chunk_file), "--set", "min_score=0", "--set", f"retrieval.use_filters={use}"]
+        assert run([source], tmp_path / use, *more) == 0
+        found[use] = [(row["chunk_id"], row["filters"]) for row in read_jsonl(tmp_path / use / "live_questions.jsonl")]
+    wanted, company = chunks[20]["chunk_id"], {"company": "한빛생명"}
+    assert found["true"][0] == found["true"][2] == (wanted, {})
+    assert found["true"][1][0] != wanted
+    assert found["false"] == [(wanted, {}), (wanted, company), (wanted, {})]
+
+
+def test_a_correction_without_a_chunk_is_shown_to_the_reviewer(out: Path, tmp_path: Path) -> None:
+    source = tmp_path / "rows.jsonl"
+    row = {"question": ROWS[4]["q"], "answer": "김밥집입니다", "correction": "상담 범위가 아닙니다"}
+    source.write_text(json.dumps(row), encoding="utf-8")
+    assert run([source], out) == 0
+    (item,) = read_question_items(out / "review.jsonl")
+    assert not item.fields["reference_answer"]
+    assert "상담 범위가 아닙니다" in [finding.span for finding in item.findings]
+
+
+def test_a_known_question_is_recognized_next_to_personal_data(out: Path, tmp_path: Path) -> None:
+    known = min((question.question for question in read_questions("sample")), key=len)
+    source = tmp_path / "rows.jsonl"
+    text = f"900101-1234567 010-2345-6789 a@b.kr {known}"
+    source.write_text(json.dumps({"question": text}), encoding="utf-8")
+    assert run([source], out, "--questions", "sample") == 0
+    assert [row["known"] for row in live_by_question(out).values()] == [True]
+
+
 def test_no_file_of_the_folder_has_personal_data(out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Neither in the texts, nor in columns that are not imported, nor in messages."""
     row = {

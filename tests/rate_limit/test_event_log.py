@@ -132,7 +132,7 @@ def test_a_full_disk_is_a_clear_error(path: Path, monkeypatch: pytest.MonkeyPatc
     log = RateLimitLog(path, RateLimitState())
     with log.locked():
         log.write(started(1))
-    monkeypatch.setattr(log._journal, "_file", FullFile(log._journal.fileno()))
+    monkeypatch.setattr(log._journal, "_file", FullFile(log._journal._writable().fileno()))
     with pytest.raises(IncompleteError, match=r"rate_limit.jsonl: cannot be written \(No space left"), log.locked():
         log.write(sent("a", 1.0))
     assert read_rate_limit_state(path).usage_counts[1]["calls"] == 0

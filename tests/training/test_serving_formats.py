@@ -75,6 +75,14 @@ def test_an_adapter_that_servers_cannot_attach_is_refused(
         assert not (tmp_path / form).exists()
 
 
+def test_settings_that_are_null_count_as_not_set(adapter: Path, tmp_path: Path) -> None:
+    """Other tools than peft write null for what they do not use."""
+    plain = shutil.copytree(adapter, tmp_path / "plain")
+    config = read_json(plain / "adapter_config.json") | {"use_rslora": None, "use_dora": None, "bias": None}
+    write_json(plain / "adapter_config.json", config)
+    assert main(["export", "--adapter", str(plain), "--format", "vllm", "--out", str(tmp_path / "adapters")]) == 0
+
+
 def test_an_export_replaces_only_exports(adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "mine.txt").write_text("keep")

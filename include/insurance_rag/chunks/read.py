@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from insurance_rag.chunks.contradictions import find_contradictions
 from insurance_rag.chunks.frozen import check_frozen
+from insurance_rag.core.artifact_store.locations import local_path
 from insurance_rag.core.errors import InvalidInputError, LineProblem
 from insurance_rag.core.records import Chunk, Question
 
@@ -20,14 +21,23 @@ SAMPLE_QUESTIONS = SAMPLES / "questions.jsonl"
 R = TypeVar("R", bound=BaseModel)
 
 
+def chunk_file(chunks: Path | str) -> Path:
+    """Return the path of a chunk file. The name "sample" stands for the file that ships with the project."""
+    return SAMPLE_CHUNKS if str(chunks) == "sample" else local_path(chunks)
+
+
+def question_file(questions: Path | str) -> Path:
+    """Return the path of a file with evaluation questions. The name "sample" stands for the one of the project."""
+    return SAMPLE_QUESTIONS if str(questions) == "sample" else local_path(questions)
+
+
 def read_chunks(path: Path | str) -> list[Chunk]:
     """Read a chunk file. The path "sample" stands for the file that ships with the project.
 
     Raises an InvalidInputError that lists every invalid line. A line is invalid if it is not JSON or not UTF-8, if a
     field is missing or empty, or if it repeats a chunk_id. A problem that several lines have in common is listed once.
     """
-    path = SAMPLE_CHUNKS if str(path) == "sample" else Path(path)
-    return _read_records(path, Chunk, lambda chunk: chunk.chunk_id, "chunk_id")
+    return _read_records(chunk_file(path), Chunk, lambda chunk: chunk.chunk_id, "chunk_id")
 
 
 def read_questions(path: Path | str) -> list[Question]:
@@ -36,7 +46,7 @@ def read_questions(path: Path | str) -> list[Question]:
     Raises InvalidInputError for the same problems as `read_chunks`, with question_id in place of chunk_id, and for
     questions whose fields contradict each other. Also raises it for a frozen set that was changed (see `check_frozen`).
     """
-    path = SAMPLE_QUESTIONS if str(path) == "sample" else Path(path)
+    path = question_file(path)
     questions = _read_records(path, Question, lambda question: question.question_id, "question_id", find_contradictions)
     check_frozen(path, questions)
     return questions

@@ -66,17 +66,26 @@ def run(args: argparse.Namespace) -> BaseModel:
         from insurance_rag.training.publish_lora import publish_lora
 
         return publish_lora(source.folder, source.base_model, args.out, source.prompt_format, source.name)
+    base_model = _local_model(source.base_model)
     if args.format == "merged":
         from insurance_rag.training.export import export_adapter
 
-        return export_adapter(source.folder, source.base_model, args.out)
+        return export_adapter(source.folder, base_model, args.out)
     from insurance_rag.training.export_gguf import export_gguf, export_gguf_lora
     from insurance_rag.training.gguf_converter import find_llama_cpp
 
     llama_cpp = find_llama_cpp(args.llama_cpp)
     if args.format == "gguf":
-        return export_gguf(source.folder, source.base_model, args.out, llama_cpp, args.outtype or "bf16")
-    return export_gguf_lora(source.folder, source.base_model, args.out, llama_cpp, args.outtype or "f32")
+        return export_gguf(source.folder, base_model, args.out, llama_cpp, args.outtype or "bf16")
+    return export_gguf_lora(source.folder, base_model, args.out, llama_cpp, args.outtype or "f32")
+
+
+def _local_model(base_model: str) -> str:
+    """Return the folder of a base model that a manifest names by URI, fetched. Other names and paths remain."""
+    from insurance_rag.core.artifact_store.locations import is_store_uri
+    from insurance_rag.core.artifact_store.workspace import fetched
+
+    return str(fetched(base_model)) if is_store_uri(base_model) else base_model
 
 
 def _source(args: argparse.Namespace) -> _Source:

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             epilog=f"example:\n  {EXAMPLES[name]}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        action.add_argument("--registry", type=Path, help="folder of the model registry (default: $REGISTRY)")
+        action.add_argument("--registry", type=Path, help="folder or URI of the model registry (default: $REGISTRY)")
         if name == "promote":
             action.add_argument("adapter", help="name of the adapter, or the beginning of its hash")
         if name == "rollback":
@@ -59,14 +59,22 @@ def run(args: argparse.Namespace) -> BaseModel:
     """Show or change the registry. Raises InvalidInputError if it is damaged or the adapter cannot be served."""
     import os
 
+    from insurance_rag.cli.store_arguments import workspace_of
     from insurance_rag.core.artifact_store.locations import local_path
     from insurance_rag.core.errors import InvalidInputError
-    from insurance_rag.promotion.champions import list_registry, promote_by_hand, roll_back, show_champion
 
     named = os.environ.get("REGISTRY")
     root: Path | None = args.registry or (local_path(named) if named else None)
     if root is None:
-        raise InvalidInputError("--registry: missing; give the folder of the registry, or set REGISTRY")
+        raise InvalidInputError("--registry: missing; give the folder or URI of the registry, or set REGISTRY")
+    with workspace_of([] if args.registry else [root]):  # an argument was fetched before
+        return _act(root, args)
+
+
+def _act(root: Path, args: argparse.Namespace) -> BaseModel:
+    """Show or change the registry in the folder `root`."""
+    from insurance_rag.promotion.champions import list_registry, promote_by_hand, roll_back, show_champion
+
     if args.action == "list":
         return list_registry(root)
     if args.action == "promote":

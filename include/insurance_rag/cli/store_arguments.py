@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from insurance_rag.core.artifact_store.workspace import Workspace
-
-_URI = re.compile(r"(?:(?<=^)|(?<==))(?:s3|gs)://\S+", re.IGNORECASE)
+_URI = re.compile(r"(?:^|(?<==))(?:s3|gs)://\S+", re.IGNORECASE)
 _RUN_LEVELS = 3
 """A run folder is looked for up to this many levels above an argument, e.g. RUN/adapters/v2/seed-42."""
 _OF_RUN = ("plan.json", "config.json", "progress/**")
@@ -47,19 +44,23 @@ def localize(argv: Sequence[str]) -> tuple[list[str], list[Path]]:
     return replaced, paths
 
 
-def workspace_of(paths: Sequence[Path]) -> Workspace:
-    """Return the workspace of a command with these arguments.
+def workspace_of(paths: Sequence[Path]) -> AbstractContextManager[object]:
+    """Return the workspace of a command with these arguments. It does nothing if none is in an object store.
 
     With each file or folder come the files next to it that belong to it, such as its manifest, and those that show
     that it is in a run folder.
     """
     from insurance_rag.core.artifact_store.locations import location_of
+
+    stored = [(path, location) for path in paths if (location := location_of(path))]
+    if not stored:
+        return nullcontext()
     from insurance_rag.core.artifact_store.mirror import Part
     from insurance_rag.core.artifact_store.workspace import Workspace, parts_with_siblings
 
     parts: list[Part] = []
-    for path in paths:
+    for path, location in stored:
         parts += parts_with_siblings(path)
-        levels = len(location.key.split("/")) if (location := location_of(path)) and location.key else 0
+        levels = len(location.key.split("/")) if location.key else 0
         parts += [Part(folder, only=_OF_RUN, shared=True) for folder in [*path.parents][: min(levels, _RUN_LEVELS)]]
     return Workspace([*dict.fromkeys(parts)])

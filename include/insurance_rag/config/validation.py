@@ -47,9 +47,14 @@ class DatasetConfig(Config):
     "Retrieval-style rows" are rows in a prompt format with retrieved contexts, such as `rag`.
     """
 
-    unanswerable_share: float = Field(default=0.2, ge=0, lt=0.5)
+    unanswerable_share: float = Field(default=0.25, ge=0, lt=0.5)
     """Fraction of retrieval-style rows whose context does not contain the answer, so that the correct answer is a
-    refusal. Rows that the teacher wrote as unanswerable count. 0 adds no further rows."""
+    refusal. Near misses, which the teacher wrote as unanswerable, count. The others are answerable questions without
+    the right chunk. 0 adds no such rows."""
+    near_miss_share: float = Field(default=0.15, ge=0, le=1)
+    """Maximum fraction of retrieval-style rows that are near misses. If there are more, they get fewer contexts than
+    `contexts_per_row`, but at least one each. If near misses were the only refusals, a model could tell from the
+    question alone whether to refuse."""
     distractor_share: float = Field(default=0.6, ge=0, le=1)
     """Fraction of retrieval-style rows whose context also contains distractors. These are chunks that a search for the
     question finds but that do not contain the answer."""
@@ -79,6 +84,9 @@ class DatasetConfig(Config):
     other_context_share: float = Field(default=0.1, ge=0, le=1)
     """Fraction of the rows for a verifier that show a right answer with chunks that do not support it, among the rows
     whose answer is not supported."""
+    license: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    """Licence of the dataset for its card, as an identifier of the Hugging Face Hub, e.g. `cc-by-4.0`. None: what the
+    chunks say in `metadata.license`, otherwise `other`. A value that contradicts the chunks is an error."""
     push_to_hub: str | None = None
     """Hugging Face dataset (owner/name) to which the finished folder is uploaded; requires HF_TOKEN."""
     seed: int = 0

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -45,6 +46,23 @@ def atomic_write(path: Path, mode: str = "w", durable: bool = True) -> Iterator[
             os.unlink(name)
         if isinstance(e, OSError) and e.errno in WRITE_ERRNOS:
             raise write_error(path, e) from e
+        raise
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder next to `path`. Rename it to `path` on success, or remove it after an error.
+
+    A folder that is to be replaced must be removed at the end of the `with` block. Raises OSError if one remains.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        yield staging
+        staging.chmod(0o755)
+        staging.rename(path)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
         raise
 
 

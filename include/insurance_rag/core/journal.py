@@ -94,15 +94,11 @@ class Journal:
         try:
             if not self._shared:
                 self._segments.push()
-            self._segments.compact(at_end=True)
+            self._segments.compact()
         except PipelineError as e:
             if not in_error:
                 raise
             log.warning("%s", e)  # the error that ended the work matters more
-
-    def fileno(self) -> int:
-        """Return the descriptor of the open file."""
-        return self._writable().fileno()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

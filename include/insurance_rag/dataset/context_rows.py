@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from random import Random
 
-from insurance_rag.config import DatasetConfig
 from insurance_rag.core.hashing import sha256_text
 from insurance_rag.core.records import REFUSAL, QARow
 from insurance_rag.core.records.generation import OTHER_CHUNK_ID
-from insurance_rag.dataset.contexts import Contexts, RowContext
+from insurance_rag.dataset.contexts import RowContext
 from insurance_rag.dataset.derived_rows import Split
 from insurance_rag.dataset.draws import Draw
 from insurance_rag.dataset.number_variants import vary_numbers
-from insurance_rag.dataset.refusals import match_overlap, refusals_per_type
-from insurance_rag.dataset.rows import ContextRow, DatasetRows
+from insurance_rag.dataset.refusals import match_overlap, near_miss_rows, refusals_per_type, spread
+from insurance_rag.dataset.rows import ContextRow
 
 
 def context_rows(split: Split, selected: Sequence[int]) -> Iterator[list[ContextRow]]:
     """Yield every selected row with its contexts and, for chosen rows, refusal rows with the same question."""
     rows, contexts, config = split.rows, split.contexts, split.config
-    refusals = choose_refusals(rows, selected, contexts, config)
+    plan = plan_contexts(split, selected)
     for i in selected:
         row, hits = rows.read(i), rows.hits(i)
         with_distractors = rows.draw(i, config.seed, Draw.DISTRACTORS) < config.distractor_share
         context = contexts.with_distractors(row, hits) if with_distractors else contexts.alone(row)
         found = [ContextRow(row, context)]
-        if refusal := refusals.get(i):
-            found.append(ContextRow(_refused(row), refusal, made_refusal=True))
-        for n in range(1, split.contexts_per_row):
-            found.append(_repetition(split, i, row, n))
-            if i in refusals and (again := contexts.refusal_context(row, hits, n)):
-                found.append(ContextRow(_refused(row), again, made_refusal=True, repetition=n))
+        found += [_repetition(split, i, row, n) for n in range(1, plan.own.get(i, split.contexts_per_row))]
+        if refusal := plan.refusals.get(i):
+            found.append(ContextRow(_refused(row), refusal.first, made_refusal=True))
+            for n in range(1, refusal.number):
+                if again := contexts.refusal_context(row, hits, n):
+                    found.append(ContextRow(_refused(row), again, made_refusal=True, repetition=n))
         yield found
 
 
@@ -57,22 +56,53 @@ def _refused(row: QARow) -> QARow:
     return {**row, "type": "unanswerable", "output": REFUSAL, "evidence": "", "answerable": False}
 
 
-def choose_refusals(
-    rows: DatasetRows, selected: Sequence[int], contexts: Contexts, config: DatasetConfig
-) -> dict[int, RowContext]:
-    """Choose rows from which a refusal row is also made. Map each chosen row to a context that lacks the answer.
+@dataclass(frozen=True)
+class MadeRefusals:
+    """The contexts without the answer that one answerable row gets."""
 
-    Enough rows are chosen to reach the configured fraction of unanswerable rows. Rows that were generated as
-    unanswerable count toward this fraction. Every question type gets the same fraction, and the words that the
-    questions share with the contexts are distributed like those of answerable rows.
+    first: RowContext
+    number: int
+    """Number of contexts, with `first`."""
+
+
+@dataclass(frozen=True)
+class ContextPlan:
+    """How many contexts the rows get, by the position of the row."""
+
+    own: dict[int, int]
+    """Number of contexts of each near miss. Answerable rows get `contexts_per_row`."""
+    refusals: dict[int, MadeRefusals]
+
+
+def plan_contexts(split: Split, selected: Sequence[int]) -> ContextPlan:
+    """Choose how many contexts near misses get, and from which answerable rows refusal rows are also made.
+
+    Near misses are at most `near_miss_share` of all rows, unless one context each is more. Enough refusal rows are made
+    to reach `unanswerable_share`. Every question type gets the same fraction, and the words that the questions share
+    with the contexts are distributed like those of answerable rows.
     """
+    rows, config = split.rows, split.config
+    order = sorted(selected, key=lambda i: (rows.draw(i, config.seed, Draw.REFUSAL), i))
+    near_misses = [i for i in order if not rows.answerable[i]]
     answerable: dict[str, list[int]] = {}
-    for i in selected:
+    for i in order:
         if rows.answerable[i]:
             answerable.setdefault(rows.types(i), []).append(i)
-    counts = {kind: len(members) for kind, members in answerable.items()}
-    wanted = refusals_per_type(counts, len(selected) - sum(counts.values()), config.unanswerable_share)
-    chosen: dict[int, RowContext] = {}
+    counts = {kind: len(members) * split.contexts_per_row for kind, members in answerable.items()}
+    own = spread(near_miss_rows(len(near_misses), split.contexts_per_row, sum(counts.values()), config), near_misses)
+    wanted = refusals_per_type(counts, sum(own.values()), config.unanswerable_share)
+    refusals: dict[int, MadeRefusals] = {}
+    for kind, n in wanted.items():
+        refusals |= _make_refusals(split, answerable[kind], n)
+    return ContextPlan(own, refusals)
+
+
+def _make_refusals(split: Split, order: Sequence[int], wanted: int) -> dict[int, MadeRefusals]:
+    """Choose rows out of `order`, which is random, for `wanted` refusals, and contexts that lack the answer.
+
+    A row gets a second refusal only after every row has one, and never more than `contexts_per_row`.
+    """
+    rows, contexts = split.rows, split.contexts
 
     def make(i: int) -> tuple[float, RowContext] | None:
         row = rows.read(i)
@@ -84,7 +114,6 @@ def choose_refusals(
         own = contexts.alone(row)
         return contexts.overlap(row, own) if own else 0.0
 
-    for kind, n in wanted.items():
-        order = sorted(answerable[kind], key=lambda i: (rows.draw(i, config.seed, Draw.REFUSAL), i))
-        chosen |= match_overlap([answerable_overlap(i) for i in order[::-1][:n]], order, make)
-    return chosen
+    chosen = match_overlap([answerable_overlap(i) for i in order[::-1][:wanted]], order, make)
+    numbers = spread(min(wanted, len(chosen) * split.contexts_per_row), list(chosen))
+    return {i: MadeRefusals(first, numbers[i]) for i, first in chosen.items()}

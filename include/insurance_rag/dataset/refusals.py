@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
+from insurance_rag.config import DatasetConfig
+
 T = TypeVar("T")
 
 CANDIDATES_PER_REFUSAL = 3
@@ -28,6 +30,25 @@ def refusals_per_type(answerable: Mapping[str, int], existing: int, share: float
         result[kind] = round(wanted * done / total) - made
         made += result[kind]
     return result
+
+
+def near_miss_rows(near_misses: int, contexts_per_row: int, answerable: int, config: DatasetConfig) -> int:
+    """Return how many rows are made from the near misses: one each at least, `contexts_per_row` each at most.
+
+    In between, they are a fraction `near_miss_share` of all rows, and never more than the refusals that are wanted.
+    `answerable` is the number of rows that are not refusals.
+    """
+    share = min(config.near_miss_share, config.unanswerable_share)
+    allowed = int(share * answerable / (1 - config.unanswerable_share))
+    return min(near_misses * contexts_per_row, max(near_misses, allowed))
+
+
+def spread(total: int, members: Sequence[int]) -> dict[int, int]:
+    """Divide `total` between `members` as evenly as possible; the first ones get the remainder."""
+    if not members:
+        return {}
+    each, remainder = divmod(total, len(members))
+    return {member: each + (n < remainder) for n, member in enumerate(members)}
 
 
 def match_overlap(

@@ -63,8 +63,7 @@ def _scores(backend: LocalBackend, model: str, tasks: Sequence[str]) -> dict[str
     from lm_eval.models.huggingface import HFLM
 
     backend.load()
-    if backend.lora:
-        backend.lora.select([model])  # one row of the mask applies to all rows of a batch
+    backend.select([model])
     try:
         wrapped = HFLM(pretrained=backend.model, tokenizer=backend.tokenizer, batch_size=BATCH_SIZE)
         found = simple_evaluate(model=wrapped, tasks=list(tasks))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from insurance_rag.config import DecodingConfig
-from insurance_rag.core.records import Correctness, Question, ScoredAnswer
+from insurance_rag.core.records import Correctness, Question, ScoredAnswer, Verdict
 from insurance_rag.evaluation.checks import ShownChunk, check_answer
 from insurance_rag.evaluation.correctness import Expected, assess
 from insurance_rag.evaluation.postprocess import postprocess
@@ -27,6 +27,13 @@ class Verification(NamedTuple):
 NOT_VERIFIED = Verification()
 
 
+class _Assessment(NamedTuple):
+    """What the checks found in a text, and whether it is correct."""
+
+    verdict: Verdict
+    correctness: Correctness
+
+
 def score(
     sample: EvalSample,
     request: GenerationRequest,
@@ -45,20 +52,11 @@ def score(
     If the retriever missed the gold chunks, it is unknown whether the context answers the question. In that case,
     the model is penalized neither for refusing nor for answering.
     """
-    question, context = sample.question, sample.context
-    answer, stop_cut = postprocess(generated.text, context, decoding)
-    answerable = (sample.gold_in_context or None) if question.answerable else False
-    chunks = [ShownChunk(chunk.text, chunk.products) for chunk in sample.chunks]
+    question = sample.question
+    answer, stop_cut = postprocess(generated.text, sample.context, decoding)
     found = verify(sample, answer) if verify else NOT_VERIFIED
-    verdict = check_answer(answer, context, question.question, answerable, min_support, chunks, found.unsupported)
-    unchanged = answer == generated.text
-    raw = (
-        verdict
-        if unchanged
-        else check_answer(generated.text, context, question.question, answerable, min_support, chunks)
-    )
-    expected = Expected.of(question, sample.gold_texts, context)
-    correctness = assess(answer, expected)
+    final = _assess(answer, sample, min_support, found.unsupported)
+    raw = final if answer == generated.text else _assess(generated.text, sample, min_support)
     return ScoredAnswer(
         question_id=question.question_id,
         model=request.model,
@@ -66,7 +64,7 @@ def score(
         type=question.type,
         answerable=question.answerable,
         chunk_ids=[chunk.chunk_id for chunk in sample.chunks],
-        context=context,
+        context=sample.context,
         raw_answer=generated.text,
         answer=answer,
         stop_cut=stop_cut,
@@ -81,16 +79,29 @@ def score(
         reference_answer=question.reference_answer,
         gold_chunk_ids=question.gold_chunk_ids,
         gold_in_context=sample.gold_in_context,
-        hallucinated=verdict.hallucinated or (verifier_counts and bool(found.unsupported)),
-        findings=verdict.findings,
-        refusal=verdict.refusal,
-        raw_hallucinated=raw.hallucinated,
-        raw_findings=raw.findings,
-        number_accuracy=_states_required_numbers(answer, question, correctness) if answerable else None,
-        correctness=correctness,
-        raw_correctness=correctness if unchanged else assess(generated.text, expected),
+        hallucinated=final.verdict.hallucinated or (verifier_counts and bool(found.unsupported)),
+        findings=final.verdict.findings,
+        refusal=final.verdict.refusal,
+        raw_hallucinated=raw.verdict.hallucinated,
+        raw_findings=raw.verdict.findings,
+        number_accuracy=_states_required_numbers(answer, question, final.correctness) if _answerable(sample) else None,
+        correctness=final.correctness,
+        raw_correctness=raw.correctness,
         verifier_score=found.lowest_score,
     )
+
+
+def _assess(text: str, sample: EvalSample, min_support: float, unsupported: Sequence[str] = ()) -> _Assessment:
+    """Check a text, and find out whether it is correct. `unsupported` are the sentences that a verifier flagged."""
+    chunks = [ShownChunk(chunk.text, chunk.products) for chunk in sample.chunks]
+    asked, answerable = sample.question.question, _answerable(sample)
+    verdict = check_answer(text, sample.context, asked, answerable, min_support, chunks, unsupported)
+    return _Assessment(verdict, assess(text, Expected.of(sample.question, sample.gold_texts, sample.context)))
+
+
+def _answerable(sample: EvalSample) -> bool | None:
+    """Return whether the context answers the question. None if the retriever missed the gold chunks."""
+    return (sample.gold_in_context or None) if sample.question.answerable else False
 
 
 _NUMBERS_WITHOUT_MEANING = {"focus", "contradicting_number"}

@@ -93,7 +93,7 @@ def smoke_test(
     generated = read_generated(evaluation)
     asked = _choose(generated, model, n)
     decoding, notes = _server_decoding(generated.run.decoding)
-    texts = _ask(asked, generated, decoding, served)
+    texts = _ask(asked, decoding, served)
     answered = asked.model_copy(update={"samples": [_with_text(row, texts) for row in asked.samples]})
     chosen = {row.question_id for row in asked.samples}
     own = [question for question in questions if question.question_id in chosen]
@@ -132,7 +132,7 @@ def _server_decoding(decoding: DecodingConfig) -> tuple[DecodingConfig, list[str
     return decoding.model_copy(update={"repetition_penalty": 1.0}), [note]
 
 
-def _ask(asked: Generated, generated: Generated, decoding: DecodingConfig, served: ServedModel) -> dict[str, str]:
+def _ask(asked: Generated, decoding: DecodingConfig, served: ServedModel) -> dict[str, str]:
     """Return the served model's answers: question id -> text."""
     requests = [_request(row, served.name) for row in asked.samples]
     texts: dict[str, str] = {}
@@ -140,9 +140,9 @@ def _ask(asked: Generated, generated: Generated, decoding: DecodingConfig, serve
     def keep(request: GenerationRequest, answer: GeneratedAnswer) -> None:
         texts[request.question_id] = answer.text
 
-    config = generated.run.config.model_copy(update={"server": served.server})
+    config = asked.run.config.model_copy(update={"server": served.server})
     try:
-        with ServerBackend(generated.run.base_model, {}, config, models=()) as backend:
+        with ServerBackend(asked.run.base_model, {}, config, models=()) as backend:
             backend.send(requests, decoding, keep)
     except (InvalidInputError, IncompleteError):
         raise

@@ -34,9 +34,10 @@ OnUsage = Callable[[LiveUsage], None]
 
 def live_usage(shard: Shard, limiter: Limiter, config: GenerationConfig, waiting: int) -> LiveUsage:
     """Return what the worker of `shard` has used so far."""
+    state = limiter.state
     return LiveUsage(
         key_id=shard.key_id,
-        usage=summarize_shard_usage(limiter.state, shard.shard, config),
+        usage=summarize_shard_usage(state, shard.shard, config),
         waiting=waiting,
-        quota_use=limiter.quota_use(),
+        quota_use=limiter.quota_use(state),
     )

@@ -22,6 +22,7 @@ from insurance_rag.ingest.document import Table, join_lines
 from insurance_rag.ingest.pictures import page_pictures
 from insurance_rag.ingest.read import ReadDocument, Result
 from insurance_rag.ingest.report_changes import shown_changes
+from insurance_rag.ingest.warning_texts import korean_warning
 
 TEMPLATES = Path(__file__).with_name("templates")
 STYLES = Path(__file__).parents[1] / "report" / "templates" / "report.css"
@@ -153,5 +154,5 @@ def _percent(value: float) -> str:
 def _environment() -> Environment:
     environment = page_environment(TEMPLATES)
     environment.globals.update(t=_bilingual, max_left_out=MAX_LEFT_OUT)
-    environment.filters["percent"] = _percent
+    environment.filters.update(percent=_percent, korean=korean_warning)
     return environment

@@ -57,7 +57,7 @@ _ENGLISH = (
     r"(?:[A-Za-z']+\s){0,2}?[a-z']+|\b(?:switch|pay|consider|treat|approve)\s(?:[a-z]+\s){1,4}",
     r"[\"']role[\"']\s?:\s?[\"']|^\W{1,8}(?:system|assistant)\b",
     r"\b[A-Za-z']+,?\s(?:[a-z']+[,:]?\s){5}",  # prose, which names of diseases and classifications are not
-    r"\byou are (?:now|no longer)\b|\bfrom now on,?\s(?:you|answer|reply|respond|always)\b",
+    r"\bfrom now on,?\s(?:you|answer|reply|respond|always)\b",
     r"\b(?:act|behave|respond|answer)\sas\s(?:if\syou|an?\s|the\s)|\bpretend\s(?:to\sbe|that\syou|you)\b",
     r"\b(?:answer|reply|respond|output|say|print|write|return|repeat)\s(?:only|just|exactly|always|instead|with|back)\b",
     r"\b(?:always|instead,?|only|must|please|just|simply)\s(?:answer|reply|respond|output|say|print|return)\b",
@@ -113,7 +113,7 @@ _KOREAN = (
     r"^\s{0,4}[\[【<(](?:시스템|관리자|운영자|지시|명령|system|admin|instruction)[^\]】>)\n]{0,12}[\]】>)]|답변\s?금지",
     rf"(?:{_KO_SAY}|말|안내|적용|설명|통일|기록|처리|간주|초기화|추천|권유|변경|수정|삭제|사용|가정)\s?(?:하|해)\s?"
     r"(?:세요|십시오|시오|라(?=[\s.,!]|$)|주세요|주십시오|줘)|(?:적|쓰|알려|보여|믿)(?:으)?\s?(?:시오|십시오|세요|주세요|줘|라(?=[\s.,!]|$))",
-    r"(?<![가-힣])(?:네|너의)\s(?:임무|역할|목표|할\s?일)|(?:새|우선)\s?(?:규칙|지침)[^\n.]{0,10}적용",
+    r"(?<![가-힣])네\s(?:임무|역할|목표|할\s?일)|(?:새|우선)\s?(?:규칙|지침)[^\n.]{0,10}적용",
     r"(?<!확인하)(?<!문의하)(?<!유의하)(?<!참고하)(?<!참조하)(?<!연락하)(?<!제출하)(?<!서명하)(?:으?십시오|으?시오|으?세요)(?=[\s.,!\"'”’)]|$)",
     # Policies are written in statements. Orders about texts address whoever writes the answer.
     r"(?:답변?|대답|응답|출력|반복|무시|번역|요약|생성|공개|학습|채점|승인)(?:을|를)?\s?(?:하(?:세요|십시오|시오|라(?=[\s.,!]|$)|도록\s?해|지\s?[말마])|"

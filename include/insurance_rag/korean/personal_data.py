@@ -26,7 +26,12 @@ _EMAIL = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
-_DASHES = str.maketrans(dict.fromkeys("‐‑‒–—―−﹣－ーㅡ～", "-"))
+_PLAIN = str.maketrans(
+    dict.fromkeys("‐‑‒–—―−﹣－ーㅡ～", "-")
+    | dict.fromkeys("\u00a0\u3000\u2009", " ")
+    | dict(zip("０１２３４５６７８９＠．（）", "0123456789@.()", strict=True))
+)
+"""Dashes, spaces and wide characters -> how the patterns write them."""
 
 
 @dataclass(frozen=True)
@@ -104,14 +109,7 @@ def normalize(text: str) -> str:
     >>> normalize("０１０–1234")
     '010-1234'
     """
-    text = _INVISIBLE.sub("", unicodedata.normalize("NFC", text)).translate(_DASHES)
-    return "".join(_plain(c) for c in text) if not text.isascii() else text
-
-
-def _plain(character: str) -> str:
-    if "０" <= character <= "９" or character in "＠．（）":
-        return unicodedata.normalize("NFKC", character)
-    return " " if character in "\u00a0\u3000\u2009" else character
+    return _INVISIBLE.sub("", unicodedata.normalize("NFC", text)).translate(_PLAIN)
 
 
 def anonymize(text: str) -> tuple[str, Counter[str]]:

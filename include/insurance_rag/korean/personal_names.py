@@ -29,8 +29,8 @@ NAME_PATTERNS: tuple[re.Pattern[str], ...] = (
         rf"(?P<keep>{_NAMED})(?P<name>{_FULL})(?=[^가-힣]|$|입니다|인데|이고|이며|이에요|이요|예요|이라|라고|으?로|님|씨)"
     ),
     re.compile(rf"(?P<keep>(?:저는|제가|저|본인은)\s)(?P<name>{_FULL})(?=(?:이)?라고\s?(?:합니다|하는데|해요|하고))"),
-    re.compile(rf"(?<![가-힣])(?P<titled>{_FULL})(?=\s{_TITLE}(?:님|씨))"),
-    re.compile(rf"(?<![가-힣])(?P<honored>[가-힣]{{2,4}}|[{_SURNAMES}]\s[가-힣]{{2}})(?=\s?님{_PARTICLE})"),
+    re.compile(rf"(?<![가-힣])(?P<name>{_FULL})(?=\s{_TITLE}(?:님|씨))"),
+    re.compile(rf"(?<![가-힣])(?P<name>[가-힣]{{2,4}}|[{_SURNAMES}]\s[가-힣]{{2}})(?=\s?님{_PARTICLE})"),
     re.compile(
         rf"(?<![가-힣])(?P<addressed>[가-힣]{{2,4}}|[{_SURNAMES}]|[{_SURNAMES}]\s[가-힣]{{2}})(?=\s?씨{_PARTICLE})"
     ),
@@ -48,28 +48,7 @@ _TITLES = re.compile(
     r"챗봇|상담봇|봇|회사|보험사|보험|은행|병원|센터|남편|아내|신랑|와이프|어르신|아저씨|예비|해당|모든|우리|저희|각|기존|신규|전체)$"
 )
 # Words that end in 씨 and are no names.
-_SEED_WORDS = frozenset(
-    [
-        "아저",
-        "아가",
-        "마음",
-        "말",
-        "솜",
-        "글",
-        "날",
-        "맵",
-        "불",
-        "홀",
-        "볍",
-        "꽃",
-        "눈",
-        "섭",
-        "화",
-        "바람",
-        "우리글",
-        "손글",
-    ]
-)
+_SEED_WORDS = re.compile(r"^(?:말|솜|글|날|맵|불|홀|볍|꽃|눈|섭|화)$|(?:아저|아가|마음|바람|우리글|손글)$")
 _NO_NAMES = re.compile(
     r"^(?:소중한|문의한|이러한|이용한|유사한|신청한|구매한|방문한|전화한|주문한|진단한|진행한|변경한|연락한|성실한|안전한|정확한|현명한|"
     r"건강한|심각한|유일한|유명한|이번|다음|어느|아빠|엄마|여러|가입한|기다린|원하는|하시는|오시는|지난번|다른|어떤|이런|그런|저런|모든|우리|주요|전체|"
@@ -85,10 +64,8 @@ def is_name(match: re.Match[str]) -> bool:
     >>> [match[0] for pattern in NAME_PATTERNS for match in pattern.finditer("김철수님, 고객님") if is_name(match)]
     ['김철수']
     """
-    found = {kind: text for kind, text in match.groupdict().items() if text and kind != "keep"}
-    word = "".join(next(iter(found.values())).split())
+    kind = str(match.lastgroup)  # `keep` comes first
+    word = "".join(match[kind].split())
     if _NO_NAMES.match(word):
         return False
-    if "addressed" in found:
-        return word not in _SEED_WORDS and not any(len(s) > 1 and word.endswith(s) for s in _SEED_WORDS)
-    return not _TITLES.search(word)
+    return not (_SEED_WORDS if kind == "addressed" else _TITLES).search(word)

@@ -39,7 +39,6 @@ def _is_registration(match: re.Match[str]) -> bool:
 # ---- payment cards
 
 CARD = re.compile(rf"{_START}(?:\d{{4}}(?:{_GAP}\d{{4}}){{3}}|\d{{4}}{_GAP}\d{{6}}{_GAP}\d{{4,5}}|\d{{13,19}}){_END}")
-_CARD_WORD = re.compile(r"카드")
 CONTEXT = 20
 """Number of characters next to a number in which a word such as 카드 counts."""
 
@@ -47,7 +46,7 @@ CONTEXT = 20
 def is_card(match: re.Match[str]) -> bool:
     """Return whether the digits pass the Luhn check, or the word 카드 is next to them."""
     digits = re.sub(r"\D", "", match[0])
-    return passes_luhn(digits) or bool(_CARD_WORD.search(_around(match)))
+    return passes_luhn(digits) or "카드" in _around(match)
 
 
 def passes_luhn(digits: str) -> bool:

@@ -47,7 +47,7 @@ def alert_text(context: AlertContext, hours: float | None = None) -> str:
         return late_text(*_run_ids(context), hours)
     ti = context.get("ti")
     error = context.get("exception")
-    state = str(getattr(getattr(ti, "state", None), "value", getattr(ti, "state", None)))
+    state = getattr(ti, "state", None)
     if ti is None or "reason" in context:
         return run_text(*_run_ids(context), str(context.get("reason") or "ended"))
     if error is None and state == "success":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from pydantic import JsonValue
 
@@ -28,6 +27,8 @@ def announce_chunks(
 
     `ingested` describes the file if the run made it from documents.
     """
+    from insurance_rag.chunks import chunk_file
+
     if events is None or CHUNKS not in events:
         return
     path, sha256, rows = str(chunk_file(config.chunks)), "", run.rows or 0
@@ -41,13 +42,6 @@ def announce_chunks(
         run=run.uri,
     )
     publish(CHUNKS, record, events)
-
-
-def chunk_file(chunks: str) -> Path:
-    """Return the path of the chunk file that the setting `chunks` names."""
-    from insurance_rag.chunks import SAMPLE_CHUNKS
-
-    return SAMPLE_CHUNKS if chunks == "sample" else local_path(chunks)
 
 
 def dataset_facts(folder: RunFolder, dataset: DatasetArtifact) -> dict[str, JsonValue]:
@@ -91,7 +85,7 @@ def announce_adapters(
         base_model=base_model,
         adapters=named,
         sha256={name: made[uri].sha256 for name, uri in named.items() if uri in made},
-        rows=max((adapter.rows for adapter in adapters), default=0),
+        rows=max(adapter.rows for adapter in adapters),
         gpu_seconds=sum(adapter.seconds for adapter in adapters),
     )
     publish(ADAPTERS, record, events, settings=settings)

@@ -27,6 +27,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 M = TypeVar("M", bound=BaseModel)
 
+log = logging.getLogger(__name__)
+
 CHECKPOINTS = ("adapters/*/checkpoints/**", "adapters/*/*/checkpoints/**")
 """Files of running trainings, which only the training itself needs."""
 LATER_STAGES = ("dataset/**", "base_model/**", "adapters/**", "evaluation/**")
@@ -40,8 +42,6 @@ PUBLISHED = ("qa_dataset.json", "questions.json")
 WEIGHTS = ("base_model/**", "adapters/*/*.safetensors", "adapters/*/*/*.safetensors")
 PAGE_INTERVAL_S = 2.0
 """A page looks for new files of a run at most this often."""
-log = logging.getLogger(__name__)
-
 LIST_INTERVAL_S = 60.0
 """The same for a page that lists runs."""
 
@@ -64,8 +64,6 @@ def with_artifacts(function: Callable[P, R], *, earlier_runs: bool = False) -> C
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         from airflow.sdk import get_current_context
 
-        if not is_in_store():
-            return function(*args, **kwargs)
         dag_run = get_current_context()["dag_run"]
         with run_artifacts(run_folder(dag_run.dag_id, dag_run.run_id), earlier_runs=earlier_runs):
             return function(*args, **kwargs)
@@ -88,7 +86,8 @@ def run_artifacts(
             parts = [Part(run.root, without=tuple(without)), Part(artifact_root(), only=patterns, shared=True)]
             stack.enter_context(Workspace(parts))
         if named:
-            stack.enter_context(named_artifacts([run.config, *_published()], of_run=run.root))
+            published = [artifact_root() / "published" / name for name in PUBLISHED]
+            stack.enter_context(named_artifacts([run.config, *published], of_run=run.root))
         yield
 
 
@@ -100,7 +99,7 @@ def named_artifacts(files: Sequence[Path], values: JsonValue = None, of_run: Pat
     """
     from insurance_rag.core.artifact_store.workspace import Workspace, parts_with_siblings
 
-    contents = [*(json.loads(path.read_bytes()) for path in files if path.is_file()), values]
+    contents = [*map(_content, files), values]
     paths = [path for content in contents for path in store_paths(_without_documents(content))]
     wanted = [path for path in dict.fromkeys(paths) if not _is_of_run(path, of_run)]
     with Workspace([part for path in wanted for part in parts_with_siblings(path)]):
@@ -140,8 +139,13 @@ def fetch_for_list(runs: Iterable[RunFolder]) -> None:
         in_parallel(lambda run: fetch_for_page(run, interval_s=LIST_INTERVAL_S), runs)
 
 
-def _published() -> list[Path]:
-    return [artifact_root() / "published" / name for name in PUBLISHED] if is_in_store() else []
+def _content(file: Path) -> JsonValue:
+    """Return the JSON value in a file; None if it is missing, or damaged, which the task that reads it reports."""
+    try:
+        value: JsonValue = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return value
 
 
 def _without_documents(content: JsonValue) -> JsonValue:

@@ -7,7 +7,6 @@ event. The task `publish` emits one event per published dataset. Partial and unc
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,7 +14,7 @@ from airflow.sdk import Asset
 from pydantic import BaseModel, JsonValue
 
 from insurance_rag.config import RunConfig
-from insurance_rag.core.artifact_store.locations import public_value
+from insurance_rag.core.artifact_store.locations import is_store_uri, public_uri, public_value
 from insurance_rag.core.dataset_folder import DatasetFolder
 from insurance_rag.core.files import write_json
 from insurance_rag.core.record_files import read_record
@@ -30,8 +29,8 @@ R = TypeVar("R", bound=BaseModel)
 
 def root_uri() -> str:
     """Return the URI of the artifact root. It does not end with a slash."""
-    root = os.environ.get("ARTIFACT_ROOT", "")
-    return root.rstrip("/") if "://" in root else f"file://{artifact_root()}"
+    uri = public_uri(artifact_root())
+    return uri if is_store_uri(uri) else f"file://{uri}"
 
 
 def _published_asset(name: str, file: str) -> Asset:

@@ -10,11 +10,10 @@ from airflow.sdk import Asset, AssetWatcher
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 from pydantic import JsonValue
 
-from insurance_rag.core.errors import InvalidInputError
+from insurance_rag.core.errors import PipelineError
 from insurance_rag.orchestration.assets import root_uri
 from insurance_rag.orchestration.documents import (
     content_hash,
-    known_hash,
     list_documents,
     location_uri,
     remember_documents,
@@ -50,12 +49,12 @@ class DocumentsTrigger(BaseEventTrigger):
                 files = await asyncio.to_thread(list_documents, self.locations)
                 if files and files == before and files != checked:
                     sha256 = await asyncio.to_thread(content_hash, files)
+                    changed = await asyncio.to_thread(remember_documents, sha256)
                     checked = files
-                    if sha256 != known_hash():
-                        remember_documents(sha256)
+                    if changed:
                         yield TriggerEvent({"documents": len(files), "sha256": sha256})
                 before = files
-            except (OSError, InvalidInputError) as e:  # a file that is being replaced, or a bucket that is unavailable
+            except (OSError, PipelineError) as e:  # a file that is being replaced, or a bucket that is unavailable
                 self.log.warning("the documents cannot be read now: %s", e)
             await asyncio.sleep(self.poll_s)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from insurance_rag.core.artifact_store.locations import location_of
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.files import atomic_write, read_json, write_json
 from insurance_rag.orchestration.runs import artifact_root
@@ -74,19 +75,23 @@ def location_uri(location: str) -> str:
     return f"{scheme}://{bucket.rpartition('@')[2]}{slash}{path}"
 
 
-def known_hash() -> str | None:
-    """Return the hash of the documents that the newest refresh started from, or None if there was none."""
-    path = _known_file()
-    return str(read_json(path)["sha256"]) if path.is_file() else None
+def remember_documents(sha256: str) -> bool:
+    """Record that a refresh starts from these documents. Return False if the last one started from them, too.
 
+    Only the triggerer calls this. Raises IncompleteError if the record is in an object store that does not answer.
+    """
+    path = artifact_root() / "published" / "documents.json"
+    in_store = location_of(path) is not None
+    if in_store:
+        from insurance_rag.core.artifact_store.mirror import Part, fetch, publish
 
-def remember_documents(sha256: str) -> None:
-    """Record that a refresh starts from these documents, so that they do not start another one."""
-    write_json(_known_file(), {"sha256": sha256})
-
-
-def _known_file() -> Path:
-    return artifact_root() / "published" / "documents.json"
+        fetch(Part(path), alone=True)
+    if path.is_file() and read_json(path)["sha256"] == sha256:
+        return False
+    write_json(path, {"sha256": sha256})
+    if in_store:
+        publish([Part(path)])
+    return True
 
 
 def _files(location: str) -> Iterator[DocumentFile]:

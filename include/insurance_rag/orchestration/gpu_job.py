@@ -26,6 +26,7 @@ from insurance_rag.core.locks import hold_lock
 from insurance_rag.orchestration.commands import log_command
 from insurance_rag.orchestration.result_reports import ReportsJob
 from insurance_rag.orchestration.retries import ERROR_BY_EXIT_CODE, RETRY_POLICY
+from insurance_rag.orchestration.settings import queue_of
 from insurance_rag.orchestration.task_errors import message_only
 from insurance_rag.orchestration.xcom import with_records
 
@@ -38,7 +39,8 @@ J = TypeVar("J", bound=BaseModel)
 def gpu_job(task_id: str, jobs: XComArg, argv: Callable[[J], list[str]], *, label: str, **settings: object) -> XComArg:
     """Add a mapped task that runs the command line `argv(job)` for each job in `jobs`. Return the XCom of its results.
 
-    `label` is the Jinja template for the name of each task instance in the UI.
+    `label` is the Jinja template for the name of each task instance in the UI. $GPU_QUEUE names the Celery queue of the
+    workers with GPUs.
     """
     arguments: dict[str, object] = {
         "task_id": task_id,
@@ -47,6 +49,7 @@ def gpu_job(task_id: str, jobs: XComArg, argv: Callable[[J], list[str]], *, labe
         "doc_md": argv.__doc__,
         "retries": 2,
         "retry_policy": RETRY_POLICY,
+        **queue_of("GPU_QUEUE"),
         **settings,
     }
     return _operator().partial(**arguments).expand(arguments=jobs.map(with_records(argv))).output

@@ -14,6 +14,7 @@ from typing import Literal, TypeVar
 
 from pydantic import BaseModel
 
+from insurance_rag.chunks import chunk_file, question_file
 from insurance_rag.core.adapter_folder import AdapterFolder
 from insurance_rag.core.artifact_store.locations import local_path
 from insurance_rag.core.artifacts import manifest_path
@@ -47,7 +48,6 @@ from insurance_rag.core.records.run import (
 )
 from insurance_rag.core.records.usage import RunUsage, Usage
 from insurance_rag.core.run_folder import RunFolder
-from insurance_rag.orchestration.announcements import chunk_file
 from insurance_rag.orchestration.run_inputs import open_run
 
 M = TypeVar("M", bound=BaseModel)
@@ -208,15 +208,12 @@ def _parents(
 
 def _named_inputs(arguments: Sequence[str]) -> list[LineageData]:
     """Return the inputs that the command line of a GPU job names."""
-    from insurance_rag.chunks import SAMPLE_QUESTIONS
-
     given = dict(itertools.pairwise(arguments))
     found = []
     if chunks := given.get("--chunks"):
         found.append(LineageData(str(chunk_file(chunks)), row_type=Chunk))
     if questions := given.get("--questions"):
-        path = str(SAMPLE_QUESTIONS) if questions == "sample" else questions
-        found.append(LineageData(path, row_type=Question))
+        found.append(LineageData(str(question_file(questions)), row_type=Question))
     if base_model := given.get("--base-model"):
         found.append(LineageData(base_model, "MODEL"))
     return found

@@ -14,8 +14,16 @@ SCHEMA_URL = "https://insurance-rag.invalid/openlineage_schema.json#/$defs/"
 """Identifies the schema in `openlineage_schema.json`. Nothing is served there, because the file is in the package."""
 
 
+class _OwnFacet:
+    """A facet whose schema is in `openlineage_schema.json` under the name of its class."""
+
+    @classmethod
+    def _get_schema(cls) -> str:
+        return SCHEMA_URL + cls.__name__
+
+
 @attrs.define
-class UsageRunFacet(RunFacet):
+class UsageRunFacet(_OwnFacet, RunFacet):
     """What the teacher's answers of one shard used and cost."""
 
     model: str
@@ -28,26 +36,18 @@ class UsageRunFacet(RunFacet):
     # Airflow masks the values of fields whose names contain `token`, because they could be secrets.
     _additional_skip_redact: ClassVar[list[str]] = ["tokensIn", "tokensOut"]
 
-    @staticmethod
-    def _get_schema() -> str:
-        return SCHEMA_URL + "UsageRunFacet"
-
 
 @attrs.define
-class ValidationDatasetFacet(DatasetFacet):
+class ValidationDatasetFacet(_OwnFacet, DatasetFacet):
     """How many rows validation accepted, and how many each rule rejected."""
 
     rows: int
     accepted: int
     rejected: dict[str, int]
 
-    @staticmethod
-    def _get_schema() -> str:
-        return SCHEMA_URL + "ValidationDatasetFacet"
-
 
 @attrs.define
-class ModelDatasetFacet(DatasetFacet):
+class ModelDatasetFacet(_OwnFacet, DatasetFacet):
     """How an adapter was trained."""
 
     baseModel: str
@@ -64,33 +64,21 @@ class ModelDatasetFacet(DatasetFacet):
     seconds: float
     fingerprint: str
 
-    @staticmethod
-    def _get_schema() -> str:
-        return SCHEMA_URL + "ModelDatasetFacet"
-
 
 @attrs.define
-class EvaluationDatasetFacet(DatasetFacet):
+class EvaluationDatasetFacet(_OwnFacet, DatasetFacet):
     """How often each model answered correctly, and how often it hallucinated."""
 
     questions: int
     correct: dict[str, float]
     hallucination: dict[str, float]
 
-    @staticmethod
-    def _get_schema() -> str:
-        return SCHEMA_URL + "EvaluationDatasetFacet"
-
 
 @attrs.define
-class DecisionDatasetFacet(DatasetFacet):
+class DecisionDatasetFacet(_OwnFacet, DatasetFacet):
     """What the promotion gate decided."""
 
     decision: str
     model: str | None
     champion: str
     reason: str
-
-    @staticmethod
-    def _get_schema() -> str:
-        return SCHEMA_URL + "DecisionDatasetFacet"

@@ -74,10 +74,12 @@ class PodJobOperator(ReportsJob, KubernetesPodOperator):
         """Run the pod and return the result of the command."""
         log_command(*self.arguments, python="python")
         result = super().execute(context)
-        # In deferrable mode the parent class always returns None, even if the pod finished before the task could defer.
-        value = self._result if self.deferrable else result
-        self.report_job(value)
-        return value
+        # In deferrable mode, the parent class always returns None. If the pod ended before the task could defer, the
+        # parent has called `trigger_reentry`, which has reported the result.
+        if self.deferrable:
+            return self._result
+        self.report_job(result)
+        return result
 
     @message_only
     def trigger_reentry(self, context: Context, event: dict[str, JsonValue]) -> JsonValue:

@@ -35,9 +35,9 @@ def check_pods() -> None:
 def build_pod(config: PodConfig, root: Path) -> V1Pod:
     """Apply the settings to the template and return the pod. Raises InvalidInputError if the template is invalid.
 
-    `root` is the artifact root, which the pod must mount at the same path as this machine. If it is the local copy of
-    an object store, the pod mounts nothing, and gets the settings of the store instead; credentials come from a Secret
-    or from the pod's service account.
+    `root` is the artifact root, which the pod must mount at the same path as this machine, unless it is the local copy
+    of an object store. The pod gets the settings of the store, because the registry may be in one, too; credentials
+    come from a Secret or from the pod's service account.
     """
     manifest = _read_template(config.template)
     in_store = location_of(root) is not None
@@ -51,10 +51,9 @@ def build_pod(config: PodConfig, root: Path) -> V1Pod:
         _extend(base, "volumeMounts", {"name": "artifacts", "mountPath": str(root)})
     spec["nodeSelector"] = {**(spec.get("nodeSelector") or {}), **config.node_selector}
     _extend(base, "envFrom", *({"secretRef": {"name": name}} for name in config.secrets))
-    if in_store:
-        settings = {name: os.environ[name] for name in STORE_VARIABLES if name in os.environ}
-        _extend(base, "env", *({"name": name, "value": value} for name, value in settings.items()))
-    else:
+    settings = {name: os.environ[name] for name in STORE_VARIABLES if name in os.environ}
+    _extend(base, "env", *({"name": name, "value": value} for name, value in settings.items()))
+    if not in_store:
         # Keep downloaded model weights on the shared volume, where later pods find them.
         _extend(base, "env", {"name": "HF_HOME", "value": str(root / ".huggingface")})
     pod = PodGenerator.deserialize_model_dict(manifest)

@@ -20,9 +20,6 @@ def queue_of(variable: str) -> dict[str, object]:
     return {"queue": queue} if (queue := os.environ.get(variable)) else {}
 
 
-#: Arguments of all GPU tasks: the Celery queue of the workers with GPUs.
-GPU_TASK: dict[str, object] = queue_of("GPU_QUEUE")
-
 DAG_DEFAULTS: dict[str, object] = {
     "catchup": False,
     "max_active_runs": 1,

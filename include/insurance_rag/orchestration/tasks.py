@@ -173,7 +173,7 @@ def dataset_changed(dataset: DatasetArtifact) -> bool:
 
 
 def wants_approval(run: RunArtifact) -> bool:
-    """Return whether a person has to approve the dataset before it is published."""
+    """Return whether a person has to approve the dataset or the questions before they are published."""
     return open_run(run)[1].approve
 
 
@@ -241,8 +241,8 @@ def promote(
 ) -> DecisionArtifact:
     """Decide by the promotion policy whether an adapter replaces the champion. A rejection does not fail the task.
 
-    The registry changes only if all questions were evaluated. In the DAG that trains adapters, an asset event
-    announces the new adapters.
+    The registry changes only if all questions were evaluated. Asset events announce the decision and, in the DAG that
+    trains adapters, the new adapters.
     """
     from insurance_rag.promotion import decide
     from insurance_rag.promotion.policy import load_policy

@@ -120,7 +120,11 @@ class ClaimLog:
             yield
 
     def is_free(self, key: str) -> bool:
-        """Return whether no living worker holds a claim on `key`. It may take RECHECK_S until a death is noticed."""
+        """Return whether no living worker holds a claim on `key`.
+
+        It may take RECHECK_S until a death is noticed; in an object store STORE_RECHECK_S, and for a worker on another
+        machine also the term of its lease.
+        """
         shard, worker, read_at = self._holders.get(key, (0, "", 0.0))
         if not worker:
             return True

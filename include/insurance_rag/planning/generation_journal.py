@@ -65,9 +65,8 @@ class GenerationJournal:
         Raises IncompleteError if a file cannot be read or written.
         """
         self.folder = folder
-        self._places: dict[
-            str, int
-        ] = {}  # cache key -> index of the file and byte offset in one number (see `_file_and_offset`)
+        # Cache key -> index of the file and byte offset, in one number (see `_file_and_offset`).
+        self._places: dict[str, int] = {}
         self._not_answered: dict[str, int] = {}  # cache key -> rank in _STATES; no entry if answered
         self._reused = set[str]()  # cache keys of the records in REUSED_ANSWERS
         own_path = folder / shard_file(shard) if shard else None

@@ -79,9 +79,8 @@ def list_registry(root: Path) -> RegistryListing:
     """Return all adapters and all changes of the champion. Raises InvalidInputError if `root` is not a registry."""
     registry = _open(root)
     log = read_log(registry)
-    problems = _champion_problems(registry, log)
-    champion = None if problems else registry.champion
-    past = {entry.promoted.sha256 for entry in log if entry.promoted}
+    champion, problems = _read_champion(registry, log)
+    past = {champion.sha256 for champion in _promoted(log)}
     latest = {adapter.sha256: (adapter, entry.at) for entry in log for adapter in entry.adapters}
     adapters = [
         RegisteredAdapter(
@@ -97,7 +96,7 @@ def list_registry(root: Path) -> RegistryListing:
         champion=champion.model if champion else None,
         adapters=adapters,
         history=[_change(entry, entry.promoted) for entry in log if entry.promoted],
-        problems=problems,
+        problems=list(problems),
     )
 
 
@@ -120,8 +119,7 @@ def checked_champion(registry: ModelRegistry, log: Sequence[DecisionLogEntry]) -
 
     Raises an InvalidInputError that lists all problems.
     """
-    problems = _champion_problems(registry, log)
-    champion = None if problems else registry.champion
+    champion, problems = _read_champion(registry, log)
     if champion and (problem := _file_problem(registry, champion)):
         problems = [problem]
     if problems:
@@ -154,11 +152,11 @@ def roll_back(root: Path, by: str, reason: str, to: str | None = None) -> Champi
         if last and last.promoted and not to and (last.decision, last.by, last.reason) == ("rollback", by, reason):
             registry.publish(last.promoted)  # the same command again, perhaps after an interruption
             return last.promoted
-        promoted = [entry.promoted for entry in log if entry.promoted]
+        earlier = _promoted(log)
         if to:
-            found = _find({champion.sha256: champion for champion in promoted}, to, registry)
+            found = _find({champion.sha256: champion for champion in earlier}, to, registry)
         else:
-            found = _replaced_by_current(promoted, registry)
+            found = _replaced_by_current(earlier, registry)
         return _make_champion(registry, log, found, "rollback", by, reason)
 
 
@@ -230,6 +228,11 @@ def _replaced_by_current(promoted: Sequence[Champion], registry: ModelRegistry) 
     return promoted[first - 1]
 
 
+def _promoted(log: Sequence[DecisionLogEntry]) -> list[Champion]:
+    """Return the champion of every decision that changed it, oldest first."""
+    return [entry.promoted for entry in log if entry.promoted]
+
+
 def _make_champion(
     registry: ModelRegistry,
     log: Sequence[DecisionLogEntry],
@@ -247,7 +250,7 @@ def _make_champion(
         at=now,
         decision=decision,
         model=champion.model,
-        champion=next((e.promoted.model for e in reversed(log) if e.promoted), "none"),
+        champion=next((earlier.model for earlier in reversed(_promoted(log))), "none"),
         reason=reason,
         evaluation=champion.evaluation,
         by=by,
@@ -257,26 +260,34 @@ def _make_champion(
     return champion
 
 
-def _champion_problems(registry: ModelRegistry, log: Sequence[DecisionLogEntry]) -> list[str]:
-    """Return what is wrong with champion.json. It must say what the last change in the log says."""
-    path = registry.root / "champion.json"
-    promoted = [entry.promoted for entry in log if entry.promoted]
-    recorded = promoted[-1] if promoted else None
-    previous = next((c for c in reversed(promoted) if recorded and c.sha256 != recorded.sha256), None)
+def _read_champion(registry: ModelRegistry, log: Sequence[DecisionLogEntry]) -> tuple[Champion | None, Sequence[str]]:
+    """Return the champion, or what is wrong with champion.json. It must say what the last change in the log says."""
     try:
         stored = registry.champion
     except InvalidInputError as e:
-        return e.problems
+        return None, e.problems
+    problem = _champion_problem(stored, log)
+    return (None, [f"{registry.root / 'champion.json'}: {problem}"]) if problem else (stored, [])
+
+
+def _champion_problem(stored: Champion | None, log: Sequence[DecisionLogEntry]) -> str | None:
+    promoted = _promoted(log)
+    recorded = promoted[-1] if promoted else None
     if stored == recorded:
-        return []
+        return None
     if recorded is None:
-        return [f"{path}: decisions.jsonl has no decision that made it the champion; restore decisions.jsonl"]
-    if stored == previous:
-        return [f"{path}: the change to {recorded.model} was interrupted; run the same command again"]
-    return [
-        f"{path}: was {'edited' if stored else 'removed'} by hand; decisions.jsonl says that the champion is "
+        if any(entry.decision == "promote" for entry in log):
+            return (
+                "decisions.jsonl is of an earlier version, whose lines do not record the champion; remove "
+                "champion.json, and run `insurance-rag promote` on the champion's evaluation again"
+            )
+        return "decisions.jsonl has no decision that made it the champion; restore decisions.jsonl"
+    if stored == next((c for c in reversed(promoted) if c.sha256 != recorded.sha256), None):
+        return f"the change to {recorded.model} was interrupted; run the same command again"
+    return (
+        f"was {'edited' if stored else 'removed'} by hand; decisions.jsonl says that the champion is "
         f"{recorded.model}; restore it with `insurance-rag registry rollback --to {recorded.sha256[:8]}`"
-    ]
+    )
 
 
 def _file_problem(registry: ModelRegistry, adapter: EvaluatedAdapter | Champion) -> str | None:

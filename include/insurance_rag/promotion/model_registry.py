@@ -10,7 +10,6 @@ decisions.jsonl        one line per decision, with a checksum; lines are only ad
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +18,7 @@ from pydantic import ValidationError
 
 from insurance_rag.core.artifact_store.workspace import fetched
 from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.core.files import read_json, write_json
+from insurance_rag.core.files import new_folder, read_json, write_json
 from insurance_rag.core.hashing import sha256_tree
 from insurance_rag.core.journal import Journal
 from insurance_rag.core.records import (
@@ -141,10 +140,8 @@ class ModelRegistry:
         folder = fetched(adapter.uri)
         if sha256_tree(folder) != adapter.sha256:
             raise InvalidInputError(f"{folder}: the adapter changed since it was evaluated; evaluate it again")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".copy."))
-        shutil.copytree(folder, temporary, dirs_exist_ok=True)
-        temporary.rename(target)
+        with new_folder(target) as copy:
+            shutil.copytree(folder, copy, dirs_exist_ok=True)
 
 
 def timestamp() -> str:

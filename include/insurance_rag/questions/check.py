@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from insurance_rag.chunks import SAMPLE_QUESTIONS, read_chunks, read_questions
+from insurance_rag.chunks import SAMPLE_QUESTIONS, question_file, read_chunks, read_questions
 from insurance_rag.chunks.frozen import questions_sha256
 from insurance_rag.config.questions import QuestionsConfig
 from insurance_rag.core.artifacts import describe
@@ -45,7 +45,7 @@ def check_questions(
     Raises InvalidInputError if a file cannot be read or the set is about another corpus.
     """
     config = config or QuestionsConfig()
-    path = SAMPLE_QUESTIONS if str(questions) == "sample" else Path(questions)
+    path = question_file(questions)
     found, corpus = read_questions(path), make_corpus(read_chunks(chunks))
     old = make_corpus(read_chunks(old_chunks)) if old_chunks else None
     hashes = read_gold_hashes(path)

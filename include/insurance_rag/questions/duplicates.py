@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 
 from insurance_rag.core.dataset_folder import DatasetFolder
@@ -12,7 +13,6 @@ from insurance_rag.core.files import read_json
 from insurance_rag.core.prompt_templates import PROMPT_FORMATS
 from insurance_rag.core.records.questions import CheckedKind
 from insurance_rag.korean import quantities
-from insurance_rag.korean.quantities import Quantity
 from insurance_rag.validation.shingles import shingles
 
 NEAR_DUPLICATE, TRAINING_QUESTION = "near_duplicate", "training_question"
@@ -64,13 +64,19 @@ class SimilarQuestions:
         common = Counter(place for piece in own for place in self._places.get(piece, ()))
         for place, n in sorted(common.items()):
             is_similar = n >= self._min * (len(own) + self._sizes[place] - n)
-            if is_similar and _keys(quantities(question)) == _keys(quantities(self._texts[place])):
+            if is_similar and same_numbers(question, self._texts[place]):
                 return self._texts[place]
         return None
 
 
-def _keys(found: Collection[Quantity]) -> frozenset[tuple[float, str]]:
-    return frozenset(quantity.key for quantity in found)
+def same_numbers(a: str, b: str) -> bool:
+    """Return whether two questions contain the same quantities."""
+    return _numbers(a) == _numbers(b)
+
+
+@lru_cache(maxsize=50_000)
+def _numbers(question: str) -> frozenset[tuple[float, str]]:
+    return frozenset(quantity.key for quantity in quantities(question))
 
 
 def training_questions(dataset: Path | None) -> dict[str, set[str]]:

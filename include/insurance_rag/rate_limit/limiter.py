@@ -146,9 +146,9 @@ class Limiter:
         with self._log.locked() as state:
             return state
 
-    def quota_use(self) -> dict[str, float]:
+    def quota_use(self, state: RateLimitState) -> dict[str, float]:
         """Return which fraction of each known limit is used in the key's quota pool: requests, tokens and day."""
-        state, now = self.state, self._clock()
+        now = self._clock()
         pool, used = state.pool(self._pool), dict[str, float]()
         metrics: tuple[Metric, ...] = ("requests", "tokens")
         for metric in metrics:

@@ -53,7 +53,7 @@ def prune(
     runs = _runs(root)
     if not runs and not root.is_dir():
         raise InvalidInputError(f"{root}: there is no such folder; give the artifact root")
-    named = {path for path in named_registries(runs) if path not in registries}
+    named = named_registries(runs) - {*registries}
     missing = [registry for registry in registries if not _fetch_registry(registry)]
     if missing:
         raise InvalidInputError(
@@ -74,10 +74,10 @@ def prune(
 
 
 def _reason_to_keep(
-    run: Path, used: dict[Path, str], newest: set[Path], *, age_s: float, older_than_s: float
+    run: Path, used: dict[Path, Path], newest: set[Path], *, age_s: float, older_than_s: float
 ) -> str | None:
     if run in used:
-        return f"named in {public_uri(Path(used[run]))}"
+        return f"named in {public_uri(used[run])}"
     if run in newest:
         return "one of the newest runs in its folder"
     if age_s < older_than_s:

@@ -30,7 +30,7 @@ FILES_OF_REGISTRY = ("champion.json", "decisions.jsonl", "adapters/*/training.js
 PUBLISHED_NAMES = ("qa_dataset.json", "questions.json", "chunks.json", "adapters.json", "decision.json")
 
 
-def used_runs(runs: Iterable[Path], published: Path, registries: Iterable[Path]) -> dict[Path, str]:
+def used_runs(runs: Iterable[Path], published: Path, registries: Iterable[Path]) -> dict[Path, Path]:
     """Return the runs that something in use rests on, each with the file that names it.
 
     Raises InvalidInputError if one of these files cannot be read, because it may name any run.
@@ -38,13 +38,13 @@ def used_runs(runs: Iterable[Path], published: Path, registries: Iterable[Path])
     known = {run.resolve(): run for run in runs}
     files = [*published.glob("*.json")]
     files += [path for root in registries for pattern in FILES_OF_REGISTRY for path in root.glob(pattern)]
-    used: dict[Path, str] = {}
+    used: dict[Path, Path] = {}
     while files:
         file = files.pop()
         for path in _paths_in(_content(file)):
             run = next((known[folder] for folder in (path, *path.parents) if folder in known), None)
             if run is not None and run not in used and not file.is_relative_to(run):
-                used[run] = str(file)
+                used[run] = file
                 files += [found for pattern in FILES_OF_RUN for found in run.glob(pattern)]
     return used
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 import numpy.typing as npt
 
+from insurance_rag.core.files import new_folder
 from insurance_rag.retrieval import tokens
 from insurance_rag.retrieval.base import Scores
 
@@ -75,15 +75,9 @@ class Bm25Index:
 
         Raises OSError if the index cannot be written.
         """
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-        try:
+        with new_folder(folder) as temporary:
             self._index.save(str(temporary), show_progress=False)
             shutil.rmtree(folder, ignore_errors=True)  # if it exists, its index is unreadable
-            temporary.rename(folder)
-        except OSError:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
 
     def scores(self, terms: Sequence[str]) -> Scores:
         """Return one score per chunk; 0 means no match."""

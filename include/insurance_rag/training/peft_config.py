@@ -12,18 +12,17 @@ from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.record_files import read_record
 
 
-class PeftLoraConfig(BaseModel):
+class PeftLoraSettings(BaseModel):
     """The settings of a LoRA adapter that servers must know. Other settings are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
     peft_type: Literal["LORA"]
-    base_model_name_or_path: str | None = None
     r: int = Field(ge=1)
     lora_alpha: float
-    use_rslora: bool = False
-    use_dora: bool = False
-    bias: str = "none"
+    use_rslora: bool | None = None
+    use_dora: bool | None = None
+    bias: str | None = None
     modules_to_save: list[str] | None = None
     rank_pattern: dict[str, int] | None = None
     alpha_pattern: dict[str, float] | None = None
@@ -33,7 +32,7 @@ class PeftLoraConfig(BaseModel):
         """What the adapter has beyond plain LoRA, in words. Servers can attach only adapters without extras."""
         found = {
             "DoRA": self.use_dora,
-            "trained biases": self.bias != "none",
+            "trained biases": self.bias not in (None, "none"),
             "fully trained modules": self.modules_to_save,
             "different ranks per layer": self.rank_pattern,
             "different alphas per layer": self.alpha_pattern,
@@ -46,9 +45,9 @@ class PeftLoraConfig(BaseModel):
         return self.lora_alpha / (self.r**0.5 if self.use_rslora else self.r)
 
 
-def read_peft_config(adapter: Path) -> PeftLoraConfig:
+def read_lora_settings(adapter: Path) -> PeftLoraSettings:
     """Return the LoRA settings of an adapter. Raises InvalidInputError if the folder is not a LoRA adapter."""
     folder = AdapterFolder(adapter)
     if missing := [path.name for path in (folder.peft_config, folder.weights) if not path.is_file()]:
         raise InvalidInputError(f"{adapter}: no {' and '.join(missing)}; give the folder of a LoRA adapter")
-    return read_record(folder.peft_config, PeftLoraConfig, "a LoRA configuration", "train the adapter again")
+    return read_record(folder.peft_config, PeftLoraSettings, "a LoRA configuration", "train the adapter again")

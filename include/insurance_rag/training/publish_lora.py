@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Literal
 
@@ -17,12 +16,12 @@ from insurance_rag.core.adapter_folder import AdapterFolder
 from insurance_rag.core.artifact_store.locations import public_uri
 from insurance_rag.core.artifacts import describe
 from insurance_rag.core.errors import InvalidInputError
-from insurance_rag.core.files import read_json, write_json
+from insurance_rag.core.files import new_folder, read_json, write_json
 from insurance_rag.core.hashing import sha256_tree
 from insurance_rag.core.record_files import read_record
 from insurance_rag.core.records.artifacts import Artifact
 from insurance_rag.core.records.data import Record
-from insurance_rag.training.peft_config import PeftLoraConfig, read_peft_config
+from insurance_rag.training.peft_config import PeftLoraSettings, read_lora_settings
 
 PUBLICATION = "publication.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -63,7 +62,7 @@ def publish_lora(
     hash. Publishing the same adapter again changes nothing. Raises InvalidInputError if vLLM cannot attach the adapter,
     or if NAME belongs to other weights.
     """
-    config = read_peft_config(adapter)
+    config = read_lora_settings(adapter)
     digest = sha256_tree(adapter)
     manifest = AdapterFolder(adapter).read_manifest()
     name = name or f"{manifest.version if manifest else adapter.name}-{digest[:8]}"
@@ -84,7 +83,7 @@ def publish_lora(
     )
 
 
-def _problems(adapter: Path, config: PeftLoraConfig, name: str) -> list[str]:
+def _problems(adapter: Path, config: PeftLoraSettings, name: str) -> list[str]:
     problems = [f"{adapter}: vLLM cannot attach an adapter with {what}; use --format merged" for what in config.extras]
     if config.r > MAX_RANKS[-1]:
         problems.append(f"{adapter}: rank {config.r} is above {MAX_RANKS[-1]}, vLLM's maximum; use --format merged")
@@ -109,22 +108,14 @@ def _is_published(target: Path, publication: Publication) -> bool:
 
 
 def _write(adapter: Path, target: Path, publication: Publication) -> None:
-    """Write the files into a temporary folder next to the target, then rename it."""
     folder = AdapterFolder(adapter)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
+    with new_folder(target) as staging:
         for file in (folder.weights, folder.manifest, folder.model_card):
             if file.is_file():
                 shutil.copyfile(file, staging / file.name)
         config = {**read_json(folder.peft_config), "base_model_name_or_path": publication.base_model}
         write_json(staging / folder.peft_config.name, config)
         write_json(staging / PUBLICATION, publication.model_dump(mode="json"))
-        staging.chmod(0o755)
-        staging.rename(target)
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
 
 
 def _serve_command(out: Path, publication: Publication) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -146,8 +147,7 @@ class Bucket:
             try:
                 return str(obstore.put(self._store, key, data, mode="create", use_multipart=False)["e_tag"])
             except (AlreadyExistsError, PreconditionError):
-                found = self.get(key)
-                return found.info.etag if found and found.data == data else None
+                return self._etag_if_own(key, data)
 
     def replace(self, key: str, data: bytes, etag: str) -> str | None:
         """Replace the object with this ETag, and return the new ETag. Return None if the object has changed."""
@@ -158,8 +158,7 @@ class Bucket:
             try:
                 return str(obstore.put(self._store, key, data, mode={"e_tag": etag}, use_multipart=False)["e_tag"])
             except (PreconditionError, NotFoundError, FileNotFoundError):
-                found = self.get(key)
-                return found.info.etag if found and found.data == data else None
+                return self._etag_if_own(key, data)
 
     def list_folder(self, key: str) -> Listing:
         """Return the direct content of a folder, as far as the server's list shows it."""
@@ -183,6 +182,11 @@ class Bucket:
 
         with self._explained("delete", key), contextlib.suppress(FileNotFoundError):
             obstore.delete(self._store, key)
+
+    def _etag_if_own(self, key: str, data: bytes) -> str | None:
+        """Return the ETag of the object if it has this content, because an earlier attempt wrote it; otherwise None."""
+        found = self.get(key)
+        return found.info.etag if found and found.data == data else None
 
     @contextlib.contextmanager
     def _explained(self, right: str, key: str) -> Iterator[None]:
@@ -232,13 +236,17 @@ def _no_credentials(where: str) -> InvalidInputError:
 
 def bucket_of(location: Location) -> Bucket:
     """Return the bucket of a location. Each process opens a bucket once."""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
-    return _open_bucket(location.scheme, location.bucket, endpoint, os.getpid())
+    return _open_bucket(location.scheme, location.bucket, _endpoint(), os.getpid())
 
 
 @functools.lru_cache(maxsize=16)
 def _open_bucket(scheme: str, name: str, endpoint: str, pid: int) -> Bucket:
     return Bucket(scheme, name)
+
+
+def _endpoint() -> str:
+    """Return the address of another S3 server than Amazon's; empty if none is set."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
 
 
 def in_parallel(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
@@ -252,11 +260,21 @@ def in_parallel(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
 
 def retry_seconds() -> float:
     """Return for how many seconds a failing request is repeated: $ARTIFACT_RETRY_S, by default 60."""
-    text = os.environ.get("ARTIFACT_RETRY_S") or "60"
+    return seconds_of("ARTIFACT_RETRY_S", os.environ.get("ARTIFACT_RETRY_S"), 0, 86400)
+
+
+def seconds_of(name: str, text: str | None, lowest: int, highest: int) -> float:
+    """Return the seconds that the environment variable `name` sets to `text`, by default 60.
+
+    Raises InvalidInputError if it is not a number in this range.
+    """
     try:
-        return max(0.0, float(text))
+        seconds = float(text or 60)
     except ValueError:
-        raise InvalidInputError(f"ARTIFACT_RETRY_S: {text!r} is not a number of seconds; e.g. 60") from None
+        seconds = math.nan
+    if not lowest <= seconds <= highest:
+        raise InvalidInputError(f"{name}: {text!r} is not a number of seconds from {lowest} to {highest}; e.g. 60")
+    return seconds
 
 
 def _open_store(scheme: str, name: str) -> Any:
@@ -273,8 +291,7 @@ def _open_store(scheme: str, name: str) -> Any:
     retry: Any = {"max_retries": 30, "retry_timeout": timedelta(seconds=retry_seconds()), "backoff": backoff}
     times = {"timeout": timedelta(seconds=REQUEST_TIMEOUT_S), "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_S)}
     options: Any = {**times, "allow_http": True}
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    settings: dict[str, Any] = {"endpoint": endpoint} if endpoint else {}
+    settings: dict[str, Any] = {"endpoint": endpoint} if (endpoint := _endpoint()) else {}
     try:
         if scheme == "gs":
             return GCSStore(name, client_options=options, retry_config=retry)

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from insurance_rag.core.artifact_store.bucket import Bucket, StoredObject, bucket_of
+from insurance_rag.core.artifact_store.bucket import Bucket, StoredObject, bucket_of, seconds_of
 from insurance_rag.core.artifact_store.locations import Location
 from insurance_rag.core.errors import IncompleteError, InvalidInputError, PipelineError
 
@@ -39,14 +39,7 @@ _OBSERVATIONS = 2
 
 def lease_seconds() -> float:
     """Return $ARTIFACT_LEASE_S, the seconds after which a lease that is not renewed may be replaced (default 60)."""
-    text = os.environ.get("ARTIFACT_LEASE_S") or "60"
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 2 <= seconds <= 3600:
-        raise InvalidInputError(f"ARTIFACT_LEASE_S: {text!r} is not a number of seconds from 2 to 3600; e.g. 60")
-    return seconds
+    return seconds_of("ARTIFACT_LEASE_S", os.environ.get("ARTIFACT_LEASE_S"), 2, 3600)
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,12 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-
-from pydantic import JsonValue
+from typing import TYPE_CHECKING
 
 from insurance_rag.core.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 SCHEMES = ("s3", "gs")
 

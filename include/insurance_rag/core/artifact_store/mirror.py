@@ -103,8 +103,7 @@ def fetch(part: Part, *, alone: bool = False) -> None:
     Raises InvalidInputError if the bucket does not exist or may not be read, and IncompleteError if the store does not
     answer.
     """
-    location = location_of(part.path)
-    assert location is not None, f"{part.path} is not in the mirror"
+    location = _location(part.path)
     for delay_s in (*RETRY_DELAYS_S, None):
         with _only_fetch():
             fetched = _fetch_once(part, location, alone=alone)
@@ -270,14 +269,14 @@ def _upload(paths: Iterable[Path]) -> None:
 
 
 def _upload_one(path: Path) -> tuple[Path, Entry] | None:
-    location = location_of(path)
-    assert location is not None
+    location = _location(path)
+    bucket = bucket_of(location)
     try:
         entry = Entry.of(path, "")  # before reading: a later change must not count as published
-        etag = bucket_of(location).upload(location.key, path)
+        etag = bucket.upload(location.key, path)
     except FileNotFoundError:
         return None  # removed meanwhile
-    if path.suffix == ".safetensors" and (info := bucket_of(location).head(location.key)):
+    if path.suffix == ".safetensors" and (info := bucket.head(location.key)):
         os.utime(path, (info.modified.timestamp(), info.modified.timestamp()))
         entry = Entry.of(path, "")
     return path, Entry(etag, entry.size, entry.mtime_ns)

@@ -30,8 +30,8 @@ SUFFIX = ".segments"
 """Suffix of the folder with the segments of a file, in the store and on the local disk."""
 COMPACTED = "compacted"
 MAX_SEGMENT_BYTES = 32 * 1024 * 1024
-COMPACT_AFTER = 32
-"""Number of segments after which they are copied into one object, if they are as large as what was copied before."""
+COMPACT_AFTER = 4
+"""Number of new segments from which on a file is copied into one object."""
 PULL_INTERVAL_S = 1.0
 """A process that only reads looks for new segments of a file at most this often."""
 DISCOVERY_INTERVAL_S = 5.0
@@ -50,7 +50,6 @@ class SegmentedFile:
         self._folder = path.with_name(path.name + SUFFIX)
         self._thread_lock = threading.Lock()
         self._segments = 0  # read or written by this process since the last compaction
-        self._compacted_bytes = 0
 
     @classmethod
     def at(cls, path: Path) -> SegmentedFile | None:
@@ -89,7 +88,7 @@ class SegmentedFile:
             data = _read_from(self.path, position)
             data = data[: data.rfind(b"\n") + 1]
             while data:
-                block = data[:MAX_SEGMENT_BYTES] if len(data) > MAX_SEGMENT_BYTES else data
+                block = data[:MAX_SEGMENT_BYTES]
                 block = block[: block.rfind(b"\n") + 1] or data
                 if not self._create(position, block):
                     raise IncompleteError(
@@ -116,17 +115,15 @@ class SegmentedFile:
                 f.write(data)
             _write_position(state, position + len(data))
 
-    def compact(self, *, at_end: bool = False) -> None:
-        """Copy the segments into one object, if there are many of them, or with `at_end` more than a few.
+    def compact(self) -> None:
+        """Copy the file into one object, if this process has read or written several segments.
 
         Damaged lines are never copied, so the file must be readable as a whole.
         """
-        if self._segments < (4 if at_end else COMPACT_AFTER):
+        if self._segments < COMPACT_AFTER:
             return
         with self._locked() as state:
             position = _read_position(state)
-            if position < 2 * self._compacted_bytes and not at_end:
-                return
             data = _read_from(self.path, 0)[:position]
             if len(data) < position or not _all_readable(data):
                 return
@@ -136,7 +133,7 @@ class SegmentedFile:
                 self._bucket.create(key, data)
             elif before.size < position:
                 self._bucket.replace(key, data, before.etag)
-            self._segments, self._compacted_bytes = 0, position
+            self._segments = 0
 
     def _create(self, position: int, data: bytes) -> bool:
         check_leases()
@@ -151,7 +148,7 @@ class SegmentedFile:
         """Yield the bytes of the file in the store from `position` on."""
         if position == 0:
             if compacted := self._bucket.get(self._prefix + COMPACTED):
-                self._compacted_bytes = position = len(compacted.data)
+                position = len(compacted.data)
                 yield compacted.data
             for data in self._listed_segments(position):
                 position += len(data)

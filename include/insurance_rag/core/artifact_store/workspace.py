@@ -50,7 +50,6 @@ class Workspace:
         self._before: set[Path] = set()
         self._ended = threading.Event()
         self._publisher = threading.Thread(target=self._publish_live, name="artifact publisher", daemon=True)
-        self._publishing = threading.Lock()
 
     def __enter__(self) -> Workspace:
         if not self._parts:
@@ -72,10 +71,12 @@ class Workspace:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if not self._parts:
             return
+        from insurance_rag.core.artifact_store.mirror import publish
+
         self._ended.set()
         self._publisher.join()
         try:
-            self.publish()
+            publish(self._parts, self._before)
         except PipelineError as e:
             if error is None or (isinstance(error, SystemExit) and not error.code):
                 raise
@@ -84,23 +85,15 @@ class Workspace:
             if self._note:
                 self._note.remove()
 
-    def publish(self) -> None:
-        """Publish everything that has changed."""
-        from insurance_rag.core.artifact_store.mirror import publish
-
-        with self._publishing:
-            publish(self._parts, self._before)
-
     def _publish_live(self) -> None:
         from insurance_rag.core.artifact_store.mirror import Part, local_files, publish
 
         while not self._ended.wait(PUBLISH_INTERVAL_S):
             live = [Part(path) for part in self._parts for path in _live_paths(part)]
             try:
-                with self._publishing:
-                    before = {path for path in self._before if any(path.is_relative_to(part.path) for part in live)}
-                    self._before |= local_files(live)
-                    publish(live, before)
+                before = {path for path in self._before if any(path.is_relative_to(part.path) for part in live)}
+                self._before |= local_files(live)
+                publish(live, before)
             except PipelineError as e:
                 log.warning("the progress could not be published: %s", e)
 

@@ -17,7 +17,7 @@ QuestionForm = Literal["polite", "formal", "casual", "keywords"]
 class LiveRecord(Record):
     """One question that a customer asked, with its answer and feedback. Texts are anonymized."""
 
-    key: str = Field(description="hash of the anonymized content, or of the id in the source")
+    key: str = Field(description="hash of the id in the file and the question; without an id, of the content")
     question: str
     answer: str = ""
     correction: str = Field(default="", description="answer of the agent who corrected the assistant")

@@ -62,7 +62,10 @@ class Policy:
 
 
 def describe_questions(questions: Sequence[Asked], policy: Policy) -> QuestionStats:
-    """Return the statistics of some questions. A question that was asked several times counts several times."""
+    """Return the statistics of some questions.
+
+    A question that was asked several times counts several times, except in the statistics of words.
+    """
     times = [question.times for question in questions]
     characters = [len(question.question) for question in questions for _ in range(question.times)]
     products = Counter[str]()

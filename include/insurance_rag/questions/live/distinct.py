@@ -7,14 +7,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from insurance_rag.core.records.live_questions import LiveRecord
-from insurance_rag.korean import quantities
 from insurance_rag.korean.personal_data import without_placeholders
+from insurance_rag.questions.duplicates import LENGTH, same_numbers
 from insurance_rag.validation.near_duplicates import SLACK, candidates
 from insurance_rag.validation.shingles import jaccard, normalize, shingles, signatures
 from insurance_rag.validation.similar_texts import SimilarTexts
-
-LENGTH = 3
-"""Number of characters of the n-grams that are compared."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +63,6 @@ def _near(keys: Sequence[tuple[str, str, str]], questions: Sequence[str], min_si
         ):
             leader[later] = earlier
     return leader
-
-
-@lru_cache(maxsize=50_000)
-def _numbers(question: str) -> frozenset[tuple[float, str]]:
-    return frozenset(quantity.key for quantity in quantities(question))
-
-
-def same_numbers(a: str, b: str) -> bool:
-    """Return whether two questions contain the same quantities."""
-    return _numbers(a) == _numbers(b)
 
 
 class KnownQuestions:

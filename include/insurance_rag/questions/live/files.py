@@ -76,8 +76,6 @@ def _json(path: Path) -> Iterator[FileRow]:
         value = value["data"]
     elif isinstance(value, dict) and isinstance(trace := value.get("trace"), dict):
         value = [{"scores": value.get("scores"), **trace}]
-    elif isinstance(value, dict):
-        value = [value]
     for number, row in enumerate(value if isinstance(value, list) else [value], 1):
         yield _object_row(number, row)
 
@@ -89,10 +87,10 @@ def _csv(path: Path) -> Iterator[FileRow]:
     if 1 in problems:
         raise InvalidInputError([LineProblem(path, 1, problems[1])])
     delimiter = max(DELIMITERS, key=first.count)
+    csv.field_size_limit(MAX_CHARACTERS)
     header = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter), [])]
     if repeated := sorted({name for name in header if name and header.count(name) > 1}):
         raise InvalidInputError([LineProblem(path, 1, f"the column {', '.join(repeated)} occurs twice; rename one")])
-    csv.field_size_limit(MAX_CHARACTERS)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while True:
         start = reader.line_num + 2  # the header has been read already

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ MAX_CHARACTERS = 1_000_000
 TOO_LONG = f"longer than {MAX_CHARACTERS:,} characters; split or remove the record"
 NOT_TEXT = "is not text in the encoding of the file; save the file as UTF-8"
 _BLOCK = 1 << 20
+_UNDECODED = re.compile("[\udc80-\udcff]")
+"""What `surrogateescape` makes of bytes that cannot be decoded."""
 
 
 def encoding_of(path: Path) -> str:
@@ -59,20 +62,17 @@ def _byte_lines(path: Path) -> Iterator[bytes]:
 def read_lines(path: Path) -> Iterator[tuple[str, str]]:
     """Yield every line with its line ending, and what is wrong with it. A line that is wrong is empty."""
     encoding = encoding_of(path)
+    errors = "strict" if encoding == "utf-16" else "surrogateescape"
     try:
-        with path.open(encoding=encoding, newline="", errors=_errors(encoding)) as f:
+        with path.open(encoding=encoding, newline="", errors=errors) as f:
             while line := f.readline(MAX_CHARACTERS):
                 problem = ""
                 while len(line) >= MAX_CHARACTERS and not line.endswith(("\n", "\r")):
                     problem, rest = TOO_LONG, f.readline(MAX_CHARACTERS)
                     if not rest or rest.endswith(("\n", "\r")):
                         break
-                if not problem and not line.isascii() and any("\udc80" <= c <= "\udcff" for c in line):
+                if not problem and _UNDECODED.search(line):
                     problem = NOT_TEXT
                 yield ("\n", problem) if problem else (line, "")
     except UnicodeError:
         raise InvalidInputError(f"{path}: is not text in UTF-8, UTF-16 or CP949; save it as UTF-8") from None
-
-
-def _errors(encoding: str) -> str:
-    return "strict" if encoding == "utf-16" else "surrogateescape"

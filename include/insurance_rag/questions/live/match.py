@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from insurance_rag.config.live_questions import LiveQuestionsConfig
@@ -12,7 +13,7 @@ from insurance_rag.core.records import Chunk, Question
 from insurance_rag.core.records.live_questions import LiveMatch, LiveRecord
 from insurance_rag.korean.personal_data import without_placeholders
 from insurance_rag.questions.live.distinct import Group
-from insurance_rag.questions.live.store import RECORDS_AT_ONCE, LiveFolder, read_matches
+from insurance_rag.questions.live.store import RECORDS_AT_ONCE, LiveFolder, append_records, read_matches
 from insurance_rag.retrieval import Retriever, build_retriever
 from insurance_rag.retrieval.base import Filters
 
@@ -34,6 +35,11 @@ def min_score(config: LiveQuestionsConfig) -> float:
     return BM25_MIN_SCORE
 
 
+def found_chunk(match: LiveMatch, config: LiveQuestionsConfig) -> str | None:
+    """Return the id of the matched chunk; None if its score is below the minimum."""
+    return match.chunk_id if match.score >= min_score(config) else None
+
+
 class Matcher:
     """Finds chunks with one retriever, which is built when it is first needed."""
 
@@ -47,19 +53,20 @@ class Matcher:
 
     def match_groups(self, groups: Sequence[Group]) -> list[LiveMatch]:
         """Return the match of each group. Those in the journal are not looked up again."""
-        asked = [(group.first.question, self.filters(group.first)) for group in groups]
+        use_filters = self._config.retrieval.use_filters
+        asked = [(group.first.question, self.filters(group.first) if use_filters else {}) for group in groups]
         with Journal(self._folder.matches, append=True) as journal:
             known = read_matches(journal)
-            keys = [sha256_text(self._identity, question, *sorted(f.values()))[:32] for question, f in asked]
+            keys = [sha256_text(self._identity, question, json.dumps(f, sort_keys=True))[:32] for question, f in asked]
             waiting: list[LiveMatch] = []
             for key, (question, filters) in zip(keys, asked, strict=True):
                 if key not in known:
                     known[key] = self._search(key, question, filters)
                     waiting.append(known[key])
                 if len(waiting) == RECORDS_AT_ONCE:
-                    _save(journal, waiting)
+                    append_records(journal, waiting)
                     waiting = []
-            _save(journal, waiting)
+            append_records(journal, waiting)
         return [known[key] for key in keys]
 
     def match_frozen(self, questions: Sequence[Question]) -> list[LiveMatch]:
@@ -69,7 +76,7 @@ class Matcher:
     def filters(self, record: LiveRecord) -> Filters:
         """Return the company and policy type of a record, if there are chunks with these values."""
         given: Filters = {"company": record.company, "policy_type": record.policy_type}
-        return {name: value for name, value in given.items() if value in self._values[name]}
+        return {name: value for name, value in given.items() if value and value in self._values[name]}
 
     def _search(self, key: str, question: str, filters: Filters) -> LiveMatch:
         if self._retriever is None:
@@ -79,9 +86,3 @@ class Matcher:
         return (
             LiveMatch(key=key, chunk_id=hits[0].chunk_id, score=round(hits[0].score, 3)) if hits else LiveMatch(key=key)
         )
-
-
-def _save(journal: Journal, matches: Sequence[LiveMatch]) -> None:
-    if matches:
-        journal.append_all([match.model_dump(exclude_defaults=True) for match in matches])
-        journal.sync()

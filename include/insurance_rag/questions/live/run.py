@@ -18,20 +18,20 @@ from insurance_rag.core.locks import hold_lock
 from insurance_rag.core.records import Question
 from insurance_rag.core.records.live_questions import (
     LiveImportArtifact,
-    LiveMatch,
     LiveQuestion,
     LiveRecord,
     LiveReport,
     QuestionStats,
 )
+from insurance_rag.korean.personal_data import without_placeholders
+from insurance_rag.questions.candidate import Candidate
 from insurance_rag.questions.corpus import Corpus, make_corpus
 from insurance_rag.questions.duplicates import training_questions
 from insurance_rag.questions.live.compare import Asked, Policy, describe_questions
 from insurance_rag.questions.live.distinct import Distinct, KnownQuestions, group_records
-from insurance_rag.questions.live.match import Matcher, min_score
+from insurance_rag.questions.live.match import Matcher, found_chunk, min_score
 from insurance_rag.questions.live.sets import write_set
 from insurance_rag.questions.live.sort import (
-    Demand,
     count,
     generation_targets,
     live_question,
@@ -54,6 +54,16 @@ class LiveInputs:
     frozen: Sequence[Question]
     training: Mapping[str, set[str]]
     """Chunk id -> training questions about it."""
+
+
+@dataclass(frozen=True)
+class LiveResults:
+    """What an import writes."""
+
+    report: LiveReport
+    questions: Sequence[LiveQuestion]
+    review: Sequence[Candidate]
+    new: Sequence[Candidate]
 
 
 def import_questions(
@@ -79,8 +89,9 @@ def import_questions(
     with hold_lock(folder.lock, f"the import folder {out}"):
         records, new = add_records(folder, sources.records())
         log.info("%d records, %d of them new; finding their chunks", len(records), new)
-        report, live = _results(folder, records.values(), inputs, config, sources.left_out)
-        _write(folder, report, live, inputs, config)
+        results = _results(folder, list(records.values()), inputs, config, sources.left_out)
+        _write(folder, results, inputs)
+    report = results.report
     return describe(
         folder.report,
         LiveImportArtifact,
@@ -125,22 +136,22 @@ def _check_inputs(sources: Sources, chunks: str, questions: str | None, dataset:
 
 def _results(
     folder: LiveFolder,
-    records: Iterable[LiveRecord],
+    records: Sequence[LiveRecord],
     inputs: LiveInputs,
     config: LiveQuestionsConfig,
     left_out: Mapping[str, int],
-) -> tuple[LiveReport, list[LiveQuestion]]:
-    """Return the report and the distinct questions. The report's numbers of sets are those that `_write` writes."""
-    every = list(records)
-    distinct = group_records(every, config.near_duplicate)
+) -> LiveResults:
+    """Group the records, find their chunks, and sort them."""
+    distinct = group_records(records, config.near_duplicate)
     matcher = Matcher(folder, inputs.corpus.chunks, inputs.corpus.sha256, config)
     live = _live_questions(distinct, matcher, inputs, config)
     found: Counter[str] = Counter()
-    for record in every:
+    for record in records:
         found.update(record.personal_data)
     policy = Policy(inputs.corpus.by_id)
     asked = [Asked(q.question, q.asked, q.chunk_id) for q in live]
     pairs = {chunk_id: len(own) for chunk_id, own in inputs.training.items()}
+    review, new = review_candidates(live, inputs.corpus), new_candidates(live, inputs.corpus, config.n)
     report = LiveReport(
         counts=count(distinct, live),
         personal_data=dict(sorted(found.items())),
@@ -150,12 +161,12 @@ def _results(
         chunks_sha256=inputs.corpus.sha256,
         live=describe_questions(asked, policy),
         frozen=_frozen_stats(inputs, matcher, policy, config),
-        review_items=len(review_candidates(live, inputs.corpus)),
-        new_questions=len(new_candidates(live, inputs.corpus, config.n)),
-        targets=generation_targets(Demand(live, pairs), inputs.corpus.by_id, config),
+        review_items=len(review),
+        new_questions=len(new),
+        targets=generation_targets(live, pairs, inputs.corpus.by_id, config),
         warnings=list(_warnings(inputs)),
     )
-    return report, live
+    return LiveResults(report, live, review, new)
 
 
 def _live_questions(
@@ -164,12 +175,11 @@ def _live_questions(
     texts = [question.question for question in inputs.frozen]
     known = KnownQuestions([*texts, *(q for own in inputs.training.values() for q in own)], config.near_duplicate)
     matches = matcher.match_groups(distinct.groups)
-    return [
-        live_question(
-            group, match, matcher.filters(group.first), group.first.question in known, config, min_score(config)
-        )
-        for group, match in zip(distinct.groups, matches, strict=True)
-    ]
+    found = []
+    for group, match in zip(distinct.groups, matches, strict=True):
+        is_known = without_placeholders(group.first.question) in known
+        found.append(live_question(group, match, matcher.filters(group.first), is_known, config))
+    return found
 
 
 def _frozen_stats(
@@ -177,8 +187,7 @@ def _frozen_stats(
 ) -> QuestionStats | None:
     if not inputs.frozen:
         return None
-    matches: list[LiveMatch] = matcher.match_frozen(inputs.frozen)
-    found = [match.chunk_id if match.score >= min_score(config) else None for match in matches]
+    found = [found_chunk(match, config) for match in matcher.match_frozen(inputs.frozen)]
     asked = [Asked(q.question, 1, chunk) for q, chunk in zip(inputs.frozen, found, strict=True)]
     return describe_questions(asked, policy)
 
@@ -190,21 +199,15 @@ def _warnings(inputs: LiveInputs) -> Iterable[str]:
         yield "no dataset: every chunk counts as one without pairs; give the dataset folder with --dataset"
 
 
-def _write(
-    folder: LiveFolder,
-    report: LiveReport,
-    live: Sequence[LiveQuestion],
-    inputs: LiveInputs,
-    config: LiveQuestionsConfig,
-) -> None:
+def _write(folder: LiveFolder, results: LiveResults, inputs: LiveInputs) -> None:
     """Write the results, the report last."""
-    write_jsonl(folder.live_questions, (question.model_dump(mode="json") for question in live))
-    write_set(folder.review, review_candidates(live, inputs.corpus), inputs.corpus, inputs.chunk_file)
-    write_set(folder.questions, new_candidates(live, inputs.corpus, config.n), inputs.corpus, inputs.chunk_file)
-    if report.targets:
-        chunks = (inputs.corpus.by_id[target.chunk_id] for target in report.targets)
+    write_jsonl(folder.live_questions, (question.model_dump(mode="json") for question in results.questions))
+    write_set(folder.review, results.review, inputs.corpus, inputs.chunk_file)
+    write_set(folder.questions, results.new, inputs.corpus, inputs.chunk_file)
+    if results.report.targets:
+        chunks = (inputs.corpus.by_id[target.chunk_id] for target in results.report.targets)
         write_jsonl(folder.targets, (chunk.model_dump(mode="json") for chunk in chunks))
     else:
         remove_file(folder.targets)
-    write_live_page(folder.page, report)
-    write_json(folder.report, report.model_dump(mode="json"))
+    write_live_page(folder.page, results.report)
+    write_json(folder.report, results.report.model_dump(mode="json"))

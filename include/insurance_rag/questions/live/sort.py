@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from insurance_rag.chunks.headings import product_name, section_path
 from insurance_rag.config.live_questions import LiveQuestionsConfig
@@ -24,12 +23,15 @@ from insurance_rag.questions.candidate import Candidate, kind_of
 from insurance_rag.questions.corpus import Corpus
 from insurance_rag.questions.ids import question_id
 from insurance_rag.questions.live.distinct import Distinct, Group
+from insurance_rag.questions.live.match import found_chunk
 from insurance_rag.questions.required_numbers import required_numbers
 from insurance_rag.retrieval.base import Filters
 from insurance_rag.validation.shingles import normalize
 
 SCENARIO_CHARACTERS = 60
 """A longer question describes a situation."""
+MAX_DETAIL = 500
+"""Number of characters of an answer that a finding shows."""
 MIN_LETTERS = 4
 """A question with fewer letters and digits, apart from placeholders, is no evaluation question: `네?`."""
 
@@ -62,10 +64,11 @@ REASONS: Mapping[ReviewReason, CheckedKind] = {
 """Why a person should look at a question, described like the checks of a question set."""
 
 
-def live_question(group: Group, match: LiveMatch, filters: Filters, known: bool, config: LiveQuestionsConfig,
-                  minimum: float) -> LiveQuestion:  # fmt: skip
+def live_question(
+    group: Group, match: LiveMatch, filters: Filters, known: bool, config: LiveQuestionsConfig
+) -> LiveQuestion:
     """Return a distinct question with its reasons. Of the texts of the group, the last ones with a fault are kept."""
-    found = match.chunk_id if match.score >= minimum else None
+    found = found_chunk(match, config)
     corrected = [r for r in group.records if r.correction]
     refused = [r for r in group.records if r.outcome == "refused"]
     uncertain = [
@@ -152,10 +155,18 @@ def _candidate(live: LiveQuestion, corpus: Corpus) -> Candidate:
         filters=live.filters,
     )
     asked = QuestionFinding(check="live", detail=f"asked {live.asked} times, score {live.score:.1f}", drops=False)
-    reasons = [QuestionFinding(check=reason, detail=live.answer[:500], drops=False) for reason in live.reasons]
+    reasons = [
+        QuestionFinding(check=reason, detail=_detail(reason, live, reference)[:MAX_DETAIL], drops=False)
+        for reason in live.reasons
+    ]
     return Candidate(
         question, kind_of(question, corpus), rank=1 if chunk else None, findings=(*reasons, asked), origin="live"
     )
+
+
+def _detail(reason: ReviewReason, live: LiveQuestion, reference: str | None) -> str:
+    """Return the text that a person needs for a reason: the answer, or a correction that became no reference."""
+    return live.correction if reason == "corrected" and not reference else live.answer
 
 
 def _type(question: str) -> QuestionType:
@@ -164,21 +175,18 @@ def _type(question: str) -> QuestionType:
     return "fact" if asked_units(question) else "easy"
 
 
-@dataclass(frozen=True)
-class Demand:
-    """What customers ask, and what the dataset covers."""
-
-    questions: Sequence[LiveQuestion]
-    pairs: Mapping[str, int]
-    """Chunk id -> number of generated pairs."""
-
-
 def generation_targets(
-    demand: Demand, chunks: Mapping[str, Chunk], config: LiveQuestionsConfig
+    questions: Iterable[LiveQuestion],
+    pairs: Mapping[str, int],
+    chunks: Mapping[str, Chunk],
+    config: LiveQuestionsConfig,
 ) -> list[GenerationTarget]:
-    """Return the chunks with many live questions and few pairs, those that lack most pairs first."""
+    """Return the chunks with many live questions and few pairs, those that lack most pairs first.
+
+    `pairs` maps the id of a chunk to the number of generated pairs about it.
+    """
     asked: Counter[str] = Counter()
-    for question in demand.questions:
+    for question in questions:
         if question.chunk_id:
             asked[question.chunk_id] += question.asked
     targets = [
@@ -186,10 +194,10 @@ def generation_targets(
             chunk_id=chunk_id,
             heading=f"{product_name(chunks[chunk_id])} > {section_path(chunks[chunk_id])}",
             live_questions=n,
-            pairs=demand.pairs.get(chunk_id, 0),
+            pairs=pairs.get(chunk_id, 0),
         )
         for chunk_id, n in asked.items()
-        if n >= config.target_questions and demand.pairs.get(chunk_id, 0) < config.pairs_per_question * n
+        if n >= config.target_questions and pairs.get(chunk_id, 0) < config.pairs_per_question * n
     ]
     targets.sort(key=lambda t: (t.pairs - config.pairs_per_question * t.live_questions, t.chunk_id))
     return targets[: config.max_targets]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -94,9 +94,9 @@ def add_records(folder: LiveFolder, new: Iterable[LiveRecord]) -> tuple[dict[str
                 known[record.key] = record
                 waiting.append(record)
             if len(waiting) == RECORDS_AT_ONCE:
-                _append(journal, waiting)
+                append_records(journal, waiting)
                 waiting = []
-        _append(journal, waiting)
+        append_records(journal, waiting)
     return known, len(known) - before
 
 
@@ -109,7 +109,8 @@ def read_matches(journal: Journal) -> dict[str, LiveMatch]:
     return {match.key: match for match in _read(journal, LiveMatch)}
 
 
-def _append(journal: Journal, records: list[LiveRecord]) -> None:
+def append_records(journal: Journal, records: Sequence[BaseModel]) -> None:
+    """Append records to a journal, and wait until they are on the disk."""
     if records:
         journal.append_all([record.model_dump(exclude_defaults=True) for record in records])
         journal.sync()

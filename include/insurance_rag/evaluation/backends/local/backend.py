@@ -6,28 +6,20 @@ at all.
 
 from __future__ import annotations
 
-import gc
-import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
 from insurance_rag.config import DecodingConfig, EvaluationConfig
-from insurance_rag.core.errors import GpuMemoryError, InvalidInputError
+from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.hashing import model_identity
 from insurance_rag.evaluation.backends.base import OnAnswer
 from insurance_rag.evaluation.backends.local.adapter_weights import adapter_problem
-from insurance_rag.evaluation.backends.local.batched_lora import BatchedLora
+from insurance_rag.evaluation.backends.local.attached_model import AttachedModel, make_batches, run_batches
 from insurance_rag.evaluation.backends.local.generate_decode import generate_batch
-from insurance_rag.evaluation.backends.local.inference_model import (
-    BaseModelSpec,
-    load_inference_model,
-    resolve_precision,
-)
+from insurance_rag.evaluation.backends.local.inference_model import resolve_precision
 from insurance_rag.evaluation.backends.local.sampling import StopRule, uniform_noise
 from insurance_rag.evaluation.backends.local.static_decode import StaticDecoder, supports_static_decoding
 from insurance_rag.evaluation.backends.prompt_tokens import PromptTokens
@@ -35,19 +27,14 @@ from insurance_rag.evaluation.requests import BASE, GeneratedAnswer, GenerationR
 from insurance_rag.models.base_model import load_model_config
 from insurance_rag.models.tokenizer import load_tokenizer
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-log = logging.getLogger(__name__)
-
 CPU_BATCH_TOKENS = 131_072
 """Maximum number of tokens per batch on a CPU, including padding. Larger batches are not faster."""
 GPU_CACHE_SHARE = 0.7
 """Fraction of the free GPU memory that the key/value cache may fill. The rest is for activations and logits."""
 
 
-class LocalBackend:
-    """The base model with all adapters attached. Use it as a context manager to free the memory."""
+class LocalBackend(AttachedModel):
+    """The base model and all adapters, which answer requests."""
 
     def __init__(self, base_model: str, adapters: Mapping[str, Path], config: EvaluationConfig) -> None:
         """Load the tokenizer and the model's configuration. `adapters` maps names to folders.
@@ -56,47 +43,24 @@ class LocalBackend:
         is `static` but the static decoding loop does not support the model's architecture.
         """
         _check_adapters(adapters)
-        self.config, self.base_model, self.adapters = config, base_model, adapters
-        self.spec = spec = BaseModelSpec.of(adapters, base_model)
-        self.tokenizer = load_tokenizer(base_model, spec.revision)
+        super().__init__(base_model, adapters)
+        self.config = config
+        self.tokenizer = load_tokenizer(base_model, self.spec.revision)
         self.prompt_tokens = PromptTokens(self.tokenizer)
-        self.model_config = load_model_config(base_model, spec.revision)
-        self.precision = resolve_precision(config.precision, self.model_config, spec)
+        self.model_config = load_model_config(base_model, self.spec.revision)
+        self.precision = resolve_precision(config.precision, self.model_config, self.spec)
         supported = supports_static_decoding(self.model_config)
         if config.engine == "static" and not supported:
             raise InvalidInputError(
                 f"engine=static does not support {self.model_config.model_type}; set engine=auto or engine=generate"
             )
         self.static = config.engine != "generate" and supported
-        base = f"{model_identity(base_model)} {self.precision} {spec}"
+        base = f"{model_identity(base_model)} {self.precision} {self.spec}"
         self.identities = {BASE: base} | {name: f"{base} {model_identity(str(d))}" for name, d in adapters.items()}
-
-    @cached_property
-    def model(self) -> PreTrainedModel:
-        """The base model, loaded on first use. Raises InvalidInputError if it cannot be loaded."""
-        return load_inference_model(self.base_model, self.precision, self.spec)[0]
-
-    @cached_property
-    def lora(self) -> BatchedLora | None:
-        """The adapters, attached to the base model on first use.
-
-        Raises InvalidInputError if an adapter does not fit the base model.
-        """
-        return BatchedLora(self.model, self.adapters) if self.adapters else None
 
     def load(self) -> None:
         """Load the weights of all models, unless they are loaded already. `answer` calls this method."""
         _ = self.model, self.lora
-
-    def __enter__(self) -> LocalBackend:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.__dict__.pop("lora", None)
-        self.__dict__.pop("model", None)
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
 
     @property
     def context_limit(self) -> int:
@@ -122,20 +86,16 @@ class LocalBackend:
             request.key: self.prompt_tokens.encode(request.prompt, request.prompt_format) for request in requests
         }
         longest_first = sorted(requests, key=lambda request: len(prompts[request.key]), reverse=True)
-        batches = list(self._batches(longest_first, prompts, decoding))
-        while batches:
-            batch = batches.pop(0)
-            try:
-                self._answer_batch(batch, prompts, decoding, on_answer)
-            except torch.cuda.OutOfMemoryError:
-                torch.cuda.empty_cache()
-                if len(batch) == 1:
-                    raise GpuMemoryError(
-                        "one answer does not fit the GPU memory; set precision=nf4 or a smaller retrieval.top_k"
-                    ) from None
-                log.warning("a batch of %d answers does not fit into GPU memory and is split in half", len(batch))
-                half = len(batch) // 2
-                batches[:0] = [batch[:half], batch[half:]]
+        batches = make_batches(
+            longest_first,
+            lambda request: len(prompts[request.key]) + decoding.max_new_tokens,
+            self.config.batch_tokens or self._token_budget(),
+        )
+        run_batches(
+            batches,
+            lambda batch: self._answer_batch(batch, prompts, decoding, on_answer),
+            "set precision=nf4 or a smaller retrieval.top_k",
+        )
 
     def _answer_batch(
         self,
@@ -148,8 +108,7 @@ class LocalBackend:
         noise = uniform_noise([request.noise_identity for request in batch], decoding.max_new_tokens, decoding.seed)
         tokens = [prompts[request.key] for request in batch]
         started, delivered = time.perf_counter(), set[int]()
-        if self.lora:
-            self.lora.select([request.model for request in batch])
+        self.select([request.model for request in batch])
 
         def on_finished(row: int, answer: list[int]) -> None:
             if row in delivered:
@@ -162,25 +121,6 @@ class LocalBackend:
             StaticDecoder(self.model, self.lora, tokens, noise, decoding).run(rule, on_finished)
         else:
             generate_batch(self.model, tokens, noise, decoding, rule, on_finished)
-
-    def _batches(
-        self, requests: list[GenerationRequest], prompts: Mapping[str, list[int]], decoding: DecodingConfig
-    ) -> Iterator[list[GenerationRequest]]:
-        """Yield batches of requests. Including padding, the tokens of a batch do not exceed the token budget.
-
-        `requests` must be sorted by prompt length, longest first.
-        """
-        budget = self.config.batch_tokens or self._token_budget()
-        batch: list[GenerationRequest] = []
-        longest = 0
-        for request in requests:
-            longest = longest or len(prompts[request.key]) + decoding.max_new_tokens
-            if batch and (len(batch) + 1) * longest > budget:
-                yield batch
-                batch, longest = [], len(prompts[request.key]) + decoding.max_new_tokens
-            batch.append(request)
-        if batch:
-            yield batch
 
     def _token_budget(self) -> int:
         """Return the maximum number of tokens per batch. On a GPU, the key/value cache sets the limit."""

@@ -21,8 +21,7 @@ def encode_windows(backend: LocalBackend, texts: Sequence[str], max_tokens: int)
 def window_losses(backend: LocalBackend, model: str, windows: Sequence[Sequence[int]]) -> list[float]:
     """Return the sum of the losses of the tokens in each window, in nats. The first token is not predicted."""
     backend.load()
-    if backend.lora:
-        backend.lora.select([model])
+    backend.select([model])
     losses = []
     for window in windows:
         ids = torch.tensor([window], device=backend.model.device)

@@ -6,26 +6,20 @@ the two answers differ. Prompts are padded on the right, so causal attention nee
 
 from __future__ import annotations
 
-import gc
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from insurance_rag.core.errors import GpuMemoryError, InvalidInputError
+from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.prompt_templates import SUPPORTED, UNSUPPORTED
-from insurance_rag.evaluation.backends.local.batched_lora import BatchedLora
-from insurance_rag.evaluation.backends.local.inference_model import BaseModelSpec, load_inference_model
+from insurance_rag.evaluation.backends.local.attached_model import AttachedModel, make_batches, run_batches
 from insurance_rag.models.base_model import load_model_config
 from insurance_rag.models.tokenizer import encode_prompt, load_tokenizer
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-log = logging.getLogger(__name__)
+    from transformers import PreTrainedTokenizerBase
 
 BATCH_TOKENS = 16384
 """Maximum number of tokens per forward pass, including padding. A longer prompt has a pass of its own."""
@@ -35,38 +29,18 @@ OnScore = Callable[[int, float | None], None]
 """Function (position of the prompt, score). The score is None if the prompt is too long for the base model."""
 
 
-class VerifierModel:
-    """A verifier and its base model. Use it as a context manager to free the memory. Weights load on first use."""
+class VerifierModel(AttachedModel):
+    """A verifier and its base model."""
 
     def __init__(self, adapter: Path, base_model: str, precision: str = "auto") -> None:
         """Load the tokenizer. `precision` is that of `EvaluationConfig`.
 
         Raises InvalidInputError if the tokenizer does not distinguish the verifier's two answers.
         """
-        self.adapter, self.base_model, self.precision = adapter, base_model, precision
-        self.spec = BaseModelSpec.of({_NAME: adapter}, base_model)
+        super().__init__(base_model, {_NAME: adapter})
+        self.precision = precision
         self.tokenizer = load_tokenizer(base_model, self.spec.revision)
         self.common, self.supported, self.unsupported = decisive_tokens(self.tokenizer)
-
-    @cached_property
-    def model(self) -> PreTrainedModel:
-        """The base model, loaded on first use. Raises InvalidInputError if it cannot be loaded."""
-        return load_inference_model(self.base_model, self.precision, self.spec)[0]
-
-    @cached_property
-    def lora(self) -> BatchedLora:
-        """The adapter, attached to the base model on first use."""
-        return BatchedLora(self.model, {_NAME: self.adapter})
-
-    def __enter__(self) -> VerifierModel:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.__dict__.pop("lora", None)
-        self.__dict__.pop("model", None)
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
 
     def score(self, prompts: Sequence[str], on_score: OnScore) -> None:
         """Score all prompts, in any order. Call `on_score` for each prompt as soon as its score is known.
@@ -79,28 +53,19 @@ class VerifierModel:
         fitting = [row for row in range(len(ids)) if len(ids[row]) <= limit]
         for row in set(range(len(ids))) - set(fitting):
             on_score(row, None)
-        batches = list(_batches(sorted(fitting, key=lambda row: len(ids[row]), reverse=True), ids))
-        while batches:
-            batch = batches.pop(0)
-            try:
-                scores = self._scores([ids[row] for row in batch])
-            except torch.cuda.OutOfMemoryError:
-                torch.cuda.empty_cache()
-                if len(batch) == 1:
-                    raise GpuMemoryError(
-                        "one prompt of the verifier does not fit into GPU memory; set precision=nf4"
-                    ) from None
-                log.warning("a batch of %d prompts does not fit into GPU memory and is split in half", len(batch))
-                half = len(batch) // 2
-                batches[:0] = [batch[:half], batch[half:]]
-                continue
-            for row, score in zip(batch, scores, strict=True):
+        longest_first = sorted(fitting, key=lambda row: len(ids[row]), reverse=True)
+
+        def score_batch(batch: list[int]) -> None:
+            for row, score in zip(batch, self._scores([ids[row] for row in batch]), strict=True):
                 on_score(row, round(score, 4))
+
+        batches = make_batches(longest_first, lambda row: len(ids[row]), BATCH_TOKENS)
+        run_batches(batches, score_batch, "load the verifier with precision=nf4")
 
     @torch.inference_mode()
     def _scores(self, rows: Sequence[Sequence[int]]) -> list[float]:
         """Return the score of each row of token ids."""
-        self.lora.select([_NAME] * len(rows))
+        self.select([_NAME] * len(rows))
         device = next(self.model.parameters()).device
         longest = max(map(len, rows))
         ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=device)
@@ -124,15 +89,3 @@ def decisive_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], int,
     raise InvalidInputError(
         f"base model: its tokenizer does not distinguish {SUPPORTED!r} from {UNSUPPORTED!r}; use another base model"
     )
-
-
-def _batches(rows: Sequence[int], ids: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-    """Yield batches of row numbers with at most BATCH_TOKENS tokens. `rows` must be sorted, longest first."""
-    batch: list[int] = []
-    for row in rows:
-        if batch and (len(batch) + 1) * len(ids[batch[0]]) > BATCH_TOKENS:
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
