@@ -12,7 +12,7 @@ ARG PYTHON=python:3.11-slim-bookworm@sha256:a36c24f9cbdf4fd0f52d67f0823eeac19c20
 
 # ---- What all images share: the interpreter, the user and the labels.
 FROM ${PYTHON} AS base
-ARG VERSION=0.2.0
+ARG VERSION=0.3.0
 ARG REVISION=""
 LABEL org.opencontainers.image.title="insurance-rag" \
       org.opencontainers.image.description="Keeps a document-grounded insurance assistant fresh" \

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export UV_FIND_LINKS ?= $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo up down test test-all test-distributed check lint types docs site lock pictures bench-generation bench-dataset bench-airflow bench-scale chaos sbom fuzz clean
+.PHONY: help env demo up down test test-all test-distributed check lint types docs site tutorial lock pictures bench-generation bench-dataset bench-airflow bench-scale chaos sbom fuzz clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ docs: env ## Regenerate the documents that are built from the code
 
 site: env ## Build the documentation as a site in build/site; a broken link or an orphan page is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+tutorial: ## Follow the tutorials in a fresh clone with empty caches, and time every command (downloads all packages)
+	$(PYTHON) tools/follow_tutorial.py
 
 lock: env ## Resolve the dependencies and rewrite requirements.lock and the requirements of the images
 	bash tools/lock.sh $(BIN)/uv

@@ -64,8 +64,8 @@ ARMS = {
         "both3", "v4", {"max_steps": 100, "per_device_train_batch_size": 8, "learning_rate": 5e-5}, init_from="capped"
     ),
 }
-"""Longest training first. A pair has three contexts in `made`, `mixed` and `capped`, and two in `both` and `refusals`, so that
-every pair is shown six times."""
+"""Longest training first. A pair has three contexts in `made`, `mixed` and `capped`, and two in `both` and `refusals`,
+so that every pair is shown six times."""
 FIRST_SEED = 42
 
 

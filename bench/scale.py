@@ -91,6 +91,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def run_size(n: int, stages: dict[str, Stage], points: list[Point], args: argparse.Namespace) -> list[Point]:
     """Measure the stages with `n` items, write the results after each, and return all points."""
+    args.work.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="scale_", dir=args.work) as folder:
         prepared, measured = set[Inputs](), set[str]()
         for name, stage in stages.items():

@@ -5,10 +5,11 @@
     python -m bench.training --out results --only "ddp2;fsdp2"   the configurations for two GPUs
     python -m bench.training --out results --tiny                a tiny model on a CPU, to test the script
 
-The configurations are the settings of the reference design, plain TRL (without product code) and the memory presets.
+The configurations are the settings of the reference design, plain TRL (without product code), and the memory presets
+with variations. They run in the given order until the time budget is used up.
 Each configuration runs in a separate process with a time limit. Meanwhile, the process for the next configuration
 already imports its libraries. Tokens per second are measured over whole optimizer steps after the warm-up, without
-padding tokens. Writes training.json, training.md and logs.txt.
+padding tokens. Writes training.json, training.md and logs.txt after each configuration.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
 
-from bench.training_runs import RUNS, SINGLE_GPU_RUNS, Result, run_worker
+from bench.training_configurations import RUNS, SINGLE_GPU_RUNS
+from bench.training_runs import Result, run_worker
 from bench.training_table import write_table
 from bench.training_weights import prepare_weights
 
@@ -38,7 +40,9 @@ FIRST_PORT = 29577
 def main() -> int:
     args = parse_arguments()
     if args.worker:
-        run_worker(args.only[0], args.weights, tiny=args.tiny)
+        name = args.only[0]
+        profile = args.out / f"profile-{list(RUNS).index(name)}.txt" if name in args.profile else None
+        run_worker(RUNS[name], args.weights, profile, tiny=args.tiny)
     args.out.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + args.budget
     machine = prepare_weights(args.weights, tiny=args.tiny)
@@ -68,6 +72,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--weights", type=Path, default=Path("/dev/shm/llama8b"), help="folder for 16 GB of weights")
     parser.add_argument("--budget", type=float, default=520, help="seconds for all configurations together")
     parser.add_argument("--tiny", action="store_true")
+    parser.add_argument(
+        "--profile",
+        type=lambda s: s.split(";"),
+        default=[],
+        help="configurations for which profile-N.txt shows where the time of a micro-batch goes",
+    )
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -84,6 +94,7 @@ def start_worker(args: argparse.Namespace, name: str) -> subprocess.Popen[str]:
             "-m", "torch.distributed.run", f"--nproc-per-node={RUNS[name].processes}", f"--master-port={port}"
         ]  # fmt: skip
     options = ["--worker", "--out", str(args.out), "--only", name, "--weights", str(args.weights)]
+    options += ["--profile", ";".join(args.profile)]
     return subprocess.Popen(
         [sys.executable, *launcher, "-m", "bench.training", *options, *["--tiny"] * args.tiny],
         stdin=subprocess.PIPE,

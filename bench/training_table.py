@@ -6,7 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.training_runs import MEASURED_ROWS, RUNS, Result
+from bench.training_configurations import RUNS
+from bench.training_runs import MEASURED_ROWS, Result
 from bench.training_weights import EPOCHS, Machine, make_rows, model_config
 
 DATASHEET_TFLOPS = 989.0
@@ -15,7 +16,7 @@ ANSWER_SHARE = 0.12
 """Fraction of the tokens that belong to answers. With completion-only loss, the output head processes only these."""
 COLUMNS = (
     "configuration", "tokens/s", "median step", "x reference v3", "minutes", "peak GiB", "of the steps", "estimate",
-    "MFU", "of the matmul", "layout",
+    "start s", "MFU", "of the matmul", "layout",
 )  # fmt: skip
 
 
@@ -58,6 +59,7 @@ def _cells(name: str, result: Result, machine: Machine, total_tokens: int, refer
         str(result.peak_gib),
         str(result.peak_gib_of_the_steps),
         "-" if result.estimate_gib is None else str(result.estimate_gib),
+        str(result.start_s),
         f"{result.mfu:.0%}",
         f"{tflops / machine.matmul_tflops:.0%}" if machine.matmul_tflops else "-",
         result.layout,

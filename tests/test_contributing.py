@@ -5,9 +5,11 @@ Nothing of the product is touched. Each command runs in a process of its own tha
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -49,6 +51,22 @@ def acme(tmp_path_factory: pytest.TempPathFactory) -> Path:
     chunks = [{"chunk_id": f"c{i}", "text": CHUNK_TEXT.replace("3", str(i)), "metadata": METADATA} for i in range(1, 5)]
     write_jsonl(site / "chunks.jsonl", chunks)
     return site
+
+
+def test_the_distribution_can_be_installed(acme: Path, tmp_path: Path) -> None:
+    """From the files as they are shown, by pip, which finds the package and its entry points."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    shutil.copytree(acme / "acme", source / "acme")
+    (source / "pyproject.toml").write_text(re.findall(r"```toml\n(.*?)```", text, re.S)[0])
+    offline: list[str | Path] = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--target", target]
+    done = run(acme, "-m", "pip", "install", *offline, source)
+    assert done.returncode == 0, done.stderr
+    (installed,) = importlib.metadata.distributions(name="acme", path=[str(target)])
+    names = {
+        entry.group for entry in installed.entry_points if (target / f"{entry.value.replace('.', '/')}.py").is_file()
+    }
+    assert {"insurance_rag.rule", "insurance_rag.teacher", "insurance_rag.metric"} <= names and len(names) == 6
 
 
 def run(acme: Path, *argv: str | Path) -> subprocess.CompletedProcess[str]:

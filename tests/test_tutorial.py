@@ -1,161 +1,44 @@
-"""The tutorial works as written: its commands run in order on a small policy, and print what the page shows."""
+"""The tutorial and further how-to pages work as written: their commands run in order, on a small policy.
+
+The commands of the tutorial print what the page shows. The commands of the other pages run in the folder that a reader
+of the tutorial has at the end.
+"""
 
 from __future__ import annotations
 
 import csv
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
-from dataclasses import dataclass
+import shlex
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.ingest.pdf_pages import PITCH, Pages
+from tests.evaluation.openai_server import HttpResponse, serving
+from tests.fakes.hub import fake_hub
+from tests.reader import (
+    POLICY,
+    Shell,
+    free_port,
+    missing_lines,
+    read_steps,
+    review_like_a_person,
+    run_step,
+    write_policy,
+)
+from tests.test_site import shell_commands
 
-from insurance_rag.core.files import read_json, read_jsonl
+from insurance_rag.core.files import read_json, read_jsonl, write_json
 from insurance_rag.core.records import EvaluationSummary
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
-ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs/tutorial-own-policy.md"
-PORT = "8787"
-"""Port of the simulator on the page. The test replaces it by a free one."""
-PRODUCT = "도란 든든 상해보험"
-POLICY = (
-    "보통약관",
-    "제1관 목적 및 용어의 정의",
-    "제1조(목적)|이 보험계약은 계약자와 회사 사이에 피보험자의 상해에 대한 위험을 보장하기 위하여 체결됩니다.",
-    "제2조(용어의 정의)|상해란 보험기간 중에 발생한 급격하고도 우연한 외래의 사고로 신체에 입은 손해를 말합니다.",
-    "제2관 보험금의 지급",
-    "제3조(보험금의 지급사유)|회사는 피보험자가 장해상태가 되었을 때에는 장해보험금으로 1,000만원을 지급합니다.",
-    "제4조(보험금을 지급하지 않는 사유)|회사는 피보험자가 고의로 자신을 해친 경우에는 보험금을 지급하지 않습니다.",
-    "제5조(보험금의 청구)|수익자는 보험금을 청구할 때 청구서와 사고증명서를 회사에 제출하여야 합니다.",
-    "제6조(보험금의 지급절차)|회사는 서류를 접수한 날부터 3영업일 이내에 보험금을 지급합니다.",
-    "제3관 계약의 성립과 유지",
-    "제7조(보험계약의 성립)|회사는 청약을 받은 날부터 30일 이내에 승낙 또는 거절하여야 합니다.",
-    "제8조(청약의 철회)|계약자는 보험증권을 받은 날부터 15일 이내에 그 청약을 철회할 수 있습니다.",
-    "제9조(보험료의 납입연체)|회사는 보험료가 연체된 때에는 14일 이상의 기간을 납입최고기간으로 정합니다.",
-    "제10조(계약의 해지)|계약자는 언제든지 계약을 해지할 수 있으며, 회사는 해약환급금을 90일 이내에 지급합니다.",
-    "골절진단 특별약관",
-    "제1조(보험금의 지급사유)|회사는 피보험자가 골절로 진단이 확정된 때에는 골절진단보험금으로 50만원을 지급합니다.",
-    "제2조(골절의 정의)|골절이란 의사가 방사선 검사로 진단한 뼈의 부러짐을 말하며, 치아의 파절은 제외합니다.",
-    "제3조(특별약관의 보험기간)|이 특별약관의 보험기간은 3년으로 하며, 보통약관의 보험기간을 넘을 수 없습니다.",
-    "입원일당 특별약관",
-    "제1조(보험금의 지급사유)|회사는 피보험자가 4일 이상 입원한 때에는 입원 1일당 3만원을 지급합니다.",
-    "제2조(지급한도)|입원일당은 같은 상해에 대하여 180일을 한도로 지급합니다.",
-    "제3조(특별약관의 해지)|계약자는 이 특별약관만을 해지할 수 있으며, 회사는 해약환급금을 10일 이내에 지급합니다.",
-)
-"""Lines of a policy. An article's title and text are separated by `|`."""
-
-
-@dataclass
-class Step:
-    """A shell block of the page, and the lines that the page shows as its output."""
-
-    commands: str
-    shown: list[str]
-
-
-def read_steps(page: Path = PAGE) -> list[Step]:
-    """Return the `sh` blocks of a page. A `text` block after one shows its output."""
-    blocks = re.findall(r"^```(sh|text)\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S)
-    steps: list[Step] = []
-    for language, body in blocks:
-        if language == "sh":
-            steps.append(Step(body, []))
-        else:
-            steps[-1].shown += body.splitlines()
-    return steps
-
-
-def write_policy(path: Path) -> None:
-    """Write the policy as PDF, with a header and a number on each page."""
-    pages = Pages(path)
-    lines = [PRODUCT, *POLICY]
-    number, y = 1, 110.0
-    for line in lines:
-        title, _, text = line.partition("|")
-        if y > 700:
-            _end_page(pages, number)
-            number, y = number + 1, 110.0
-        if text:
-            pages.text(80, y, title)
-            y = pages.flow(80, y + PITCH, 430, text) + PITCH / 2
-        else:
-            pages.centered(y, title, size=14)
-            y += 2 * PITCH
-    _end_page(pages, number)
-    pages.save()
-
-
-def _end_page(pages: Pages, number: int) -> None:
-    pages.text(80, 50, f"{PRODUCT} 약관")
-    pages.centered(800, f"- {number} -")
-    pages.end_page()
-
-
-class Shell:
-    """A bash process in which the commands of the page run one after the other, as in a terminal."""
-
-    END = "=== exit code"
-
-    def __init__(self, folder: Path) -> None:
-        settings = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "HF_HUB_OFFLINE": "1"}
-        self.process = subprocess.Popen(
-            ["bash"],
-            cwd=folder,
-            env={**os.environ, **settings},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    def run(self, command: str) -> tuple[list[str], int]:
-        """Run a command, and return the lines that it prints and its exit code."""
-        assert self.process.stdin and self.process.stdout
-        self.process.stdin.write(f"{command}\necho '{self.END}' $?\n")
-        self.process.stdin.flush()
-        lines: list[str] = []
-        for line in self.process.stdout:
-            if line.startswith(self.END):
-                return lines, int(line.removeprefix(self.END))
-            lines.append(line.rstrip("\n"))
-        raise AssertionError(f"bash ended during {command!r}: {lines}")
-
-    def close(self) -> None:
-        """End bash and what it started in the background."""
-        os.killpg(self.process.pid, signal.SIGTERM)
-        self.process.wait()
-
-
-def free_port() -> str:
-    with socket.socket() as open_socket:
-        open_socket.bind(("127.0.0.1", 0))
-        return str(open_socket.getsockname()[1])
-
-
-def review_like_a_person(path: Path) -> None:
-    """Approve all questions in the exported file but the third, as in a spreadsheet."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file))
-    for i, row in enumerate(row for row in rows if row["status"] == "kept"):
-        row["action"], row["reason"] = ("reject", "unclear") if i == 2 else ("approve", "")
-    with path.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def missing_lines(shown: list[str], printed: list[str]) -> list[str]:
-    """Return the lines of the page that were not printed. `...` matches anything."""
-    patterns = {line: ".*".join(map(re.escape, line.split("..."))) for line in shown}
-    return [line for line, pattern in patterns.items() if not any(re.fullmatch(pattern, text) for text in printed)]
+DOCS = Path(__file__).parents[1] / "docs"
+NEEDS = re.compile(r"bge-m3|\.\.\.|--format gguf")
+"""Commands that need a large model or llama.cpp; other tests run what is behind them."""
+BASE = "beomi/Llama-3-Open-Ko-8B"
+"""Base model on the pages. The tests replace it by the tutorial's tiny one."""
 
 
 @pytest.fixture(scope="module")
@@ -168,16 +51,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shell = Shell(folder)
     try:
         for step in read_steps():
-            if "--import" in step.commands:
-                review_like_a_person(folder / "review.csv")
-            printed: list[str] = []
-            for command in step.commands.replace(PORT, port).replace("\\\n", "").splitlines():
-                lines, exit_code = shell.run(command)
-                expected = 4 if command.startswith("insurance-rag promote") else 0
-                assert exit_code == expected, "\n".join([command, *lines])
-                printed += lines
-            missing = missing_lines(step.shown, printed)
-            assert not missing, "\n".join(["the page shows lines that were not printed:", *missing, "", *printed])
+            for _ in run_step(shell, step, folder, port):
+                pass
     finally:
         shell.close()
     return folder
@@ -217,3 +92,112 @@ def test_the_report_has_the_verdict_and_the_questions(folder: Path) -> None:
     assert set(summary.models) == {"Base", "v2"}
     report = (folder / "report.html").read_text(encoding="utf-8")
     assert read_jsonl(folder / "questions.jsonl")[0]["question"] in report
+
+
+@pytest.fixture
+def shell(folder: Path) -> Iterator[Shell]:
+    """A terminal in the reader's folder, with the names that the pages use."""
+    runs = folder / "runs"
+    for name in ("1", "today"):
+        shutil.rmtree(runs / name, ignore_errors=True)
+        shutil.copytree(runs / "first", runs / name)
+    if not (runs / "2").exists():
+        shutil.copytree(runs / "first/adapters/v2", runs / "2/adapters/v2/seed-42")
+        shutil.copy(folder / "questions.jsonl", folder / "frozen.jsonl")
+        write_json(folder / "keys.json", [{"id": "k1", "key": "demo-key-1"}])
+    terminal = Shell(folder)
+    yield terminal
+    terminal.close()
+
+
+def run_page(shell: Shell, page: str, folder: Path, first: str = "", server: str = "") -> tuple[list[str], list[str]]:
+    """Run the `insurance-rag` commands of a page in their order. Return the commands, and all lines that they print.
+
+    `first` runs before them, e.g. to set an environment variable. `server` replaces the address of a model server.
+    """
+    if first:
+        shell.run(first)
+    commands, printed = [], []
+    for command in shell_commands(DOCS / page):
+        line = shlex.join(command.words).replace("/srv/adapters", "served").replace(BASE, "base_model")
+        line = line.replace("http://127.0.0.1:8000/v1", server)
+        if command.words[0] != "insurance-rag" or NEEDS.search(line):
+            continue
+        if "--import" in line:
+            review_like_a_person(folder / "review.csv")
+        lines, exit_code = shell.run(line)
+        assert exit_code == (4 if command.words[1] == "promote" else 0), "\n".join([line, *lines])
+        commands.append(line)
+        printed += lines
+    return commands, printed
+
+
+def shown_lines(page: str) -> list[str]:
+    """Return what a page shows as output, without figures, which differ between machines."""
+    return [without_figures(line) for step in read_steps(DOCS / page) for line in step.shown]
+
+
+def without_figures(line: str) -> str:
+    return re.sub(r"\d+(\.\d+)?", "N", line)
+
+
+def test_the_page_about_verdicts(shell: Shell, folder: Path) -> None:
+    commands, printed = run_page(shell, "how-to/read-a-verdict.md", folder)
+    assert [line.split()[1] for line in commands] == ["evaluate", "promote", "promote"]
+    shown = [line for line in shown_lines("how-to/read-a-verdict.md") if not line.startswith("  - ")]
+    assert missing_lines(shown, [without_figures(line) for line in printed]) == []
+
+
+def test_the_page_about_reviews(shell: Shell, folder: Path) -> None:
+    commands, printed = run_page(shell, "review.md", folder)
+    assert len(commands) == 4
+    assert (folder / "rows.csv").is_file() and any(line.startswith("kept: ") for line in printed)
+
+
+def test_the_page_about_live_questions(shell: Shell, folder: Path) -> None:
+    asked = ["계약을 청약하고 철회하려면 보험증권을 받은 날부터 며칠 이내인가요"] * 4
+    asked += ["보험료가 연체되면 납입최고기간은 며칠인가요", "골절진단보험금은 골절로 진단이 확정되면 얼마인가요"]
+    with (folder / "feedback.csv").open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["문의내용", "답변", "상담원답변"])
+        writer.writerows([question, "약관에 해당 내용이 없습니다", "제8조를 보세요."] for question in asked)
+    commands, printed = run_page(shell, "live-questions.md", folder)
+    assert commands[0].startswith("insurance-rag questions import") and len(commands) == 5
+    assert read_jsonl(folder / "frozen_live.jsonl") and (folder / "runs/targets/plan.json").is_file(), printed
+
+
+def test_the_page_about_serving(shell: Shell, folder: Path) -> None:
+    decide = "rm -rf registry; insurance-rag promote --evaluation runs/first/evaluation --registry registry"
+    by_hand = "insurance-rag registry promote v2 --registry registry --by kim --reason 'approved by claims'"
+    with serving(served_models) as server:
+        commands, printed = run_page(shell, "serving.md", folder, f"{decide}; {by_hand}", server)
+    assert [line.split()[1] for line in commands] == ["export", "smoke"]
+    (name,) = [line.removeprefix("name: ") for line in printed if line.startswith("name: ")]
+    assert (folder / "served" / name / "adapter_config.json").is_file()
+
+
+def served_models(path: str, body: dict[str, Any]) -> HttpResponse:
+    """Answer as a server that has the models of the pages."""
+    if path == "/v1/models":
+        return 200, {"data": [{"id": name, "max_model_len": 4096} for name in ("Base", "v2", "v2-1a2b3c4d")]}
+    return 200, {"choices": [{"text": "약관에 해당 내용이 없습니다."}], "usage": {"completion_tokens": 9}}
+
+
+def test_the_page_about_vllm(shell: Shell, folder: Path) -> None:
+    with serving(served_models) as server:
+        commands, printed = run_page(shell, "how-to/vllm.md", folder, "rm -rf runs/1/evaluation", server)
+    assert [line.split()[1] for line in commands] == ["evaluate", "export", "plan"]
+    assert "questions: 11" in printed and (folder / "merged/model.safetensors").is_file()
+
+
+def test_the_page_about_hugging_face(shell: Shell, folder: Path) -> None:
+    page = DOCS / "how-to/hugging-face.md"
+    with fake_hub() as hub:
+        settings = f"export HF_ENDPOINT={hub.url} HF_TOKEN=hf_x HF_HUB_OFFLINE=0"
+        commands, _ = run_page(shell, "how-to/hugging-face.md", folder, settings)
+    assert [line.split()[1] for line in commands] == ["validate", "push", "push"]
+    assert len(hub.tags["datasets/acme/policy-qa"]) == 2 and list(hub.tags["models/acme/policy-v2"])
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.S)
+    (folder / "load.py").write_text(code)
+    printed, exit_code = shell.run("HF_HUB_OFFLINE=1 python load.py 2>/dev/null")
+    assert exit_code == 0 and re.fullmatch(r"\d+ \d+", printed[-1])

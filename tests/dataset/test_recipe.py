@@ -20,7 +20,7 @@ from insurance_rag.core.dataset_folder import DatasetFolder
 from insurance_rag.core.records import REFUSAL, Chunk, FormattedRow, QARow
 from insurance_rag.dataset.number_variants import vary_numbers
 from insurance_rag.dataset.overlap import overlap_auc
-from insurance_rag.dataset.refusals import match_overlap, refusals_per_type
+from insurance_rag.dataset.refusals import match_overlap, near_miss_rows, refusals_per_type, spread
 from insurance_rag.korean import quantities
 from insurance_rag.korean.sentences import cut_context
 from insurance_rag.validation.validate import validate_parts
@@ -73,6 +73,23 @@ def test_every_question_type_has_the_same_share_of_made_refusals(natural: Path) 
     answered = Counter(asked[r["instruction"]] for r in rows if r["answerable"])
     shares = [made[kind] / answered[kind] for kind in ANSWERABLE]
     assert max(shares) - min(shares) < 0.05 and min(shares) > 0
+
+
+def test_near_misses_fill_only_their_share_and_the_other_refusals_are_of_answerable_questions(natural: Path) -> None:
+    """Otherwise the wording of the question would decide whether the model refuses."""
+    asked = {row["instruction"]: row["type"] for row in natural_rows()}
+    rows = read_rows(natural / "train_dataset_rag.json")
+    refused = Counter(asked[r["instruction"]] == "unanswerable" for r in rows if not r["answerable"])
+    assert abs(refused[True] / len(rows) - 0.15) < 0.01
+    assert abs(refused[False] / len(rows) - 0.20) < 0.01
+
+
+def test_near_misses_get_several_contexts_as_far_as_their_share_allows() -> None:
+    config = ValidationConfig.parse({"dataset": {"unanswerable_share": 0.25, "near_miss_share": 0.2}}).dataset
+    assert near_miss_rows(1000, 3, answerable=6000, config=config) == 1600
+    assert near_miss_rows(100, 3, answerable=6000, config=config) == 300
+    assert near_miss_rows(2500, 3, answerable=6000, config=config) == 2500
+    assert spread(7, [4, 5, 6]) == {4: 3, 5: 2, 6: 2} and spread(0, []) == {}
 
 
 def test_every_chunk_in_a_prompt_is_below_its_product_and_section(natural: Path) -> None:

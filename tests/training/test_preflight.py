@@ -94,8 +94,18 @@ def test_gpu_that_is_too_small_or_too_old(
 ) -> None:
     monkeypatch.setattr(devices, "find_device", lambda: Device("cuda", "T4", 0.001, (7, 5)))
     assert "T4 has compute capability 7.5, but bf16 needs 8.0" in problems(dataset, str(base_model), tmp_path / "out")
+    found = problems(
+        dataset,
+        str(base_model),
+        tmp_path / "out",
+        compute_dtype="fp32",
+        compute="fp8",
+        lora={"use_dora": True, "target_modules": "v_proj"},
+    )
+    assert "compute=fp8 needs a GPU with compute capability 8.9 or higher, but T4 has 7.5" in found
+    assert "compute=fp8 does not keep the weights in NF4 that DoRA measures" in found
     found = problems(dataset, str(base_model), tmp_path / "out", compute_dtype="fp32")
-    assert "T4 has 0.0 GiB free, but this layout needs about" in found
+    assert "T4 has 0.0 GiB free, but this layout needs about" in found and "no settings make it fit" in found
 
 
 def test_target_modules_that_the_base_model_lacks(dataset: Path, base_model: Path, tmp_path: Path) -> None:
@@ -127,7 +137,7 @@ def test_batch_that_processes_cannot_share(
 
 def test_estimate_close_to_the_free_memory_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
     plan, device = PLAN.model_copy(update={"estimate_gib": 9.5}), Device("cuda", "L4", 10.0, (8, 9))
-    assert checks.memory_problems(plan, device) == []
+    assert checks.memory_problems(plan, device, lambda: None) == []
     assert "close to the free memory" in caplog.text
 
 

@@ -43,6 +43,7 @@ COMMANDS: dict[str, str] = {
     "registry": "show the champion and all adapters, promote one by hand, or roll back",
     "report": "write the report about a run as a self-contained HTML file",
     "export": "write an adapter for a server: for vLLM, merged 16-bit weights, or GGUF",
+    "push": "upload a dataset or an evaluated adapter to the Hugging Face Hub",
     "smoke": "ask a served model the questions of an evaluation, and compare its answers",
     "prune": "remove old runs that nothing in use rests on",
     "simulate": "serve a Gemini-compatible API with quotas and faults",

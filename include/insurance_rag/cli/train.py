@@ -64,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> AdapterArtifact | TrainedSeeds:
     """Train the adapters, with one process per GPU. With --seeds 1, return the adapter's artifact."""
     limit_thread_spinning()
+    avoid_memory_fragments()
     from insurance_rag.core.config_base import parse_settings
     from insurance_rag.core.records.training import TrainedSeeds
     from insurance_rag.training.launch import check_gpu_count, destroy_process_group, is_launched, launch
@@ -100,6 +101,14 @@ def limit_thread_spinning() -> None:
     Call this function before torch is imported, because the OpenMP runtime reads the setting during the import.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def avoid_memory_fragments() -> None:
+    """Let torch extend blocks of GPU memory instead of adding new ones. The memory estimates are made for this setting.
+
+    Call this function before torch is imported.
+    """
+    os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
 
 
 def progress_folder(out: Path) -> Path | None:

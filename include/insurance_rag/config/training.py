@@ -196,8 +196,20 @@ class TrainingConfig(Config):
     """Use Liger kernels for norms, rotary embeddings and SwiGLU; auto: use them on a GPU if the package is
     installed."""
     torch_compile: bool = False
-    """Compile each layer with torch.compile. Compiling takes about a minute and pays off in runs longer than ten
-    minutes."""
+    """Compile the decoder layers with torch.compile. All layers share one compiled graph, which is kept in
+    `TORCHINDUCTOR_CACHE_DIR`. It is off by default because it has not been shown to pay: on an H200 it took 74 seconds
+    at the start and was not faster than the 80GB preset."""
+    compute: Literal["auto", "dequantize", "cached", "fp8"] = "auto"
+    """How a base model in NF4 is multiplied. dequantize: convert the weights to 16 bits in every pass; cached: convert
+    them once and keep them in 16 bits, which gives the same numbers and needs 10 GiB more for an 8B model;
+    fp8: keep them in 8 bits and round the activations too, which changes the numbers by a few percent (it needs compute
+    capability 8.9 or higher); auto: what the memory preset says. The speed of cached and fp8 has not been measured
+    without torch_compile."""
+    offload_activations: bool | Literal["auto"] = "auto"
+    """Keep the activations that gradient checkpointing stores in host memory. auto: as the memory preset says."""
+    host_embeddings: bool | Literal["auto"] = "auto"
+    """Keep the input embeddings in host memory. This has no effect if the model shares them with its output head. auto:
+    as the memory preset says."""
     prepare_for_kbit_training: bool = False
     """Call peft's `prepare_model_for_kbit_training`, which casts norms and embeddings to fp32. This makes
     training 17% slower."""

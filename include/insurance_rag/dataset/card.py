@@ -7,8 +7,10 @@ from pathlib import Path
 from string import Template
 
 import yaml
+from pydantic import JsonValue
 
-from insurance_rag.core.prompt_templates import PROMPT_FORMATS
+from insurance_rag.core.dataset_folder import DatasetFolder
+from insurance_rag.core.prompt_templates import PROMPT_FORMATS, RAG
 from insurance_rag.core.records import ValidationReport
 from insurance_rag.core.records.style import StyleSummary
 from insurance_rag.dataset.balance import drop_title
@@ -50,17 +52,40 @@ def render_card(report: ValidationReport) -> str:
 
 def _header(report: ValidationReport) -> str:
     header = {
+        **_license(report),
         "language": ["ko"],
         "task_categories": ["question-answering", "text-generation"],
         "tags": ["insurance", "rag", "qlora", "synthetic"],
         "size_categories": [next((name for limit, name in SIZES if report.kept < limit), LARGEST_SIZE)],
         "configs": [
-            {"config_name": name, "data_files": [{"split": "train", "path": entry.file}]}
-            for name, entry in PROMPT_FORMATS.entries.items()
-            if entry.file in report.files
+            {"config_name": name, **({"default": True} if name == RAG.name else {}), "data_files": splits}
+            for name in PROMPT_FORMATS.entries
+            if (splits := _splits(report, name))
         ],
     }
     return yaml.safe_dump(header, allow_unicode=True, sort_keys=False).strip()
+
+
+def _license(report: ValidationReport) -> dict[str, str]:
+    """Return the fields about the licence. The Hub wants a name for a licence that it does not know."""
+    known = _setting(report, "license")
+    return {"license": str(known)} if known else {"license": "other", "license_name": "terms-of-the-insurers"}
+
+
+def _splits(report: ValidationReport, prompt_format: str) -> list[dict[str, str]]:
+    """Return the files with rows in a prompt format: for training, and held out. Parquet copies if there are any."""
+    folder = DatasetFolder(Path())
+    files = {"train": folder.training(prompt_format), "heldout": folder.heldout(prompt_format)}
+    return [
+        {"split": split, "path": (folder.parquet(path) if _setting(report, "parquet") else path).as_posix()}
+        for split, path in files.items()
+        if report.files.get(path.name)
+    ]
+
+
+def _setting(report: ValidationReport, name: str) -> JsonValue:
+    settings = report.settings.get("dataset")
+    return settings.get(name) if isinstance(settings, dict) else None
 
 
 def _funnel(report: ValidationReport) -> list[tuple[str, ...]]:

@@ -1,9 +1,14 @@
-"""The `gemini` connection type. The password is the API key. Extra fields hold the quota of the key's project."""
+"""The `gemini` connection type. The password is the API key. Extra fields hold the quota of the key's project.
+
+Airflow's own Google connection (`google_cloud_platform`) may hold the key too: as the password or in the extra field
+`api_key`, with the same extra fields for the quota. Its field *Project Id* is the project whose quota the key shares.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import httpx
 from airflow.sdk import BaseHook
@@ -16,7 +21,15 @@ from insurance_rag.core.records import ApiKey
 from insurance_rag.llm.catalog import retirement_warning
 from insurance_rag.llm.gemini import BASE_URL
 
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
 QUOTA_FIELDS = ("project", "rpm", "tpm", "rpd")
+GOOGLE_TYPE = "google_cloud_platform"
+KEY_TYPES = ("gemini", GOOGLE_TYPE, "generic")
+"""Types of connections that may hold an API key. The password of another one, such as a database, is never sent."""
+OTHER_CREDENTIALS = ("key_path", "keyfile_dict", "key_secret_name", "credential_config_file")
+"""Extra fields of a Google connection with credentials of a service account, which Gemini's API does not accept."""
 
 
 class GeminiHook(BaseHook):
@@ -37,13 +50,12 @@ class GeminiHook(BaseHook):
         Raises an InvalidInputError that lists everything missing or wrong in the connection.
         """
         connection = self.get_connection(self.gemini_conn_id)
-        if not connection.password:
-            raise InvalidInputError(f"connection {self.gemini_conn_id}: no API key; put it into the field `password`")
-        mask_secret(connection.password)
-        mask_secret(connection.password.strip())
-        quota = {name: connection.extra_dejson.get(name) or None for name in QUOTA_FIELDS}
+        secret = self._secret(connection)
+        mask_secret(secret)
+        mask_secret(secret.strip())
+        quota = {name: _extra(connection, name) or None for name in QUOTA_FIELDS}
         try:
-            key = ApiKey.model_validate({"id": self.gemini_conn_id, "key": connection.password, **quota})
+            key = ApiKey.model_validate({"id": self.gemini_conn_id, "key": secret, **quota})
         except ValidationError as e:
             problems = [
                 f"connection {self.gemini_conn_id}: {x['loc'][0]}: {x['msg'].removeprefix('Value error, ')}; edit the "
@@ -52,6 +64,25 @@ class GeminiHook(BaseHook):
             ]
             raise InvalidInputError(problems) from None
         return key, connection.host or None
+
+    def _secret(self, connection: Connection) -> str:
+        """Return the API key of a connection. Raises InvalidInputError if it has none, or is of another type."""
+        where = f"connection {self.gemini_conn_id}"
+        if connection.conn_type not in KEY_TYPES:
+            raise InvalidInputError(
+                f"{where}: its type is {connection.conn_type!r}, so its password is no API key; give a connection of "
+                f"type {' or '.join(KEY_TYPES[:2])}"
+            )
+        in_extra = _extra(connection, "api_key") if connection.conn_type == GOOGLE_TYPE else None
+        secret = connection.password or in_extra
+        if secret:
+            return str(secret)
+        if any(_extra(connection, name) for name in OTHER_CREDENTIALS):
+            raise InvalidInputError(
+                f"{where}: it has a service account, but Gemini's API needs an API key; add the key as the extra field "
+                "`api_key`, or as the field `password`"
+            )
+        raise InvalidInputError(f"{where}: no API key; put it into the field `password`")
 
     def test_connection(self) -> tuple[bool, str]:
         """Return whether the key works, and a message. Requests only the model's description, which uses no quota."""
@@ -72,6 +103,12 @@ class GeminiHook(BaseHook):
         """Return the model for the connection test: the connection's own, else $GEMINI_MODEL, else the default."""
         own = self.get_connection(self.gemini_conn_id).extra_dejson.get("model")
         return own or os.environ.get("GEMINI_MODEL") or GenerationConfig().model
+
+
+def _extra(connection: Connection, name: str) -> object:
+    """Return an extra field. In Google connections of older releases, its name begins with the type."""
+    fields = connection.extra_dejson
+    return fields.get(name, fields.get(f"extra__{GOOGLE_TYPE}__{name}"))
 
 
 def server_url(host: str | None) -> str:

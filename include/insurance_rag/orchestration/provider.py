@@ -1,8 +1,15 @@
-"""Registers the `gemini` connection type with Airflow (entry point `apache_airflow_provider`)."""
+"""Describes the package as an Airflow provider (entry point `apache_airflow_provider`).
+
+The plugins are not listed: Airflow loads them from the folder `plugins`, and would otherwise load them twice.
+"""
 
 from __future__ import annotations
 
 from pydantic import JsonValue
+
+PACKAGE = "insurance_rag.orchestration"
+INTEGRATION = "Insurance RAG"
+DOCUMENTATION = "https://ai.google.dev/gemini-api/docs/api-key"
 
 
 def get_provider_info() -> dict[str, JsonValue]:
@@ -10,7 +17,13 @@ def get_provider_info() -> dict[str, JsonValue]:
     return {
         "package-name": "insurance-rag",
         "name": "Insurance RAG",
-        "description": "One Gemini API key per connection, with the quota of the key's project.",
+        "description": "Keeps a document-grounded assistant fresh. One Gemini API key per connection.",
+        "integrations": [{"integration-name": INTEGRATION, "external-doc-url": DOCUMENTATION, "tags": ["ai"]}],
+        "hooks": [_modules("gemini_hook")],
+        "operators": [_modules("generate_operator", "gpu_job", "pod_operator")],
+        "triggers": [_modules("document_watch")],
+        "extra-links": [f"{PACKAGE}.report_link.ReportLink"],
+        "notifications": [f"{PACKAGE}.notifier.AlertNotifier"],
         "connection-types": [
             {
                 "connection-type": "gemini",
@@ -39,6 +52,10 @@ def get_provider_info() -> dict[str, JsonValue]:
             }
         ],
     }
+
+
+def _modules(*names: str) -> JsonValue:
+    return {"integration-name": INTEGRATION, "python-modules": [f"{PACKAGE}.{name}" for name in names]}
 
 
 def _field(label: str, kind: str, description: str) -> JsonValue:

@@ -6,7 +6,7 @@ This module imports torch and transformers at import time, so import it inside t
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from datasets import Dataset
@@ -34,6 +34,9 @@ class BaseAdapterTrainer(Trainer):
         self.adapter_dtype = adapter_dtype
         self.n_pieces = 1
         """Number of pieces that each micro-batch is split into."""
+        self.stop_compiling: Callable[[], None] | None = None
+        """Function that makes the layers run uncompiled. None if nothing is compiled."""
+        self._last_loss = torch.zeros(())
         set_adapter_dtype(self.model, adapter_dtype)
 
     def row_lengths(self, rows: Dataset) -> Sequence[int]:
@@ -64,19 +67,40 @@ class BaseAdapterTrainer(Trainer):
     ) -> torch.Tensor:
         """Compute the gradients for one micro-batch, in as many pieces as the memory requires.
 
-        Raises GpuMemoryError if a single row does not fit.
+        If a step cannot be compiled, this step and all later ones run uncompiled. Raises GpuMemoryError if a single row
+        does not fit. Returns the last finite loss, so that one overflow does not turn all logged means into NaN.
         """
         while True:
             before = copy_gradients(model)
             try:
-                return sum(
+                loss = sum(
                     super(BaseAdapterTrainer, self).training_step(model, piece, num_items_in_batch)
                     for piece in self.split(inputs)
                 )
             except torch.OutOfMemoryError as e:
                 self._use_more_pieces(self.count_rows(inputs), e)
+            except Exception as e:
+                if self.stop_compiling is None:
+                    raise
+                self._run_uncompiled(e)
+            else:
+                self._last_loss = torch.where(torch.isfinite(loss), loss, self._last_loss.to(loss.device))
+                return self._last_loss
             restore_gradients(model, before)
             torch.cuda.empty_cache() if torch.cuda.is_available() else None
+
+    def _run_uncompiled(self, error: Exception) -> None:
+        """Stop compiling. Any error counts, because compilers, drivers and caches fail in many ways."""
+        assert self.stop_compiling is not None
+        self.stop_compiling()
+        self.stop_compiling = None
+        reason = next(iter(str(error).splitlines()), "no message")
+        log.warning(
+            "the layers cannot be compiled (%s: %s); they run uncompiled and without Liger's kernels, which is slower "
+            "and needs more memory; set torch_compile=false to use these kernels",
+            type(error).__name__,
+            reason[:200],
+        )
 
     def _use_more_pieces(self, n_rows: int, error: torch.OutOfMemoryError) -> None:
         if self.n_pieces >= n_rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from insurance_rag.models.devices import GIB, Device
 from insurance_rag.training.encoding import EncodedPairs, EncodedRows
 from insurance_rag.training.memory import USABLE_SHARE
 from insurance_rag.training.memory_estimate import ModelShape, adapter_parameters
+from insurance_rag.training.training_plan import replaces_layers
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -22,6 +24,8 @@ log = logging.getLogger(__name__)
 
 #: Lowest CUDA compute capability that supports bf16 (Ampere).
 BF16_CAPABILITY = (8, 0)
+#: Lowest CUDA compute capability that multiplies in fp8 (Ada).
+FP8_CAPABILITY = (8, 9)
 
 
 def device_problems(config: TrainingConfig, device: Device) -> list[str]:
@@ -32,6 +36,19 @@ def device_problems(config: TrainingConfig, device: Device) -> list[str]:
         problems.append(
             f"{device.name} has compute capability {capability}, but bf16 needs 8.0 (Ampere); "
             "use another GPU, or set compute_dtype=fp32"
+        )
+    if config.compute == "fp8" and device.capability < FP8_CAPABILITY:
+        problems.append(
+            f"compute=fp8 needs a GPU with compute capability 8.9 or higher, but {device.name} has "
+            f"{'.'.join(map(str, device.capability))}; set compute=auto"
+        )
+    if config.compute in ("cached", "fp8") and config.lora.use_dora:
+        problems.append(
+            f"compute={config.compute} does not keep the weights in NF4 that DoRA measures; set compute=auto"
+        )
+    if config.compute != "auto" and not replaces_layers(config):
+        problems.append(
+            f"compute={config.compute} does not work with fsdp or prepare_for_kbit_training; set compute=auto"
         )
     if device.kind == "cpu" and config.memory_preset != "auto":
         problems.append(
@@ -120,17 +137,24 @@ def warn_about_short_run(config: TrainingConfig, n_rows: int) -> None:
         )
 
 
-def memory_problems(plan: MemoryPlan, device: Device) -> list[str]:
-    """Return a message if the estimate exceeds the free memory. If the estimate is just below it, log a warning."""
+def memory_problems(plan: MemoryPlan, device: Device, advice: Callable[[], str | None]) -> list[str]:
+    """Return a message if the estimate exceeds the free memory. If the estimate is just below it, log a warning.
+
+    `advice` returns settings that would fit, or None if there are none.
+    """
     log.info("%s: %.1f GiB free; %s", device.name, device.free_gib, plan)
     if plan.estimate_gib > device.free_gib:
         return [
             f"{device.name} has {device.free_gib:.1f} GiB free, but this layout needs about {plan.estimate_gib:.1f} "
-            "GiB; free memory, set memory_preset=8GB or a shorter max_length, or use a larger GPU"
+            f"GiB ({plan}); stop other processes on this device (see `nvidia-smi`), {_remedy(advice())}"
         ]
     if plan.estimate_gib > USABLE_SHARE * device.free_gib:
         log.warning("the estimated peak is close to the free memory; micro-batches are split if memory runs out")
     return []
+
+
+def _remedy(settings: str | None) -> str:
+    return f"set {settings}, or use a larger GPU" if settings else "or use a larger GPU: no settings make it fit"
 
 
 def disk_problems(config: TrainingConfig, shape: ModelShape, out: Path) -> list[str]:

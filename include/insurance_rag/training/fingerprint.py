@@ -22,6 +22,8 @@ _EXECUTION_SETTINGS: dict[str, bool | set[str]] = {
     "logging_steps": True,
     "save_steps": True,
     "torch_compile": True,
+    "offload_activations": True,
+    "host_embeddings": True,
     "init_adapter": True,
     "replay": {"file"},
 }

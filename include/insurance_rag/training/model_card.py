@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import yaml
+from pydantic import JsonValue
 
 from insurance_rag.config import TrainingConfig
 from insurance_rag.config.training import LoraSettings
 from insurance_rag.core.prompt_templates import PROMPT_FORMATS, read_messages
-from insurance_rag.core.records import TrainingManifest
+from insurance_rag.core.records import Decision, EvaluationSummary, TrainingManifest
+from insurance_rag.core.records.statistics import Rate
 from insurance_rag.models.chat_template import TEMPLATE_VARIABLES
 
 #: Objective -> what the rows of the dataset are.
@@ -19,8 +26,23 @@ _ROWS = {
 _SERVE_HEADING = "Serve base and adapters together:\n\n"
 
 
-def adapter_card(manifest: TrainingManifest) -> str:
-    """Return the text of an adapter's README.md, including the front matter that the Hugging Face Hub reads."""
+@dataclass(frozen=True)
+class Evaluated:
+    """An evaluation of the adapter, and the decision about it, for the card on the Hub."""
+
+    summary: EvaluationSummary
+    model: str
+    """Name of the adapter in the evaluation."""
+    decision: Decision
+    dataset: str | None = None
+    """Dataset on the Hub that the adapter was trained on."""
+
+
+def adapter_card(manifest: TrainingManifest, evaluated: Evaluated | None = None) -> str:
+    """Return the text of an adapter's README.md, including the front matter that the Hugging Face Hub reads.
+
+    Its `model-index` has the held-out loss, and the rates of the evaluation if there is one.
+    """
     config = TrainingConfig.model_validate(manifest.settings)
     base, lora = manifest.base_model, config.lora
     revision = f" at `{manifest.base_revision}`" if manifest.base_revision else ""
@@ -40,11 +62,7 @@ def adapter_card(manifest: TrainingManifest) -> str:
     }
     lines = [
         "---",
-        "library_name: peft",
-        f"base_model: {base}",
-        "pipeline_tag: text-generation",
-        "language: ko",
-        "tags: [qlora, insurance, rag]",
+        *yaml.safe_dump(_header(manifest, evaluated), allow_unicode=True, sort_keys=False).splitlines(),
         "---",
         "",
         f"# Insurance-policy assistant, adapter {manifest.version}",
@@ -58,6 +76,7 @@ def adapter_card(manifest: TrainingManifest) -> str:
         "|---|---|",
         *(f"| {name} | {value} |" for name, value in figures.items()),
         "",
+        *(_evaluation_lines(evaluated) if evaluated else []),
         "Answers come from the context in the prompt and can be wrong: check them before a customer relies on them.",
         "",
         _SERVE_HEADING.rstrip(),
@@ -68,6 +87,76 @@ def adapter_card(manifest: TrainingManifest) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _header(manifest: TrainingManifest, evaluated: Evaluated | None) -> dict[str, JsonValue]:
+    """Return the front matter. The Hub accepts only names as `base_model`, so a local folder is left out."""
+    base = manifest.base_model
+    header: dict[str, JsonValue] = {"library_name": "peft"}
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", base):
+        header["base_model"] = base
+    header |= {"pipeline_tag": "text-generation", "language": "ko", "tags": ["qlora", "insurance", "rag"]}
+    if evaluated and evaluated.dataset:
+        header["datasets"] = [evaluated.dataset]
+    name = f"{manifest.version}, recipe {manifest.recipe}, seed {manifest.seed}"
+    results: list[JsonValue] = [
+        {"task": {"type": "text-generation"}, "dataset": dataset, "metrics": metrics}
+        for dataset, metrics in _results(manifest, evaluated)
+        if metrics
+    ]
+    return {**header, "model-index": [{"name": name, "results": results}]} if results else header
+
+
+def _results(
+    manifest: TrainingManifest, evaluated: Evaluated | None
+) -> Iterator[tuple[dict[str, JsonValue], list[JsonValue]]]:
+    """Yield (dataset, metrics) for the model index."""
+    loss: list[JsonValue] = [{"type": "loss", "name": "Held-out loss", "value": manifest.eval_loss}]
+    held_out: dict[str, JsonValue] = {"name": f"{manifest.heldout_rows} held-out rows", "type": "held-out"}
+    yield {**held_out, "revision": manifest.dataset.sha256}, loss if manifest.eval_loss is not None else []
+    if evaluated:
+        summary, decision = evaluated.summary, evaluated.decision
+        questions: dict[str, JsonValue] = {"name": f"{summary.questions} frozen questions", "type": "frozen-questions"}
+        rates = summary.models[evaluated.model].rates
+        yield (
+            {**questions, "revision": decision.question_set},
+            [
+                {
+                    "type": metric,
+                    "name": summary.metrics[metric].title if metric in summary.metrics else metric,
+                    "value": rate.rate,
+                    "args": {"n": rate.n, "low": rate.low, "high": rate.high},
+                }
+                for metric, rate in rates.items()
+                if rate.rate is not None
+            ],
+        )
+
+
+def _evaluation_lines(evaluated: Evaluated) -> list[str]:
+    """Return the section about the evaluation: the decision, and each rate with its interval next to the base's."""
+    summary, decision = evaluated.summary, evaluated.decision
+    lines = [
+        "## Evaluation",
+        "",
+        f"Decision of the promotion gate: **{decision.decision}**. {summary.questions} frozen questions "
+        f"(SHA-256 `{decision.question_set}`), contexts: {summary.context}.",
+        "",
+        "| metric | this adapter | base model |",
+        "|---|---|---|",
+    ]
+    own, base = summary.models[evaluated.model].rates, next(iter(summary.models.values())).rates
+    for name, info in summary.metrics.items():
+        if name in own:
+            lines.append(f"| {info.title} | {_rate(own[name])} | {_rate(base.get(name))} |")
+    return [*lines, ""]
+
+
+def _rate(rate: Rate | None) -> str:
+    """Return a rate with its count and interval."""
+    if rate is None or rate.rate is None or rate.low is None or rate.high is None:
+        return "none"
+    return f"{100 * rate.rate:.1f} % ({rate.count} of {rate.n}; {100 * rate.low:.1f} to {100 * rate.high:.1f})"
 
 
 def _kind(lora: LoraSettings) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from insurance_rag.core.artifact_store.locations import public_text, public_uri
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.hashing import sha256_file
 from insurance_rag.core.prompt_templates import PROMPT_FORMATS
-from insurance_rag.core.records import HeldOut, MemoryPlan, ReplayData, TrainingPair, TrainingRow
+from insurance_rag.core.records import HeldOut, ReplayData, TrainingPair, TrainingRow
 from insurance_rag.core.run_folder import RunFolder
 from insurance_rag.models import devices
 from insurance_rag.models.base_model import load_model_config
@@ -32,6 +33,7 @@ from insurance_rag.training.encoding import EncodedPairs, EncodedRows, encode_ro
 from insurance_rag.training.fingerprint import recipe_fingerprint, training_fingerprint
 from insurance_rag.training.init_adapter import check_init_adapter, init_recipe, init_weights
 from insurance_rag.training.memory import plan_memory
+from insurance_rag.training.memory_advice import fitting_settings
 from insurance_rag.training.memory_estimate import model_shape
 from insurance_rag.training.preference_encoding import encode_pairs
 from insurance_rag.training.preference_rows import (
@@ -42,6 +44,7 @@ from insurance_rag.training.preference_rows import (
 )
 from insurance_rag.training.replay import add_replay, read_replay, replay_file
 from insurance_rag.training.target_modules import target_problems
+from insurance_rag.training.training_plan import TrainingPlan
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerBase
@@ -57,7 +60,7 @@ class PreparedTraining:
     """A training run that has passed all checks, with its encoded rows and memory plan."""
 
     config: TrainingConfig
-    plan: MemoryPlan
+    plan: TrainingPlan
     device: devices.Device
     tokenizer: PreTrainedTokenizerBase
     rows: EncodedRows | EncodedPairs
@@ -218,10 +221,11 @@ def _plan(
     rows: EncodedRows | EncodedPairs,
     device: devices.Device,
     out: Path,
-) -> MemoryPlan:
+) -> TrainingPlan:
     """Plan the memory. Raises InvalidInputError if there is not enough memory or disk space."""
     shape = model_shape(model_config, config.lora.target_modules)
     plan = plan_memory(config, shape, rows.lengths, device)
-    if problems := [*checks.memory_problems(plan, device), *checks.disk_problems(config, shape, out)]:
+    advice = functools.partial(fitting_settings, config, shape, rows.lengths, device)
+    if problems := [*checks.memory_problems(plan, device, advice), *checks.disk_problems(config, shape, out)]:
         raise InvalidInputError(problems)
     return plan

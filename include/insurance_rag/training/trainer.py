@@ -15,9 +15,9 @@ from transformers.trainer_utils import EvalLoopOutput
 from trl import SFTTrainer
 
 from insurance_rag.config import TrainingConfig
-from insurance_rag.core.records import MemoryPlan
 from insurance_rag.training.base_trainer import BaseAdapterTrainer
 from insurance_rag.training.encoding import EncodedPair, EncodedRow
+from insurance_rag.training.fast_layers import use_fast_layers
 from insurance_rag.training.first_tokens import decision_metrics, decision_rows
 from insurance_rag.training.init_adapter import load_init_weights
 from insurance_rag.training.micro_batches import MicroBatch, count_rows, split_micro_batch
@@ -25,6 +25,7 @@ from insurance_rag.training.preference_config import orpo_config, preference_con
 from insurance_rag.training.preference_trainer import OrpoTrainer, PreferenceTrainer
 from insurance_rag.training.sft_config import sft_config
 from insurance_rag.training.trainable_model import check_magnitudes, lora_config
+from insurance_rag.training.training_plan import TrainingPlan, replaces_layers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
@@ -71,7 +72,7 @@ def build_trainer(
     rows: Sequence[EncodedRow] | Sequence[EncodedPair],
     heldout: Sequence[EncodedRow] | Sequence[EncodedPair],
     config: TrainingConfig,
-    plan: MemoryPlan,
+    plan: TrainingPlan,
     output_dir: Path,
     callbacks: Sequence[TrainerCallback],
 ) -> BaseAdapterTrainer:
@@ -95,7 +96,6 @@ def build_trainer(
     check_magnitudes(trainer.model)
     load_init_weights(trainer.model, config)
     trainer.remove_callback(PrinterCallback)  # TrainingMonitor already shows these values
-    if config.torch_compile:
-        for layer in trainer.model.get_base_model().model.layers:
-            layer.compile(dynamic=True)
+    if replaces_layers(config):
+        trainer.stop_compiling = use_fast_layers(trainer.model, plan)
     return trainer

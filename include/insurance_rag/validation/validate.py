@@ -36,6 +36,7 @@ from insurance_rag.dataset.card import render_card
 from insurance_rag.dataset.contexts import product
 from insurance_rag.dataset.funnel import render_funnel
 from insurance_rag.dataset.hub import push_to_hub
+from insurance_rag.dataset.licenses import with_license
 from insurance_rag.dataset.rows import DatasetRows
 from insurance_rag.korean.injection import model_instructions
 from insurance_rag.korean.text import clean
@@ -90,6 +91,7 @@ def validate_parts(
     # Rows are cleaned when they are read, so the chunks must be cleaned too. Otherwise, a quote would not match its
     # chunk if the chunk contains a soft hyphen.
     known = {chunk.chunk_id: chunk.model_copy(update={"text": clean(chunk.text)}) for chunk in chunks or []}
+    config = with_license(config, known.values())
     split = make_split(list(known.values()), questions, config) if questions else Split()
     texts = None if chunks is None else {i: chunk.text for i, chunk in known.items()}
     folder, labels = DatasetFolder(out), part_labels(files)
