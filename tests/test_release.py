@@ -53,6 +53,8 @@ def test_workflows_name_existing_targets_scripts_stages_and_workflows() -> None:
             needed = job.get("needs", [])
             assert {needed} if isinstance(needed, str) else set(needed) <= set(jobs)
             assert "uses" not in job or (ROOT / job["uses"]).is_file()
+            actions = [step["uses"] for step in job.get("steps", []) if "uses" in step]
+            assert all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action) for action in actions), "a tag may be moved"
             assert set(job.get("strategy", {}).get("matrix", {}).get("target", [])) <= stages
 
 
@@ -77,7 +79,7 @@ def test_the_tutorial_is_followed_in_a_clone_with_empty_caches(tmp_path: Path) -
     repository = tmp_path / "repository"
     (repository / "docs").mkdir(parents=True)
     (repository / "docs/tutorial-first-run.md").write_text("# First\n\n    make demo   # shows it\n\n    make down\n")
-    env = '@echo "in $$HOME with $$UV_CACHE_DIR and [$$GEMINI_MODEL]"'
+    env = '@echo "in $$HOME with $$UV_CACHE_DIR and [$$GEMINI_MODEL$$REGISTRY]"'
     targets = {"env": env, "demo": "@touch demo.done", "down": "test -f demo.done"}
     makefile = "".join(f"{name}:\n\t{command}\n" for name, command in targets.items())
     (repository / "Makefile").write_text(makefile)
@@ -85,7 +87,7 @@ def test_the_tutorial_is_followed_in_a_clone_with_empty_caches(tmp_path: Path) -
     for command in (["init", "--quiet"], ["add", "-A"], ["commit", "--quiet", "-m", "A tutorial"]):
         assert run(*git, *command, folder=repository).returncode == 0
     follow: list[str | Path] = [sys.executable, ROOT / "tools/follow_tutorial.py", "--repository", repository]
-    done = run("env", "GEMINI_MODEL=mine", *follow)
+    done = run("env", "GEMINI_MODEL=mine", "REGISTRY=mine", *follow)
     assert done.returncode == 0, done.stderr
     assert re.search(r"in \S+/home with \S+/home/cache/uv and \[\]", done.stdout)
     assert re.findall(r" s  (.+)", done.stdout) == ["make env", "make demo", "make down", "in total"]

@@ -24,8 +24,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FIRST_RUN = "docs/tutorial-first-run.md"
 CACHES = {"XDG_CACHE_HOME": "cache", "UV_CACHE_DIR": "cache/uv", "PIP_CACHE_DIR": "cache/pip", "HF_HOME": "cache/hf"}
-FORGOTTEN = re.compile(r"VIRTUAL_ENV|PYTHON|AIRFLOW|GEMINI_|HF_|UV_(?!INDEX|DEFAULT_INDEX|FIND_LINKS)|MAKE|MFLAGS|XDG_")
-"""Beginnings of the environment variables that a stranger does not have."""
+FORGOTTEN = re.compile(r"VIRTUAL_ENV|PYTHON|AIRFLOW|GPU_|HF_|UV_(?!INDEX|DEFAULT_INDEX|FIND_LINKS)|MAKE|MFLAGS|XDG_")
+"""Beginnings of the environment variables that a stranger does not have, besides those that the project reads."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,11 @@ class Timing:
 
 def strangers_environment(home: Path) -> dict[str, str]:
     """Return this process's environment without the project's settings, and with empty caches below `home`."""
-    kept = {name: value for name, value in os.environ.items() if not FORGOTTEN.match(name)}
+    sys.path.insert(0, str(ROOT / "include"))  # the table needs no packages
+    from insurance_rag.core.environment import variables
+
+    settings = variables()
+    kept = {name: value for name, value in os.environ.items() if name not in settings and not FORGOTTEN.match(name)}
     return {**kept, "HOME": str(home), **{name: str(home / path) for name, path in CACHES.items()}}
 
 

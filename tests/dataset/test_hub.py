@@ -18,13 +18,14 @@ from tests.fakes.training_manifest import training_manifest
 from tests.promotion.evaluations import rows, write_evaluation
 from tests.validation.helpers import read_rows, with_dataset, write_part
 
-from insurance_rag.config import PromotionConfig
+from insurance_rag.config import PromotionConfig, ValidationConfig
 from insurance_rag.core.artifacts import describe
 from insurance_rag.core.dataset_folder import DatasetFolder
 from insurance_rag.core.errors import InvalidInputError
 from insurance_rag.core.files import read_json, write_json
 from insurance_rag.core.hashing import sha256_file
 from insurance_rag.core.records import Artifact, Question
+from insurance_rag.dataset.licenses import with_license
 from insurance_rag.promotion import decide
 from insurance_rag.training.recipe import load_recipe
 from insurance_rag.validation.validate import validate_parts
@@ -99,6 +100,12 @@ def test_a_licence_that_contradicts_the_chunks_is_refused_before_anything_is_wri
     assert not (tmp_path / "out").exists()
     validate_parts([part], chunks, tmp_path / "out", with_dataset(parquet=False))
     assert "license: cc-by-nc-4.0\n" in (tmp_path / "out/README.md").read_text(encoding="utf-8")
+    for others in (["CC BY-NC 4.0"] * len(chunks), ["cc-by-nc-4.0", *[None] * (len(chunks) - 1)]):
+        found = [
+            chunk.model_copy(update={"metadata": chunk.metadata.model_copy(update={"license": name})})
+            for chunk, name in zip(chunks, others, strict=True)
+        ]
+        assert with_license(ValidationConfig(), found).dataset.license is None, "no licence of all rows, or unknown"
 
 
 def push(hub: FakeHub, *argv: str | Path) -> subprocess.CompletedProcess[str]:
@@ -115,8 +122,9 @@ def evaluated(built: Path, tmp_path: Path) -> Path:
     folder = write_evaluation(tmp_path / "evaluation", Base=rows("Base", 400, 200), v2=rows("v2", 400, 20))
     adapter = folder / "v2"
     (adapter / "adapter_model.safetensors").write_bytes(b"weights")
-    (adapter / "logs").mkdir()
-    (adapter / "logs/events").write_text("not for the Hub")
+    (adapter / "logs/seed").mkdir(parents=True)
+    for name in ("logs/events", "logs/seed/events"):
+        (adapter / name).write_text("not for the Hub")
     training_file = DatasetFolder(built).training("rag")
     dataset = {"uri": str(training_file), "sha256": sha256_file(training_file)}
     manifest = training_manifest(

@@ -8,6 +8,8 @@ import pytest
 import torch
 from tests.training.conftest import largest_difference, manifest_of, quick, weights
 
+from insurance_rag.models.base_model import load_base_model
+from insurance_rag.models.tokenizer import load_training_tokenizer
 from insurance_rag.training import train_adapter
 from insurance_rag.training import trainer as trainer_module
 from insurance_rag.training.micro_batches import MicroBatch
@@ -97,3 +99,18 @@ def test_activations_in_host_memory_change_nothing(
         train_adapter(recipe, dataset, str(base_model), tmp_path / name)
     # Even two identical runs differ a little on a GPU.
     assert largest_difference(weights(tmp_path / "gpu"), weights(tmp_path / "host")) < 2e-3
+
+
+def test_embeddings_in_host_memory_change_nothing(base_model: Path, dataset: Path, tmp_path: Path) -> None:
+    """Also while the held-out rows are measured and the adapter is saved."""
+    untied = tmp_path / "base"
+    model = load_base_model(str(base_model), torch.float32)
+    model.config.tie_word_embeddings = False
+    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
+    model.save_pretrained(untied)
+    load_training_tokenizer(str(base_model)).save_pretrained(untied)
+    for name, host in (("gpu", False), ("host", True)):
+        train_adapter(quick(host_embeddings=host), dataset, str(untied), tmp_path / name)
+    assert largest_difference(weights(tmp_path / "gpu"), weights(tmp_path / "host")) < 2e-3
+    losses = [manifest_of(tmp_path / name).eval_loss for name in ("gpu", "host")]
+    assert losses[0] == pytest.approx(losses[1], abs=0.02)

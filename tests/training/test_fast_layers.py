@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import bitsandbytes as bnb
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from tests.training.conftest import largest_difference, losses_of, quick, weights
 from torch._dynamo.utils import counters
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from insurance_rag.models.base_model import load_base_model
 from insurance_rag.models.quantization import nf4_config
@@ -24,17 +27,25 @@ from insurance_rag.training.training_plan import Compute
 
 if TYPE_CHECKING:
     from peft import PeftModel
+    from transformers import PreTrainedModel
 
 Gradients = dict[str, torch.Tensor]
 
 
-def lora_model(base_model: Path, *, double_quantization: bool = False, nf4: bool = True) -> PeftModel:
-    """Return the base model with an adapter whose B is not zero, so that all its gradients differ from zero."""
+def lora_model(
+    base_model: Path, *, double_quantization: bool = False, nf4: bool = True, lora: Mapping[str, object] | None = None
+) -> PeftModel:
+    """Return the base model with an adapter."""
     quantization = nf4_config(torch.float32, double_quantization=double_quantization) if nf4 else None
     model = load_base_model(str(base_model), torch.float32, quantization=quantization, attention="sdpa")
+    return with_adapter(model, **(lora or {}))
+
+
+def with_adapter(model: PreTrainedModel, **lora: object) -> PeftModel:
+    """Return the model with an adapter whose B is not zero, so that all its gradients differ from zero."""
     torch.manual_seed(0)
     targets = ["q_proj", "k_proj", "v_proj", "o_proj", "down_proj"]
-    peft_model = get_peft_model(model, LoraConfig(r=8, target_modules=targets, task_type="CAUSAL_LM"))
+    peft_model = get_peft_model(model, LoraConfig(r=8, target_modules=targets, task_type="CAUSAL_LM", **lora))
     for name, parameter in peft_model.named_parameters():
         if "lora_" in name:
             parameter.data = parameter.data.float()
@@ -46,6 +57,7 @@ def lora_model(base_model: Path, *, double_quantization: bool = False, nf4: bool
 def loss_and_gradients(model: PeftModel, tokens: int = 24) -> tuple[float, Gradients]:
     ids = torch.arange(2 * tokens).view(2, tokens) % 500 + 5
     model.zero_grad()
+    torch.manual_seed(1)  # for dropout
     loss = model(input_ids=ids, labels=ids, use_cache=False).loss
     loss.backward()
     return loss.item(), {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
@@ -75,6 +87,46 @@ def test_losses_and_gradients_are_those_of_peft(
     with model.disable_adapter(), torch.no_grad():  # DPO's reference
         assert torch.allclose(model(input_ids=ids).logits, base_logits, atol=1e-4)
     assert {name for name in names if "lora_" in name} <= set(model.state_dict()) <= names
+
+
+@pytest.mark.parametrize("lora", [{"lora_dropout": 0.3, "use_rslora": True}, {"use_dora": True}])
+def test_all_kinds_of_lora_give_the_gradients_of_peft(base_model: Path, lora: dict[str, object]) -> None:
+    model = lora_model(base_model, lora=lora)
+    expected = loss_and_gradients(model)
+    use_frozen_linear(model, "dequantize", torch.float32)
+    assert_equal(loss_and_gradients(model), expected)
+
+
+def test_frozen_biases_are_added() -> None:
+    config = Qwen2Config(
+        vocab_size=520, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2,
+    )  # fmt: skip
+    model = Qwen2ForCausalLM(config)
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.normal_(parameter)
+    peft_model = with_adapter(model)
+    expected = loss_and_gradients(peft_model)
+    use_frozen_linear(peft_model, "dequantize", torch.float32)
+    assert_equal(loss_and_gradients(peft_model), expected)
+
+
+def test_other_layers_keep_their_methods(base_model: Path) -> None:
+    """Some models have routers that are subclasses of Linear, and some are saved in FP4."""
+
+    class Router(torch.nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x).softmax(-1)
+
+    model = lora_model(base_model)
+    base = model.get_base_model()
+    base.router = Router(64, 8).requires_grad_(False)
+    base.fp4 = bnb.nn.Linear4bit(64, 64, bias=False, compute_dtype=torch.float32, quant_type="fp4").to("cpu")
+    x = torch.randn(3, 64)
+    expected = base.router(x), base.fp4(x)
+    use_frozen_linear(model, "cached", torch.float32)
+    assert torch.equal(base.router(x), expected[0]) and torch.equal(base.fp4(x), expected[1])
 
 
 def test_fp8_is_close_to_the_exact_result(base_model: Path) -> None:

@@ -105,7 +105,12 @@ def test_gpu_that_is_too_small_or_too_old(
     assert "compute=fp8 needs a GPU with compute capability 8.9 or higher, but T4 has 7.5" in found
     assert "compute=fp8 does not keep the weights in NF4 that DoRA measures" in found
     found = problems(dataset, str(base_model), tmp_path / "out", compute_dtype="fp32")
-    assert "T4 has 0.0 GiB free, but this layout needs about" in found and "no settings make it fit" in found
+    assert "T4 has 0.0 GiB free, but this layout needs about" in found and "even short rows do not fit" in found
+    found = problems(
+        dataset, str(base_model), tmp_path / "out", compute="cached", torch_compile=True, prepare_for_kbit_training=True
+    )
+    assert "compute=cached does not work with fsdp or prepare_for_kbit_training" in found
+    assert "torch_compile=True does not work" in found and "host_embeddings" not in found
 
 
 def test_target_modules_that_the_base_model_lacks(dataset: Path, base_model: Path, tmp_path: Path) -> None:

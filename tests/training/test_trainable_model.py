@@ -9,6 +9,7 @@ import pytest
 import torch
 from peft import get_peft_model
 from tests.training.conftest import model_config
+from transformers import LlamaConfig
 from trl import SFTConfig
 
 from insurance_rag.config import TrainingConfig
@@ -19,7 +20,12 @@ from insurance_rag.training import load_recipe
 from insurance_rag.training.memory import plan_memory
 from insurance_rag.training.memory_estimate import model_shape
 from insurance_rag.training.sft_config import sft_config
-from insurance_rag.training.trainable_model import load_trainable_model, lora_config, set_adapter_dtype
+from insurance_rag.training.trainable_model import (
+    layers_are_random,
+    load_trainable_model,
+    lora_config,
+    set_adapter_dtype,
+)
 
 
 def recipe_and_plan(base_model: Path, **settings: object) -> tuple[TrainingConfig, MemoryPlan]:
@@ -76,6 +82,14 @@ def test_trainer_arguments(base_model: Path, tmp_path: Path) -> None:
     assert not args.fp16 and args.eval_strategy == "steps" and args.save_total_limit == 2
     assert sft_config(load_recipe("v3"), plan, tmp_path, evaluate=False).warmup_steps == 0.03
     assert sft_config(load_recipe("v1"), plan, tmp_path, evaluate=False).warmup_steps == 10
+
+
+def test_random_state_is_saved_if_layers_need_it() -> None:
+    """A recomputed layer with another dropout mask would have wrong gradients."""
+    plain, dropout = load_recipe("v3"), load_recipe("v3", {"lora": {"dropout": 0.1}})
+    assert not layers_are_random(LlamaConfig(), plain)
+    assert layers_are_random(LlamaConfig(), dropout)
+    assert layers_are_random(LlamaConfig(attention_dropout=0.1), plain)
 
 
 @pytest.mark.parametrize("removed", ["max_seq_length", "warmup_ratio"])

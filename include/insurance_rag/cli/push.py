@@ -83,6 +83,8 @@ def _check_arguments(args: argparse.Namespace) -> None:
             problems.append(f"{source if folder is None else target}: missing; give {source} and {target} together")
         if name is not None and name.count("/") != 1:
             problems.append(f"{target} {name}: not of the form OWNER/NAME; e.g. acme/policy-qa")
+    if args.model is not None and args.evaluation is None:
+        problems.append("--model: names an adapter in an evaluation; give --evaluation and --adapter-repo with it")
     if args.dataset is None and args.evaluation is None:
         problems.append("nothing to upload; give --dataset with --dataset-repo, or --evaluation with --adapter-repo")
     if problems:
@@ -117,7 +119,9 @@ def _read_adapter(evaluation: Path, model: str | None) -> _Adapter:
         raise InvalidInputError(f"{folder.root}: no training.json; upload an adapter that `insurance-rag train` wrote")
     own = decision.challengers.get(name)
     if own and name != decision.model:
-        decision = decision.model_copy(update={"decision": own.decision, "model": name})
+        reason = f"the gate decided {own.decision}; the best adapter was {decision.model}"
+        update = {"decision": own.decision, "model": name, "reason": reason, "rules": own.rules}
+        decision = decision.model_copy(update=update)
     return _Adapter(name, folder, manifest, summary, decision)
 
 

@@ -106,9 +106,10 @@ def limit_thread_spinning() -> None:
 def avoid_memory_fragments() -> None:
     """Let torch extend blocks of GPU memory instead of adding new ones. The memory estimates are made for this setting.
 
-    Call this function before torch is imported.
+    Call this function before torch is imported. It does nothing if a person has set either name of the setting.
     """
-    os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
+    if not os.environ.get("PYTORCH_CUDA_ALLOC_CONF"):
+        os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
 
 
 def progress_folder(out: Path) -> Path | None:

@@ -202,11 +202,12 @@ class TrainingConfig(Config):
     compute: Literal["auto", "dequantize", "cached", "fp8"] = "auto"
     """How a base model in NF4 is multiplied. dequantize: convert the weights to 16 bits in every pass; cached: convert
     them once and keep them in 16 bits, which gives the same numbers and needs 10 GiB more for an 8B model;
-    fp8: keep them in 8 bits and round the activations too, which changes the numbers by a few percent (it needs compute
-    capability 8.9 or higher); auto: what the memory preset says. The speed of cached and fp8 has not been measured
-    without torch_compile."""
+    fp8: keep them in 8 bits, once per direction, and round the activations too, which needs as much memory as cached
+    and changes the numbers by a few percent (it needs compute capability 8.9 or higher); auto: what the memory preset
+    says. The speed of cached and fp8 has not been measured without torch_compile."""
     offload_activations: bool | Literal["auto"] = "auto"
-    """Keep the activations that gradient checkpointing stores in host memory. auto: as the memory preset says."""
+    """Keep the activations that gradient checkpointing stores in host memory. This has no effect without gradient
+    checkpointing, or on a CPU. auto: as the memory preset says."""
     host_embeddings: bool | Literal["auto"] = "auto"
     """Keep the input embeddings in host memory. This has no effect if the model shares them with its output head. auto:
     as the memory preset says."""

@@ -85,8 +85,8 @@ class DatasetConfig(Config):
     """Fraction of the rows for a verifier that show a right answer with chunks that do not support it, among the rows
     whose answer is not supported."""
     license: str | None = Field(default=None, pattern=r"^[a-z0-9][a-z0-9.-]*$")
-    """Licence of the dataset for its card, as an identifier of the Hugging Face Hub, e.g. `cc-by-4.0`. None: what the
-    chunks say in `metadata.license`, otherwise `other`. A value that contradicts the chunks is an error."""
+    """Licence of the dataset for its card, as an identifier of the Hugging Face Hub, e.g. `cc-by-4.0`. None: the one
+    that all chunks name in `metadata.license`, otherwise `other`. A value that contradicts the chunks is an error."""
     push_to_hub: str | None = None
     """Hugging Face dataset (owner/name) to which the finished folder is uploaded; requires HF_TOKEN."""
     seed: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ class Upload:
     kind: Literal["dataset", "model"]
     folder: Path
     left_out: Sequence[str] = ()
-    """Patterns of files and folders that are not uploaded, e.g. `logs/*`."""
+    """Patterns of paths that are not uploaded; `logs/*` leaves out everything below `logs`."""
     texts: Mapping[str, str] = field(default_factory=dict)
     """File -> content to upload in place of the folder's own file."""
     tag: str | None = None
@@ -60,9 +61,9 @@ def _contents(wanted: Upload) -> dict[str, Path | bytes]:
     """Return the files of the commit by their path in the repository."""
     files: dict[str, Path | bytes] = {}
     for path in sorted(wanted.folder.rglob("*")):
-        relative = path.relative_to(wanted.folder)
-        if path.is_file() and not any(relative.match(pattern) for pattern in wanted.left_out):
-            files[relative.as_posix()] = path
+        name = path.relative_to(wanted.folder).as_posix()
+        if path.is_file() and not any(fnmatch.fnmatchcase(name, pattern) for pattern in wanted.left_out):
+            files[name] = path
     return {**files, **{name: text.encode() for name, text in wanted.texts.items()}}
 
 

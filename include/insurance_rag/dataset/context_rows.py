@@ -26,7 +26,7 @@ def context_rows(split: Split, selected: Sequence[int]) -> Iterator[list[Context
         with_distractors = rows.draw(i, config.seed, Draw.DISTRACTORS) < config.distractor_share
         context = contexts.with_distractors(row, hits) if with_distractors else contexts.alone(row)
         found = [ContextRow(row, context)]
-        found += [_repetition(split, i, row, n) for n in range(1, plan.own.get(i, split.contexts_per_row))]
+        found += [_repetition(split, i, row, n) for n in range(1, plan.near_misses.get(i, split.contexts_per_row))]
         if refusal := plan.refusals.get(i):
             found.append(ContextRow(_refused(row), refusal.first, made_refusal=True))
             for n in range(1, refusal.number):
@@ -69,9 +69,10 @@ class MadeRefusals:
 class ContextPlan:
     """How many contexts the rows get, by the position of the row."""
 
-    own: dict[int, int]
+    near_misses: dict[int, int]
     """Number of contexts of each near miss. Answerable rows get `contexts_per_row`."""
     refusals: dict[int, MadeRefusals]
+    """Refusal rows to make from answerable rows."""
 
 
 def plan_contexts(split: Split, selected: Sequence[int]) -> ContextPlan:
@@ -89,12 +90,12 @@ def plan_contexts(split: Split, selected: Sequence[int]) -> ContextPlan:
         if rows.answerable[i]:
             answerable.setdefault(rows.types(i), []).append(i)
     counts = {kind: len(members) * split.contexts_per_row for kind, members in answerable.items()}
-    own = spread(near_miss_rows(len(near_misses), split.contexts_per_row, sum(counts.values()), config), near_misses)
-    wanted = refusals_per_type(counts, sum(own.values()), config.unanswerable_share)
+    n_near_misses = near_miss_rows(len(near_misses), split.contexts_per_row, sum(counts.values()), config)
+    wanted = refusals_per_type(counts, n_near_misses, config.unanswerable_share)
     refusals: dict[int, MadeRefusals] = {}
     for kind, n in wanted.items():
         refusals |= _make_refusals(split, answerable[kind], n)
-    return ContextPlan(own, refusals)
+    return ContextPlan(spread(n_near_misses, near_misses), refusals)
 
 
 def _make_refusals(split: Split, order: Sequence[int], wanted: int) -> dict[int, MadeRefusals]:

@@ -46,10 +46,13 @@ def device_problems(config: TrainingConfig, device: Device) -> list[str]:
         problems.append(
             f"compute={config.compute} does not keep the weights in NF4 that DoRA measures; set compute=auto"
         )
-    if config.compute != "auto" and not replaces_layers(config):
-        problems.append(
-            f"compute={config.compute} does not work with fsdp or prepare_for_kbit_training; set compute=auto"
-        )
+    if not replaces_layers(config):
+        names = ("compute", "torch_compile", "offload_activations", "host_embeddings")
+        problems += [
+            f"{name}={value} does not work with fsdp or prepare_for_kbit_training; remove this setting"
+            for name in names
+            if (value := getattr(config, name)) not in ("auto", False)
+        ]
     if device.kind == "cpu" and config.memory_preset != "auto":
         problems.append(
             f"memory_preset={config.memory_preset}, but no CUDA device is visible; "
@@ -154,7 +157,7 @@ def memory_problems(plan: MemoryPlan, device: Device, advice: Callable[[], str |
 
 
 def _remedy(settings: str | None) -> str:
-    return f"set {settings}, or use a larger GPU" if settings else "or use a larger GPU: no settings make it fit"
+    return f"set {settings}, or use a larger GPU" if settings else "or use a larger GPU: even short rows do not fit"
 
 
 def disk_problems(config: TrainingConfig, shape: ModelShape, out: Path) -> list[str]:

@@ -16,6 +16,7 @@ import bitsandbytes as bnb
 import torch
 from peft.tuners.lora.layer import LoraLayer
 
+from insurance_rag.models.quantization import NF4_BLOCK_SIZE
 from insurance_rag.training.frozen_weights import (
     Fp8Weight,
     FrozenWeight,
@@ -37,12 +38,12 @@ _CLASSES: dict[tuple[type, type], type] = {}
 Gradients: TypeAlias = "tuple[torch.Tensor | None, ...]"
 
 
-def use_frozen_linear(model: PreTrainedModel, compute: Compute, dtype: torch.dtype) -> int:
-    """Replace the forward methods of the linear layers and their adapters, and return the number of linear layers.
+def use_frozen_linear(model: PreTrainedModel, compute: Compute, dtype: torch.dtype) -> None:
+    """Replace the forward methods of the linear layers and their adapters.
 
-    The output head keeps its method. So do adapters with a feature that this module does not know, such as DoRA; their
-    frozen layers are replaced. `dtype` is that of the activations. With a `compute` other than `dequantize`, the
-    weights in NF4 are freed.
+    The output head keeps its method, and so do layers of other classes, such as routers, and layers in FP4. Adapters
+    with a feature that this module does not know, such as DoRA, keep theirs too, but their frozen layers are replaced.
+    `dtype` is that of the activations. With a `compute` other than `dequantize`, the weights in NF4 are freed.
     """
     head = model.get_output_embeddings()
     layers = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head and _is_frozen(m, dtype)]
@@ -52,12 +53,20 @@ def use_frozen_linear(model: PreTrainedModel, compute: Compute, dtype: torch.dty
     for module in model.modules():
         if isinstance(module, LoraLayer) and _is_plain_lora(module):
             module.__class__ = with_mixin(_LoraForward, type(module))
-    return len(layers)
 
 
 def _is_frozen(layer: torch.nn.Linear, dtype: torch.dtype) -> bool:
-    """Return whether the layer has a frozen weight, in NF4 or in the dtype of the activations."""
-    return not layer.weight.requires_grad and (isinstance(layer, bnb.nn.Linear4bit) or layer.weight.dtype == dtype)
+    """Return whether the layer only multiplies with a frozen weight, in NF4 or in the dtype of the activations.
+
+    Subclasses may compute something else: Llama 4 and Phi MoE have routers that are subclasses of `torch.nn.Linear`. A
+    base model that was saved in 4 bits keeps its own format, which may be FP4.
+    """
+    if layer.weight.requires_grad:
+        return False
+    if type(layer) is bnb.nn.Linear4bit:
+        state = layer.weight.quant_state
+        return state is not None and (state.quant_type, state.blocksize) == ("nf4", NF4_BLOCK_SIZE)
+    return type(layer) is torch.nn.Linear and layer.weight.dtype == dtype
 
 
 def _is_plain_lora(module: LoraLayer) -> bool:

@@ -120,15 +120,16 @@ def _round_rows(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def _fp8_product(x: torch.Tensor, weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     rounded, x_scale = _round_rows(x)
     if x.is_cuda:
-        return torch._scaled_mm(
+        product = torch._scaled_mm(
             rounded.contiguous(),
             weight.t(),
             scale_a=x_scale,
             scale_b=scale.view(1, -1),
-            out_dtype=torch.bfloat16,
+            out_dtype=torch.bfloat16,  # the only one for scales per row
             use_fast_accum=True,
         )
-    product = functional.linear(rounded.float(), weight.float()) * x_scale * scale.t()
+    else:
+        product = functional.linear(rounded.float(), weight.float()) * x_scale * scale.t()
     return product.to(x.dtype)
 
 

@@ -80,6 +80,7 @@ def _apply_layout(
         optim=layout.optim if config.optim == "auto" else config.optim,
         compute_dtype=compute_dtype,
         adapter_dtype=_adapter_dtype(config, compute_dtype),
+        # torch.compile fuses the operations of Liger's kernels itself.
         use_liger_kernel=_decide(config.use_liger_kernel, _liger_is_usable(device) and not compiled),
         estimate_gib=0.0,
         preset=next((name for name, preset in PRESETS.items() if preset == layout), f"micro-batch {micro_batch}"),
@@ -127,5 +128,5 @@ def _decide(setting: bool | str, default: bool) -> bool:
 
 
 def _liger_is_usable(device: Device) -> bool:
-    """Return whether Liger's kernels are available. torch.compile fuses the same operations itself."""
+    """Return whether Liger's kernels are available."""
     return device.kind == "cuda" and find_spec("liger_kernel") is not None

@@ -12,14 +12,14 @@ from insurance_rag.training.memory_estimate import ModelShape
 SHORTER = (1536, 1024, 768, 512, 256)
 """Values of `max_length` that are tried."""
 
-Changes = Mapping[str, object]
+Changes = Mapping[str, str | int]
 
 
 def fitting_settings(config: TrainingConfig, shape: ModelShape, lengths: Sequence[int], device: Device) -> str | None:
     """Return the smallest change of settings with which the training is estimated to fit. None if there is none."""
     for changes in _candidates(config):
         changed = {name: value for name, value in changes.items() if getattr(config, name) != value}
-        shorter = [min(length, int(str(changes.get("max_length", length)))) for length in lengths]
+        shorter = [min(length, int(changes.get("max_length", length))) for length in lengths]
         plan = plan_memory(config.model_copy(update=changed), shape, shorter, device)
         if changed and plan.estimate_gib <= device.free_gib:
             settings = ", ".join(f"{name}={value}" for name, value in changed.items())

@@ -215,8 +215,7 @@ def _largest_micro_batch(lengths: Sequence[int], plan: TrainingPlan, config: Tra
     if not lengths or not config.padding_free:
         return size * max(lengths, default=0)
     n_rows = config.max_steps * config.batch_size if config.max_steps else config.num_train_epochs * len(lengths)
-    batch_size = size * plan.gradient_accumulation_steps
-    return _largest_balanced(tuple(lengths), batch_size, size, config.seed, math.ceil(n_rows))
+    return _largest_balanced(tuple(lengths), config.batch_size, size, config.seed, math.ceil(n_rows))
 
 
 @functools.lru_cache(maxsize=64)  # the layouts of a plan have few different sizes

@@ -44,7 +44,11 @@ class LayerInputOffload:
         self._fetched: dict[int, tuple[torch.Tensor, torch.cuda.Event]] = {}
 
     def start_micro_batch(self) -> None:
-        """Forget the inputs of the previous micro-batch."""
+        """Forget the inputs of the previous micro-batch.
+
+        If it failed, a copy to the GPU may still be running, and must end before its memory is used for something else.
+        """
+        torch.cuda.current_stream().wait_stream(self._stream)
         self._stored.clear()
         self._fetched.clear()
 
@@ -121,12 +125,16 @@ def embeddings_can_move(model: PreTrainedModel) -> bool:
 
 
 def move_embeddings_to_host(model: PreTrainedModel) -> None:
-    """Keep the frozen input embeddings in host memory from now on."""
+    """Keep the frozen input embeddings in host memory from now on.
+
+    The parameter becomes empty and stays on its device: the first parameter says where inputs belong, and DDP rejects
+    parameters on several kinds of devices.
+    """
     embedding = model.get_input_embeddings()
     # Attributes that are neither parameters nor buffers stay where they are when the model is moved to a device.
     table = embedding.table = _pinned(embedding.weight.detach().cpu())
     embedding.host_rows = table[:0]
-    embedding.weight = torch.nn.Parameter(table.new_empty(0), requires_grad=False)
+    embedding.weight = torch.nn.Parameter(embedding.weight.new_empty(0), requires_grad=False)
     embedding.__class__ = _HostEmbedding
 
 

@@ -67,7 +67,7 @@ def common_arguments(
         bf16=plan.compute_dtype == "bf16",
         use_cpu=not torch.cuda.is_available(),
         activation_checkpointing=plan.gradient_checkpointing,
-        activation_checkpointing_kwargs=_checkpointing_arguments(config) if plan.gradient_checkpointing else None,
+        activation_checkpointing_kwargs={"use_reentrant": False} if plan.gradient_checkpointing else None,
         logging_steps=config.logging_steps,
         # This filter waits for the GPU after every micro-batch. The trainer has one that does not, so that the host can
         # prepare the next rows meanwhile.
@@ -89,11 +89,6 @@ def common_arguments(
         seed=config.seed,
         data_seed=config.seed,
     )
-
-
-def _checkpointing_arguments(config: TrainingConfig) -> dict[str, bool]:
-    """Return the arguments of torch's checkpointing. Saving the random state takes time, and only dropout needs it."""
-    return {"use_reentrant": False, "preserve_rng_state": config.lora.dropout > 0}
 
 
 def use_one_gpu(args: TrainingArguments) -> None:

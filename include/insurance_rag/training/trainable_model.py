@@ -14,7 +14,7 @@ from insurance_rag.models.quantization import nf4_config
 if TYPE_CHECKING:
     import torch
     from peft import LoraConfig
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
 
 
 def load_trainable_model(
@@ -68,6 +68,16 @@ def lora_config(config: TrainingConfig) -> LoraConfig:
         bias="none",
         task_type="CAUSAL_LM",
     )
+
+
+def layers_are_random(model_config: PretrainedConfig, config: TrainingConfig) -> bool:
+    """Return whether the layers may draw random numbers in training. Their recomputation must then draw the same ones.
+
+    Some base models have dropout of their own, and some routers add noise or draw the experts.
+    """
+    settings = model_config.get_text_config().to_dict().items()
+    values = [value for name, value in settings if any(word in name for word in ("drop", "jitter", "expert"))]
+    return config.lora.dropout > 0 or any(isinstance(value, int | float) and value > 0 for value in values)
 
 
 def check_magnitudes(model: torch.nn.Module) -> None:

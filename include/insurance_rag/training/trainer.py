@@ -24,7 +24,7 @@ from insurance_rag.training.micro_batches import MicroBatch, count_rows, split_m
 from insurance_rag.training.preference_config import orpo_config, preference_config
 from insurance_rag.training.preference_trainer import OrpoTrainer, PreferenceTrainer
 from insurance_rag.training.sft_config import sft_config
-from insurance_rag.training.trainable_model import check_magnitudes, lora_config
+from insurance_rag.training.trainable_model import check_magnitudes, layers_are_random, lora_config
 from insurance_rag.training.training_plan import TrainingPlan, replaces_layers
 
 if TYPE_CHECKING:
@@ -83,9 +83,12 @@ def build_trainer(
     patience = config.early_stopping_patience
     early_stopping = [EarlyStoppingCallback(patience)] if patience and heldout else []
     trainer_class, arguments = _TRAINERS[config.objective]
+    args = arguments(config, plan, output_dir, evaluate=bool(heldout))
+    if plan.gradient_checkpointing and not layers_are_random(model.config, config):
+        args.activation_checkpointing_kwargs["preserve_rng_state"] = False  # saving it takes time
     trainer: BaseAdapterTrainer = trainer_class(
         model=model,
-        args=arguments(config, plan, output_dir, evaluate=bool(heldout)),
+        args=args,
         train_dataset=Dataset.from_list(list(rows)),
         eval_dataset=Dataset.from_list(list(heldout)) if heldout else None,
         processing_class=tokenizer,
