@@ -57,11 +57,12 @@ class Layout(NamedTuple):
     after_sentence: str
 
 
+#: None of them is a prompt format of the adapters: otherwise, the base model would know what the adapters are to learn.
 LAYOUTS = (
     Layout("", "\n\n", "", "\n", "\n\n"),
     Layout("", "\n\n질문: ", "질문: ", "\n답변: ", "\n"),
-    Layout("### 지시\n", "\n\n### 입력\n", "\n\n### 입력\n", "\n\n### 출력\n", "\n\n"),
-    Layout("### 입력\n[보험약관]\n", "\n\n질문: ", "질문: ", "\n### 출력\n", "\n"),
+    Layout("", "\n\n문: ", "문: ", "\n답: ", "\n\n"),
+    Layout("<약관>\n", "\n</약관>\n\n<질문> ", "<질문> ", "\n<답변> ", "\n"),
 )
 
 

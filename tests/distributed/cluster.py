@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -42,9 +42,11 @@ PRODUCTION = {
     "AIRFLOW__WORKERS__EXECUTION_API_RETRIES": "10",
     "AIRFLOW__WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "15",
 }
+#: After how many seconds without a sign of life a task is repeated.
+HEARTBEAT_TIMEOUT = "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT"
 #: Shorter times than in production, so that the test ends in minutes.
 SHORT_TIMES = {
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
+    HEARTBEAT_TIMEOUT: "30",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT": "120",
     "AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "20",
@@ -122,6 +124,16 @@ class Cluster:
         commands = self.processes.kill(worker)
         shutil.rmtree(self.scratch(worker), ignore_errors=True)
         return commands
+
+    @contextlib.contextmanager
+    def patient_scheduler(self) -> Iterator[None]:
+        """Use Airflow's default for HEARTBEAT_TIMEOUT in a scheduler that starts meanwhile, e.g. after an outage."""
+        self.processes.change("scheduler", {HEARTBEAT_TIMEOUT: "300"})
+        try:
+            yield
+        finally:
+            self.processes.change("scheduler", {HEARTBEAT_TIMEOUT: SHORT_TIMES[HEARTBEAT_TIMEOUT]})
+            self.processes.kill("scheduler")
 
     def generate_elsewhere(self, run: str) -> subprocess.Popen[str]:
         """Start to generate a shard of a run from another machine, like a second deployment on the same bucket."""

@@ -46,6 +46,12 @@ class ProcessSet:
         with self._lock:
             self._services[name] = _Service(argv, env, self._popen(name, argv, env))
 
+    def change(self, name: str, env: Mapping[str, str]) -> None:
+        """Set environment variables of a process, from its next start on."""
+        with self._lock:
+            service = self._services[name]
+            service.env = {**service.env, **env}
+
     def kill(self, name: str) -> list[str]:
         """Kill a process and all its descendants with SIGKILL, like a machine that loses power.
 

@@ -33,11 +33,12 @@ def test_a_run_survives_a_minute_without_the_database(cluster: Cluster, store: S
     cluster.wait_until("answers arrive", lambda: cluster.delivered() > before)
     folder = folder_under(store.root, DAG, run_id)
     second = cluster.generate_elsewhere(public_uri(folder.root))
-    cluster.postgres.stop()
-    output, _ = second.communicate(timeout=OUTAGE_S)
-    time.sleep(OUTAGE_S)
-    cluster.postgres.start()
-    cluster.wait_until("the end of the run", lambda: cluster.run_ended(DAG, run_id))
+    with cluster.patient_scheduler():  # without the database, the scheduler ends, and a new one starts afterwards
+        cluster.postgres.stop()
+        output, _ = second.communicate(timeout=OUTAGE_S)
+        time.sleep(OUTAGE_S)
+        cluster.postgres.start()
+        cluster.wait_until("the end of the run", lambda: cluster.run_ended(DAG, run_id))
 
     assert cluster.api.run_state(DAG, run_id) == "success", cluster.airflow.explain(DAG, run_id)
     assert second.returncode == 3 and "is in use by" in output, output

@@ -67,6 +67,24 @@ def test_refresh_generates_only_new_and_changed_chunks(tmp_path: Path, sim: Runn
     assert {row["chunk_id"] for row in rows} == {chunk.chunk_id for chunk in new}
 
 
+def test_a_key_that_is_not_planned_is_named(
+    tmp_path: Path,
+    sim: RunningSimulator,
+    capsys: Output,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    argv = ["--chunks", str(write(tmp_path / "c.jsonl", chunks(6))), "--out", str(tmp_path / "run")]
+    call(capsys, "plan", *argv)
+    monkeypatch.setenv("GEMINI_API_KEYS", "one,two,three")
+    assert main(["generate", "--run", str(tmp_path / "run")]) == 0
+    assert "not in the plan and therefore not used: gemini_k3; to use all keys, plan again" in caplog.text
+    caplog.clear()
+    call(capsys, "plan", *argv)
+    assert main(["generate", "--run", str(tmp_path / "run")]) == 0
+    assert "not used" not in caplog.text
+
+
 def test_keys_file_of_the_plan_is_used_again(
     tmp_path: Path, sim: RunningSimulator, capsys: Output, monkeypatch: pytest.MonkeyPatch
 ) -> None:

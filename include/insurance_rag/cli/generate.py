@@ -11,13 +11,20 @@ dies, its unanswered chunks move to healthy keys. Pairs that break a validation 
 from __future__ import annotations
 
 import argparse
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from insurance_rag.cli.plan import add_teacher_arguments, generation_config, log_retirement
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from insurance_rag.core.records import ApiKey
     from insurance_rag.core.records.generation import GenerationResult, PartArtifact
+    from insurance_rag.planning.plan import Plan
+
+log = logging.getLogger(__name__)
 
 EXAMPLE = "python -m insurance_rag generate --run runs/first --base-url http://127.0.0.1:8000"
 
@@ -53,6 +60,7 @@ def run(args: argparse.Namespace) -> PartArtifact | GenerationResult:
     plan = with_config(plan, config, folder)
     planned_keys = Path(plan.keys_file) if plan.keys_file and Path(plan.keys_file).exists() else None
     keys = load_keys(args.keys or planned_keys, config.teacher)
+    _warn_of_unplanned_keys(plan, keys)
     if args.shard is None:
         return generate_run(folder, keys, config, run_pair_check(folder))
     shard = plan.shard(args.shard)
@@ -63,3 +71,14 @@ def run(args: argparse.Namespace) -> PartArtifact | GenerationResult:
             f"({', '.join(k.id for k in keys)}); add it to the keys, or plan again with the same --out"
         )
     return generate_shard(folder, shard, key, config, pair_check=run_pair_check(folder))
+
+
+def _warn_of_unplanned_keys(plan: Plan, keys: Sequence[ApiKey]) -> None:
+    """Warn of keys that no shard is planned for: without a new plan, they make no call."""
+    planned = {shard.key_id for shard in plan.shards}
+    if unused := [key.id for key in keys if key.id not in planned]:
+        log.warning(
+            "not in the plan and therefore not used: %s; to use all keys, plan again with the same --out "
+            "(answers are kept)",
+            ", ".join(unused),
+        )

@@ -1,4 +1,7 @@
-"""Write the report about a run as one self-contained HTML file. The run does not have to be complete."""
+"""Write the report about a run as one self-contained HTML file. The run does not have to be complete.
+
+Reads the folders `dataset`, `adapters` and `evaluation` in the run folder.
+"""
 
 from __future__ import annotations
 

@@ -126,7 +126,8 @@ class ValidationConfig(Config):
         "near_duplicate",
         "not_retrieved",
     )
-    """Names of the rules, in the order in which they are applied. A row's reason is the first rule that drops it."""
+    """Names of all rules that run, in the order in which they are applied. A row's reason is the first rule that drops
+    it."""
     min_output: int = Field(default=10, ge=1)
     """Minimum length of an answer in characters. The reference design also uses 10."""
     max_characters: int = Field(default=20_000, ge=100)

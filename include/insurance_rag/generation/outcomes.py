@@ -104,7 +104,10 @@ class Outcomes:
         work.limiter.answered(call_id, recorded.counts)
         if answer.dropped:
             log.info(
-                "%s: %d items of an answer were dropped: %s", work.shard.label, len(answer.dropped), answer.dropped[0]
+                "%s: left out %d of the pairs in an answer; the first one %s",
+                work.shard.label,
+                len(answer.dropped),
+                answer.dropped[0],
             )
         self._warn_of_other_model(answer.model)
         open_keys = {item.cache_key for item in recorded.open_items}

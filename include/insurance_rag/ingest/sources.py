@@ -76,7 +76,9 @@ def _files(documents: Sequence[Path], out: Path) -> tuple[list[Path], list[str]]
         if document.is_dir():
             inside = [path for path in _inside(document) if path.resolve() not in written]
             if not inside:
-                problems.append(f"{document}: no documents in this folder; put files with {', '.join(SUFFIXES)} there")
+                problems.append(
+                    f"{document}: no documents in this folder; put PDF, HWPX, DOCX, HTML, Markdown or text files there"
+                )
             for path in inside:
                 files.setdefault(path.resolve(), path)
         elif document.exists():
