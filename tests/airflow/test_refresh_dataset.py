@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pydantic import JsonValue
 from tests.airflow.conftest import Airflow, write_sample_files
+from tests.reader import read_steps
 
+from demo.airflow_stack import AirflowStack
 from gemini_simulator import RunningSimulator, running_simulator
 from insurance_rag.core.artifacts import manifest_path
 from insurance_rag.core.files import read_json, read_jsonl, write_jsonl
@@ -24,6 +29,7 @@ MODEL = "gemini-2.5-flash-lite"
 #: One call per chunk.
 GENERATION: dict[str, JsonValue] = {"repair": False, "chunks_per_call": 1, "model": MODEL}
 DEAD_KEY = "planted-dead-key"
+SCHEDULE_PAGE = Path(__file__).parents[2] / "docs/how-to/schedule.md"
 
 
 @pytest.fixture(scope="module")
@@ -143,3 +149,14 @@ def test_one_changed_chunk_costs_one_call_and_an_unchanged_dataset_is_not_publis
     settings = events(airflow)[-1]["extra"]["settings"]
     assert settings["dataset"].endswith("/dataset")
     assert (settings["chunks"], settings["questions"]) == (conf["chunks"], conf["questions"])
+
+
+def test_the_backfill_on_the_page_has_one_run_per_monday(airflow: Airflow) -> None:
+    (command,) = (step.commands for step in read_steps(SCHEDULE_PAGE) if step.commands.startswith("airflow backfill"))
+    stack = AirflowStack(airflow.services.home, airflow.services.artifacts)
+    listed = subprocess.run(
+        [sys.executable, "-m", *shlex.split(command), "--dry-run"], env=stack.env, text=True, capture_output=True
+    )
+    assert listed.returncode == 0, listed.stderr
+    # Monday 03:00 in Seoul is Sunday 18:00 in UTC. Dates in the future, such as the 29th in November 2026, have no run.
+    assert [f"2026-11-{day:02d} 18:00" in listed.stdout for day in (1, 8, 15, 22)] == [True] * 4, listed.stdout
