@@ -14,24 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from insurance_rag.chunks import read_chunks, read_questions
-from insurance_rag.core.metrics import question_clusters
-from insurance_rag.core.records import Chunk, Question, Record, ScoredAnswer
-from insurance_rag.core.records.statistics import PairedDifference, Rate
-from insurance_rag.core.stats import paired_difference, rate
+from insurance_rag.core.records import Chunk, Question, ScoredAnswer
 from insurance_rag.evaluation.generated import read_generated, score_generated
-from insurance_rag.evaluation.metrics import METRICS
 from insurance_rag.evaluation.requests import BASE
-
-
-class ExportFigures(Record):
-    """How the answers of the exported model compare with those of the attached adapter."""
-
-    equal: Rate
-    """Answers that are equal after post-processing, letter by letter."""
-    attached_correct: Rate
-    exported_correct: Rate
-    difference: PairedDifference
-    """Rate of correct answers of the exported model minus that of the attached adapter."""
+from insurance_rag.evaluation.smoke import AnswerComparison, compare_answers, summarize_comparison
 
 
 def scored_answers(
@@ -44,23 +30,14 @@ def scored_answers(
     return {row.question_id: row for row in scored if row.model == model}
 
 
-def compare(attached: Mapping[str, ScoredAnswer], exported: Mapping[str, ScoredAnswer]) -> ExportFigures:
+def compare(attached: Mapping[str, ScoredAnswer], exported: Mapping[str, ScoredAnswer]) -> AnswerComparison:
     """Compare the answers to the questions that both were asked. Exits with a message if the prompts differ."""
     both = sorted(attached.keys() & exported.keys())
-    asked = [
-        [(rows[q].question, rows[q].chunk_ids, rows[q].prompt_format) for q in both] for rows in (attached, exported)
-    ]
+    before, after = ([rows[q] for q in both] for rows in (attached, exported))
+    asked = [[(row.question, row.chunk_ids, row.prompt_format) for row in rows] for rows in (before, after)]
     if not both or asked[0] != asked[1]:
         raise SystemExit("the two evaluations asked different prompts; evaluate both with the same settings")
-    metric = METRICS["correct"]
-    known, served = (metric.outcomes(rows[q] for q in both) for rows in (attached, exported))
-    judged = known.keys() & served.keys()
-    return ExportFigures(
-        equal=rate(sum(attached[q].answer.strip() == exported[q].answer.strip() for q in both), len(both)),
-        attached_correct=rate(sum(known[q] for q in judged), len(judged)),
-        exported_correct=rate(sum(served[q] for q in judged), len(judged)),
-        difference=paired_difference(known, served, question_clusters([attached[q] for q in both])),
-    )
+    return summarize_comparison(compare_answers(before, after), before)
 
 
 def main() -> None:

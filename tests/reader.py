@@ -9,7 +9,6 @@ import csv
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -131,12 +130,6 @@ class Shell:
         """End bash and what it started in the background."""
         os.killpg(self.process.pid, signal.SIGTERM)
         self.process.wait()
-
-
-def free_port() -> str:
-    with socket.socket() as open_socket:
-        open_socket.bind(("127.0.0.1", 0))
-        return str(open_socket.getsockname()[1])
 
 
 def review_like_a_person(path: Path) -> None:

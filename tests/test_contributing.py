@@ -206,7 +206,8 @@ def test_a_prompt_format_gets_its_file_and_a_recipe_can_name_it(acme: Path) -> N
 
 def test_the_reference_documentation_lists_them(acme: Path) -> None:
     code = (
-        f"import sys; sys.path.insert(0, {str(ROOT / 'tools')!r}); import make_docs; print(make_docs.reference_page())"
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tools.doc_pages.reference import reference_page; "
+        "print(reference_page())"
     )
     page = python(acme, code)
     for name in ("shouting", "quoting", "long_answer", "pushy", "shared_words", "brief"):

@@ -20,7 +20,6 @@ from tests.fakes.hub import fake_hub
 from tests.reader import (
     POLICY,
     Shell,
-    free_port,
     missing_lines,
     read_steps,
     review_like_a_person,
@@ -29,6 +28,7 @@ from tests.reader import (
 )
 from tests.test_site import shell_commands
 
+from demo.airflow_stack import free_port
 from insurance_rag.core.files import read_json, read_jsonl, write_json
 from insurance_rag.core.records import EvaluationSummary
 
@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tutorial")
     (folder / "policies").mkdir()
     write_policy(folder / "policies/policy.pdf")
-    port = free_port()
+    port = str(free_port())
     shell = Shell(folder)
     try:
         for step in read_steps():

@@ -9,7 +9,9 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from tests.reader import Shell, free_port, read_steps, run_step, write_policy
+from tests.reader import Shell, read_steps, run_step, write_policy
+
+from demo.airflow_stack import free_port
 
 
 def main() -> None:
@@ -18,7 +20,7 @@ def main() -> None:
         folder = Path(work)
         (folder / "policies").mkdir()
         write_policy(folder / "policies/policy.pdf")
-        shell, port = Shell(folder), free_port()
+        shell, port = Shell(folder), str(free_port())
         try:
             for step in read_steps():
                 for command, seconds in run_step(shell, step, folder, port):

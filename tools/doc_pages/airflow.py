@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from tools.doc_pages.markdown import GENERATED, table
+from tools.doc_pages.product_code import ROOT
 
 from insurance_rag.orchestration.provider import PACKAGE, get_provider_info
 
-ROOT = Path(__file__).parents[2]
 HEAD = """\
 The package is an Airflow provider: `airflow providers list` shows it, and *Admin > Connections* offers its connection
 type. The plugins in the folder `plugins` add the tab *Run report*, the review pages and the deadlines."""

@@ -31,8 +31,8 @@ def command_line_page() -> str:
         1: "any other error",
         2: "invalid input; all problems are listed",
         3: "incomplete; run it again",
+        4: "rejected by a gate",
     }
-    meanings[4] = "rejected by a gate"
     lines = ["# Command line", "", GENERATED, "", HEAD]
     lines += table(
         ("exit code", "meaning", "errors"),

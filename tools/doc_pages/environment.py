@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from tools.doc_pages.markdown import GENERATED, table
+from tools.doc_pages.product_code import ROOT
 from tools.doc_pages.source_reads import SourceReads, find_reads
 
 from insurance_rag.core.environment import GROUPS, EnvironmentVariable
 from insurance_rag.orchestration.pod_config import PREFIX, PodConfig
 
-ROOT = Path(__file__).parents[2]
 FOLDERS = ("include", "dags", "plugins")
 HEAD = """\
 All environment variables that the project reads. An empty variable counts as not set. Secrets are never printed, and no

@@ -97,12 +97,7 @@ def _source(args: argparse.Namespace) -> _Source:
         name = args.name or f"{champion.model}-{champion.sha256[:8]}"
         base_model = args.base_model or champion.base_model
         return _Source(Path(champion.folder), base_model, champion.prompt_format, name)
-    from insurance_rag.core.adapter_folder import AdapterFolder
-    from insurance_rag.core.errors import InvalidInputError
+    from insurance_rag.training.export import require_manifest
 
-    manifest = AdapterFolder(args.adapter).read_manifest()
-    if manifest is None:
-        raise InvalidInputError(
-            f"--adapter {args.adapter}: no training.json; give a folder that `insurance-rag train` wrote"
-        )
+    manifest = require_manifest(args.adapter)
     return _Source(args.adapter, args.base_model or manifest.base_model, manifest.prompt_format, args.name)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from insurance_rag.cli.actions import add_action
 from insurance_rag.cli.plan import add_teacher_arguments, generation_config, log_retirement
 
 if TYPE_CHECKING:
@@ -45,17 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("freeze", _add_freeze, "write the final set with its hash"),
         ("import", _add_import, "import questions and feedback from production, without personal data"),
     ):
-        action = actions.add_parser(
-            name,
-            help=help_text,
-            description=help_text,
-            epilog=f"examples:\n  {EXAMPLES[name]}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        add(action)
-        action.add_argument(
-            "--json", action="store_true", default=argparse.SUPPRESS, help="print the result as JSON on the last line"
-        )
+        add_action(actions, name, help_text, f"examples:\n  {EXAMPLES[name]}", add)
 
 
 def _add_make(parser: argparse.ArgumentParser) -> None:

@@ -8,9 +8,12 @@ an earlier champion. Both need a person and a reason, which the log of decisions
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from insurance_rag.cli.actions import add_action
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -33,26 +36,21 @@ HELP: Mapping[str, str] = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, help_text in HELP.items():
-        action = actions.add_parser(
-            name,
-            help=help_text,
-            description=help_text,
-            epilog=f"example:\n  {EXAMPLES[name]}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        action.add_argument("--registry", type=Path, help="folder or URI of the model registry (default: $REGISTRY)")
-        if name == "promote":
-            action.add_argument("adapter", help="name of the adapter, or the beginning of its hash")
-        if name == "rollback":
-            action.add_argument(
-                "--to", metavar="ADAPTER", help="name or beginning of the hash; default: the previous champion"
-            )
-        if name in ("promote", "rollback"):
-            action.add_argument("--by", required=True, metavar="NAME", help="person who decides")
-            action.add_argument("--reason", required=True, help="why")
+        add = functools.partial(_add_arguments, name)
+        add_action(actions, name, help_text, f"example:\n  {EXAMPLES[name]}", add)
+
+
+def _add_arguments(name: str, action: argparse.ArgumentParser) -> None:
+    action.add_argument("--registry", type=Path, help="folder or URI of the model registry (default: $REGISTRY)")
+    if name == "promote":
+        action.add_argument("adapter", help="name of the adapter, or the beginning of its hash")
+    if name == "rollback":
         action.add_argument(
-            "--json", action="store_true", default=argparse.SUPPRESS, help="print the result as JSON on the last line"
+            "--to", metavar="ADAPTER", help="name or beginning of the hash; default: the previous champion"
         )
+    if name in ("promote", "rollback"):
+        action.add_argument("--by", required=True, metavar="NAME", help="person who decides")
+        action.add_argument("--reason", required=True, help="why")
 
 
 def run(args: argparse.Namespace) -> BaseModel:

@@ -44,6 +44,18 @@ class SmokeAnswer(Record):
     served_correct: bool | None
 
 
+class AnswerComparison(Record):
+    """How the answers of two models to the same questions compare."""
+
+    equal: Rate
+    """Answers that are equal after post-processing, letter by letter."""
+    evaluated_correct: Rate
+    served_correct: Rate
+    """An answer that cannot be judged counts as wrong, as in the promotion gate."""
+    difference: PairedDifference
+    """`served_correct` minus `evaluated_correct`."""
+
+
 class SmokeResult(Record):
     """How the served model's answers compare with those in the evaluation."""
 
@@ -98,10 +110,24 @@ def smoke_test(
     chosen = {row.question_id for row in asked.samples}
     own = [question for question in questions if question.question_id in chosen]
     before, after = ([*score_generated(content, own, chunks)] for content in (asked, answered))
-    rows = _compare_answers(before, after)
+    rows = compare_answers(before, after)
     if out is not None:
         write_jsonl(out, (row.model_dump(mode="json") for row in rows))
-    return _result(rows, before, model, served, notes)
+    if all(row.evaluated_correct is None for row in rows):
+        raise InvalidInputError(f"none of the {len(rows)} answers of {model} can be judged; ask more questions (--n)")
+    found = summarize_comparison(rows, before)
+    return SmokeResult(
+        passed=found.difference.high is None or found.difference.high >= 0,
+        server=served.server,
+        model=model,
+        served_as=served.name,
+        questions=len(rows),
+        equal=found.equal,
+        evaluated_correct=found.evaluated_correct,
+        served_correct=found.served_correct,
+        difference=found.difference,
+        notes=notes,
+    )
 
 
 def _choose(generated: Generated, model: str, n: int) -> Generated:
@@ -163,7 +189,8 @@ def _with_text(row: AnsweredSample, texts: Mapping[str, str]) -> AnsweredSample:
     return row.model_copy(update={"answers": [answer]})
 
 
-def _compare_answers(before: Sequence[ScoredAnswer], after: Sequence[ScoredAnswer]) -> list[SmokeAnswer]:
+def compare_answers(before: Sequence[ScoredAnswer], after: Sequence[ScoredAnswer]) -> list[SmokeAnswer]:
+    """Put the two answers to each question next to each other. Both sequences have the same questions in one order."""
     metric = METRICS[CORRECT]
     known, served = metric.outcomes(before), metric.outcomes(after)
     return [
@@ -180,24 +207,13 @@ def _compare_answers(before: Sequence[ScoredAnswer], after: Sequence[ScoredAnswe
     ]
 
 
-def _result(
-    rows: Sequence[SmokeAnswer], before: Sequence[ScoredAnswer], model: str, served: ServedModel, notes: list[str]
-) -> SmokeResult:
-    # An answer of the server that cannot be judged counts as wrong, as in the promotion gate.
+def summarize_comparison(rows: Sequence[SmokeAnswer], before: Sequence[ScoredAnswer]) -> AnswerComparison:
+    """Return the rates over the questions whose evaluated answer can be judged. `before` has their clusters."""
     evaluated = {row.question_id: row.evaluated_correct for row in rows if row.evaluated_correct is not None}
     answered = {row.question_id: bool(row.served_correct) for row in rows if row.question_id in evaluated}
-    if not evaluated:
-        raise InvalidInputError(f"none of the {len(rows)} answers of {model} can be judged; ask more questions (--n)")
-    difference = paired_difference(evaluated, answered, question_clusters(before))
-    return SmokeResult(
-        passed=difference.high is None or difference.high >= 0,
-        server=served.server,
-        model=model,
-        served_as=served.name,
-        questions=len(rows),
+    return AnswerComparison(
         equal=rate(sum(row.equal for row in rows), len(rows)),
         evaluated_correct=rate(sum(evaluated.values()), len(evaluated)),
         served_correct=rate(sum(answered.values()), len(answered)),
-        difference=difference,
-        notes=notes,
+        difference=paired_difference(evaluated, answered, question_clusters(before)),
     )
